@@ -1,0 +1,39 @@
+# Everything sets itself up in .venv; nothing is installed elsewhere.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check lint bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    run the whole service on an embedded broker and watch it find three injected changes"
+	@echo "make test    run the tests (a real Kafka is started by them where Java and Maven are present)"
+	@echo "make check   lint, types and the everyday tests"
+	@echo "make bench   throughput benchmark on a real broker"
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "setting up $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "driftline needs Python 3.11 or newer; try make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	@$(BIN)/driftline demo
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+check: lint
+	@$(BIN)/python -m pytest -m 'not slow and not kafka'
+
+bench: $(STAMP)
+	@$(BIN)/python -m benchmarks.throughput
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

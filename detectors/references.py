@@ -1,0 +1,112 @@
+"""The reference: what production is compared with, one small artefact per model version.
+
+Only the record and its cheap derivations live here; how one is built is in ``reference_builder``, how values pass
+through it in ``transform``.
+
+A numeric feature is described by *cells*: ``edges`` e_0 < e_1 < ... < e_{k-1} cut the line into k + 1 half-open cells
+``(-inf, e_0), [e_0, e_1), ..., [e_{k-1}, inf)`` and ``counts`` are the reference's exact counts in them. e_0 is the
+smallest value and e_{k-1} the float after the largest, so the outer cells are empty in the reference. A value that
+is often repeated (an atom) has a cell of its own, ``[a, nextafter(a))``. Cells are integers to count and merge, and
+every coarser binning is a grouping of them.
+"""
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from detectors.errors import ReferenceError
+from detectors.features import Kind, ModelKey
+
+SCHEMA = 1
+"""Version of the artefact's layout; another one is refused by name."""
+
+
+class Stratum(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Cell counts of the reference rows in one part of the day (and week). ``hour_from`` <= UTC hour < ``hour_to``."""
+
+    hour_from: int
+    hour_to: int
+    weekdays: tuple[int, ...]  # 0 = Monday; empty = every day
+    days: int  # how many different days it was seen on
+    counts: list[int]  # per cell (numeric) or per category, then other (categorical)
+    spread: list[float] = []  # between-day standard deviation of the cumulative share at each edge / of each share
+
+
+class FeatureReference(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One feature in the reference. ``present`` + ``missing`` + ``invalid`` = the reference's rows."""
+
+    feature: str
+    kind: Kind
+    present: int
+    missing: int = 0
+    invalid: int = 0
+    # numeric
+    edges: list[float] = []
+    counts: list[int] = []
+    mean: float | None = None
+    std: float | None = None
+    rank_error: float = 0.0  # largest error of a cumulative share, when built from a sketch; 0 when exact
+    # categorical and boolean: most frequent first, ties by name
+    categories: list[str] = []
+    category_counts: list[int] = []
+    other: int = 0  # rows in categories beyond the list
+    distinct: int = 0
+    identifier: bool = False  # nearly every value is new: an id, which says nothing by being new
+    # dependence and season
+    tau: float = 1.0  # serial-dependence factor >= 1: block variance over the independent one
+    strata: list[Stratum] = []
+
+    @property
+    def rows(self) -> int:
+        return self.present + self.missing + self.invalid
+
+
+class Reference(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The artefact. ``digest`` names its content; encoding is deterministic, so equal content has equal digests."""
+
+    schema: int
+    model: str
+    version: str
+    rows: int
+    features: list[FeatureReference]
+    environment: dict[str, str] = {}
+    source: dict[str, Any] = {}  # file, data revision (git, DVC, MLflow), "learned", "accepted"
+    segment: str | None = None  # None: serves every segment that has none of its own
+    first_timestamp_ms: int | None = None
+    last_timestamp_ms: int | None = None
+
+    @property
+    def model_key(self) -> ModelKey:
+        return ModelKey(self.model, self.version)
+
+    @property
+    def digest(self) -> str:
+        return "sha256:" + hashlib.sha256(encode(self)).hexdigest()
+
+    def feature(self, name: str) -> FeatureReference | None:
+        """The feature of that name, or None. Cost: linear; keep a dict where it is asked often."""
+        return next((f for f in self.features if f.feature == name), None)
+
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_decoder = msgspec.json.Decoder(Reference)
+
+
+def encode(reference: Reference) -> bytes:
+    """Deterministic JSON."""
+    return _encoder.encode(reference)
+
+
+def decode(data: bytes, where: str = "reference") -> Reference:
+    """Raises ReferenceError naming ``where``, the path inside the artefact and what is wrong."""
+    try:
+        reference = _decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ReferenceError(f"{where}: not a driftline reference: {error}") from error
+    if reference.schema != SCHEMA:
+        raise ReferenceError(
+            f"{where}: reference schema {reference.schema}, this driftline reads {SCHEMA}; rebuild it with "
+            "'driftline reference build'"
+        )
+    return reference

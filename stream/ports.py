@@ -1,0 +1,96 @@
+"""What the pure stages and the runner need of the outside, as protocols; every backend passes one contract suite."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+
+class Partition(NamedTuple):
+    """A topic's partition."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}"
+
+
+class Record(NamedTuple):
+    """A record as read. ``offset`` is its own; the next to read is ``offset + 1``. ``timestamp_ms`` is the broker's."""
+
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class OutRecord(NamedTuple):
+    """A record to write. ``partition`` None: the backend's partitioner decides by ``key``."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    partition: int | None = None
+
+
+class Rebalance(Protocol):
+    """Told of assignments. Must return at once: work that takes time is done in a task (recovery.md)."""
+
+    def assigned(self, partitions: Sequence[Partition]) -> None: ...
+
+    def revoked(self, partitions: Sequence[Partition]) -> None: ...
+
+
+class Source(Protocol):
+    """A member of a consumer group. Newly assigned partitions are paused until ``seek`` and ``resume``."""
+
+    async def start(self, listener: Rebalance) -> None: ...
+
+    async def poll(self, timeout_ms: int, max_records: int) -> Mapping[Partition, list[Record]]: ...
+
+    def seek(self, partition: Partition, offset: int) -> None: ...
+
+    def resume(self, partitions: Sequence[Partition]) -> None: ...
+
+    def pause(self, partitions: Sequence[Partition]) -> None: ...
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None: ...
+
+    async def committed(self, partition: Partition) -> int | None: ...
+
+    async def beginning_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]: ...
+
+    async def end_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]: ...
+
+    async def stop(self) -> None: ...
+
+
+class Sink(Protocol):
+    """Writes. ``send`` returns when all are acknowledged, in the order given per partition; BrokerError if not."""
+
+    async def start(self) -> None: ...
+
+    async def send(self, records: Sequence[OutRecord]) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class TableReader(Protocol):
+    """Reads a compacted topic without a group: newest value by key."""
+
+    async def read_to_end(self, topic: str, partitions: Sequence[int] | None = None) -> dict[bytes, Record]:
+        """Newest record per key up to the end as of the call; tombstoned keys are absent."""
+        ...
+
+    async def poll(self, timeout_ms: int) -> Sequence[tuple[Partition, Record]]:
+        """What came after ``read_to_end``, in order."""
+        ...
+
+    async def stop(self) -> None: ...
+
+
+class Clock(Protocol):
+    """Wall time, handed in so that tests own it."""
+
+    def now_ms(self) -> int: ...
