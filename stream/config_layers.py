@@ -155,7 +155,11 @@ class Layers(Generic[T]):
         wanted = self._check(path, place)
         if isinstance(value, str) and wanted is not None and _is_list(wanted):
             value = [part.strip() for part in value.split(",") if part.strip()]
-        if path[-1].endswith("_file") and _is_secret(self._field((*path[:-1], path[-1].removesuffix("_file")))):
+        if (
+            value is not None
+            and path[-1].endswith("_file")
+            and _is_secret(self._field((*path[:-1], path[-1].removesuffix("_file"))))
+        ):
             self._secret_file(path, value, place)
             if wanted is None:
                 return
@@ -165,9 +169,9 @@ class Layers(Generic[T]):
     def _secret_file(self, path: Path_, value: Any, place: str) -> None:
         try:
             secret = Path(str(value)).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "not text"
-            raise SettingsError(f"{place}: {'.'.join(path)}: {value} cannot be read: {reason}") from None
+            raise SettingsError(f"{place}: {'.'.join(path)}: {value!r} cannot be read: {reason}") from None
         target = (*path[:-1], path[-1].removesuffix("_file"))
         self._open(target[:-1], place)[target[-1]] = secret
         self._places[target] = place
