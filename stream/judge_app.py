@@ -1,0 +1,356 @@
+"""The judge's shell: a Faust application that decodes profiles, asks the desk and sends what comes of it.
+
+It decides nothing. A profile is acknowledged to Kafka only when the row of its unit that contains it is in the
+table's changelog, and a row is written only when what the judge said before it is acknowledged by the broker. So a
+restart repeats at most what followed the last row, under the same ids. Faust is imported here only.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+import faust
+from aiokafka.abc import AbstractTokenProvider
+
+from detectors.errors import BrokerError, DriftlineError, FormatError
+from detectors.features import UnitKey
+from detectors.profiles import Profile
+from stream import judge_table
+from stream.config import Compression, KafkaSettings, SaslMechanism, SecurityProtocol, Settings
+from stream.judge_table import Pending
+from stream.ports import Clock, OutRecord, Sink
+
+log = logging.getLogger(__name__)
+
+TABLE = "units"
+
+TICK_SECONDS = 0.5
+
+ROW_INTERVAL_MS = 5_000
+"""A row of 20 features is about 50 KB: 1,000 changing units write 10 MB/s at this interval."""
+
+ROWS_PER_TICK = 250
+"""Bounds what one tick writes; 1,000 changing units are all written within ROW_INTERVAL_MS."""
+
+BUFFERED_PROFILES = 256
+"""Per partition in memory: at 100 KB a profile, 25 MB."""
+
+SEND_ATTEMPTS = 5
+"""Each lasts up to kafka.request_timeout_ms inside the producer; with the pauses between, minutes of outage."""
+
+FIRST_PAUSE_SECONDS = 0.2
+
+ACKNOWLEDGE_SECONDS = 60.0
+"""A row that is not acknowledged by then ends the process: its producer is of no more use."""
+
+
+class Desk(Protocol):
+    """The pure judge behind records that are ready to be sent."""
+
+    units: set[UnitKey]
+
+    def on_profile(self, profile: Profile, now_ms: int) -> Sequence[OutRecord]: ...
+
+    def on_tick(self, now_ms: int) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
+        """What to send, and which units changed."""
+        ...
+
+    def views_due(self, now_ms: int) -> Sequence[OutRecord]: ...
+
+    def snapshot(self, unit: UnitKey) -> bytes: ...
+
+    def restore(self, unit: UnitKey, blob: bytes) -> None: ...
+
+    def forget(self, unit: UnitKey) -> None: ...
+
+
+class Counters(Protocol):
+    """What the shell counts."""
+
+    def error(self, component: str) -> None: ...
+
+    def published(self, topic: str, count: int) -> None: ...
+
+    def rebalanced(self) -> None: ...
+
+
+def app_id(kafka: KafkaSettings) -> str:
+    """The judge's consumer group, apart from the observers'."""
+    return f"{kafka.group_id}-judge"
+
+
+def changelog_topic(kafka: KafkaSettings) -> str:
+    """Compacted, with as many partitions as the profiles topic; Faust names it so."""
+    return f"{app_id(kafka)}-{TABLE}-changelog"
+
+
+class JudgeApp:
+    """Runs the Faust application in the loop that is running. ``failed`` is called once with what ended it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        desk: Desk,
+        sink: Sink,
+        clock: Clock,
+        counters: Counters,
+        failed: Callable[[BaseException], None],
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        token_provider: AbstractTokenProvider | None = None,
+        standbys: int = 1,
+    ) -> None:
+        self._settings = settings
+        self._desk = desk
+        self._sink = sink
+        self._clock = clock
+        self._counters = counters
+        self._failed = failed
+        self._pending: Pending[Any] = Pending()
+        # Deciding and sending what was decided is one step, or the agent and the timer could send out of order.
+        self._step = asyncio.Lock()
+        self._watch: asyncio.Task[None] | None = None
+        self.ready = False
+        self.turned_at_ms = clock.now_ms()
+        self._app = _application(settings, ssl_context, token_provider, standbys)
+        self._topic = self._app.topic(
+            settings.topics.profiles, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+        )
+        self._table = self._app.Table(
+            TABLE, key_type=bytes, value_type=bytes, partitions=None, on_recover=self._recovered
+        )
+        self._app.agent(self._topic, concurrency=1, name="judge")(self._agent)
+        self._app.timer(TICK_SECONDS, name="tick")(self._tick)
+        self._app.on_partitions_revoked.connect(self._revoked)
+        self._worker = faust.Worker(
+            self._app,
+            loop=asyncio.get_running_loop(),
+            redirect_stdouts=False,
+            override_logging=False,
+            quiet=True,
+            daemon=False,
+        )
+        # Signals belong to the composition root; Faust would also open a debugger on SIGUSR2.
+        self._worker.install_signal_handlers = lambda: None
+        self._worker.spinner = None
+
+    @property
+    def partitions(self) -> set[int]:
+        """Of the profiles topic, those that are this worker's."""
+        return {
+            tp.partition for tp in self._app.assignor.assigned_actives() if tp.topic == self._settings.topics.profiles
+        }
+
+    async def start(self) -> None:
+        """Joins the group; ``ready`` becomes true when the table is restored."""
+        try:
+            await self._worker.start()
+        except Exception as error:
+            raise BrokerError(f"judge: cannot start: {error}") from error
+        self._watch = asyncio.create_task(self._watch_for_crash())
+
+    async def stop(self, deadline_seconds: float) -> None:
+        """Writes what is ahead of its row, commits and leaves the group; gives up at the deadline."""
+        self._stopping()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(deadline_seconds):
+                if self.ready and not self._app.rebalancing:
+                    await self._leave()
+        self.ready = False
+        stop = asyncio.ensure_future(self._worker.stop())
+        _, late = await asyncio.wait((stop,), timeout=deadline_seconds)
+        if late:
+            stop.cancel()
+            log.warning("the judge's application did not stop in %.0f s; leaving it", deadline_seconds)
+        elif (error := stop.exception()) is not None:
+            log.warning("the judge's application stopped with an error: %r", error)
+
+    def _stopping(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+
+    async def _leave(self) -> None:
+        async with self._step:
+            try:
+                await self._send(self._desk.views_due(self._clock.now_ms()))
+                await self._write_rows(self._pending.due(self._clock.now_ms(), limit=len(self._pending)))
+                await self._app.commit(None)
+            except DriftlineError as error:
+                log.warning("the judge could not write its last rows: %s; they are made again after the start", error)
+
+    async def _watch_for_crash(self) -> None:
+        await self._worker.wait_until_stopped()
+        reason = self._worker.crash_reason or self._app.crash_reason
+        self._failed(reason or BrokerError("the judge's application stopped by itself"))
+
+    async def _agent(self, stream: Any) -> None:
+        async for event in stream.noack().events():
+            self.turned_at_ms = self._clock.now_ms()
+            await self._guarded(self._take(event))
+
+    async def _tick(self) -> None:
+        self.turned_at_ms = self._clock.now_ms()
+        if self.ready and not self._app.rebalancing:
+            await self._guarded(self._look())
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        """An exception that Faust saw would acknowledge the message and lose it: what is left here ends the process."""
+        try:
+            async with self._step:
+                await work
+        except Exception as error:
+            self.ready = False
+            self._counters.error("judge")
+            self._failed(error)
+            # Nothing after the failure may be judged or acknowledged; the process is about to end.
+            await asyncio.Event().wait()
+
+    async def _take(self, event: Any) -> None:
+        message = event.message
+        now_ms = self._clock.now_ms()
+        try:
+            profile = None if message.value is None else judge_table.decode_profile(message.value)
+        except FormatError as error:
+            await self._send([_dead_letter(self._settings.topics.dead_letters, message, str(error))])
+            self._counters.error("judge.decode")
+            profile = None
+        if profile is None:
+            event.ack()
+            return
+        records = self._desk.on_profile(profile, now_ms)
+        self._pending.touch(profile.unit, message.partition, now_ms, event)
+        if records:
+            await self._send(records)
+            await self._write_rows([profile.unit])
+
+    async def _look(self) -> None:
+        now_ms = self._clock.now_ms()
+        records, changed = self._desk.on_tick(now_ms)
+        for unit in changed:
+            self._pending.touch(unit, self._pending.partitions[unit], now_ms)
+        await self._send([*records, *self._desk.views_due(now_ms)])
+        await self._write_rows(self._pending.due(now_ms - ROW_INTERVAL_MS, ROWS_PER_TICK))
+
+    async def _write_rows(self, units: Iterable[UnitKey]) -> None:
+        """Upserts with the partition given, since a timer has no message that Faust could take it from."""
+        writes = []
+        for unit in units:
+            partition = self._pending.partitions[unit]
+            key = judge_table.table_key(unit)
+            value = judge_table.encode_stored(unit, partition, self._desk.snapshot(unit))
+            self._table.data[key] = value
+            sent = self._table.send_changelog(partition, key, value)
+            writes.append((sent, self._pending.take(unit)))
+        for sent, waiting in writes:
+            try:
+                await asyncio.wait_for(sent, ACKNOWLEDGE_SECONDS)
+            except TimeoutError:
+                raise BrokerError(f"{changelog_topic(self._settings.kafka)}: no acknowledgement") from None
+            for event in waiting:
+                event.ack()
+
+    async def _send(self, records: Sequence[OutRecord]) -> None:
+        """Returns when all are acknowledged. BrokerError when a broker away for minutes did not come back."""
+        pause = FIRST_PAUSE_SECONDS
+        for attempt in range(1, SEND_ATTEMPTS + 1):
+            if not records:
+                return
+            try:
+                await self._sink.send(records)
+            except BrokerError as error:
+                self._counters.error("judge.send")
+                if attempt == SEND_ATTEMPTS:
+                    raise
+                log.warning("the judge's output was not acknowledged, attempt %d: %s", attempt, error)
+                await asyncio.sleep(pause)
+                pause *= 2
+            else:
+                break
+        for record in records:
+            self._counters.published(record.topic, 1)
+
+    async def _revoked(self, *_: Any, **__: Any) -> None:
+        self.ready = False
+        self._counters.rebalanced()
+
+    async def _recovered(self) -> None:
+        """The table is complete: everything in memory starts again from it, and what follows is delivered again."""
+        try:
+            self._pending.clear()
+            for unit in list(self._desk.units):
+                self._desk.forget(unit)
+            mine = self.partitions
+            for key, value in list(self._table.data.items()):
+                stored = judge_table.decode_stored(key, value)
+                if stored.partition in mine:
+                    self._desk.restore(stored.unit, stored.blob)
+                    self._pending.partitions[stored.unit] = stored.partition
+            self.ready = True
+        except Exception as error:  # Faust would only note it in a task that nobody reads
+            self._failed(error)
+
+
+def _application(
+    settings: Settings, ssl_context: ssl.SSLContext | None, tokens: AbstractTokenProvider | None, standbys: int
+) -> Any:
+    kafka = settings.kafka
+    servers = [server.strip() for server in kafka.bootstrap_servers.split(",")]
+    app = faust.App(
+        app_id(kafka),
+        broker=";".join(f"kafka://{server}" for server in servers),
+        broker_client_id=f"{kafka.client_id}-judge",
+        broker_credentials=_credentials(kafka, ssl_context, tokens),
+        broker_session_timeout=kafka.session_timeout_ms / 1000,
+        broker_rebalance_timeout=kafka.rebalance_timeout_ms / 1000,
+        broker_request_timeout=max(kafka.request_timeout_ms, kafka.session_timeout_ms + 1_000) / 1000,
+        broker_heartbeat_interval=min(3.0, kafka.session_timeout_ms / 10_000),
+        broker_commit_interval=1.0,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=kafka.max_message_bytes,
+        producer_acks=-1,
+        producer_max_request_size=kafka.max_message_bytes,
+        producer_compression_type=None if kafka.compression is Compression.NONE else kafka.compression.value,
+        env_prefix="DRIFTLINE_FAUST_",  # no stray variable of the environment sets anything
+        store="memory://",
+        stream_buffer_maxsize=BUFFERED_PROFILES,
+        stream_wait_empty=False,  # what is unacknowledged is delivered again; waiting for it would never end
+        table_standby_replicas=standbys,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        autodiscover=False,
+    )
+    # Faust makes folders for stores on disk; ours are in memory and the disk may be read-only.
+    app._create_directories = lambda: None
+    return app
+
+
+def _credentials(kafka: KafkaSettings, context: ssl.SSLContext | None, tokens: AbstractTokenProvider | None) -> Any:
+    """Faust's form of the settings; None is plain text."""
+    if kafka.security_protocol is SecurityProtocol.PLAINTEXT:
+        return None
+    if kafka.security_protocol is SecurityProtocol.SSL:
+        return faust.SSLCredentials(context=context)
+    if kafka.sasl_mechanism is SaslMechanism.OAUTHBEARER:
+        return faust.auth.OAuthCredentials(oauth_cb=tokens, ssl_context=context)
+    password = kafka.sasl_password
+    return faust.SASLCredentials(
+        username=kafka.sasl_username,
+        password=None if password is None else password.reveal(),
+        ssl_context=context,
+        mechanism=kafka.sasl_mechanism.value,
+    )
+
+
+def _dead_letter(topic: str, message: Any, reason: str) -> OutRecord:
+    headers = (
+        ("topic", str(message.topic).encode()),
+        ("partition", str(message.partition).encode()),
+        ("offset", str(message.offset).encode()),
+        ("reason", reason.encode()),
+    )
+    return OutRecord(topic, f"{message.topic}/{message.partition}".encode(), message.value, headers)

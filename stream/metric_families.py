@@ -1,0 +1,142 @@
+"""Gauges of models and features, read from the judge's views. The governor's memory is the only state."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+
+from detectors.features import UnitKey
+from stream.metrics import PREFIX, Counter
+from stream.views import STATES, Json, Views
+
+MODEL_LABELS = ("model", "model_version", "segment")
+"""``segment`` is empty for the whole population, which to Prometheus is no label at all."""
+
+FEATURE_LABELS = (*MODEL_LABELS, "feature")
+
+STATISTICS = ("evidence_log10", "psi", "wasserstein", "kolmogorov_smirnov", "jensen_shannon")
+
+
+class ModelFamilies:
+    """The gauges of the units that are this worker's to judge.
+
+    Of one unit at most ``max_features`` features get series: those that drift first, then by evidence in steps of a
+    tenth so that ties do not swap at every scrape, then by name. Each feature that falls out counts once.
+    """
+
+    def __init__(
+        self,
+        views: Views,
+        owned: Callable[[], Iterable[UnitKey]],
+        budget_per_month: Callable[[str], float],
+        suppressed: Counter,
+        max_features: int,
+    ) -> None:
+        self._views = views
+        self._owned = owned
+        self._budget = budget_per_month
+        self._suppressed = suppressed
+        self._max_features = max_features
+        self._left_out: dict[UnitKey, set[str]] = {}
+
+    def __call__(self) -> Iterator[Metric]:
+        owned = set(self._owned())
+        details = [(unit, detail) for unit, detail in self._views.details() if unit in owned]
+        details.sort(key=lambda item: (item[0].model, item[0].version, item[0].segment or ""))
+        self._left_out = {unit: names for unit, names in self._left_out.items() if unit in owned}
+        yield from self._models(details)
+        yield from self._features(details)
+
+    def _models(self, details: list[tuple[UnitKey, Json]]) -> Iterator[Metric]:
+        info = _gauge("model_info", "The reference a model is compared with; always 1.", (*MODEL_LABELS, "reference"))
+        state = _gauge("model_state", "1 for the state that a model is in.", (*MODEL_LABELS, "state"))
+        score = _gauge("model_score", "A model's score, by statistic.", (*MODEL_LABELS, "statistic"))
+        threshold = _gauge("model_threshold", "Where a model's score alarms.", (*MODEL_LABELS, "statistic"))
+        plain = {
+            "monitored_features": _gauge("monitored_features", "Features that a model is watched by.", MODEL_LABELS),
+            "drifted_features": _gauge("drifted_features", "Features that have drifted.", MODEL_LABELS),
+            "epoch_events": _gauge("window_events", "Events under the present reference.", MODEL_LABELS),
+            "last_event": _gauge(
+                "last_event_timestamp_seconds", "Time of the newest event of a model version.", MODEL_LABELS
+            ),
+        }
+        budget = _gauge("false_alarm_budget_per_month", "False alarms that a model may raise in a month.", ("model",))
+        for unit, detail in details:
+            labels = _labels(unit)
+            info.add_metric((*labels, _reference(detail)), 1)
+            for name in STATES:
+                state.add_metric((*labels, name), float(detail.get("state") == name))
+            _add(score, (*labels, "evidence_log10"), detail.get("evidence_log10"))
+            _add(threshold, (*labels, "evidence_log10"), detail.get("threshold_log10"))
+            _add(plain["monitored_features"], labels, len(detail.get("features", ())))
+            _add(plain["drifted_features"], labels, len(detail.get("drifted_features", ())))
+            _add(plain["epoch_events"], labels, detail.get("epoch_events"))
+            last_ms = detail.get("last_event_ms")
+            _add(plain["last_event"], labels, None if last_ms is None else last_ms / 1000)
+        for model in sorted({unit.model for unit, _ in details}):
+            budget.add_metric((model,), self._budget(model))
+        yield from (info, state, score, threshold, *plain.values(), budget)
+
+    def _features(self, details: list[tuple[UnitKey, Json]]) -> Iterator[Metric]:
+        score = _gauge("feature_score", "A feature's score, by statistic.", (*FEATURE_LABELS, "statistic"))
+        threshold = _gauge("feature_threshold", "Where a feature's score counts.", (*FEATURE_LABELS, "statistic"))
+        drifted = _gauge("feature_drifted", "1 while a feature has drifted.", FEATURE_LABELS)
+        missing = _gauge("feature_missing_ratio", "Share of events in which a feature is absent.", FEATURE_LABELS)
+        unexpected = _gauge(
+            "feature_unexpected_ratio",
+            "Share of events with a value of the wrong type, of an unseen category or out of the reference's range.",
+            FEATURE_LABELS,
+        )
+        for unit, detail in details:
+            names = set(detail.get("drifted_features", ()))
+            for feature in self._shown(unit, detail.get("features", ()), names):
+                labels = (*_labels(unit), str(feature["feature"]))
+                for statistic in STATISTICS:
+                    _add(score, (*labels, statistic), feature.get(statistic))
+                _add(threshold, (*labels, "evidence_log10"), feature.get("threshold_log10"))
+                drifted.add_metric(labels, float(feature["feature"] in names))
+                events = sum(int(feature.get(part) or 0) for part in ("count", "missing", "invalid"))
+                if events:
+                    _add(missing, labels, int(feature.get("missing") or 0) / events)
+                    strange = int(feature.get("invalid") or 0) + int(feature.get("unexpected") or 0)
+                    _add(unexpected, labels, strange / events)
+        yield from (score, threshold, drifted, missing, unexpected)
+
+    def _shown(self, unit: UnitKey, features: list[Json], drifted: set[str]) -> list[Json]:
+        if len(features) <= self._max_features:
+            self._left_out.pop(unit, None)
+            return features
+        ranked = sorted(features, key=lambda feature: _rank(feature, drifted))
+        left_out = {str(feature["feature"]) for feature in ranked[self._max_features :]}
+        new = left_out - self._left_out.get(unit, set())
+        self._left_out[unit] = left_out
+        if new:
+            self._suppressed.add((unit.model,), len(new))
+        return ranked[: self._max_features]
+
+
+def _rank(feature: Json, drifted: set[str]) -> tuple[bool, float, str]:
+    name = str(feature["feature"])
+    return (name not in drifted, -round(float(feature.get("evidence_log10") or 0.0), 1), name)
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...]) -> GaugeMetricFamily:
+    return GaugeMetricFamily(PREFIX + name, text, labels=labels)
+
+
+def _labels(unit: UnitKey) -> tuple[str, str, str]:
+    return (unit.model, unit.version, unit.segment or "")
+
+
+def _reference(detail: Json) -> str:
+    reference = detail.get("reference")
+    if isinstance(reference, dict):
+        reference = reference.get("digest")
+    return str(reference or "")
+
+
+def _add(family: GaugeMetricFamily, labels: tuple[str, ...], value: object) -> None:
+    """Leaves out what is not known: an absent series is honest, a zero is not."""
+    if isinstance(value, int | float) and math.isfinite(value):
+        family.add_metric(labels, float(value))

@@ -1,0 +1,171 @@
+"""What a worker counts and shows to Prometheus. One registry per worker, one Collector, nothing global.
+
+Counters and histograms are kept here as plain numbers and touched once per batch; gauges are read from live state when
+Prometheus asks, so that a model or partition that is gone disappears by itself. Made by hand instead of from the
+client's own counters because those keep a global switch for their ``_created`` series and a lock for every touch.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+
+PREFIX = "driftline_"
+
+OTHER = "other"
+"""Stands for what came after a metric had MAX_SERIES label sets; nothing received can make more series than that."""
+
+MAX_SERIES = 20_000
+"""Label sets of one counter or histogram: 1,000 models with ten versions and two outcomes."""
+
+FAST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+AGE_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0, 86_400.0)
+
+
+class Spec(NamedTuple):
+    """A counter's or histogram's name without prefix and suffix, its help and labels; ``bounds`` of a histogram."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
+
+
+EVENTS = Spec(
+    "events",
+    "Records read, by what became of them: accepted invalid late duplicate unknown_model.",
+    ("model", "outcome"),
+)
+PUBLISHED = Spec("published", "Records written, by topic.", ("topic", "outcome"))
+DETECTIONS = Spec("detections", "Incidents opened.", ("model", "model_version", "kind", "severity"))
+RETRAINS = Spec("retrain_requests", "Retrain requests made or withheld, and why.", ("model", "outcome"))
+SUPPRESSED = Spec("series_suppressed", "Features whose series went beyond the limit per model version.", ("model",))
+ERRORS = Spec("errors", "Errors by component.", ("component",))
+REBALANCES = Spec("consumer_rebalances", "Times that the consumer groups changed who owns which partition.")
+LIMITED = Spec("limit_reached", "Times that a limit of the settings bit, by limit.", ("limit",))
+
+PROCESSING = Spec("event_processing_seconds", "Time taken for one batch, by stage.", ("stage",), FAST_SECONDS)
+AGE = Spec("event_age_seconds", "Age of events when they were read.", ("model",), AGE_SECONDS)
+LATENCY = Spec(
+    "detection_latency_seconds",
+    "From the newest event that an incident rests on to the incident on its topic.",
+    ("model",),
+    AGE_SECONDS,
+)
+
+
+class Counter:
+    """A counter family. ``add`` with the label values in the order of the spec."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self._values: dict[tuple[str, ...], float] = {}
+
+    def add(self, labels: tuple[str, ...] = (), amount: float = 1) -> None:
+        if labels not in self._values and len(self._values) >= MAX_SERIES:
+            labels = (OTHER,) * len(labels)
+        self._values[labels] = self._values.get(labels, 0) + amount
+
+    def value(self, labels: tuple[str, ...] = ()) -> float:
+        return self._values.get(labels, 0)
+
+    def family(self) -> Metric:
+        family = CounterMetricFamily(PREFIX + self.spec.name, self.spec.help, labels=self.spec.labels)
+        for labels, value in sorted(self._values.items()):
+            family.add_metric(labels, value)
+        if not self.spec.labels and not self._values:
+            family.add_metric((), 0)
+        return family
+
+
+class Histogram:
+    """A classic histogram family; ``observe_many`` costs one pass of numpy over a batch."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self._bounds = np.array(spec.bounds)
+        self._counts: dict[tuple[str, ...], list[int]] = {}
+        self._sums: dict[tuple[str, ...], float] = {}
+
+    def observe(self, labels: tuple[str, ...], value: float) -> None:
+        labels, counts = self._series(labels)
+        counts[bisect_left(self.spec.bounds, value)] += 1
+        self._sums[labels] += value
+
+    def observe_many(self, labels: tuple[str, ...], values: npt.NDArray[np.float64]) -> None:
+        labels, counts = self._series(labels)
+        places = np.searchsorted(self._bounds, values, side="left")
+        for place, count in enumerate(np.bincount(places, minlength=len(counts)).tolist()):
+            counts[place] += count
+        self._sums[labels] += float(values.sum())
+
+    def family(self) -> Metric:
+        family = HistogramMetricFamily(PREFIX + self.spec.name, self.spec.help, labels=self.spec.labels)
+        names = [*(repr(bound) for bound in self.spec.bounds), "+Inf"]
+        for labels, counts in sorted(self._counts.items()):
+            cumulative = np.cumsum(counts).tolist()
+            family.add_metric(labels, list(zip(names, cumulative, strict=True)), self._sums[labels])
+        return family
+
+    def _series(self, labels: tuple[str, ...]) -> tuple[tuple[str, ...], list[int]]:
+        if labels not in self._counts:
+            if len(self._counts) >= MAX_SERIES:
+                labels = (OTHER,) * len(labels)
+            self._counts.setdefault(labels, [0] * (len(self.spec.bounds) + 1))
+            self._sums.setdefault(labels, 0.0)
+        return labels, self._counts[labels]
+
+
+class Metrics:
+    """A worker's metrics. ``live`` are read at every scrape and yield the gauges of what exists then."""
+
+    def __init__(self, live: Sequence[Callable[[], Iterable[Metric]]] = ()) -> None:
+        self.events = Counter(EVENTS)
+        self.published_records = Counter(PUBLISHED)
+        self.detections = Counter(DETECTIONS)
+        self.retrains = Counter(RETRAINS)
+        self.suppressed = Counter(SUPPRESSED)
+        self.errors = Counter(ERRORS)
+        self.rebalances = Counter(REBALANCES)
+        self.limited = Counter(LIMITED)
+        self.processing = Histogram(PROCESSING)
+        self.age = Histogram(AGE)
+        self.latency = Histogram(LATENCY)
+        self.live = list(live)
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.registry.register(self)
+
+    def describe(self) -> Iterable[Metric]:
+        """The registry asks for names at registration; there is one collector, so none can clash."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        for family in (
+            self.events,
+            self.published_records,
+            self.detections,
+            self.retrains,
+            self.errors,
+            self.rebalances,
+            self.limited,
+            self.processing,
+            self.age,
+            self.latency,
+        ):
+            yield family.family()
+        for read in self.live:
+            yield from read()
+        yield self.suppressed.family()  # last: reading the live families is what counts it
+
+    def error(self, component: str) -> None:
+        self.errors.add((component,))
+
+    def published(self, topic: str, count: int, outcome: str = "acknowledged") -> None:
+        self.published_records.add((topic, outcome), count)
+
+    def rebalanced(self) -> None:
+        self.rebalances.add()

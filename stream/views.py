@@ -1,0 +1,168 @@
+"""What is known of every model and incident, as the judges published it. Plain JSON values, kept in memory.
+
+Every worker with the judge's role reads the compacted topics of views and incidents without a group, so that each
+answers for all models. No Kafka here: ``apply_view`` and ``apply_incident`` take records from whoever reads them.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from enum import Enum
+from typing import Any
+
+import orjson
+
+from detectors.features import UnitKey
+
+Json = dict[str, Any]
+
+SUMMARY_LEAVES_OUT = ("features",)
+"""Members of a model's detail that the list of models does not repeat."""
+
+STATES = ("drift", "blind", "warning", "learning", "stable")
+"""Worst first."""
+
+
+class AnySegment(Enum):
+    """Tells "of any segment" from None, the whole population."""
+
+    ANY = "any"
+
+
+class Views:
+    """Newest view of each unit and incident.
+
+    ``max_units`` and ``max_incidents`` bound the memory (a unit of 20 features is about 60 KB as Python objects): a
+    unit beyond the limit is refused and counted in ``refused``; of incidents the oldest resolved one goes first.
+    """
+
+    def __init__(self, max_units: int = 10_000, max_incidents: int = 10_000) -> None:
+        self._units: dict[UnitKey, Json] = {}
+        self._unit_of_key: dict[bytes, UnitKey] = {}
+        self._incidents: dict[str, Json] = {}
+        self._max_units = max_units
+        self._max_incidents = max_incidents
+        self._changed = asyncio.Event()
+        self.generation = 0
+        self.refused = 0
+
+    def apply_view(self, key: bytes, value: bytes | None) -> None:
+        """A record of the views topic; None forgets the unit. What is no view is counted in ``refused``."""
+        if value is None:
+            unit = self._unit_of_key.pop(key, None)
+            if unit is not None and self._units.pop(unit, None) is not None:
+                self._note_change()
+            return
+        detail = _object(value)
+        if detail is None or not isinstance(detail.get("model"), str) or not isinstance(detail.get("version"), str):
+            self.refused += 1
+            return
+        unit = UnitKey(detail["model"], detail["version"], detail.get("segment"))
+        if unit not in self._units and len(self._units) >= self._max_units:
+            self.refused += 1
+            return
+        self._units[unit] = detail
+        self._unit_of_key[key] = unit
+        self._note_change()
+
+    def apply_incident(self, key: bytes, value: bytes | None) -> None:
+        """A record of the incidents topic; None forgets it."""
+        if value is None:
+            if self._incidents.pop(key.decode(errors="replace"), None) is not None:
+                self._note_change()
+            return
+        incident = _object(value)
+        if incident is None or not isinstance(incident.get("id"), str):
+            self.refused += 1
+            return
+        self._incidents[incident["id"]] = incident
+        while len(self._incidents) > self._max_incidents:
+            del self._incidents[self._least_wanted()]
+        self._note_change()
+
+    def models(self) -> list[Json]:
+        """Every unit's summary, ordered by model, version and segment."""
+        return [
+            {name: value for name, value in detail.items() if name not in SUMMARY_LEAVES_OUT}
+            for _, detail in sorted(self._units.items(), key=lambda item: _order(item[0]))
+        ]
+
+    def details(self) -> Iterable[tuple[UnitKey, Json]]:
+        """Every unit and its detail, in no order."""
+        return list(self._units.items())
+
+    def detail(self, model: str, version: str, segment: str | None = None) -> Json | None:
+        """One unit's detail. Where only segments are judged, ``segment`` None gives the one in the worst state."""
+        exact = self._units.get(UnitKey(model, version, segment))
+        if exact is not None or segment is not None:
+            return exact
+        candidates = [self._units[UnitKey(model, version, name)] for name in self.segments(model, version)]
+        return min(candidates, key=_badness, default=None)
+
+    def segments(self, model: str, version: str) -> list[str | None]:
+        """The segments that are judged; None stands for the whole population."""
+        units = [unit for unit in self._units if unit.model == model and unit.version == version]
+        return [unit.segment for unit in sorted(units, key=_order)]
+
+    def incidents(
+        self,
+        model: str | None = None,
+        version: str | None = None,
+        segment: str | AnySegment | None = AnySegment.ANY,
+        state: str = "all",
+        limit: int = 200,
+    ) -> list[Json]:
+        """Newest first. ``state`` is ``open``, ``resolved`` or ``all``."""
+        found = [
+            incident
+            for incident in self._incidents.values()
+            if (model is None or incident.get("model") == model)
+            and (version is None or incident.get("version") == version)
+            and (segment is AnySegment.ANY or incident.get("segment") == segment)
+            and (state == "all" or _is_open(incident) == (state == "open"))
+        ]
+        return sorted(found, key=_opened, reverse=True)[:limit]
+
+    def incident(self, identifier: str) -> Json | None:
+        return self._incidents.get(identifier)
+
+    async def wait_for_change(self, since: int, timeout_seconds: float) -> int:
+        """The generation, as soon as it is not ``since`` or when the time is up."""
+        if self.generation == since:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), timeout_seconds)
+        return self.generation
+
+    def _note_change(self) -> None:
+        self.generation += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _least_wanted(self) -> str:
+        """The oldest resolved incident, or the oldest."""
+        return min(self._incidents, key=lambda name: (_is_open(self._incidents[name]), _opened(self._incidents[name])))
+
+
+def _object(value: bytes) -> Json | None:
+    try:
+        decoded = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
+    return decoded if isinstance(decoded, dict) else None
+
+
+def _order(unit: UnitKey) -> tuple[str, str, str]:
+    return (unit.model, unit.version, unit.segment or "")
+
+
+def _badness(detail: Json) -> tuple[int, float]:
+    state = detail.get("state")
+    return (STATES.index(state) if state in STATES else len(STATES), -float(detail.get("evidence_log10") or 0.0))
+
+
+def _is_open(incident: Json) -> bool:
+    return incident.get("resolved_at_ms") is None
+
+
+def _opened(incident: Json) -> tuple[int, str]:
+    return (int(incident.get("opened_at_ms") or 0), str(incident["id"]))
