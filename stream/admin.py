@@ -1,0 +1,249 @@
+"""What the topics must be, and how what is there differs. Pure but for ``ensure``, which asks and creates.
+
+A topic of the wrong kind loses data silently (a reference that is deleted by age, drift events that are compacted
+away), so what exists with wrong settings is refused, with the difference named, and never changed.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from detectors.errors import BrokerError
+from stream.config import Settings
+
+COMPACT, DELETE = "compact", "delete"
+QUICK_COMPACTION = {"segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.1"}
+"""A restore reads what compaction has not removed yet; without these a quiet topic is not compacted for a week."""
+MIN_RETENTION_MS = 3_600_000
+"""Below an hour a worker that was down over lunch finds its events gone."""
+
+
+class Level(StrEnum):
+    """How a finding is meant. WRONG stops the worker; the others are said."""
+
+    OK = "ok"
+    CREATED = "created"
+    WARNING = "warning"
+    MISSING = "missing"
+    WRONG = "wrong"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One statement about one topic, or about the cluster where ``topic`` is empty."""
+
+    level: Level
+    topic: str
+    text: str
+
+
+class WantedTopic(msgspec.Struct, frozen=True):
+    """A topic as it must be. ``partitions`` None: any count, the settings' when created. ``user``: not ours."""
+
+    name: str
+    cleanup: str | None
+    partitions: int | None = None
+    max_message_bytes: int | None = None
+    user: bool = False
+
+    def create_configs(self) -> dict[str, str]:
+        """The settings to create it with."""
+        configs: dict[str, str] = {}
+        if self.cleanup is not None:
+            configs["cleanup.policy"] = self.cleanup
+        if self.cleanup == COMPACT:
+            configs.update(QUICK_COMPACTION)
+        if self.max_message_bytes is not None:
+            configs["max.message.bytes"] = str(self.max_message_bytes)
+        return configs
+
+
+class FoundTopic(msgspec.Struct, frozen=True):
+    """A topic as it is. ``configs`` None: we may not read them."""
+
+    name: str
+    partitions: int
+    replication_factor: int
+    configs: dict[str, str] | None = None
+
+
+class Cluster(Protocol):
+    """What ``ensure`` asks of a broker."""
+
+    async def start(self) -> None: ...
+
+    async def topics(self, names: Sequence[str]) -> Mapping[str, FoundTopic]: ...
+
+    async def brokers(self) -> int: ...
+
+    async def create(self, name: str, partitions: int, replication_factor: int, configs: Mapping[str, str]) -> None: ...
+
+    async def grow(self, name: str, partitions: int) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+def wanted_topics(settings: Settings, changelogs: Iterable[str], input_partitions: int) -> list[WantedTopic]:
+    """Every topic but the user's own, in the order of contracts.md."""
+    topics, large = settings.topics, settings.kafka.max_message_bytes
+    wanted = [
+        WantedTopic(topics.references, COMPACT, max_message_bytes=large),
+        WantedTopic(topics.profiles, COMPACT, max_message_bytes=large),
+        WantedTopic(topics.checkpoints, COMPACT, partitions=input_partitions, max_message_bytes=large),
+        WantedTopic(topics.dead_letters, DELETE, max_message_bytes=large),
+        WantedTopic(topics.views, COMPACT, max_message_bytes=large),
+        WantedTopic(topics.incidents, COMPACT),
+        WantedTopic(topics.drift_events, DELETE),
+        WantedTopic(topics.retrain_requests, DELETE),
+    ]
+    return wanted + [WantedTopic(name, COMPACT, max_message_bytes=large) for name in changelogs]
+
+
+def user_topics(settings: Settings) -> list[WantedTopic]:
+    """The topics that models publish to; created where they are missing, never judged wrong."""
+    return [WantedTopic(name, None, user=True) for name in (*settings.topics.events, *settings.topics.labels)]
+
+
+def compare(wanted: WantedTopic, found: FoundTopic) -> list[Finding]:
+    """What is wrong, or weak, or else that it is well."""
+    findings: list[Finding] = []
+    if wanted.partitions is not None and found.partitions != wanted.partitions:
+        findings.append(
+            Finding(
+                Level.WRONG,
+                wanted.name,
+                f"has {found.partitions} partitions and needs {wanted.partitions}, one for each of the events' topic; "
+                f"delete it (counts start anew) or set topics.checkpoints to a new name",
+            )
+        )
+    configs = found.configs
+    if configs is None:
+        findings.append(Finding(Level.WARNING, wanted.name, "its settings may not be read with these permissions"))
+    elif wanted.user:
+        findings.extend(_compare_user(wanted, configs))
+    else:
+        findings.extend(_compare_own(wanted, configs))
+    count = f"{found.partitions} partition{'' if found.partitions == 1 else 's'}"
+    policy = "" if configs is None else f", {configs.get('cleanup.policy', 'policy unknown')}"
+    return findings or [Finding(Level.OK, wanted.name, f"{count}{policy}, replication {found.replication_factor}")]
+
+
+def _compare_own(wanted: WantedTopic, configs: Mapping[str, str]) -> Iterable[Finding]:
+    policy = configs.get("cleanup.policy")
+    if wanted.cleanup is not None and policy is not None and policy != wanted.cleanup:
+        alter = f"kafka-configs --alter --entity-type topics --entity-name {wanted.name}"
+        yield Finding(
+            Level.WRONG,
+            wanted.name,
+            f"cleanup.policy is {policy} and must be {wanted.cleanup}: {alter} --add-config "
+            f"cleanup.policy={wanted.cleanup}",
+        )
+    size = configs.get("max.message.bytes")
+    if wanted.max_message_bytes is not None and size is not None and int(size) < wanted.max_message_bytes:
+        yield Finding(
+            Level.WRONG,
+            wanted.name,
+            f"max.message.bytes is {int(size):,} and must be at least {wanted.max_message_bytes:,} "
+            "(kafka.max_message_bytes of the settings)",
+        )
+
+
+def _compare_user(wanted: WantedTopic, configs: Mapping[str, str]) -> Iterable[Finding]:
+    if "compact" in configs.get("cleanup.policy", ""):
+        yield Finding(
+            Level.WARNING, wanted.name, "is compacted: events that share a key may vanish before they are read"
+        )
+    retention = int(configs.get("retention.ms", "-1"))
+    if 0 <= retention < MIN_RETENTION_MS:
+        yield Finding(
+            Level.WARNING,
+            wanted.name,
+            f"keeps events for {retention / 60_000:.0f} minutes only; a worker that is down for longer misses events",
+        )
+
+
+def weaknesses(found: Sequence[FoundTopic], brokers: int) -> list[Finding]:
+    """What lets acknowledged records be lost; one finding for all topics that share a weakness."""
+    single = sorted(topic.name for topic in found if topic.replication_factor < 2)
+    lonely = sorted(
+        topic.name
+        for topic in found
+        if topic.replication_factor >= 2 and int((topic.configs or {}).get("min.insync.replicas", "2")) < 2
+    )
+    findings: list[Finding] = []
+    if single:
+        why = "the cluster has one broker" if brokers < 2 else f"the cluster has {brokers} brokers"
+        findings.append(
+            Finding(Level.WARNING, "", f"replication 1 ({why}): a lost disk loses counts in {', '.join(single)}")
+        )
+    if lonely:
+        findings.append(
+            Finding(
+                Level.WARNING,
+                "",
+                "min.insync.replicas below 2: a record acknowledged by one broker can be lost with it, in "
+                + ", ".join(lonely),
+            )
+        )
+    return findings
+
+
+def judge_changelogs(settings: Settings) -> tuple[str, ...]:
+    """Where the judge's Faust tables are kept: application ``GROUP-judge``, table ``units``."""
+    return (f"{settings.kafka.group_id}-judge-units-changelog",)
+
+
+async def ensure(settings: Settings, cluster: Cluster, *, create: bool) -> list[Finding]:
+    """Creates what is missing (with ``create``) and compares the rest. Raises BrokerError when no broker answers."""
+    await cluster.start()
+    try:
+        return await _ensure(settings, cluster, judge_changelogs(settings), create)
+    finally:
+        await cluster.stop()
+
+
+async def _ensure(settings: Settings, cluster: Cluster, changelogs: Sequence[str], create: bool) -> list[Finding]:
+    users = user_topics(settings)
+    before = await cluster.topics([topic.name for topic in users])
+    inputs = [before[name].partitions for name in settings.topics.events if name in before]
+    count = max(inputs, default=settings.kafka.partitions)
+    wanted = [*users, *wanted_topics(settings, changelogs, count)]
+    found = dict(await cluster.topics([topic.name for topic in wanted]))
+    profiles = found.get(settings.topics.profiles)
+    tables = profiles.partitions if profiles is not None else settings.kafka.partitions
+    findings: list[Finding] = []
+    for topic in wanted:
+        # a Faust table has the partitions of the topic whose keys it holds
+        partitions = tables if topic.name in changelogs else topic.partitions or settings.kafka.partitions
+        present = found.get(topic.name)
+        if present is None:
+            findings.append(await _create(settings, cluster, topic, partitions, create))
+        elif topic.partitions is not None and present.partitions < topic.partitions and create:
+            await cluster.grow(topic.name, topic.partitions)
+            findings.append(
+                Finding(Level.CREATED, topic.name, f"grown from {present.partitions} to {count} partitions")
+            )
+        else:
+            findings.extend(compare(topic, present))
+    created = [finding.topic for finding in findings if finding.level is Level.CREATED]
+    found.update(await cluster.topics(created) if created else {})
+    return findings + weaknesses([found[name] for name in sorted(found)], await cluster.brokers())
+
+
+async def _create(settings: Settings, cluster: Cluster, topic: WantedTopic, partitions: int, create: bool) -> Finding:
+    if not create:
+        return Finding(Level.MISSING, topic.name, f"does not exist; to be created with {partitions} partitions")
+    await cluster.create(topic.name, partitions, settings.kafka.replication_factor, topic.create_configs())
+    return Finding(
+        Level.CREATED, topic.name, f"created with {partitions} partitions, {topic.cleanup or 'as the broker does'}"
+    )
+
+
+def refuse(findings: Iterable[Finding]) -> None:
+    """Raises BrokerError that lists everything wrong or missing."""
+    wrong = [
+        f"{finding.topic}: {finding.text}" for finding in findings if finding.level in (Level.WRONG, Level.MISSING)
+    ]
+    if wrong:
+        raise BrokerError("topics are not as they must be:\n  " + "\n  ".join(wrong))

@@ -1,0 +1,114 @@
+"""Asks and changes the topics of a real Kafka, for ``stream.admin``. No judgement here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, for_code
+
+from detectors.errors import BrokerError
+from stream.admin import FoundTopic
+from stream.backends import kafka
+from stream.config import KafkaSettings
+
+UNKNOWN_TOPIC, ALREADY_EXISTS, NO_ERROR = 3, 36, 0
+TIMEOUT_MS = 30_000
+
+
+class KafkaCluster:
+    """An admin client between ``start`` and ``stop``."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._client: AIOKafkaAdminClient | None = None
+
+    async def start(self) -> None:
+        """Raises BrokerError where no broker answers, or refuses who we say we are."""
+        client = AIOKafkaAdminClient(**kafka.connection(self._settings), request_timeout_ms=TIMEOUT_MS)
+        try:
+            await client.start()
+        except (KafkaError, OSError) as error:
+            await client.close()
+            raise self._failed("connect", error) from None
+        self._client = client
+
+    async def stop(self) -> None:
+        """Closes the connection."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def brokers(self) -> int:
+        """How many brokers the cluster has."""
+        return len((await self._ask("describe the cluster", self._admin.describe_cluster()))["brokers"])
+
+    async def topics(self, names: Sequence[str]) -> dict[str, FoundTopic]:
+        """Those of ``names`` that exist. Asking creates none."""
+        if not names:
+            return {}
+        existing = set(await self._ask("list topics", self._admin.list_topics()))
+        present = [name for name in names if name in existing]
+        if not present:
+            return {}
+        described = await self._ask("describe topics", self._admin.describe_topics(present))
+        configs = await self._configs(present)
+        found: dict[str, FoundTopic] = {}
+        for topic in described:
+            self._refuse(topic["error_code"], f"describe topic {topic['topic']}", ignore=UNKNOWN_TOPIC)
+            parts = topic["partitions"]
+            if parts:
+                replicas = min(len(part["replicas"]) for part in parts)
+                found[topic["topic"]] = FoundTopic(topic["topic"], len(parts), replicas, configs.get(topic["topic"]))
+        return found
+
+    async def create(self, name: str, partitions: int, replication_factor: int, configs: Mapping[str, str]) -> None:
+        """Creates it; one that another worker created meanwhile is as good."""
+        wanted = NewTopic(name, partitions, replication_factor, topic_configs=dict(configs))
+        answer = await self._ask(f"create topic {name}", self._admin.create_topics([wanted]))
+        for error in answer.to_object()["topic_errors"]:
+            self._refuse(error["error_code"], f"create topic {name}", error.get("error_message"), ignore=ALREADY_EXISTS)
+
+    async def grow(self, name: str, partitions: int) -> None:
+        """Adds partitions."""
+        wanted = {name: NewPartitions(partitions)}
+        answer = await self._ask(f"grow topic {name}", self._admin.create_partitions(wanted))
+        for error in answer.to_object()["topic_errors"]:
+            self._refuse(
+                error["error_code"], f"grow topic {name} to {partitions} partitions", error.get("error_message")
+            )
+
+    async def _configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Settings by topic; a topic whose settings may not be read is absent."""
+        wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+        answers = await self._ask("read topic settings", self._admin.describe_configs(wanted))
+        found: dict[str, dict[str, str]] = {}
+        for answer in answers:
+            for resource in answer.to_object()["resources"]:
+                if resource["error_code"] == NO_ERROR:
+                    entries = resource["config_entries"]
+                    found[resource["resource_name"]] = {
+                        entry["config_names"]: entry["config_value"] for entry in entries if entry["config_value"]
+                    }
+        return found
+
+    @property
+    def _admin(self) -> AIOKafkaAdminClient:
+        assert self._client is not None, "not started"
+        return self._client
+
+    async def _ask(self, what: str, answer: Any) -> Any:
+        try:
+            return await answer
+        except (KafkaError, OSError) as error:
+            raise self._failed(what, error) from None
+
+    def _failed(self, what: str, error: BaseException) -> BrokerError:
+        reason = str(error) or type(error).__name__
+        return BrokerError(f"{self._settings.bootstrap_servers}: cannot {what}: {reason}")
+
+    def _refuse(self, code: int, what: str, message: str | None = None, *, ignore: int = NO_ERROR) -> None:
+        if code not in (NO_ERROR, ignore):
+            kind = for_code(code)
+            reason = message or getattr(kind, "description", None) or kind.__name__
+            raise BrokerError(f"{self._settings.bootstrap_servers}: cannot {what}: {reason} ({kind.__name__})")

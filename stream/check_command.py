@@ -1,0 +1,42 @@
+"""``driftline check``: puts settings, broker and topic plan together and shows what is found."""
+
+import asyncio
+
+import yaml
+from rich.console import Console
+from rich.markup import escape
+
+from stream import admin, config, incident_tables
+from stream.backends.kafka_admin import KafkaCluster
+from stream.config import Settings
+
+STYLES = {"ok": "green", "created": "cyan", "warning": "yellow", "missing": "red", "wrong": "bold red"}
+OK, WRONG = 0, 2
+
+
+def show(console: Console, settings: Settings, as_json: bool) -> int:
+    """The settings in force, secrets masked."""
+    plain = config.masked(settings)
+    if as_json:
+        incident_tables.write_json(console, plain)
+    else:
+        console.out(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).rstrip(), highlight=False)
+    return OK
+
+
+def main(console: Console, settings: Settings, create: bool, as_json: bool) -> int:
+    """Exit status 2 when something is missing or wrong."""
+    cluster = KafkaCluster(settings.kafka)
+    findings = asyncio.run(admin.ensure(settings, cluster, create=create))
+    if as_json:
+        incident_tables.write_json(console, {"findings": findings})
+    else:
+        width = max((len(finding.topic) for finding in findings), default=0)
+        for finding in findings:
+            style = STYLES[finding.level]
+            line = f"[{style}]{finding.level:<8}[/] {finding.topic:<{width}}  {escape(finding.text)}"
+            console.print(line, soft_wrap=True)
+    bad = any(finding.level in (admin.Level.WRONG, admin.Level.MISSING) for finding in findings)
+    if not bad and not as_json:
+        console.print(f"broker and topics at {escape(settings.kafka.bootstrap_servers)} are as they must be")
+    return WRONG if bad else OK

@@ -1,0 +1,65 @@
+"""The command ``driftline``: commands, exit status and one-line errors. No logic, and nothing heavy at import.
+
+Exit status 0 stable, 1 drift, 2 usage or error; 130 after Ctrl-C.
+"""
+
+import sys
+from typing import NoReturn
+
+import click
+
+from detectors.errors import DriftlineError
+from stream.commands import broker, files, incidents, service
+
+STABLE, DRIFT, ERROR, INTERRUPTED = 0, 1, 2, 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def cli() -> None:
+    """Tells within a second, and without crying wolf, that the data or behaviour of a model has changed.
+
+    \b
+    Start here:
+      driftline demo                                      see it at work, nothing else needed
+      driftline replay history.csv --reference-rows 10000   which incidents your own data would have raised
+      driftline worker --bootstrap-servers HOST:PORT      watch the models that publish to your Kafka
+
+    Settings come from a YAML file (--config), then the environment (DRIFTLINE_KAFKA__BOOTSTRAP_SERVERS and so on),
+    then flags. Exit status: 0 stable, 1 drift, 2 usage or error.
+    """
+
+
+for _command in (*service.COMMANDS, *files.COMMANDS, *broker.COMMANDS, *incidents.COMMANDS):
+    cli.add_command(_command)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """The entry point. Ends the process with the exit status."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """The exit status of one command line. A crash is 2 as well: 1 would read as drift."""
+    try:
+        status = cli.main(arguments, prog_name="driftline", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return ERROR
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except DriftlineError as error:
+        click.echo(f"driftline: {error}", err=True)
+        return ERROR
+    except BrokenPipeError:
+        _close_output()
+        return ERROR
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        click.echo("driftline: this is a bug of driftline; please report it with the lines above", err=True)
+        return ERROR
+    return status if isinstance(status, int) else STABLE
+
+
+def _close_output() -> None:
+    """The reader of our output went away: keep the interpreter from complaining about it at exit."""
+    sys.stdout = open("/dev/null", "w", encoding="utf-8")  # noqa: SIM115 - it lives until the process ends

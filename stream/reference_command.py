@@ -1,0 +1,78 @@
+"""``driftline reference``: puts files, topics and pictures of references together."""
+
+import asyncio
+from pathlib import Path
+
+from rich.console import Console
+
+from detectors import errors, references
+from detectors.errors import DriftlineError
+from detectors.references import Reference
+from stream import dataset, incident_tables, progress, reference_views, topics
+from stream.backends.kafka import KafkaSink
+from stream.config import Settings
+from stream.ports import OutRecord
+from stream.replay_options import ReplayOptions
+
+OK, DIFFERENT = 0, 1
+
+
+def read(file: str) -> Reference:
+    """The artefact in ``file``; raises ReferenceError naming it."""
+    try:
+        return references.decode(Path(file).read_bytes(), file)
+    except OSError as error:
+        raise errors.ReferenceError(f"{file}: cannot be read: {error.strerror or error}") from None
+
+
+def build(options: ReplayOptions, output_file: str, quiet: bool) -> int:
+    """Writes the artefact and says what it holds."""
+    with progress.reading(options.file, quiet) as on_bytes:
+        reference = dataset.open_dataset(options, on_bytes).reference(options.reference_rows)
+    try:
+        Path(output_file).write_bytes(references.encode(reference))
+    except OSError as error:
+        raise DriftlineError(f"{output_file}: cannot be written: {error.strerror or error}") from None
+    count = len(reference.features)
+    progress.say(f"{output_file}: {reference.model_key}, {reference.rows:,} rows, {count} features, {reference.digest}")
+    return OK
+
+
+def publish(settings: Settings, file: str) -> int:
+    """Sends the artefact to the references topic."""
+    reference = read(file)
+    asyncio.run(_send(settings, reference))
+    progress.say(f"{reference.model_key} published to {settings.topics.references}, {reference.digest}")
+    return OK
+
+
+async def _send(settings: Settings, reference: Reference) -> None:
+    sink = KafkaSink(settings.kafka)
+    await sink.start()
+    try:
+        record = OutRecord(
+            settings.topics.references, topics.reference_key(reference.model_key), references.encode(reference)
+        )
+        await sink.send([record])
+    finally:
+        await sink.stop()
+
+
+def show(console: Console, file: str, as_json: bool) -> int:
+    """The artefact as a table, or as it is."""
+    reference = read(file)
+    if as_json:
+        incident_tables.write_json(console, reference)
+    else:
+        reference_views.show(console, reference)
+    return OK
+
+
+def diff(console: Console, left: str, right: str, as_json: bool) -> int:
+    """Exit status 1 where a feature differs notably."""
+    differences = reference_views.compare(read(left), read(right))
+    if as_json:
+        incident_tables.write_json(console, {"features": differences})
+    else:
+        reference_views.show_differences(console, differences)
+    return DIFFERENT if any(difference.notable for difference in differences) else OK

@@ -1,0 +1,86 @@
+"""What a replay found: the JSON object of the contract, and the same for a terminal."""
+
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+
+from stream import incident_tables
+
+STABLE, DRIFT = 0, 1
+
+
+class Point(msgspec.Struct, frozen=True):
+    """The evidence as of one event."""
+
+    event: int
+    at_ms: int
+    evidence_log10: float
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """Everything a replay leaves. ``detail`` is the model's detail as the HTTP interface shows it."""
+
+    model: str
+    version: str
+    events: int
+    rate: float
+    reference_rows: int
+    reference_digest: str | None
+    incidents: list[dict[str, Any]]
+    signals: list[dict[str, Any]]
+    state: str
+    detail: dict[str, Any]
+    points: list[Point]
+    threshold_log10: float | None
+    timed: bool  # the events carried their own time
+
+    def as_json(self) -> dict[str, Any]:
+        """The one object of ``replay --json``."""
+        reference = None
+        if self.reference_digest is not None:
+            reference = {"rows": self.reference_rows, "digest": self.reference_digest}
+        return {
+            "model": self.model,
+            "version": self.version,
+            "events": self.events,
+            "rate": self.rate,
+            "reference": reference,
+            "incidents": self.incidents,
+            "signals": self.signals,
+            "state": self.state,
+            "features": self.detail.get("features", []),
+        }
+
+    @property
+    def status(self) -> int:
+        """1 where an incident opened, whether or not it is over."""
+        return DRIFT if self.incidents else STABLE
+
+
+def show(console: Console, found: Replayed) -> None:
+    """For people: a headline, the incidents, and the features that moved most."""
+    name = escape(f"{found.model}/{found.version}")
+    rows = f"a reference of {found.reference_rows:,} rows" if found.reference_digest else "no reference yet"
+    console.print(f"[bold]{name}[/]  {found.events:,} events against {rows}: {_headline(found)}")
+    if found.incidents:
+        console.print()
+        console.print(incident_tables.table(found.incidents))
+    features = [feature for feature in found.detail.get("features", []) if feature.get("evidence_log10") is not None]
+    features.sort(key=lambda feature: (-float(feature["evidence_log10"]), str(feature["feature"])))
+    if features:
+        console.print()
+        console.print("[bold]at the end[/], strongest first")
+        console.print(incident_tables.feature_table(features[:10]))
+    if found.signals:
+        console.print(f"\nriver's detectors signalled {len(found.signals):,} times; they inform and do not page")
+
+
+def _headline(found: Replayed) -> str:
+    count = len(found.incidents)
+    if not count:
+        style = {"stable": "green", "warning": "yellow"}.get(found.state, "cyan")
+        return f"[{style}]{found.state}[/], no incident"
+    still = sum(incident_tables.is_open(incident) for incident in found.incidents)
+    return f"[red]{count} incident{'s' if count > 1 else ''}[/], {still} still open; state {found.state}"

@@ -1,0 +1,38 @@
+"""The map of modules: lowest first. A module imports only from layers above its own line, within its own column.
+
+A new module belongs on this map; the test names the ones that are not.
+"""
+
+DETECTORS: tuple[tuple[str, ...], ...] = (
+    ("errors",),
+    ("features",),
+    ("columns",),
+    ("sketches",),
+    ("references", "profiles", "distances"),
+    ("transform", "merging", "reference_builder"),
+    ("sequential", "evidence", "quality", "changepoint"),
+    ("bank", "incidents", "verdict"),
+    ("synthetic", "evaluation"),
+)
+"""The pure half. A name stands for a module or a folder of modules."""
+
+PURE_STREAM = ("topics", "ports", "codec", "formats", "checkpoints", "observer", "judge", "admin", "replay_options")
+"""Modules of stream/ without asyncio, clock, files, environment, logging (``admin.ensure`` awaits its port)."""
+
+ROOTS = ("cli", "commands", "worker", "demo", "replay_command", "check_command", "survey_command", "reference_command")
+"""Where everything is put together: nothing but tests, commands and each other imports these."""
+
+HOMES: dict[str, tuple[str, ...]] = {
+    "aiokafka": ("stream.backends.", "stream.judge_app"),
+    "confluent_kafka": ("stream.backends.", "stream.publisher", "benchmarks"),
+    "faust": ("stream.judge_app",),
+    "mode": ("stream.judge_app",),
+    "prometheus_client": ("stream.metrics", "stream.metric_families", "stream.server"),
+    "river": ("detectors.sequential", "stream.demo_models"),
+    "datasketches": ("detectors.sketches.",),
+    "yaml": ("stream.config_layers", "stream.check_command", "stream.survey_settings"),
+    "matplotlib": ("stream.replay_png",),
+    "pyarrow": ("stream.tables",),
+    "click": ("stream.cli", "stream.commands."),
+}
+"""Each library has one home; a trailing dot means everything in that folder."""
