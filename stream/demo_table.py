@@ -1,0 +1,63 @@
+"""The table at the demo's end: injected when, found when, by what, at what delay, and anything false."""
+
+from collections.abc import Mapping
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from stream.demo_story import Outcome, Summary
+from stream.live import brief, clock
+
+WIDTH = 150
+"""Of the table where there is no terminal whose width could be asked."""
+
+
+def show(console: Console, summary: Summary, logged: Mapping[str, int], dropped: Mapping[str, int]) -> None:
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH)
+    console.print(_table(summary))
+    for report in summary.false_reports:
+        told = f"{clock(report.received_ms)} {report.model}: {report.incident.get('verdict') or ''}"
+        console.print(f"FALSE: {told} ({brief(report.features)})", style="red", highlight=False, markup=False)
+    events = ", ".join(f"{name} {count:,}" for name, count in logged.items())
+    lost = f"; dropped by the publishers: {dict(dropped)}" if dropped else ""
+    console.print(f"events published: {events}{lost}", highlight=False, markup=False)
+    console.print(verdict(summary), style="green" if summary.passed else "red", highlight=False, markup=False)
+
+
+def verdict(summary: Summary) -> str:
+    """The last line."""
+    found = sum(outcome.found for outcome in summary.outcomes)
+    false = len(summary.false_reports)
+    return f"{found} of {len(summary.outcomes)} injected changes found, {false or 'no'} false report{'s'[: false != 1]}"
+
+
+def _table(summary: Summary) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("model", "injected", "at", "found at", "by"):
+        table.add_column(column, overflow="fold")
+    table.add_column("delay events", justify="right")
+    table.add_column("delay s", justify="right")
+    for outcome in summary.outcomes:
+        table.add_row(*_row(outcome), style=None if outcome.found else "red")
+    return table
+
+
+def _row(outcome: Outcome) -> list[str]:
+    injected, report = outcome.injected, outcome.report
+    at = "not injected" if injected is None else f"{clock(injected.at_ms)}, event {injected.after_events:,}"
+    if report is None:
+        return [outcome.injection.model, outcome.injection.what, at, "not found", "", "", ""]
+    verdict_text = str(report.incident.get("verdict") or "")
+    by = f"{verdict_text}: {brief(report.features)}" if verdict_text else brief(report.features)
+    events, delay_ms = outcome.delay_events, outcome.delay_ms
+    return [
+        outcome.injection.model,
+        outcome.injection.what,
+        at,
+        clock(report.received_ms),
+        by,
+        "" if events is None else f"{events:,}",
+        "" if delay_ms is None else f"{delay_ms / 1000:.1f}",
+    ]

@@ -1,0 +1,256 @@
+"""The live table in the terminal: models and incidents as the API tells them. Drawing and ``driftline watch``.
+
+What is drawn is the plain data of ``/api/v1/models`` and ``/api/v1/incidents``, so the demo and ``watch`` look alike.
+"""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+Json = Mapping[str, Any]
+
+STATE_STYLES = {
+    "learning": "cyan",
+    "stable": "green",
+    "warning": "yellow",
+    "drift": "bold red",
+    "blind": "bold magenta",
+}
+RATE_WINDOW_SECONDS = 5.0
+INCIDENTS_SHOWN = 8
+FEATURES_NAMED = 4
+
+
+class Screen(Protocol):
+    """Where the demo and ``watch`` show what happens: a live view or plain lines."""
+
+    def say(self, text: str) -> None:
+        """Something happened; stays readable."""
+        ...
+
+    def show(self, models: Sequence[Json], incidents: Sequence[Json]) -> None:
+        """The present state."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Rates:
+    """Events per second of each model, from the counts shown over the last seconds."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, dict[tuple[Any, ...], int]]] = deque()
+
+    def update(self, now: float, models: Sequence[Json]) -> dict[tuple[Any, ...], float]:
+        counts = {_key(model): int(model.get("events", 0)) for model in models}
+        self._seen.append((now, counts))
+        while len(self._seen) > 2 and now - self._seen[1][0] >= RATE_WINDOW_SECONDS:
+            self._seen.popleft()
+        then, before = self._seen[0]
+        span = now - then
+        return {key: (count - before.get(key, 0)) / span if span > 0 else 0.0 for key, count in counts.items()}
+
+
+def _key(model: Json) -> tuple[Any, ...]:
+    return (model.get("model"), model.get("version"), model.get("segment"))
+
+
+def name_of(record: Json) -> str:
+    """``model/version`` or ``model/version/segment``."""
+    return "/".join(str(part) for part in _key(record) if part)
+
+
+def features_of(incident: Json) -> list[str]:
+    return [str(feature.get("feature")) for feature in incident.get("features") or []]
+
+
+def brief(names: Sequence[str], most: int = FEATURES_NAMED) -> str:
+    """The first few names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def models_table(models: Sequence[Json], rates: Mapping[tuple[Any, ...], float]) -> Table:
+    """One row per model: state, evidence on the way to its threshold, worst feature, events."""
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
+    table.add_column("model", ratio=3, no_wrap=True)
+    table.add_column("state", ratio=2, no_wrap=True)
+    table.add_column("evidence", ratio=3, no_wrap=True)
+    table.add_column("worst feature", ratio=4, no_wrap=True)
+    table.add_column("events", justify="right", ratio=2)
+    table.add_column("events/s", justify="right", ratio=2)
+    for model in models:
+        state = str(model.get("state", "?"))
+        drifted = list(model.get("drifted_features") or [])
+        worst = brief(drifted, 2) if drifted else str(model.get("worst_feature") or "")
+        table.add_row(
+            name_of(model),
+            Text(state, style=STATE_STYLES.get(state, "")),
+            evidence_bar(model.get("evidence_log10"), model.get("threshold_log10")),
+            worst,
+            f"{int(model.get('events', 0)):,}",
+            f"{rates.get(_key(model), 0.0):,.0f}",
+        )
+    return table
+
+
+def evidence_bar(evidence: float | None, threshold: float | None, width: int = 12) -> Text:
+    """How far the evidence (log10) is on the way from nothing to the alarm."""
+    if evidence is None or not threshold:
+        return Text("-", style="dim")
+    filled = round(width * min(1.0, max(0.0, evidence / threshold)))
+    style = "red" if evidence >= threshold else "yellow" if filled > width // 2 else "green"
+    return Text.assemble(("━" * filled, style), ("━" * (width - filled), "dim"), f" {evidence:.1f}")
+
+
+def incidents_table(incidents: Sequence[Json]) -> RenderableType:
+    """The newest incidents, open ones in colour."""
+    if not incidents:
+        return Text("no incidents", style="dim")
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
+    for column, ratio in (("opened", 2), ("model", 3), ("severity", 2), ("verdict", 3), ("features", 6)):
+        table.add_column(column, ratio=ratio, no_wrap=True)
+    for incident in incidents[:INCIDENTS_SHOWN]:
+        resolved = incident.get("resolved_at_ms") is not None
+        table.add_row(
+            clock(incident.get("opened_at_ms")),
+            name_of(incident),
+            Text(
+                "resolved" if resolved else str(incident.get("severity", "")), style="dim" if resolved else "bold red"
+            ),
+            str(incident.get("verdict") or ""),
+            brief(features_of(incident)),
+        )
+    return table
+
+
+def clock(at_ms: int | None) -> str:
+    return "" if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%H:%M:%S")
+
+
+class LiveScreen:
+    """A view that redraws itself in place, for terminals."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._title = title
+        self._rates = Rates()
+        self._said: deque[str] = deque(maxlen=INCIDENTS_SHOWN)
+        self._live = Live(Text("starting ..."), console=console, refresh_per_second=4, transient=True)
+        self._console = console
+        self._live.start()
+
+    def say(self, text: str) -> None:
+        self._said.append(text)
+
+    def show(self, models: Sequence[Json], incidents: Sequence[Json]) -> None:
+        rates = self._rates.update(time.monotonic(), models)
+        parts: list[RenderableType] = [Text(self._title, style="bold"), models_table(models, rates)]
+        parts.append(incidents_table(incidents))
+        parts.extend(Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in self._said)
+        self._live.update(Group(*parts))
+
+    def close(self) -> None:
+        self._live.stop()
+        for line in self._said:
+            self._console.print(line, highlight=False)
+
+
+class PlainScreen:
+    """Lines, for pipes and logs: what happens as it happens, the state of all models every few seconds."""
+
+    def __init__(self, console: Console, title: str, interval_seconds: float = 5.0) -> None:
+        self._console = console
+        self._interval_seconds = interval_seconds
+        self._rates = Rates()
+        self._next = 0.0
+        self._states: dict[tuple[Any, ...], str] = {}
+        self._print(title)
+
+    def say(self, text: str) -> None:
+        self._print(text)
+
+    def show(self, models: Sequence[Json], incidents: Sequence[Json]) -> None:
+        del incidents  # each was said when it opened
+        now = time.monotonic()
+        rates = self._rates.update(now, models)
+        states = {_key(model): str(model.get("state")) for model in models}
+        if now < self._next and states == self._states:
+            return
+        self._next, self._states = now + self._interval_seconds, states
+        self._print(" | ".join(_plain(model, rates) for model in models) or "no models yet")
+
+    def close(self) -> None:
+        pass
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _plain(model: Json, rates: Mapping[tuple[Any, ...], float]) -> str:
+    worst = f", worst {model['worst_feature']}" if model.get("worst_feature") else ""
+    rate = rates.get(_key(model), 0.0)
+    return f"{name_of(model)} {model.get('state')} ({int(model.get('events', 0)):,} events, {rate:,.0f}/s{worst})"
+
+
+def open_screen(console: Console, title: str, plain: bool) -> Screen:
+    """Live where there is a terminal and nobody asked for lines."""
+    if plain or not console.is_terminal:
+        return PlainScreen(console, title)
+    return LiveScreen(console, title)
+
+
+def watch(url: str, interval_seconds: float) -> int:
+    """Shows what the worker at ``url`` tells until interrupted. Exit status 0, or 2 when it never answered."""
+    console = Console()
+    screen: Screen | None = None
+    told: set[tuple[str, bool]] = set()
+    try:
+        while True:
+            try:
+                models, incidents = _get(url, "models"), _get(url, "incidents")
+            except (OSError, ValueError) as error:
+                if screen is None:
+                    reason = getattr(error, "reason", error)
+                    Console(stderr=True).print(f"no worker answers at {url}: {reason}", markup=False, highlight=False)
+                    return 2
+                screen.say(f"{datetime.now(UTC):%H:%M:%S} no answer from {url}: {error}")
+            else:
+                screen = screen or open_screen(console, f"driftline at {url}", plain=False)
+                _tell_changes(screen, incidents, told)
+                screen.show(models, incidents)
+            time.sleep(interval_seconds)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        if screen is not None:
+            screen.close()
+
+
+def _tell_changes(screen: Screen, incidents: Sequence[Json], told: set[tuple[str, bool]]) -> None:
+    for incident in reversed(incidents):
+        resolved = incident.get("resolved_at_ms") is not None
+        state = (str(incident.get("id")), resolved)
+        if state not in told:
+            told.add(state)
+            at, verb = ("resolved_at_ms", "resolved") if resolved else ("opened_at_ms", "opened")
+            names = brief(features_of(incident))
+            screen.say(f"{clock(incident.get(at))} incident {verb}: {name_of(incident)} {names}")
+
+
+def _get(url: str, what: str) -> list[Json]:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"not an http address: {url}")
+    with urllib.request.urlopen(f"{url.rstrip('/')}/api/v1/{what}", timeout=10) as answer:
+        found = json.load(answer)[what]
+    return list(found)
