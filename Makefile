@@ -3,19 +3,25 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Two processes: most tests wait for brokers and services more than they compute.
+JOBS ?= 2
 
-.PHONY: demo test check lint bench clean
+.PHONY: help demo test check lint bench bench-detection chaos fuzz soak clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    run the whole service on an embedded broker and watch it find three injected changes"
-	@echo "make test    run the tests (a real Kafka is started by them where Java and Maven are present)"
-	@echo "make check   lint, types and the everyday tests"
-	@echo "make bench   throughput benchmark on a real broker"
+	@echo "make demo              run the whole service on an embedded broker and watch it find three injected changes"
+	@echo "make test              run the tests (a real Kafka is started by them where Java and Maven are present)"
+	@echo "make check             lint, types and the everyday tests"
+	@echo "make bench             throughput against what a user could write instead, on a real broker"
+	@echo "make bench-detection   false alarms and delays against other detectors (QUICK=1 for the short form)"
+	@echo "make chaos             kill, freeze and restart workers and brokers, and count (SHORT=1 for the short form)"
+	@echo "make fuzz              a million broken inputs"
+	@echo "make soak              thirty minutes at a steady load"
 
 $(STAMP): pyproject.toml constraints.txt
-	@echo "setting up $(VENV) with $$($(PYTHON) --version) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "driftline needs Python 3.11 or newer; try make PYTHON=python3.12")'
+	@echo "setting up $(VENV) with $$($(PYTHON) --version); this takes about a minute ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(STAMP)
@@ -24,16 +30,28 @@ demo: $(STAMP)
 	@$(BIN)/driftline demo
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 lint: $(STAMP)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 check: lint
-	@$(BIN)/python -m pytest -m 'not slow and not kafka'
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not slow and not kafka'
 
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks.throughput
+
+bench-detection: $(STAMP)
+	@$(BIN)/python -m benchmarks.detection $(if $(QUICK),--quick)
+
+chaos: $(STAMP)
+	@$(BIN)/python -m tests.chaos $(if $(SHORT),--short)
+
+fuzz: $(STAMP)
+	@$(BIN)/python -m tests.fuzz
+
+soak: $(STAMP)
+	@$(BIN)/python -m tests.soak
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

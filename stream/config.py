@@ -60,25 +60,25 @@ class KafkaSettings(msgspec.Struct, frozen=True):
     """How to reach the brokers and what to ask of them."""
 
     bootstrap_servers: Annotated[str, Meta(min_length=1)] = "127.0.0.1:9092"
-    group_id: Annotated[str, Meta(min_length=1)] = "driftline"
+    group_id: Annotated[str, Meta(min_length=1)] = "driftline"  # shared by the workers of one deployment
     client_id: str = "driftline"
     security_protocol: SecurityProtocol = SecurityProtocol.PLAINTEXT
     sasl_mechanism: SaslMechanism = SaslMechanism.PLAIN
-    sasl_username: str | None = None
+    sasl_username: str | None = None  # PLAIN and SCRAM
     sasl_password: Secret | None = None
     sasl_oauth_token: Secret | None = None  # a bearer token; with sasl_oauth_token_file it is read anew when it ages
     sasl_oauth_token_file: str | None = None
-    ssl_cafile: str | None = None
-    ssl_certfile: str | None = None
+    ssl_cafile: str | None = None  # PEM; not set: the system's own
+    ssl_certfile: str | None = None  # client certificate, PEM
     ssl_keyfile: str | None = None
     ssl_key_password: Secret | None = None
     ssl_check_hostname: bool = True
-    session_timeout_ms: Annotated[int, Meta(ge=6_000, le=300_000)] = 30_000
+    session_timeout_ms: Annotated[int, Meta(ge=6_000, le=300_000)] = 30_000  # silent so long: partitions move
     rebalance_timeout_ms: Annotated[int, Meta(ge=6_000, le=600_000)] = 60_000
     request_timeout_ms: Annotated[int, Meta(ge=1_000, le=300_000)] = 40_000
     compression: Compression = Compression.LZ4
     start_from: Annotated[str, Meta(pattern="^(earliest|latest)$")] = "earliest"  # only where no checkpoint exists
-    create_topics: bool = True
+    create_topics: bool = True  # at a worker's start
     partitions: Count = 4  # of topics that driftline creates; the checkpoints take the input's
     replication_factor: Annotated[int, Meta(ge=-1, le=10)] = -1  # -1: the broker's default
     max_message_bytes: Annotated[int, Meta(ge=65_536, le=67_108_864)] = 4_194_304  # of checkpoints and references
@@ -134,7 +134,7 @@ class HttpSettings(msgspec.Struct, frozen=True):
 
     host: str = "127.0.0.1"
     port: Port = 9108  # 0: any free one
-    token: Secret | None = None
+    token: Secret | None = None  # not set: nothing can be written over HTTP
     max_request_bytes: Annotated[int, Meta(ge=1_024, le=16_777_216)] = 65_536
 
 
@@ -180,8 +180,8 @@ class DetectionSettings(msgspec.Struct, frozen=True):
     tolerance: Annotated[float, Meta(ge=0, le=0.2)] = 0.02  # change too small to matter: .02 is a .05 sigma shift
     band_z: Annotated[float, Meta(ge=0, le=10)] = 4.5
     warning_share: Share = 0.5  # of the log threshold at which a model is in "warning"
-    look_ms: Annotated[int, Meta(ge=100, le=3_600_000)] = 1_000
-    detectors: tuple[str, ...] = ("adwin", "page_hinkley")
+    look_ms: Annotated[int, Meta(ge=100, le=3_600_000)] = 1_000  # of event time between two looks
+    detectors: tuple[str, ...] = ("adwin", "page_hinkley")  # the second opinion
     page_hinkley_threshold: Positive = 53.0  # one false signal in 1e7 independent events
     adwin_delta: Annotated[float, Meta(gt=0, lt=1)] | None = None  # None: from the budget
     late_ms: Annotated[int, Meta(ge=0)] = 86_400_000
@@ -192,9 +192,9 @@ class RetrainSettings(msgspec.Struct, frozen=True):
     """Guards of retrain requests."""
 
     enabled: bool = True
-    dry_run: bool = False
+    dry_run: bool = False  # log what would be requested
     cooldown_seconds: Annotated[float, Meta(ge=0)] = 86_400.0
-    weekly_cap: Annotated[int, Meta(ge=0)] = 3
+    weekly_cap: Annotated[int, Meta(ge=0)] = 3  # requests per model
 
 
 class FeatureSettings(msgspec.Struct, frozen=True):
@@ -206,10 +206,10 @@ class FeatureSettings(msgspec.Struct, frozen=True):
 class ModelSettings(msgspec.Struct, frozen=True):
     """One model, all its versions. ``reference``: a file, ``topic`` (the artefact topic) or ``learn``."""
 
-    reference: str = "topic"
-    segment_by: str | None = None
+    reference: str = "topic"  # a file, "topic", or "learn"
+    segment_by: str | None = None  # a feature whose values are judged each on its own
     features: dict[str, FeatureSettings] = {}
-    ignore: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()  # features to leave out
     false_alarms_per_model_per_month: Positive | None = None
     learning_events: Annotated[int, Meta(ge=200)] | None = None
 
@@ -225,10 +225,10 @@ class Settings(msgspec.Struct, frozen=True):
     detection: DetectionSettings = DetectionSettings()
     retrain: RetrainSettings = RetrainSettings()
     models: dict[str, ModelSettings] = {}
-    false_alarms_per_model_per_month: Annotated[float, Meta(gt=0, le=1_000)] = 1.0
+    false_alarms_per_model_per_month: Annotated[float, Meta(gt=0, le=1_000)] = 1.0  # the one knob
     checkpoint_interval_seconds: Annotated[float, Meta(ge=0.1, le=3_600)] = 30.0
-    learning_events: Annotated[int, Meta(ge=200)] = 10_000
-    shutdown_seconds: Annotated[float, Meta(gt=0, le=60)] = 8.0
+    learning_events: Annotated[int, Meta(ge=200)] = 10_000  # become the reference where there is none
+    shutdown_seconds: Annotated[float, Meta(gt=0, le=60)] = 8.0  # for the last checkpoint
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
     def model(self, name: str) -> ModelSettings:
