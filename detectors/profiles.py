@@ -45,6 +45,7 @@ class FeatureProfile(msgspec.Struct, frozen=True, omit_defaults=True):
     categories: dict[str, int] = {}  # learning: exact counts up to the limit; under a reference: the unseen ones
     category_overflow: int = 0  # values of categories beyond the limit
     distinct: bytes = b""  # HLL sketch of the categories, or of nothing
+    tau: float = 1.0  # serial-dependence factor of this shard while learning, 1 before it can be told
 
 
 class Signal(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -59,7 +60,7 @@ class Signal(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a shard (topic, partition, unit) has seen. ``signals`` are the newest ones, bounded; ``signal_count`` all."""
+    """What a shard (topic, partition, unit) has seen. ``signals``: the newest, bounded; ``signal_count``: all."""
 
     schema: int
     model: str

@@ -1,0 +1,72 @@
+"""Exact category counts up to a limit, and a HyperLogLog of the distinct ones.
+
+Counts are plain dicts: what is kept is decided by first come while there is room, and what finds none is counted as
+overflow. The HyperLogLog's registers depend only on the set of categories, so merging is exact; the estimate is the
+composite one, which does not look at the order of arrival either.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import datasketches
+
+LG_K = 10
+"""2^10 registers: 1 KiB, a standard error of 3.3 %."""
+
+
+def add_counts(into: dict[str, int], counts: Mapping[str, int], limit: int) -> int:
+    """Adds ``counts`` to ``into`` while it has fewer than ``limit`` keys; returns how many values found no room."""
+    overflow = 0
+    for category, count in counts.items():
+        if category in into:
+            into[category] += count
+        elif len(into) < limit:
+            into[category] = count
+        else:
+            overflow += count
+    return overflow
+
+
+class DistinctSketch:
+    """How many different categories there were, within 3.3 % (exact below about a hundred).
+
+    >>> sketch = DistinctSketch()
+    >>> sketch.update_many(["a", "b", "a"])
+    >>> round(sketch.estimate())
+    2
+    """
+
+    __slots__ = ("_sketch",)
+
+    def __init__(self, data: bytes = b"") -> None:
+        if data:
+            self._sketch = datasketches.hll_sketch.deserialize(data)
+        else:
+            self._sketch = datasketches.hll_sketch(LG_K, datasketches.tgt_hll_type.HLL_8)
+
+    def update_many(self, categories: Iterable[str]) -> None:
+        """Adds categories; cost about 100 ns each, so give each batch's distinct ones."""
+        for category in categories:
+            self._sketch.update(category)
+
+    def estimate(self) -> float:
+        """The composite estimate."""
+        return float(merge_distinct([self._sketch]).get_estimate())
+
+    def to_bytes(self) -> bytes:
+        """HLL in its compact form; empty when nothing was seen."""
+        return b"" if self._sketch.is_empty() else bytes(self._sketch.serialize_compact())
+
+
+def merge_distinct(sketches: Iterable["datasketches.hll_sketch"]) -> "datasketches.hll_sketch":
+    """Union of datasketches' sketches."""
+    union = datasketches.hll_union(LG_K)
+    for sketch in sketches:
+        union.update(sketch)
+    return union.get_result(datasketches.tgt_hll_type.HLL_8)
+
+
+def estimate_distinct(serialised: Iterable[bytes]) -> float:
+    """Distinct categories over shards, from what ``to_bytes`` gave."""
+    return float(
+        merge_distinct(datasketches.hll_sketch.deserialize(data) for data in serialised if data).get_estimate()
+    )

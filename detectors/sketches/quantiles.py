@@ -1,0 +1,140 @@
+"""A quantile sketch that is a pure function of the multiset of values it has seen.
+
+Why not KLL: its compactions flip coins, so two runs over the same values differ, and "the same prefix gives the same
+numbers" would not hold. Here a float64 is mapped to a 64-bit key that sorts as the value does, and the sketch is a
+sparse histogram of ``key >> shift``, where ``shift`` is the smallest that needs at most ``LIMIT`` buckets. That shift
+is determined by the set of values alone (a coarser shift never needs more buckets), so neither the order of updates
+nor how values were dealt to sketches changes one bit of the result: ``merge`` is exact, commutative and associative.
+
+Error: a quantile is known up to the bucket it lies in; ``rank_error`` is the largest share of values in one bucket that
+holds more than one representable value, and is known exactly. While ``shift`` is 0 the sketch is exact.
+"""
+
+import struct
+from collections.abc import Iterable
+
+import numpy as np
+
+from detectors.columns import Floats, Integers
+from detectors.errors import CheckpointError
+
+LIMIT = 2048
+"""Buckets: 16 bytes each, so at most 32 KiB a feature while learning; 10,000 normal values: rank error 0.3 %."""
+
+_SIGN = np.uint64(1 << 63)
+_HEAD = struct.Struct("<BBI")
+_VERSION = 1
+
+
+def ordered_keys(values: Floats) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    """uint64 keys that sort as the finite ``values`` do; -0.0 and 0.0 share one."""
+    bits = (values + 0.0).view(np.uint64)
+    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
+
+
+def key_values(keys: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> Floats:
+    """The inverse of ``ordered_keys``."""
+    bits = np.where(keys & _SIGN, keys ^ _SIGN, ~keys)
+    return bits.view(np.float64)
+
+
+def _grouped(keys: np.ndarray[tuple[int], np.dtype[np.uint64]], counts: Integers):  # type: ignore[no-untyped-def]
+    unique, inverse = np.unique(keys, return_inverse=True)
+    sums = np.zeros(len(unique), np.int64)
+    np.add.at(sums, inverse, counts)
+    return unique, sums
+
+
+class QuantileSketch:
+    """``update_many`` costs about 60 ns a value in batches of 512; ``merge`` O(buckets).
+
+    >>> sketch = QuantileSketch()
+    >>> sketch.update_many(np.arange(1001.0))
+    >>> [float(v) for v in sketch.quantiles(np.array([0.0, 0.5, 1.0]))]
+    [0.0, 500.0, 1000.0]
+    >>> (sketch.count, sketch.shift, sketch.rank_error)
+    (1001, 0, 0.0)
+    """
+
+    __slots__ = ("counts", "keys", "limit", "shift")
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.limit = limit
+        self.shift = 0
+        self.keys = np.zeros(0, np.uint64)
+        self.counts = np.zeros(0, np.int64)
+
+    @property
+    def count(self) -> int:
+        """How many values went in."""
+        return int(self.counts.sum())
+
+    @property
+    def rank_error(self) -> float:
+        """Largest error of a cumulative share inside the sketch; 0 when exact."""
+        return float(self.counts.max() / self.counts.sum()) if self.shift and len(self.counts) else 0.0
+
+    def update_many(self, values: Floats) -> None:
+        """Adds finite ``values``, shape (n,)."""
+        if len(values):
+            self._add(ordered_keys(values) >> np.uint64(self.shift), np.ones(len(values), np.int64))
+
+    def merge(self, other: "QuantileSketch") -> None:
+        """Adds what ``other`` has seen."""
+        if other.shift > self.shift:
+            self._coarsen(other.shift)
+        self._add(other.keys >> np.uint64(self.shift - other.shift), other.counts)
+
+    def _add(self, keys: np.ndarray[tuple[int], np.dtype[np.uint64]], counts: Integers) -> None:
+        self.keys, self.counts = _grouped(np.concatenate((self.keys, keys)), np.concatenate((self.counts, counts)))
+        while len(self.keys) > self.limit:
+            self._coarsen(self.shift + 1)
+
+    def _coarsen(self, shift: int) -> None:
+        self.keys, self.counts = _grouped(self.keys >> np.uint64(shift - self.shift), self.counts)
+        self.shift = shift
+
+    def buckets(self) -> tuple[Floats, Floats, Integers]:
+        """Lowest and highest value of every bucket, and its count, ascending; each shape (b,)."""
+        low = self.keys << np.uint64(self.shift)
+        high = low | np.uint64((1 << self.shift) - 1)
+        top = float(np.finfo(np.float64).max)
+        return np.clip(key_values(low), -top, top), np.clip(key_values(high), -top, top), self.counts
+
+    def quantiles(self, probabilities: Floats) -> Floats:
+        """Values at ``probabilities``: the middle of the bucket holding rank ceil(p * n), exact at shift 0."""
+        low, high, counts = self.buckets()
+        ranks = np.maximum(np.ceil(probabilities * self.count - 1e-9), 1)
+        at = np.minimum(np.searchsorted(np.cumsum(counts), ranks), len(counts) - 1)
+        return low[at] / 2 + high[at] / 2
+
+    def to_bytes(self) -> bytes:
+        """Version, shift, number of buckets, keys, counts; little-endian."""
+        if not len(self.keys):
+            return b""
+        return _HEAD.pack(_VERSION, self.shift, len(self.keys)) + self.keys.tobytes() + self.counts.tobytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, limit: int = LIMIT) -> "QuantileSketch":
+        """Raises CheckpointError when ``data`` is not what ``to_bytes`` gives."""
+        sketch = cls(limit)
+        if not data:
+            return sketch
+        if len(data) < _HEAD.size:
+            raise CheckpointError("quantile sketch: truncated")
+        version, shift, buckets = _HEAD.unpack_from(data)
+        if version != _VERSION or shift > 63 or len(data) != _HEAD.size + 16 * buckets or buckets > limit:
+            raise CheckpointError(f"quantile sketch: version {version}, shift {shift}, {buckets} buckets: not ours")
+        middle = _HEAD.size + 8 * buckets
+        sketch.shift = shift
+        sketch.keys = np.frombuffer(data[_HEAD.size : middle], np.uint64).copy()
+        sketch.counts = np.frombuffer(data[middle:], np.int64).copy()
+        return sketch
+
+
+def merged(sketches: Iterable["QuantileSketch"]) -> QuantileSketch:
+    """One sketch of everything the given ones saw."""
+    total = QuantileSketch()
+    for sketch in sketches:
+        total.merge(sketch)
+    return total

@@ -1,0 +1,121 @@
+"""Values through the reference: cell, rank u = F_ref(x) and normal score z = Phi^-1(u), for all features at once.
+
+Inside a cell u and z are interpolated linearly between tables made once, so a value costs comparisons, one
+multiplication and one addition, never a transcendental function, and the same value gives the same bits in whatever
+batch it comes. An atom takes the middle of its jump.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+
+from detectors.columns import Floats, Integers
+from detectors.references import FeatureReference
+
+COARSE = (0.005, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.995)
+"""Quantiles that cut the 16 bins evidence is taken from."""
+
+GRID = tuple(sorted({k / 128 for k in range(1, 128)} | {0.001, 0.002, 0.01, 0.99, 0.998, 0.999} | set(COARSE)))
+"""Quantiles a numeric feature's cells are cut at."""
+
+
+def centre_and_scale(feature: FeatureReference) -> tuple[float, float]:
+    """Centre c and scale s of the fixed-point moments: the mean, and the power of two at or above the spread.
+
+    The spread of a constant is taken as its magnitude, and as 1 for a constant zero.
+    """
+    centre = feature.mean if feature.mean is not None and math.isfinite(feature.mean) else 0.0
+    spread = feature.std or abs(centre) or 1.0
+    if not math.isfinite(spread):
+        spread = 1.0
+    return centre, math.ldexp(1.0, min(max(math.frexp(spread)[1], -900), 900))
+
+
+def coarse_bins(feature: FeatureReference) -> Integers:
+    """The evidence bin of every cell, shape (cells,), ascending from 0 without gaps.
+
+    A numeric cell belongs to the bin in which its middle rank lies, so an atom is never split; bins left without a cell
+    vanish. The empty outer cells join their neighbours. A categorical feature has one bin per listed category, one for
+    other and one for unseen.
+
+    >>> from detectors.features import Kind
+    >>> constant = FeatureReference("x", Kind.NUMERIC, 10, edges=[1.0, 1.0000000000000002], counts=[0, 10, 0])
+    >>> coarse_bins(constant).tolist()
+    [0, 1, 2]
+    """
+    if not feature.edges:
+        return np.arange(len(feature.categories) + 2, dtype=np.int64)
+    counts = np.asarray(feature.counts, np.float64)
+    middle = (np.cumsum(counts) - counts / 2) / max(counts.sum(), 1.0)
+    bins = np.searchsorted(np.asarray(COARSE), middle, side="right").astype(np.int64)
+    occupied = np.flatnonzero(counts)
+    if len(occupied) and len(np.unique(bins[occupied])) == 1:  # a constant: what is not it has bins of its own
+        bins = np.clip(np.arange(len(counts)), occupied[0] - 1, occupied[-1] + 1)
+    return np.unique(bins, return_inverse=True)[1].astype(np.int64)
+
+
+class Transform:
+    """Cells, ranks and scores of numeric features in the order given; F features, k_f edges each.
+
+    Cost: about 15 ns a value for ``cells`` and 10 ns for ``ranks`` in blocks of 512 rows.
+
+    >>> from detectors.features import Kind
+    >>> x = FeatureReference("x", Kind.NUMERIC, 4, edges=[0.0, 1.0, 2.0], counts=[0, 3, 1, 0])
+    >>> t = Transform([x])
+    >>> c = t.cells(np.array([[-1.0], [0.5], [1.0], [5.0]]))
+    >>> c[:, 0].tolist(), t.ranks(np.array([[-1.0], [0.5], [1.0], [5.0]]), c)[0][:, 0].tolist()
+    ([0, 1, 2, 3], [0.125, 0.4375, 0.75, 0.875])
+    """
+
+    __slots__ = ("_high", "_low", "_slope_u", "_slope_z", "_u", "_z", "edges", "offsets", "total_cells")
+
+    def __init__(self, features: Sequence[FeatureReference]) -> None:
+        self.edges = [np.asarray(f.edges, np.float64) for f in features]
+        sizes = [len(e) + 1 for e in self.edges]
+        self.offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+        """Where each feature's cells begin in one flat row of all cells, shape (F + 1,)."""
+        self.total_cells = int(self.offsets[-1])
+        tables = [_tables(f) for f in features]
+        self._low, self._high, self._u, self._slope_u, self._z, self._slope_z = (
+            np.concatenate([t[i] for t in tables]) if tables else np.zeros(0) for i in range(6)
+        )
+
+    def cells(self, numbers: Floats) -> Integers:
+        """Cell index of every value within its feature, shape (n, F)."""
+        cells = np.empty(numbers.shape, np.int64)
+        for column, edges in enumerate(self.edges):
+            cells[:, column] = edges.searchsorted(numbers[:, column], side="right")
+        return cells
+
+    def ranks(self, numbers: Floats, cells: Integers) -> tuple[Floats, Floats]:
+        """u in (0, 1) and z, each shape (n, F)."""
+        flat = cells + self.offsets[:-1]
+        low = self._low[flat]
+        inside = np.clip(numbers, low, self._high[flat]) - low
+        return self._u[flat] + inside * self._slope_u[flat], self._z[flat] + inside * self._slope_z[flat]
+
+
+def _tables(feature: FeatureReference) -> tuple[Floats, ...]:
+    """Per cell: low and high value, u and its slope, z and its slope."""
+    edges = np.asarray(feature.edges, np.float64)
+    counts = np.asarray(feature.counts, np.float64)
+    total = max(counts.sum(), 1.0)
+    after = np.cumsum(counts) / total
+    before = after - counts / total
+    least = 1 / (2 * total)
+    # the outer cells are points at the edge of the reference: nothing outside is ranked beyond its extremes
+    low = np.concatenate((edges[:1], edges))
+    high = np.concatenate((edges[:1], edges[1:], edges[-1:]))
+    atom = high <= np.nextafter(low, np.inf)
+    middle = np.clip((before + after) / 2, least, 1 - least)
+    u_low = np.where(atom, middle, np.clip(before, least, 1 - least))
+    u_high = np.where(atom, middle, np.clip(after, least, 1 - least))
+    normal = NormalDist()
+    z_low = np.array([normal.inv_cdf(u) for u in u_low.tolist()])
+    z_high = np.array([normal.inv_cdf(u) for u in u_high.tolist()])
+    with np.errstate(over="ignore"):
+        width = np.where(atom, 1.0, high - low)
+    slope = np.where(atom, 0.0, 1.0) / width
+    return low, high, u_low, (u_high - u_low) * slope, z_low, (z_high - z_low) * slope
