@@ -1,0 +1,101 @@
+"""One feature of a unit: the reference and the present over one another, and every number there is."""
+
+from typing import Any
+
+from stream.page import feature_table, model, shell, units, words
+from stream.page.fleet import evidence_cell
+from stream.page.history import History
+from stream.page.markup import Markup, element
+from stream.page.shell import Column
+from stream.page.units import SIZE_LABELS, Feature
+from stream.page.words import Json, finite
+
+MAX_BINS_SHOWN = 600
+
+
+def render(detail: Json, name: str, history: History, now_ms: int) -> tuple[str, Markup] | None:
+    """Title and body; None when the unit has no such feature."""
+    found = next((f for f in units.features(detail) if f.name == name), None)
+    if found is None:
+        return None
+    u = units.unit(detail, history, now_ms)
+    threshold = finite(found.raw.get("threshold_log10")) or u.threshold
+    state = "drift" if found.drifted else u.state.name if u.state.name in ("blind", "silent") else "stable"
+    trail = element("a", f"{u.model} {u.version}" + (f" · {u.segment}" if u.segment else ""), href=u.path)
+    sizes = [(label, words.number(found.sizes[size])) for size, label in SIZE_LABELS.items()]
+    body = [
+        model.crumbs(trail, found.name),
+        element("h1", found.name, element("span", f" {found.kind}", class_="version")),
+        element("p", shell.badge(words.STATES["drift"]), " It has changed from its reference.", class_="lead")
+        if found.drifted
+        else None,
+        shell.facts(
+            [("Evidence", element("span", *evidence_cell(found.evidence, threshold, state), class_="inline")), *sizes]
+        ),
+        element(
+            "section", element("h2", "Reference and present"), feature_table.legend(), _chart(found), class_="overlay"
+        ),
+        shell.section("In numbers", "numbers", _numbers(found)),
+        _bins(found),
+    ]
+    return f"{found.name} · {u.model} {u.version}", element("article", body, class_="feature-page")
+
+
+def _chart(f: Feature) -> Markup:
+    if not f.reference and not f.present:
+        return element("p", "No histogram yet.", class_="empty")
+    return feature_table.chart(f, short=False)
+
+
+def _numbers(f: Feature) -> Markup:
+    raw = f.raw
+    pairs: list[tuple[str, Any, Any]] = [
+        (label, words.number(raw.get(f"reference_{name}")), words.number(raw.get(name)))
+        for label, name in (
+            ("Mean", "mean"),
+            ("Standard deviation", "std"),
+            ("Smallest", "minimum"),
+            ("Largest", "maximum"),
+        )
+        if finite(raw.get(name)) is not None
+    ]
+    pairs += [
+        ("Values", words.count(raw.get("reference_count")), words.count(f.values)),
+        ("Missing", words.share(finite(raw.get("reference_missing"))), words.share(f.missing)),
+        ("Of the wrong type", words.share(finite(raw.get("reference_invalid"))), words.share(f.invalid)),
+    ]
+    if f.unexpected is not None:
+        pairs.append(("Unexpected", "–", words.share(f.unexpected)))
+    columns = (Column("What"), Column("Reference", css="number"), Column("Present", css="number"))
+    return shell.table(
+        "Reference against present", columns, [(f"number-{label}", (label, old, new)) for label, old, new in pairs]
+    )
+
+
+def _bins(f: Feature) -> Markup | None:
+    """The drawing as a table, for those who do not see it."""
+    size = max(len(f.reference), len(f.present))
+    if not size:
+        return None
+    columns = (
+        Column("Category" if f.categorical else "Bin"),
+        Column("Reference", css="number"),
+        Column("Present", css="number"),
+    )
+    rows = [
+        (
+            f"bin-{index}",
+            (
+                f.labels[index] if index < len(f.labels) else str(index + 1),
+                words.share(f.reference[index]) if index < len(f.reference) else "–",
+                words.share(f.present[index]) if index < len(f.present) else "–",
+            ),
+        )
+        for index in range(min(size, MAX_BINS_SHOWN))
+    ]
+    return element(
+        "details",
+        element("summary", "The histogram as a table"),
+        shell.table("Shares by bin", columns, rows),
+        id="bins",
+    )

@@ -1,0 +1,159 @@
+"""A unit's features: the worst as cards with the reference and the present over one another, all of them as a table."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stream.page import shell, svg, words
+from stream.page.fleet import evidence_cell
+from stream.page.markup import Child, Markup, element
+from stream.page.shell import Column
+from stream.page.units import SIZE_LABELS, Feature, Unit
+from stream.page.words import finite
+
+PER_PAGE = 50
+CARDS = 6
+
+COLUMNS = (
+    Column("Feature", "feature"),
+    Column("Evidence", "evidence", "wide-number"),
+    Column("PSI", "psi", "number"),
+    Column("Wasserstein", "wasserstein", "number wide"),
+    Column("KS", "kolmogorov_smirnov", "number wide"),
+    Column("JS", "jensen_shannon", "number wide"),
+    Column("Missing", "missing", "number"),
+    Column("Unexpected", "unexpected", "number wide"),
+    Column("Reference and present", css="wide"),
+)
+DESCENDING = tuple(column.sort for column in COLUMNS if column.sort not in (None, "feature"))
+
+
+def _falling(read: Callable[[Feature], float | None]) -> Callable[[Feature], Any]:
+    return lambda f: (-(value if (value := read(f)) is not None else -math.inf), f.name)
+
+
+ORDERS: dict[str, Callable[[Feature], Any]] = {
+    "feature": lambda f: f.name,
+    "evidence": _falling(lambda f: f.evidence),
+    "missing": _falling(lambda f: f.missing),
+    "unexpected": _falling(lambda f: _off(f)),
+    **{name: _falling(lambda f, name=name: f.sizes[name]) for name in SIZE_LABELS},  # type: ignore[misc]
+}
+
+
+def _off(f: Feature) -> float | None:
+    """Share of values that are not as the reference knows them: of the wrong type, or never seen."""
+    parts = [part for part in (f.invalid, f.unexpected) if part is not None]
+    return min(1.0, sum(parts)) if parts else None
+
+
+def cards(
+    model: str, version: str, segment: str | None, features: Sequence[Feature], title: str = "Worst features"
+) -> Markup | None:
+    shown = [f for f in features[:CARDS] if f.reference or f.present]
+    if not shown:
+        return None
+    drawn = [_card(f, words.model_path(model, version, segment, f.name)) for f in shown]
+    return shell.section(title, "worst", legend(), element("div", drawn, class_="cards"))
+
+
+def legend() -> Markup:
+    return element(
+        "p",
+        element("span", class_="swatch reference"),
+        "reference ",
+        element("span", class_="swatch present"),
+        "present",
+        class_="legend",
+    )
+
+
+def _card(f: Feature, path: str) -> Markup:
+    sizes = [
+        ("PSI", words.number(f.sizes["psi"], 2)),
+        ("W", words.number(f.sizes["wasserstein"], 2)),
+        ("missing", words.share(f.missing)),
+    ]
+    return element(
+        "section",
+        element("h3", element("a", f.name, href=path), shell.badge(words.STATES["drift"]) if f.drifted else None),
+        chart(f, short=True),
+        element("p", (element("span", f"{name} ", element("b", value)) for name, value in sizes), class_="sizes"),
+        class_="card",
+        id=f"card-{f.name}",
+    )
+
+
+def chart(f: Feature, *, short: bool) -> Markup:
+    """Categories by name as pairs of bars, numbers as two histograms over one another with the ends named."""
+    if f.categorical and f.labels:
+        return _category_bars(f, 5 if short else 40)
+    ends = (f.labels[0].split(" … ")[-1], f.labels[-1].split(" … ")[0]) if len(f.labels) > 2 else ("", "")
+    drawing = svg.histogram(f.reference, f.present) if short else svg.histogram(f.reference, f.present, 720, 240)
+    return element(
+        "div",
+        drawing,
+        element("p", element("span", ends[0]), element("span", ends[1]), class_="ends"),
+        class_="drawing",
+    )
+
+
+def _category_bars(f: Feature, most: int) -> Markup:
+    pairs = [
+        (label, f.reference[i] if i < len(f.reference) else 0.0, f.present[i] if i < len(f.present) else 0.0)
+        for i, label in enumerate(f.labels)
+    ]
+    pairs.sort(key=lambda pair: -max(pair[1], pair[2]))
+    top = max((max(pair[1], pair[2]) for pair in pairs), default=1.0)
+    rows = [
+        element(
+            "li",
+            element("span", label, class_="label"),
+            svg.bars(old, new, top),
+            element("span", words.share(new), class_="share"),
+        )
+        for label, old, new in pairs[:most]
+    ]
+    rest = (
+        element("li", element("span", f"and {len(pairs) - most:,} more", class_="quiet")) if len(pairs) > most else None
+    )
+    return element("ul", rows, rest, class_="categories")
+
+
+def render(u: Unit, features: Sequence[Feature], query: dict[str, str]) -> Markup:
+    wanted = query.get("q", "").casefold().split()
+    shown = [f for f in features if all(word in f.name.casefold() for word in wanted)]
+    order = query.get("sort") or "evidence"
+    shown.sort(key=ORDERS.get(order.lstrip("-"), ORDERS["evidence"]), reverse=order.startswith("-"))
+    page, pages, part = shell.cut(query, len(shown), PER_PAGE)
+    rows = [(f.name, _row(u, f)) for f in shown[part]]
+    return shell.section(
+        f"All {len(features):,} features" if len(features) != 1 else "The one feature",
+        "features",
+        shell.filter_form({**query, "segment": u.segment or ""}, "Find features", "feature name")
+        if len(features) > 10
+        else None,
+        shell.table("Features, the worst first", COLUMNS, rows, {**query, "sort": order}, DESCENDING)
+        if rows
+        else element("p", "No feature matches." if features else "No feature has been seen yet.", class_="empty"),
+        shell.pager(query, page, pages, len(shown), "features"),
+    )
+
+
+def _row(u: Unit, f: Feature) -> list[Child]:
+    threshold = finite(f.raw.get("threshold_log10")) or u.threshold
+    state = "drift" if f.drifted else u.state.name if u.state.name in ("blind", "silent") else "stable"
+    name = element("a", f.name, href=words.model_path(u.model, u.version, u.segment, f.name))
+    mark = (
+        element("span", " ▲", class_="drifted", title="Drifted", role="img", aria_label="drifted")
+        if f.drifted
+        else None
+    )
+    return [
+        [name, mark],
+        evidence_cell(f.evidence, threshold, state),
+        *(words.number(f.sizes[size], 2) for size in SIZE_LABELS),
+        words.share(f.missing),
+        words.share(_off(f)),
+        svg.histogram(f.reference, f.present, 120, 24) if f.reference or f.present else None,
+    ]

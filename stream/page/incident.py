@@ -1,0 +1,253 @@
+"""Incidents: the list, and one of them with what is known and what can be done about it."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from stream.page import feature_table, shell, units, words
+from stream.page.markup import Child, Markup, element
+from stream.page.shell import Column
+from stream.page.units import SIZE_LABELS
+from stream.page.words import Json, finite
+from stream.views import Views
+
+LIST_LIMIT = 500
+
+
+def render_list(views: Views, query: dict[str, str], now_ms: int) -> tuple[str, Markup]:
+    """Title and body."""
+    state = query.get("state") if query.get("state") in ("open", "resolved") else "all"
+    found = views.incidents(state=str(state), limit=LIST_LIMIT)
+    opened = sum(finite(item.get("resolved_at_ms")) is None for item in views.incidents(state="open", limit=LIST_LIMIT))
+    heading = f"{opened:,} open {'incident' if opened == 1 else 'incidents'}" if opened else "No open incident"
+    choices = [
+        element(
+            "a",
+            label,
+            href=shell.link_to({"state": value}) if value else "/incidents",
+            aria_current="true" if (value or "all") == state else None,
+        )
+        for value, label in (("", "all"), ("open", "open"), ("resolved", "resolved"))
+    ]
+    body = [
+        element("h1", heading, id="headline"),
+        element("nav", choices, class_="segments", aria_label="Which incidents"),
+        table(found, now_ms) if found else element("p", "None to show.", class_="empty"),
+        element("p", f"The newest {LIST_LIMIT:,} are shown.", class_="quiet") if len(found) == LIST_LIMIT else None,
+    ]
+    return heading, element("section", body, class_="incident-list")
+
+
+def table(incidents: Sequence[Json], now_ms: int, *, with_model: bool = True) -> Markup:
+    columns = [
+        Column("Incident"),
+        Column("Status"),
+        Column("Verdict", css="wide"),
+        Column("Found", css="number"),
+        Column("Lasted", css="number wide"),
+    ]
+    if with_model:
+        columns.insert(1, Column("Model"))
+    rows = []
+    for item in incidents:
+        opened, resolved = finite(item.get("opened_at_ms")), finite(item.get("resolved_at_ms"))
+        lasted = words.age((resolved if resolved is not None else now_ms) - opened) if opened is not None else "–"
+        cells: list[Child] = [
+            [element("a", _title(item), href=words.incident_path(str(item["id"])))],
+            _status(item),
+            words.verdict(item.get("verdict")).split(":")[0].rstrip("."),
+            shell.ago(opened, now_ms, suffix=True),
+            lasted,
+        ]
+        if with_model:
+            cells.insert(
+                1,
+                f"{item.get('model')} {item.get('version')}" + (f" · {item['segment']}" if item.get("segment") else ""),
+            )
+        rows.append((str(item["id"]), cells))
+    return shell.table("Incidents, newest first", columns, rows)
+
+
+def _title(item: Json) -> str:
+    names = [str(row.get("feature")) for row in words.rows(item.get("features"))]
+    kind = words.plain(item.get("kind", "incident"))
+    return f"{kind}: {', '.join(names[:2])}{f' +{len(names) - 2}' if len(names) > 2 else ''}" if names else kind
+
+
+def _status(item: Json) -> Markup:
+    if finite(item.get("resolved_at_ms")) is not None:
+        return element("span", "Resolved", class_="status resolved")
+    severity = str(item.get("severity", ""))
+    if item.get("acknowledged_by") or finite(item.get("acknowledged_at_ms")) is not None:
+        return element("span", "Acknowledged", class_="status acknowledged")
+    return element("span", "Open", f", {severity}" if severity else None, class_="status open")
+
+
+def render(item: Json, detail: Json | None, now_ms: int, *, writable: bool) -> tuple[str, Markup]:
+    """Title and body. ``detail`` is its model's view; ``writable``: this worker takes changes, given a token."""
+    model, version, segment = str(item.get("model")), str(item.get("version")), item.get("segment")
+    model_link = element(
+        "a", f"{model} {version}" + (f" · {segment}" if segment else ""), href=words.model_path(model, version, segment)
+    )
+    summary = item.get("summary") or item.get("reason")
+    body = [
+        _crumbs(model_link),
+        element("h1", _title(item)),
+        element(
+            "p", _status(item), " ", element("span", words.verdict(item.get("verdict")), id="headline"), class_="lead"
+        ),
+        element("p", str(summary)) if summary else None,
+        shell.facts(_facts(item, model_link, now_ms)),
+        _features(item, model, version, segment),
+        _pictures(item, detail),
+        _notes(item),
+        _actions(item) if writable else None,
+    ]
+    return f"{_title(item)} · {model}", element("article", body, class_="incident-page")
+
+
+def _crumbs(model_link: Markup) -> Markup:
+    parts = (element("a", "Fleet", href="/"), model_link, "Incident")
+    return element(
+        "nav", element("ol", (element("li", part) for part in parts)), class_="crumbs", aria_label="Where you are"
+    )
+
+
+def _facts(item: Json, model_link: Markup, now_ms: int) -> list[tuple[str, Child]]:
+    pairs: list[tuple[str, Child]] = [("Model", model_link)]
+    for label, name in (
+        ("Began about", "began_at_ms"),
+        ("Found", "opened_at_ms"),
+        ("Acknowledged", "acknowledged_at_ms"),
+        ("Resolved", "resolved_at_ms"),
+        ("Silenced until", "silenced_until_ms"),
+    ):
+        when = finite(item.get(name))
+        if when is not None:
+            pairs.append(
+                (
+                    label,
+                    element(
+                        "span",
+                        words.moment(when),
+                        " ",
+                        element("small", shell.ago(when, now_ms, suffix=True)) if when <= now_ms else None,
+                    ),
+                )
+            )
+    if finite(item.get("opened_at_event")) is not None:
+        pairs.append(("Found at event", words.count(item["opened_at_event"])))
+    by = item.get("acknowledged_by")
+    if by:
+        pairs.append(("Acknowledged by", str(by)))
+    pairs += [("Kind", words.plain(item.get("kind", "–"))), ("Severity", words.plain(item.get("severity", "–")))]
+    pairs.append(("Id", element("code", str(item["id"]))))
+    return pairs
+
+
+def _features(item: Json, model: str, version: str, segment: Any) -> Markup | None:
+    rows = words.rows(item.get("features"))
+    if not rows:
+        return None
+    columns = [
+        Column("Feature"),
+        Column("Evidence", css="number"),
+        *(Column(label, css="number") for label in SIZE_LABELS.values()),
+    ]
+    body = []
+    for row in sorted(rows, key=lambda row: -(finite(row.get("evidence_log10")) or 0)):
+        name = str(row.get("feature"))
+        link = element("a", name, href=words.model_path(model, version, segment, name))
+        body.append((name, [link, *(words.number(row.get(size)) for size in ("evidence_log10", *SIZE_LABELS))]))
+    return element(
+        "section",
+        element("h2", "Features blamed"),
+        element(
+            "div",
+            shell.table("Features, the worst first", columns, body),
+            class_="scroll",
+            tabindex="0",
+            role="region",
+            aria_label="Features blamed",
+        ),
+    )
+
+
+def _pictures(item: Json, detail: Json | None) -> Markup | None:
+    """What the blamed features look like now."""
+    if detail is None:
+        return None
+    blamed = {str(row.get("feature")) for row in words.rows(item.get("features"))}
+    shown = [f for f in units.features(detail) if f.name in blamed]
+    return feature_table.cards(
+        str(item["model"]), str(item["version"]), item.get("segment"), shown, "How they look now"
+    )
+
+
+def _notes(item: Json) -> Markup | None:
+    rows = words.rows(item.get("notes"))
+    if not rows:
+        return None
+    entries = [
+        element(
+            "li",
+            element("p", str(row.get("text", row.get("note", "")))),
+            element("small", f"{row.get('by', 'somebody')}, {words.moment(row.get('at_ms'))}"),
+        )
+        for row in rows[-200:]
+    ]
+    return element("section", element("h2", "Notes"), element("ul", entries, class_="notes"))
+
+
+class Action(NamedTuple):
+    name: str
+    label: str
+    meaning: str
+
+
+ACTIONS = (
+    Action("ack", "Acknowledge", "Somebody is looking."),
+    Action("silence", "Silence", "Do not page about it for so many hours."),
+    Action("accept", "Accept the present", "What is seen now becomes the model's new reference."),
+    Action("resolve", "Resolve", "It is over."),
+    Action("note", "Add the note", "Nothing changes but the record."),
+)
+
+
+def _actions(item: Json) -> Markup:
+    """Shown by the script, which alone can send the token; it is kept for the tab and no longer."""
+    over = finite(item.get("resolved_at_ms")) is not None
+    buttons = [
+        element("button", action.label, type="submit", name="action", value=action.name, title=action.meaning)
+        for action in ACTIONS
+        if not over or action.name == "note"
+    ]
+    return element(
+        "section",
+        element("h2", "Do something"),
+        element(
+            "form",
+            element(
+                "label", "Token", element("input", type="password", name="token", autocomplete="off", required=True)
+            ),
+            element(
+                "label", "Your name", element("input", name="by", maxlength=100, required=True, autocomplete="name")
+            ),
+            element("label", "Note", element("input", name="note", maxlength=2000)),
+            element(
+                "label",
+                "Hours of silence",
+                element("input", name="silence_hours", type="number", min="0", max="720", step="any", value="4"),
+            )
+            if not over
+            else None,
+            element("div", buttons, class_="buttons"),
+            element("p", "", role="status", id="action-answer", data_keep=True),
+            id="actions",
+            data_endpoint=f"/api/v1{words.incident_path(str(item['id']))}",
+            data_keep=True,
+        ),
+        class_="actions",
+        id="actions-section",
+        hidden=True,
+        data_script_only=True,
+    )

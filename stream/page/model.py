@@ -1,0 +1,232 @@
+"""One model version, or a segment of it: how it is, since when, and which of its features say so."""
+
+from collections.abc import Sequence
+
+import orjson
+
+from stream.page import feature_table, shell, svg, units, words
+from stream.page import incident as incident_page
+from stream.page.fleet import evidence_cell
+from stream.page.history import History
+from stream.page.markup import Child, Markup, element
+from stream.page.shell import Column
+from stream.page.units import Feature, Unit
+from stream.page.words import Json, finite
+from stream.views import Views
+
+
+def render(detail: Json, views: Views, history: History, query: dict[str, str], now_ms: int) -> tuple[str, Markup]:
+    """Title and body."""
+    u = units.unit(detail, history, now_ms)
+    features = units.features(detail)
+    incidents = views.incidents(u.model, u.version, u.segment)
+    body = [
+        _heading(u, detail),
+        _facts(u, detail, features, now_ms),
+        _segments(u, views.segments(u.model, u.version)),
+        _evidence(u, detail, history, incidents),
+        _incidents(incidents, now_ms),
+        feature_table.cards(u.model, u.version, u.segment, features),
+        feature_table.render(u, features, query),
+        _environment(detail),
+        _retraining(detail),
+        _signals(detail),
+    ]
+    return f"{u.state.glyph} {u.model} {u.version}", element("article", body, class_=f"model state-{u.state.name}")
+
+
+def crumbs(*parts: Child) -> Markup:
+    items = [element("li", part) for part in (element("a", "Fleet", href="/"), *parts)]
+    return element("nav", element("ol", items), class_="crumbs", aria_label="Where you are")
+
+
+def _heading(u: Unit, detail: Json) -> Markup:
+    segment = element("span", f" · {u.segment}", class_="version") if u.segment is not None else None
+    return element(
+        "div",
+        crumbs(u.model),
+        element("h1", u.model, element("span", f" {u.version}", class_="version"), segment),
+        element("p", shell.badge(u.state), " ", element("span", _sentence(u, detail), id="headline"), class_="lead"),
+        class_="heading",
+    )
+
+
+def _sentence(u: Unit, detail: Json) -> str:
+    """Why it is in its state."""
+    reason = detail.get("reason")
+    if u.state.name == "drift" and u.drifted:
+        return f"{listed(u.drifted)} {'has' if len(u.drifted) == 1 else 'have'} changed from the reference."
+    if u.state.name == "learning" and (wanted := finite(detail.get("learning_events_wanted"))):
+        return f"Learning its reference: {words.count(detail.get('epoch_events'))} of {words.count(wanted)} events."
+    if isinstance(reason, str) and reason and u.state is not words.SILENT:
+        return words.plain(reason) + ("" if reason.endswith(".") else ".")
+    return u.state.meaning
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """``a``, ``a and b``, ``a, b, c and 4 more``."""
+    if len(names) <= most:
+        return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return f"{', '.join(names[:most])} and {len(names) - most:,} more"
+
+
+def _facts(u: Unit, detail: Json, features: Sequence[Feature], now_ms: int) -> Markup:
+    reference = detail.get("reference")
+    digest = reference.get("digest") if isinstance(reference, dict) else reference
+    missing = [f for f in features if f.missing]
+    pairs: list[tuple[str, Child]] = [
+        ("Evidence", element("span", *evidence_cell(u.evidence, u.threshold, u.state.name), class_="inline")),
+        ("Last event", shell.ago(u.last_event_ms, now_ms, suffix=True)),
+        ("Events/s", "–" if u.rate is None else words.number(u.rate, 2)),
+        ("Events", words.count(u.events)),
+        ("Under this reference", words.count(detail.get("epoch_events"))),
+        ("Features", f"{len(features):,}" + (f", {len(u.drifted):,} drifted" if u.drifted else "")),
+    ]
+    if missing:
+        worst = max(missing, key=lambda f: f.missing or 0.0)
+        pairs.append(("Most missing", f"{worst.name}, {words.share(worst.missing)}"))
+    if isinstance(digest, str):
+        pairs.append(("Reference", element("code", digest.removeprefix("sha256:")[:12], title=digest)))
+    return shell.facts(pairs)
+
+
+def _segments(u: Unit, segments: Sequence[str | None]) -> Markup | None:
+    if len(segments) < 2:
+        return None
+    links = [
+        element(
+            "a",
+            "everyone" if name is None else name,
+            href=words.model_path(u.model, u.version, name),
+            aria_current="page" if name == u.segment else None,
+        )
+        for name in segments[:200]
+    ]
+    return element("nav", element("span", "Segments", class_="quiet"), links, class_="segments", aria_label="Segments")
+
+
+def _evidence(u: Unit, detail: Json, history: History, incidents: Sequence[Json]) -> Markup:
+    points = _points(detail) or history.of(detail).points()
+    if len(points) < 2 or u.threshold is None:
+        told = "Not enough yet to draw: evidence is taken once a second while events come."
+        return shell.section("Evidence over time", "evidence", element("p", told, class_="empty"))
+    marks = _marks(incidents)
+    highest = max(points, key=lambda point: point[1])
+    told = (
+        f"Evidence (log₁₀) from {words.moment(points[0][0])} to {words.moment(points[-1][0])}: "
+        f"now {words.number(points[-1][1])}, highest {words.number(highest[1])} at {words.moment(highest[0])}; "
+        f"an alarm needs {words.number(u.threshold)}."
+    )
+    charts = [
+        svg.evidence_chart(points, u.threshold, marks, width, height, css)
+        for width, height, css in ((1080, 240, "broad"), (400, 220, "narrow"))
+    ]
+    readout = element("output", "", id="evidence-readout", data_keep=True)
+    figure = element(
+        "figure",
+        element(
+            "div", charts, class_="plot", tabindex="0", role="img", aria_label=told, aria_describedby="evidence-readout"
+        ),
+        element("figcaption", element("span", told, class_="told"), readout),
+        data_points=orjson.dumps([[int(when), round(value, 3)] for when, value in points]).decode(),
+        id="evidence-figure",
+    )
+    return shell.section("Evidence over time", "evidence", figure)
+
+
+MOMENTS = (
+    ("began_at_ms", "began", "begin"),
+    ("opened_at_ms", "found", "open"),
+    ("resolved_at_ms", "resolved", "resolved"),
+)
+"""What is marked of an incident: the member, its word, the style."""
+
+
+def _marks(incidents: Sequence[Json]) -> list[svg.Mark]:
+    marks = []
+    for item in incidents:
+        kind = words.plain(item.get("kind", "incident"))
+        for name, label, css in MOMENTS:
+            when = finite(item.get(name))
+            if when is not None:
+                marks.append(svg.Mark(when, f"{kind} incident {label} {words.moment(when)}", css))
+    return marks
+
+
+def _points(detail: Json) -> list[tuple[float, float]]:
+    """The judge's own history, where the view carries one: a list of [time, evidence] or of objects."""
+    found: list[tuple[float, float]] = []
+    for item in detail.get("evidence_history") or ():
+        pair = (item.get("at_ms"), item.get("evidence_log10")) if isinstance(item, dict) else tuple(item)[:2]
+        when, value = (finite(part) for part in pair)
+        if when is not None and value is not None and (not found or when > found[-1][0]):
+            found.append((when, value))
+    return found
+
+
+def _incidents(incidents: Sequence[Json], now_ms: int) -> Markup:
+    if not incidents:
+        return shell.section("Incidents", "incidents", element("p", "None so far.", class_="empty"))
+    return shell.section("Incidents", "incidents", incident_page.table(incidents[:20], now_ms, with_model=False))
+
+
+def _environment(detail: Json) -> Markup | None:
+    rows = words.rows(detail.get("environment_differences"))
+    if not rows:
+        return None
+    columns = (Column("What"), Column("Reference"), Column("Present"), Column("Events", css="number"))
+    body = [
+        (
+            str(row.get("name")),
+            (
+                element("code", str(row.get("name"))),
+                str(row.get("reference", "–")),
+                str(row.get("present", "–")),
+                words.count(row.get("events")),
+            ),
+        )
+        for row in rows[:200]
+    ]
+    return shell.section(
+        "Environment differences", "environment", shell.table("Training against serving", columns, body)
+    )
+
+
+def _retraining(detail: Json) -> Markup | None:
+    rows = words.rows(detail.get("retrain_log"))
+    if not rows:
+        return None
+    columns = (Column("When"), Column("Outcome"), Column("Why"))
+    body = [
+        (
+            f"retrain-{index}",
+            (words.moment(row.get("at_ms")), words.plain(row.get("outcome", "–")), words.plain(row.get("reason", "–"))),
+        )
+        for index, row in enumerate(rows[-50:][::-1])
+    ]
+    return shell.section(
+        "Retrain requests", "retraining", shell.table("Sent and withheld, newest first", columns, body)
+    )
+
+
+def _signals(detail: Json) -> Markup | None:
+    rows = words.rows(detail.get("signals"))
+    if not rows:
+        return None
+    columns = (Column("Feature"), Column("Detector"), Column("Channel"), Column("At event", css="number"))
+    body = [
+        (
+            f"signal-{index}",
+            (
+                str(row.get("feature")),
+                str(row.get("detector")),
+                str(row.get("channel", "–")),
+                words.count(row.get("event", row.get("at_event"))),
+            ),
+        )
+        for index, row in enumerate(rows[-20:][::-1])
+    ]
+    note = element(
+        "p", "What the sequential detectors said. They inform; only evidence raises an alarm.", class_="quiet"
+    )
+    return shell.section("Second opinions", "signals", note, shell.table("Signals, newest first", columns, body))

@@ -1,0 +1,173 @@
+"""Views as the page reads them: a unit and a feature, with what is missing or odd in the JSON already dealt with."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from stream.page import words
+from stream.page.history import History
+from stream.page.words import Json, State, finite
+
+SIZES = ("psi", "wasserstein", "kolmogorov_smirnov", "jensen_shannon")
+SIZE_LABELS = {
+    "psi": "PSI",
+    "wasserstein": "Wasserstein",
+    "kolmogorov_smirnov": "KS distance",
+    "jensen_shannon": "Jensen–Shannon",
+}
+
+
+class Unit(NamedTuple):
+    """A model version, or a segment of it, as one row of the fleet."""
+
+    model: str
+    version: str
+    segment: str | None
+    state: State
+    claimed: str  # the state's name as published
+    evidence: float | None
+    threshold: float | None
+    worst_feature: str | None
+    drifted: list[str]
+    rate: float | None
+    last_event_ms: float | None
+    events: object
+
+    @property
+    def path(self) -> str:
+        return words.model_path(self.model, self.version, self.segment)
+
+    @property
+    def ratio(self) -> float:
+        """Evidence as a share of the threshold; -1 where nothing is known."""
+        if self.evidence is None or not self.threshold or self.threshold <= 0:
+            return -1.0
+        return self.evidence / self.threshold
+
+
+def unit(summary: Json, history: History, now_ms: int) -> Unit:
+    """``silent`` replaces a good state when nothing has arrived for long: no news is not good news."""
+    past = history.of(summary)
+    claimed = str(summary.get("state"))
+    state = words.STATES.get(claimed, words.UNKNOWN)
+    last_event_ms = finite(summary.get("last_event_ms"))
+    heard_ms = max(last_event_ms or 0, past.rose_ms or 0)
+    if state.name in ("stable", "warning", "learning") and now_ms - heard_ms > words.SILENT_AFTER_MS:
+        state = words.SILENT
+    drifted = summary.get("drifted_features")
+    worst = summary.get("worst_feature")
+    return Unit(
+        model=str(summary["model"]),
+        version=str(summary["version"]),
+        segment=summary.get("segment"),
+        state=state,
+        claimed=claimed,
+        evidence=finite(summary.get("evidence_log10")),
+        threshold=finite(summary.get("threshold_log10")),
+        worst_feature=str(worst) if worst else None,
+        drifted=[str(name) for name in drifted] if isinstance(drifted, list) else [],
+        rate=past.rate(now_ms),
+        last_event_ms=last_event_ms,
+        events=summary.get("events"),
+    )
+
+
+class Feature(NamedTuple):
+    """One feature, with shares instead of counts. ``labels`` are per bin; empty when the bins are unnamed."""
+
+    name: str
+    kind: str
+    evidence: float | None
+    sizes: dict[str, float | None]
+    values: float
+    missing: float | None
+    invalid: float | None
+    unexpected: float | None
+    drifted: bool
+    labels: list[str]
+    reference: list[float]
+    present: list[float]
+    raw: Json
+
+    @property
+    def categorical(self) -> bool:
+        return self.kind in ("categorical", "boolean")
+
+
+def features(detail: Json) -> list[Feature]:
+    """Worst first: by evidence, then by PSI, then by name."""
+    drifted = set(detail.get("drifted_features") or ())
+    found = [_feature(raw, drifted) for raw in words.rows(detail.get("features")) if raw.get("feature") is not None]
+    return sorted(found, key=lambda f: (-_or_least(f.evidence), -_or_least(f.sizes["psi"]), f.name))
+
+
+def _or_least(value: float | None) -> float:
+    return -1e300 if value is None else value
+
+
+def _feature(raw: Json, drifted: set[Any]) -> Feature:
+    count, missing, invalid = (finite(raw.get(name)) or 0.0 for name in ("count", "missing", "invalid"))
+    seen = count + missing + invalid
+    unexpected = finite(raw.get("unexpected"))
+    labels, reference = _bins(raw.get("reference_histogram"))
+    present_labels, present = _bins(raw.get("histogram"))
+    if labels and present_labels and labels != present_labels and len(labels) != len(reference) + 1:
+        labels, reference, present = _aligned(labels, reference, present_labels, present)
+    return Feature(
+        name=str(raw["feature"]),
+        kind=str(raw.get("kind", "numeric")),
+        evidence=finite(raw.get("evidence_log10")),
+        sizes={name: finite(raw.get(name)) for name in SIZES},
+        values=count,
+        missing=missing / seen if seen else None,
+        invalid=invalid / seen if seen else None,
+        unexpected=unexpected / count if unexpected is not None and count else None,
+        drifted=raw["feature"] in drifted or raw.get("drifted") is True,
+        labels=labels or present_labels,
+        reference=_shares(reference),
+        present=_shares(present),
+        raw=raw,
+    )
+
+
+def _bins(value: object) -> tuple[list[str], list[float]]:
+    """Labels (for edges: one per bin, ``a … b``) and counts, of any of the shapes a histogram comes in."""
+    if isinstance(value, list):
+        return [], [finite(item) or 0.0 for item in value]
+    if not isinstance(value, dict):
+        return [], []
+    given = value.get("counts", value.get("shares"))
+    counts = [finite(item) or 0.0 for item in given] if isinstance(given, list) else []
+    for name in ("labels", "categories"):
+        if isinstance(value.get(name), list):
+            return [str(item) for item in value[name]], counts
+    edges = value.get("edges")
+    if not isinstance(edges, list):
+        if not counts and value and all(isinstance(item, (int, float)) for item in value.values()):
+            return [str(name) for name in value], [float(item) for item in value.values()]
+        return [], counts
+    return _edge_labels(edges, len(counts)), counts
+
+
+def _edge_labels(edges: list[Any], bins: int) -> list[str]:
+    shown = ["" if finite(edge) is None else words.number(edge) for edge in edges]
+    if len(shown) == bins - 1:  # open on both sides
+        shown = ["", *shown, ""]
+    if len(shown) != bins + 1:
+        return []
+    return [f"{low or '−∞'} … {high or '∞'}" for low, high in pairwise(shown)]
+
+
+def _aligned(
+    labels: list[str], reference: list[float], present_labels: list[str], present: list[float]
+) -> tuple[list[str], list[float], list[float]]:
+    """Puts two histograms of named categories over the same names."""
+    every = list(dict.fromkeys([*labels, *present_labels]))
+    old = dict(zip(labels, reference, strict=False))
+    new = dict(zip(present_labels, present, strict=False))
+    return every, [old.get(name, 0.0) for name in every], [new.get(name, 0.0) for name in every]
+
+
+def _shares(counts: Sequence[float]) -> list[float]:
+    total = sum(counts)
+    return [value / total for value in counts] if total > 0 else []

@@ -1,0 +1,165 @@
+"""What states, verdicts, numbers and times are called on the page. Plain values in, plain text out."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+Json = dict[str, Any]
+
+
+class State(NamedTuple):
+    """How a state reads: a shape and a word besides the colour, for those who do not see the colour."""
+
+    name: str
+    label: str
+    glyph: str
+    plural: str
+    meaning: str
+
+
+STATES = {
+    state.name: state
+    for state in (
+        State("drift", "Drift", "▲", "drifting", "What it sees has changed from its reference."),
+        State("blind", "Blind", "⊘", "blind", "It cannot be judged: whatever happens to it now, nobody is told."),
+        State("warning", "Warning", "◆", "on warning", "Evidence is gathering; it has not reached the threshold."),
+        State("learning", "Learning", "◔", "learning", "No reference yet: it is being learnt and says nothing."),
+        State("stable", "Stable", "●", "stable", "What it sees agrees with its reference."),
+    )
+}
+"""Worst first."""
+
+SILENT = State(
+    "silent", "Silent", "◌", "silent", "It was well when last heard of, but nothing has arrived for a while."
+)
+UNKNOWN = State("unknown", "Unknown", "?", "in an unknown state", "Its state has a name this page does not know.")
+ORDER = {
+    name: rank for rank, name in enumerate(("drift", "blind", "unknown", "silent", "warning", "learning", "stable"))
+}
+ALL_STATES = {**STATES, SILENT.name: SILENT, UNKNOWN.name: UNKNOWN}
+
+VERDICTS = {
+    "world-changed": "The world changed: the data is sound, and different. Retraining can help.",
+    "data-broken": "The data is broken: mend the source. Retraining would learn the fault.",
+    "environment-changed": "The software changed: training and serving no longer run the same. Do not retrain.",
+    "unknown": "Undecided: there is not yet enough to tell broken data from a changed world.",
+}
+
+SILENT_AFTER_MS = 900_000
+"""A model from which nothing came for so long is not shown as stable, whatever was last published of it."""
+
+
+def verdict(name: object) -> str:
+    """A sentence for a verdict; one we do not know is shown as it is named."""
+    return VERDICTS.get(str(name), plain(name)) if name else "Undecided."
+
+
+def plain(name: object) -> str:
+    """``unit-changed`` to ``Unit changed``."""
+    spaced = str(name).replace("-", " ").replace("_", " ")
+    return spaced[:1].upper() + spaced[1:]
+
+
+def number(value: object, digits: int = 3) -> str:
+    """Short: three significant digits, thousands grouped, a dash for what is not there.
+
+    >>> number(45312), number(0.01234), number(1.5e9), number(None)
+    ('45,312', '0.0123', '1.5e+09', '–')
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return "–"
+    size = abs(value)
+    if value == int(value) and size < 1e7:
+        return f"{int(value):,}".replace("-", "−")
+    if size >= 1e7 or 0 < size < 1e-4:
+        return f"{value:.{digits}g}".replace("-", "−", 1)
+    decimals = max(0, digits - 1 - math.floor(math.log10(size)))
+    shown = f"{value:,.{decimals}f}".replace("-", "−")
+    return shown.rstrip("0").rstrip(".") if "." in shown else shown
+
+
+def count(value: object) -> str:
+    """A count in full up to a million, then short.
+
+    >>> count(45312), count(12_345_678)
+    ('45,312', '12.3 M')
+    """
+    if not isinstance(value, (int, float)):
+        return "–"
+    for size, unit in ((1e9, "G"), (1e6, "M")):
+        if value >= size:
+            return f"{value / size:.1f} {unit}"
+    return f"{int(value):,}"
+
+
+def share(value: float | None) -> str:
+    """A percentage that never rounds something to nothing.
+
+    >>> share(0.1234), share(0.00002), share(0.0), share(None)
+    ('12.3 %', '<0.01 %', '0 %', '–')
+    """
+    if value is None:
+        return "–"
+    if 0 < value < 1e-4:
+        return "<0.01 %"
+    return f"{number(100 * value)} %"
+
+
+def age(milliseconds: float) -> str:
+    """``now``, ``40 s``, ``5 min``, ``3 h``, ``2 d``: the script spells it the same way."""
+    seconds = max(0, int(milliseconds // 1000))
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return "now" if seconds < 2 else f"{seconds} s"
+
+
+def moment(timestamp_ms: object) -> str:
+    """A date and time in UTC; a dash where there is none."""
+    when = _datetime(timestamp_ms)
+    return when.strftime("%Y-%m-%d %H:%M:%S UTC") if when else "–"
+
+
+def iso(timestamp_ms: object) -> str | None:
+    when = _datetime(timestamp_ms)
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ") if when else None
+
+
+def clock(timestamp_ms: float, span_ms: float) -> str:
+    """A tick of a time axis ``span_ms`` long."""
+    when = _datetime(timestamp_ms)
+    if when is None:
+        return ""
+    if span_ms > 3 * 86_400_000:
+        return when.strftime("%d %b")
+    return when.strftime("%d %b %H:%M" if span_ms > 86_400_000 else "%H:%M:%S" if span_ms < 1_200_000 else "%H:%M")
+
+
+def _datetime(timestamp_ms: object) -> datetime | None:
+    if not isinstance(timestamp_ms, (int, float)) or not 0 <= timestamp_ms < 253_402_300_800_000:
+        return None
+    return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+
+
+def finite(value: object) -> float | None:
+    """The number, or None for what is none (JSON has strings and nulls where numbers are expected)."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def rows(value: object) -> list[Json]:
+    """The objects of a JSON list; what is not one is left out."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def model_path(model: str, version: str, segment: str | None = None, feature: str | None = None) -> str:
+    path = f"/models/{quote(model, safe='')}/{quote(version, safe='')}"
+    if feature is not None:
+        path += f"/features/{quote(feature, safe='')}"
+    return path + (f"?{urlencode({'segment': segment})}" if segment is not None else "")
+
+
+def incident_path(identifier: str) -> str:
+    return f"/incidents/{quote(identifier, safe='')}"

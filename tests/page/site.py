@@ -1,0 +1,45 @@
+"""The page on a real port, beside the real server's JSON."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from stream import pages
+from stream.config import HttpSettings
+from stream.server import Server
+from stream.views import Views
+from tests.page import sample_views
+
+
+class Health:
+    """A worker that is well, as far as the server asks."""
+
+    def __init__(self) -> None:
+        self.waiting: list[str] = []
+
+    def alive(self) -> bool:
+        return True
+
+    def waiting_for(self) -> list[str]:
+        return self.waiting
+
+    def status(self) -> dict[str, Any]:
+        return {"ready": not self.waiting, "waiting_for": self.waiting}
+
+
+@asynccontextmanager
+async def served(views: Views, now_ms: int = sample_views.NOW_MS) -> AsyncIterator[str]:
+    server = Server(
+        HttpSettings(host="127.0.0.1", port=0),
+        views,
+        Health(),
+        CollectorRegistry(),
+        lambda app, shown: pages.add_pages(app, shown, lambda: now_ms),
+    )
+    await server.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        await server.stop()
