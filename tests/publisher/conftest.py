@@ -41,7 +41,12 @@ class Broker:
         return found
 
     def events(self, count: int, topic: str | None = None) -> list[dict[str, Any]]:
-        return [json.loads(message.value()) for message in self.records(count, topic)]
+        return [self.event(message) for message in self.records(count, topic)]
+
+    @staticmethod
+    def event(message: confluent_kafka.Message) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(message.value())
+        return found
 
 
 class Gate:
