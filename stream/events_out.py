@@ -5,7 +5,7 @@ once however often it was delivered. The key is the model's name: one model's ev
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from urllib.parse import quote
@@ -94,6 +94,6 @@ def rfc3339(at_ms: int) -> str:
     >>> rfc3339(1763700000123)
     '2025-11-21T04:40:00.123Z'
     """
-    seconds, rest = divmod(min(max(at_ms, -62_135_596_800_000), 253_402_300_799_999), 1000)
-    moment = datetime.fromtimestamp(0, UTC).timestamp() + seconds
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+    within = min(max(at_ms, -62_135_596_800_000), 253_402_300_799_999)
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=within)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

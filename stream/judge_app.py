@@ -115,6 +115,7 @@ class JudgeApp:
         self._watch: asyncio.Task[None] | None = None
         self.ready = False
         self.turned_at_ms = clock.now_ms()
+        self._row_bytes: dict[UnitKey, int] = {}
         self._app = _application(settings, ssl_context, token_provider, standbys)
         self._topic = self._app.topic(
             settings.topics.profiles, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
@@ -138,11 +139,18 @@ class JudgeApp:
         self._worker.spinner = None
 
     @property
+    def topic(self) -> str:
+        return self._settings.topics.profiles
+
+    @property
     def partitions(self) -> set[int]:
         """Of the profiles topic, those that are this worker's."""
-        return {
-            tp.partition for tp in self._app.assignor.assigned_actives() if tp.topic == self._settings.topics.profiles
-        }
+        return {tp.partition for tp in self._app.assignor.assigned_actives() if tp.topic == self.topic}
+
+    @property
+    def row_bytes(self) -> int:
+        """Of the units that are this worker's, as last written."""
+        return sum(self._row_bytes.values())
 
     async def start(self) -> None:
         """Joins the group; ``ready`` becomes true when the table is restored."""
@@ -153,24 +161,22 @@ class JudgeApp:
         self._watch = asyncio.create_task(self._watch_for_crash())
 
     async def stop(self, deadline_seconds: float) -> None:
-        """Writes what is ahead of its row, commits and leaves the group; gives up at the deadline."""
-        self._stopping()
+        """Writes what is ahead of its row, commits and leaves the group; each half gets half of the time."""
+        if self._watch is not None:
+            self._watch.cancel()
+        half = deadline_seconds / 2
         with suppress(TimeoutError):
-            async with asyncio.timeout(deadline_seconds):
+            async with asyncio.timeout(half):
                 if self.ready and not self._app.rebalancing:
                     await self._leave()
         self.ready = False
         stop = asyncio.ensure_future(self._worker.stop())
-        _, late = await asyncio.wait((stop,), timeout=deadline_seconds)
+        _, late = await asyncio.wait((stop,), timeout=half)
         if late:
             stop.cancel()
-            log.warning("the judge's application did not stop in %.0f s; leaving it", deadline_seconds)
+            log.warning("the judge's application did not stop in %.0f s; leaving it", half)
         elif (error := stop.exception()) is not None:
             log.warning("the judge's application stopped with an error: %r", error)
-
-    def _stopping(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
 
     async def _leave(self) -> None:
         async with self._step:
@@ -242,6 +248,7 @@ class JudgeApp:
             key = judge_table.table_key(unit)
             value = judge_table.encode_stored(unit, partition, self._desk.snapshot(unit))
             self._table.data[key] = value
+            self._row_bytes[unit] = len(value)
             sent = self._table.send_changelog(partition, key, value)
             writes.append((sent, self._pending.take(unit)))
         for sent, waiting in writes:
@@ -280,6 +287,7 @@ class JudgeApp:
         """The table is complete: everything in memory starts again from it, and what follows is delivered again."""
         try:
             self._pending.clear()
+            self._row_bytes.clear()
             for unit in list(self._desk.units):
                 self._desk.forget(unit)
             mine = self.partitions
@@ -288,6 +296,7 @@ class JudgeApp:
                 if stored.partition in mine:
                     self._desk.restore(stored.unit, stored.blob)
                     self._pending.partitions[stored.unit] = stored.partition
+                    self._row_bytes[stored.unit] = len(value)
             self.ready = True
         except Exception as error:  # Faust would only note it in a task that nobody reads
             self._failed(error)

@@ -131,7 +131,7 @@ class Metrics:
         self.suppressed = Counter(SUPPRESSED)
         self.errors = Counter(ERRORS)
         self.rebalances = Counter(REBALANCES)
-        self.limited = Counter(LIMITED)
+        self.limits = Counter(LIMITED)
         self.processing = Histogram(PROCESSING)
         self.age = Histogram(AGE)
         self.latency = Histogram(LATENCY)
@@ -151,7 +151,7 @@ class Metrics:
             self.retrains,
             self.errors,
             self.rebalances,
-            self.limited,
+            self.limits,
             self.processing,
             self.age,
             self.latency,
@@ -161,11 +161,25 @@ class Metrics:
             yield from read()
         yield self.suppressed.family()  # last: reading the live families is what counts it
 
+    # What the loops call, once per batch: the runner's Telemetry and the judge's Counters.
+
+    def counted(self, model: str, outcome: str, count: int) -> None:
+        self.events.add((model, outcome), count)
+
+    def staged(self, stage: str, seconds: float) -> None:
+        self.processing.observe((stage,), seconds)
+
+    def aged(self, model: str, seconds: npt.NDArray[np.float64]) -> None:
+        self.age.observe_many((model,), seconds)
+
+    def published(self, topic: str, count: int) -> None:
+        self.published_records.add((topic, "acknowledged"), count)
+
     def error(self, component: str) -> None:
         self.errors.add((component,))
 
-    def published(self, topic: str, count: int, outcome: str = "acknowledged") -> None:
-        self.published_records.add((topic, outcome), count)
-
     def rebalanced(self) -> None:
         self.rebalances.add()
+
+    def limited(self, limit: str, count: int) -> None:
+        self.limits.add((limit,), count)

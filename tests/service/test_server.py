@@ -19,6 +19,18 @@ from stream.server import Server
 from stream.views import Views
 
 
+class WatchedViews(Views):
+    """Says when somebody waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited_for = asyncio.Event()
+
+    async def wait_for_change(self, since: int, timeout_seconds: float) -> int:
+        self.waited_for.set()
+        return await super().wait_for_change(since, timeout_seconds)
+
+
 class Health:
     def __init__(self) -> None:
         self.is_alive = True
@@ -35,7 +47,7 @@ class Health:
 
 
 class Site:
-    def __init__(self, server: Server, views: Views, health: Health, client: aiohttp.ClientSession) -> None:
+    def __init__(self, server: Server, views: WatchedViews, health: Health, client: aiohttp.ClientSession) -> None:
         self.server, self.views, self.health, self.client = server, views, health, client
 
     async def get(self, path: str, **more: Any) -> tuple[int, Any]:
@@ -48,7 +60,7 @@ class Site:
 async def site(
     add_pages: Callable[[web.Application, Views], None] | None = None, **settings: Any
 ) -> AsyncIterator[Site]:
-    views, health = Views(), Health()
+    views, health = WatchedViews(), Health()
     server = Server(HttpSettings(port=0, **settings), views, health, Metrics().registry, add_pages)
     await server.start()
     try:
@@ -135,8 +147,7 @@ async def test_health_and_readiness_are_two_questions() -> None:
 async def test_a_long_poll_ends_with_the_next_change() -> None:
     async with site() as it:
         waiting = asyncio.ensure_future(it.get("/api/v1/changes?since=0"))
-        while it.server._running == 0:
-            await asyncio.sleep(0)
+        await it.views.waited_for.wait()
         put(it.views, "a")
         assert await waiting == (200, {"generation": 1})
 
@@ -144,8 +155,7 @@ async def test_a_long_poll_ends_with_the_next_change() -> None:
 async def test_a_long_poll_does_not_hold_up_the_end() -> None:
     async with site() as it:
         waiting = asyncio.ensure_future(it.get("/api/v1/changes?since=0"))
-        while it.server._running == 0:
-            await asyncio.sleep(0)
+        await it.views.waited_for.wait()
         await asyncio.wait_for(it.server.stop(), 5)
         assert await waiting == (200, {"generation": 0})
 

@@ -1,0 +1,58 @@
+"""Follows the compacted topics that every worker with the judge's role knows: references, views, incidents."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from detectors.errors import BrokerError
+from stream.ports import Record, TableReader
+
+log = logging.getLogger(__name__)
+
+Apply = Callable[[bytes, bytes | None], None]
+
+POLL_MS = 500
+
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 10.0
+
+
+class Follower:
+    """Hands every record of ``topics`` to its function, newest per key first, then as they come.
+
+    A broker that goes away is waited for; after it the topics are read again from their beginning, which changes
+    nothing that was known.
+    """
+
+    def __init__(self, open_reader: Callable[[], TableReader], topics: Mapping[str, Apply]) -> None:
+        self._open_reader = open_reader
+        self._topics = topics
+        self.caught_up = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            reader = self._open_reader()
+            try:
+                await self._catch_up(reader)
+                pause = FIRST_PAUSE_SECONDS
+                while True:
+                    for partition, record in await reader.poll(POLL_MS):
+                        self._apply(partition.topic, record)
+            except BrokerError as error:
+                log.warning("cannot follow %s: %s; trying again in %.1f s", ", ".join(self._topics), error, pause)
+            finally:
+                await reader.stop()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def _catch_up(self, reader: TableReader) -> None:
+        for topic, apply in self._topics.items():
+            for key, record in (await reader.read_to_end(topic)).items():
+                apply(key, record.value)
+        self.caught_up.set()
+
+    def _apply(self, topic: str, record: Record) -> None:
+        if record.key is not None:
+            self._topics[topic](record.key, record.value)

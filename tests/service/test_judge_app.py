@@ -1,0 +1,263 @@
+"""What we rely on in Faust, seen on the embedded broker and on a real Kafka: rows, acknowledgements, restarts."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from detectors.errors import BrokerError
+from detectors.features import UnitKey
+from detectors.profiles import SCHEMA, Epoch, Profile
+from stream import judge_app
+from stream.config import KafkaSettings, Settings, TopicSettings
+from stream.judge_app import JudgeApp
+from stream.metrics import Metrics
+from stream.ports import OutRecord
+
+PARTITIONS = 3
+
+
+class Clock:
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+
+class Desk:
+    """Remembers the newest offset of each unit, and says something of every profile whose offset is a round number."""
+
+    def __init__(self) -> None:
+        self.units: set[UnitKey] = set()
+        self.newest: dict[UnitKey, int] = {}
+        self.seen: list[tuple[UnitKey, int]] = []
+        self.restored: dict[UnitKey, int] = {}
+
+    def on_profile(self, profile: Profile, now_ms: int) -> Sequence[OutRecord]:
+        self.units.add(profile.unit)
+        self.seen.append((profile.unit, profile.next_offset))
+        self.newest[profile.unit] = max(self.newest.get(profile.unit, 0), profile.next_offset)
+        said = OutRecord("drift-events", profile.model.encode(), str(profile.next_offset).encode())
+        return [said] if profile.next_offset % 10 == 0 else []
+
+    def on_tick(self, now_ms: int) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
+        return [], []
+
+    def views_due(self, now_ms: int) -> Sequence[OutRecord]:
+        return []
+
+    def snapshot(self, unit: UnitKey) -> bytes:
+        return str(self.newest[unit]).encode()
+
+    def restore(self, unit: UnitKey, blob: bytes) -> None:
+        self.units.add(unit)
+        self.newest[unit] = self.restored[unit] = int(blob)
+
+    def forget(self, unit: UnitKey) -> None:
+        self.units.discard(unit)
+        self.newest.pop(unit, None)
+
+
+class Sink:
+    """Takes everything, after ``failures`` refusals."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.sent: list[OutRecord] = []
+        self.failures = failures
+
+    async def start(self) -> None: ...
+
+    async def send(self, records: Sequence[OutRecord]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise BrokerError("away")
+        self.sent.extend(records)
+
+    async def stop(self) -> None: ...
+
+
+class World:
+    """A broker with the judge's topics, and judges on it."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        name = uuid4().hex[:8]
+        self.settings = Settings(
+            kafka=KafkaSettings(bootstrap_servers=bootstrap_servers, group_id=name, session_timeout_ms=6_000),
+            topics=TopicSettings(profiles=f"{name}-profiles"),
+        )
+        self.failures: list[BaseException] = []
+        self.metrics = Metrics()
+
+    @property
+    def topics(self) -> dict[str, int]:
+        return {self.settings.topics.profiles: PARTITIONS, judge_app.changelog_topic(self.settings.kafka): PARTITIONS}
+
+    @asynccontextmanager
+    async def judge(self, desk: Desk, sink: Sink) -> AsyncIterator[JudgeApp]:
+        app = JudgeApp(self.settings, desk, sink, Clock(), self.metrics, self.failures.append)
+        await app.start()
+        try:
+            await until(lambda: app.ready)
+            yield app
+        finally:
+            await app.stop(5.0)
+
+    async def publish(self, *profiles: tuple[str, int] | bytes | None) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=self.settings.kafka.bootstrap_servers)
+        await producer.start()
+        try:
+            for profile in profiles:
+                model, offset = ("broken", 0) if not isinstance(profile, tuple) else profile
+                value = profile
+                if isinstance(profile, tuple):
+                    epoch = Epoch(None, "s", 0)
+                    value = msgspec.json.encode(
+                        Profile(SCHEMA, model, "1", None, "inference-events", 0, epoch, offset, offset, offset, [])
+                    )
+                place = sum(model.encode()) % PARTITIONS
+                await producer.send_and_wait(self.settings.topics.profiles, value, key=model.encode(), partition=place)
+        finally:
+            await producer.stop()
+
+    async def committed(self) -> int:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.settings.kafka.bootstrap_servers,
+            group_id=judge_app.app_id(self.settings.kafka),
+            enable_auto_commit=False,
+        )
+        await consumer.start()
+        try:
+            topic = self.settings.topics.profiles
+            return sum([await consumer.committed(TopicPartition(topic, n)) or 0 for n in range(PARTITIONS)])
+        finally:
+            await consumer.stop()
+
+
+async def until(true: Callable[[], Any], seconds: float = 30.0) -> None:
+    async def look() -> None:
+        while not true():  # noqa: ASYNC110 - what is awaited has no event
+            await asyncio.sleep(0.02)
+
+    await asyncio.wait_for(look(), seconds)
+
+
+async def until_equal(read: Callable[[], Awaitable[Any]], wanted: Any, seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while (got := await read()) != wanted:
+        assert time.monotonic() < deadline, f"{got} is not {wanted}"
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    if request.param == "embedded":
+        from stream.backends.embedded import EmbeddedBroker
+
+        with EmbeddedBroker() as broker:
+            made = World(broker.bootstrap_servers)
+            for name, partitions in made.topics.items():
+                broker.create_topic(name, partitions)
+            yield made
+    else:
+        kafka = request.getfixturevalue("kafka")
+        made = World(kafka.bootstrap_servers)
+        await kafka.create_topics(made.topics, {"cleanup.policy": "compact"})
+        yield made
+    assert made.failures == []
+
+
+def unit(model: str) -> UnitKey:
+    return UnitKey(model, "1", None)
+
+
+async def test_a_restart_knows_what_the_judge_knew_and_repeats_no_word(world: World) -> None:
+    first, sink = Desk(), Sink()
+    async with world.judge(first, sink):
+        await world.publish(("a", 5), ("a", 10), ("b", 20), ("c", 7))
+        await until(lambda: len(first.seen) >= 4)
+        await until(lambda: len(sink.sent) >= 2)
+    second, again = Desk(), Sink()
+    async with world.judge(second, again):
+        assert second.restored == {unit("a"): 10, unit("b"): 20, unit("c"): 7}
+        await world.publish(("a", 11))
+        await until(lambda: second.newest.get(unit("a")) == 11)
+    assert again.sent == []
+    assert sorted(record.value or b"" for record in sink.sent) == [b"10", b"20"]
+
+
+async def test_a_profile_is_acknowledged_only_with_its_row(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge_app, "ROW_INTERVAL_MS", 10**9)
+    desk = Desk()
+    async with world.judge(desk, Sink()) as app:
+        await world.publish(("a", 1), ("a", 2), ("a", 3))
+        await until(lambda: len(desk.seen) == 3)
+        turned = app.turned_at_ms
+        await until(lambda: app.turned_at_ms > turned + 2_500)  # two commit intervals
+        assert await world.committed() == 0
+        await world.publish(("a", 10))  # said aloud, so its row is written at once
+        await until_equal(world.committed, 4)
+
+
+async def test_rows_follow_within_the_interval(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge_app, "ROW_INTERVAL_MS", 300)
+    desk = Desk()
+    async with world.judge(desk, Sink()) as app:
+        await world.publish(("a", 1), ("b", 2))
+        await until_equal(world.committed, 2)
+        assert app.row_bytes > 0
+        assert app.partitions == set(range(PARTITIONS))
+
+
+async def test_what_is_no_profile_becomes_a_dead_letter_and_stops_nothing(world: World) -> None:
+    desk, sink = Desk(), Sink()
+    async with world.judge(desk, sink):
+        await world.publish(b"{}", None, b"\xff", ("a", 3))
+        await until(lambda: desk.newest.get(unit("a")) == 3)
+        await until(lambda: len(sink.sent) == 2)
+    letter = sink.sent[0]
+    assert letter.topic == "driftline-dead-letters"
+    assert letter.value == b"{}"
+    assert dict(letter.headers)["topic"] == world.settings.topics.profiles.encode()
+    assert b"not a profile" in dict(letter.headers)["reason"]
+
+
+async def test_a_broker_that_refuses_for_a_while_is_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge_app, "FIRST_PAUSE_SECONDS", 0.01)
+    desk, sink = Desk(), Sink(failures=3)
+    async with world.judge(desk, sink):
+        await world.publish(("a", 10))
+        await until(lambda: len(sink.sent) == 1)
+    assert world.metrics.errors.value(("judge.send",)) == 3
+
+
+async def test_an_exception_in_the_judge_ends_the_worker_and_acknowledges_nothing(world: World) -> None:
+    class Broken(Desk):
+        def on_profile(self, profile: Profile, now_ms: int) -> Sequence[OutRecord]:
+            raise RuntimeError("bug")
+
+    async with world.judge(Broken(), Sink()) as app:
+        await world.publish(("a", 1))
+        await until(lambda: world.failures)
+        assert not app.ready
+    assert [str(failure) for failure in world.failures] == ["bug"]
+    world.failures.clear()
+    assert await world.committed() == 0
+    desk = Desk()
+    async with world.judge(desk, Sink()):
+        await until(lambda: desk.newest.get(unit("a")) == 1)
+
+
+async def test_a_second_judge_takes_over_what_the_first_knew(world: World) -> None:
+    one, two = Desk(), Desk()
+    async with world.judge(one, Sink()):
+        await world.publish(("a", 10), ("b", 10), ("c", 10))
+        await until(lambda: len(one.newest) == 3)
+        async with world.judge(two, Sink()) as second:
+            await until(lambda: one.units and two.units and not one.units & two.units)
+            assert {**one.newest, **two.newest} == {unit(model): 10 for model in "abc"}
+            assert second.partitions
+        await until(lambda: len(one.units) == 3)
+        assert one.newest == {unit(model): 10 for model in "abc"}
