@@ -30,7 +30,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("stream.metrics", "stream.metric_families", "stream.server"),
     "river": ("detectors.sequential", "stream.demo_models"),
     "datasketches": ("detectors.sketches.",),
-    "yaml": ("stream.config_layers", "stream.check_command", "stream.survey_settings"),
+    "yaml": ("stream.config_layers", "stream.check_command", "stream.survey_command"),
     "matplotlib": ("stream.replay_png",),
     "pyarrow": ("stream.tables",),
     "click": ("stream.cli", "stream.commands."),

@@ -1,0 +1,78 @@
+"""Reads a part of a topic without a group, so that it disturbs nobody: for ``driftline survey``."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from detectors.errors import BrokerError
+from stream.backends import kafka
+from stream.config import KafkaSettings
+from stream.ports import Partition, Record
+
+MAX_BYTES = 134_217_728
+"""A sample is held in memory; a topic of 1 MB messages ends after 128 of them."""
+POLL_MS = 500
+
+
+class Sample(NamedTuple):
+    """Records by partition, in order, and how many the topic holds in all."""
+
+    records: dict[Partition, list[Record]]
+    held: int
+    size_bytes: int
+
+
+async def sample(settings: KafkaSettings, topic: str, records: int, seconds: float, *, oldest: bool) -> Sample:
+    """About ``records`` records, dealt evenly to the partitions, the newest or the oldest. Raises BrokerError."""
+    consumer = AIOKafkaConsumer(**kafka.connection(settings), group_id=None, enable_auto_commit=False)
+    try:
+        await consumer.start()
+        return await _read(consumer, topic, records, seconds, oldest)
+    except (KafkaError, OSError) as error:
+        raise BrokerError(f"{settings.bootstrap_servers}: cannot read {topic}: {error}") from None
+    finally:
+        await consumer.stop()
+
+
+async def _read(consumer: AIOKafkaConsumer, topic: str, records: int, seconds: float, oldest: bool) -> Sample:
+    if topic not in await consumer.topics():
+        raise BrokerError(f"there is no topic {topic}; which ones there are: kafka-topics --list")
+    places = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+    consumer.assign(places)
+    first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+    each = -(-records // max(len(places), 1))
+    start = {place: first[place] if oldest else max(first[place], end[place] - each) for place in places}
+    until = {place: min(end[place], start[place] + each) for place in places}
+    for place in places:
+        consumer.seek(place, start[place])
+    found: dict[Partition, list[Record]] = {Partition(topic, place.partition): [] for place in places}
+    held, size = sum(end[place] - first[place] for place in places), 0
+    try:
+        async with asyncio.timeout(seconds):
+            while size < MAX_BYTES and (waiting := await _unfinished(consumer, places, until)):
+                for place, batch in (await consumer.getmany(*waiting, timeout_ms=POLL_MS)).items():
+                    kept = [_record(message) for message in batch if message.offset < until[place]]
+                    found[Partition(topic, place.partition)].extend(kept)
+                    size += sum(len(record.value or b"") for record in kept)
+    except TimeoutError:
+        pass
+    return Sample(found, held, size)
+
+
+async def _unfinished(
+    consumer: AIOKafkaConsumer, places: Sequence[TopicPartition], until: dict[TopicPartition, int]
+) -> list[TopicPartition]:
+    return [place for place in places if await consumer.position(place) < until[place]]
+
+
+def _record(message: Any) -> Record:
+    return Record(
+        message.offset,
+        message.timestamp,
+        message.key,
+        message.value,
+        tuple(message.headers),
+    )

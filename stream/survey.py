@@ -1,0 +1,190 @@
+"""What is in a sample of a topic, feature by feature. Exact for the sample; reads nothing itself."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from detectors.columns import INVALID, PRESENT, Columns
+from detectors.features import Kind, ModelKey
+from stream.ports import Record
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+TOP_VALUES = 8
+HISTOGRAM_BINS = 24
+IDENTIFIER_SHARE = 0.9
+"""A categorical feature nearly all of whose values differ names things; its values being new says nothing."""
+
+
+class FeatureSurvey(msgspec.Struct, frozen=True):
+    """One feature. ``present`` + ``missing`` + ``invalid`` = the model's events, were it seen from the first."""
+
+    feature: str
+    kind: Kind
+    present: int
+    missing: int
+    invalid: int
+    distinct: int
+    identifier: bool = False
+    mean: float | None = None
+    std: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    quantiles: dict[str, float] = {}
+    histogram: list[int] = []
+    top: dict[str, int] = {}
+
+
+class ModelSurvey(msgspec.Struct, frozen=True):
+    """One model version, its segments together."""
+
+    model: str
+    version: str
+    events: int
+    first_ms: int
+    last_ms: int
+    events_per_second: float | None
+    segments: dict[str, int]
+    environments: dict[str, int]
+    features: list[FeatureSurvey]
+
+
+class TopicSurvey(msgspec.Struct, frozen=True):
+    """The whole answer."""
+
+    topic: str
+    partitions: int
+    held: int
+    read: int
+    size_bytes: int
+    newest_age_seconds: float | None
+    shapes: dict[str, int]
+    rejected: dict[str, int]
+    models: list[ModelSurvey]
+
+
+def shape(record: Record) -> str:
+    """What a record's value looks like from outside, and how it says it is written."""
+    value = (record.value or b"").lstrip()[:1]
+    kinds = {b"": "empty", b"{": "JSON object", b"[": "JSON array", b"\x1f": "gzip", b"\x00": "schema registry"}
+    headers = {name.lower() for name, _ in record.headers}
+    if any(name.startswith("ce_") for name in headers):
+        return f"{kinds.get(value, 'other')}, CloudEvents headers"
+    return kinds.get(value, "other")
+
+
+def models(parts: Iterable[Columns]) -> list[ModelSurvey]:
+    """A survey for every model version among the decoder's columns."""
+    by_model: dict[ModelKey, list[Columns]] = {}
+    for part in parts:
+        if len(part):
+            by_model.setdefault(part.unit.model_key, []).append(part)
+    return [_model(model, version, found) for (model, version), found in sorted(by_model.items())]
+
+
+def _model(model: str, version: str, parts: Sequence[Columns]) -> ModelSurvey:
+    moments = np.concatenate([part.timestamps_ms for part in parts])
+    segments: Counter[str] = Counter()
+    environments: Counter[str] = Counter()
+    for part in parts:
+        if part.unit.segment is not None:
+            segments[part.unit.segment] += len(part)
+        environments.update(part.environments)
+    events, first, last = len(moments), int(moments.min()), int(moments.max())
+    rate = (events - 1) / ((last - first) / 1000) if last > first else None
+    found = [_numeric(name, parts, events) for name in _names(part.numeric for part in parts)]
+    specs = sorted({spec for part in parts for spec in part.categorical}, key=lambda s: (s.feature, s.kind))
+    found.extend(_categorical(spec.feature, spec.kind, parts, events) for spec in specs)
+    found.sort(key=lambda feature: feature.feature)
+    return ModelSurvey(
+        model, version, events, first, last, rate, dict(segments.most_common()), dict(environments.most_common()), found
+    )
+
+
+def _names(lists: Iterable[Sequence[str]]) -> list[str]:
+    return sorted({name for names in lists for name in names})
+
+
+def _numeric(name: str, parts: Sequence[Columns], events: int) -> FeatureSurvey:
+    pieces, invalid = [], 0
+    for part in parts:
+        if name not in part.numeric:
+            continue
+        index = part.numeric.index(name)
+        values = part.numbers[:, index]
+        if part.number_status is not None:
+            status = part.number_status[:, index]
+            invalid += int(np.count_nonzero(status == INVALID))
+            values = values[status == PRESENT]
+        pieces.append(values)
+    values = np.concatenate(pieces)
+    missing = events - len(values) - invalid
+    distinct, counts = np.unique(values, return_counts=True)
+    if not len(values):
+        return FeatureSurvey(name, Kind.NUMERIC, 0, missing, invalid, 0)
+    order = np.argsort(-counts, kind="stable")[:TOP_VALUES]
+    low, high = float(np.quantile(values, QUANTILES[0])), float(np.quantile(values, QUANTILES[-1]))
+    bins = np.histogram(np.clip(values, low, high), HISTOGRAM_BINS)[0] if high > low else np.array([len(values)])
+    return FeatureSurvey(
+        name,
+        Kind.NUMERIC,
+        len(values),
+        missing,
+        invalid,
+        len(distinct),
+        mean=float(values.mean()),
+        std=float(values.std()),
+        minimum=float(distinct[0]),
+        maximum=float(distinct[-1]),
+        quantiles={f"{q:g}": float(value) for q, value in zip(QUANTILES, np.quantile(values, QUANTILES), strict=True)},
+        histogram=[int(count) for count in bins],
+        top={f"{distinct[i]:.6g}": int(counts[i]) for i in order if counts[i] > 1},
+    )
+
+
+def _categorical(name: str, kind: Kind, parts: Sequence[Columns], events: int) -> FeatureSurvey:
+    seen: Counter[str] = Counter()
+    invalid = 0
+    for part in parts:
+        for index, spec in enumerate(part.categorical):
+            if spec.feature == name and spec.kind is kind:
+                seen.update(label for label in part.labels[index] if label is not None)
+                if part.label_status is not None:
+                    invalid += int(np.count_nonzero(part.label_status[:, index] == INVALID))
+    present = seen.total()
+    top = dict(sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:TOP_VALUES])
+    return FeatureSurvey(
+        name,
+        kind,
+        present,
+        events - present - invalid,
+        invalid,
+        len(seen),
+        identifier=present >= 100 and len(seen) >= IDENTIFIER_SHARE * present,
+        histogram=list(top.values()),
+        top=top,
+    )
+
+
+def settings(topic: str, bootstrap_servers: str, found: Sequence[ModelSurvey]) -> Mapping[str, object]:
+    """A first settings file: each model's features with the kinds that were seen, identifiers left out."""
+    models: dict[str, dict[str, object]] = {}
+    for model in found:
+        own = models.setdefault(model.model, {"features": {}, "ignore": []})
+        kinds, ignored = own["features"], own["ignore"]
+        assert isinstance(kinds, dict)
+        assert isinstance(ignored, list)
+        for feature in model.features:
+            if feature.identifier:
+                ignored.append(feature.feature)
+            elif feature.present and not feature.feature.startswith("@"):
+                kinds[feature.feature] = {"kind": feature.kind.value}
+    for own in models.values():
+        own["ignore"] = sorted(set(own["ignore"]))  # type: ignore[call-overload]
+    return {
+        "kafka": {"bootstrap_servers": bootstrap_servers},
+        "topics": {"events": [topic]},
+        "false_alarms_per_model_per_month": 1,
+        "models": models,
+    }

@@ -1,0 +1,104 @@
+"""A survey for the terminal and as a page."""
+
+from html import escape as html
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from stream import incident_tables, replay_plot, svg
+from stream.survey import FeatureSurvey, ModelSurvey, TopicSurvey
+
+number = incident_tables.number
+
+
+def show(console: Console, found: TopicSurvey) -> None:
+    """A headline, then a table for every model version."""
+    console.print(f"[bold]{escape(found.topic)}[/]  {escape(headline(found))}", soft_wrap=True)
+    for reason, count in found.rejected.items():
+        console.print(f"[yellow]unreadable[/] {count:,} x {escape(reason)}", soft_wrap=True)
+    for model in found.models:
+        console.print()
+        console.print(f"[bold]{escape(model.model)}/{escape(model.version)}[/]  {escape(about(model))}", soft_wrap=True)
+        console.print(_table(model))
+
+
+def headline(found: TopicSurvey) -> str:
+    """Size, freshness and shape in one line."""
+    age = "no records" if found.newest_age_seconds is None else f"newest {_age(found.newest_age_seconds)} old"
+    shapes = ", ".join(f"{count:,} {name}" for name, count in found.shapes.items())
+    parts = "partition" if found.partitions == 1 else "partitions"
+    return f"{found.partitions} {parts} hold {found.held:,} records; looked at {found.read:,} ({shapes}); {age}"
+
+
+def about(model: ModelSurvey) -> str:
+    """Events, rate, segments and environments in one line."""
+    rate = "" if model.events_per_second is None else f", {model.events_per_second:,.3g} a second"
+    segments = f", {len(model.segments)} segments" if model.segments else ""
+    environments = f", {len(model.environments)} environments" if len(model.environments) > 1 else ""
+    return f"{model.events:,} events{rate}, {len(model.features)} features{segments}{environments}"
+
+
+def _table(model: ModelSurvey) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("feature", "kind"):
+        table.add_column(name, overflow="fold")
+    for name in ("missing", "invalid", "distinct"):
+        table.add_column(name, justify="right")
+    table.add_column("1 %  50 %  99 %, or the most frequent", overflow="fold")
+    for feature in model.features:
+        kind = f"{feature.kind}, an id" if feature.identifier else str(feature.kind)
+        share = [_share(count, model.events) for count in (feature.missing, feature.invalid)]
+        table.add_row(escape(feature.feature), kind, *share, f"{feature.distinct:,}", escape(values(feature)))
+    return table
+
+
+def values(feature: FeatureSurvey) -> str:
+    """Quantiles of a number, the most frequent of a category."""
+    if feature.quantiles:
+        return "  ".join(number(feature.quantiles[q]) for q in ("0.01", "0.5", "0.99"))
+    if feature.identifier:
+        return "nearly all differ"
+    return ", ".join(f"{name} {count / max(feature.present, 1):.0%}" for name, count in list(feature.top.items())[:4])
+
+
+def page(found: TopicSurvey) -> str:
+    """One HTML file that needs nothing from elsewhere."""
+    parts = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{html(found.topic)}</title><style>{replay_plot.STYLE}</style></head><body>",
+        f'<h1>{html(found.topic)}</h1><p class="soft">{html(headline(found))}</p>',
+    ]
+    if found.rejected:
+        rows = "".join(f'<tr><td class="n">{n:,}</td><td>{html(why)}</td></tr>' for why, n in found.rejected.items())
+        parts.append(f"<h2>Unreadable</h2><table>{rows}</table>")
+    for model in found.models:
+        parts.append(f"<h2>{html(model.model)}/{html(model.version)}</h2><p class='soft'>{html(about(model))}</p>")
+        parts.append('<div class="features">')
+        parts.extend(_card(feature, model.events) for feature in model.features)
+        parts.append("</div>")
+    parts.append("</body></html>\n")
+    return "\n".join(parts)
+
+
+def _card(feature: FeatureSurvey, events: int) -> str:
+    names = list(feature.top) if not feature.quantiles else []
+    picture = "" if feature.identifier else svg.histograms([], feature.histogram, names, feature.feature)
+    missing, invalid = (_share(count, events) for count in (feature.missing, feature.invalid))
+    return (
+        f'<div class="feature"><b>{html(feature.feature)}</b><span class="soft">{feature.kind}, missing {missing}, '
+        f"invalid {invalid}, distinct {feature.distinct:,}</span>{picture}"
+        f'<span class="soft">{html(values(feature))}</span></div>'
+    )
+
+
+def _share(count: int, whole: int) -> str:
+    return "-" if not count else f"{count / max(whole, 1):.1%}"
+
+
+def _age(seconds: float) -> str:
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} seconds"
