@@ -6,8 +6,8 @@ centre c and scale s (a power of two) the sums are integers instead:
     sum1 = sum rint((x - c) / s * 2^32)        sum2 = sum rint((x - c) / s * 2^14)^2
 
 Every term with |x - c| <= 256 s is an integer that float64 holds exactly, and so are sums of up to ``BLOCK`` of
-them, in whatever order the hardware adds. Rarer, larger values take a path of Python integers. The mean's error is at most
-2^-33 s and the standard deviation's relative error about 1e-9.
+them, in whatever order the hardware adds. Rarer, larger values take a path of Python integers. The mean's error is
+at most 2^-33 s and the standard deviation's relative error about 1e-9.
 """
 
 import math
