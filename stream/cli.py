@@ -50,16 +50,10 @@ def run(arguments: list[str] | None = None) -> int:
     except DriftlineError as error:
         click.echo(f"driftline: {error}", err=True)
         return ERROR
-    except BrokenPipeError:
-        _close_output()
-        return ERROR
+    except SystemExit as leaving:  # click's own: the reader of our output went away (1), or a shell asked to complete
+        return ERROR if leaving.code else STABLE
     except Exception:
         sys.excepthook(*sys.exc_info())
         click.echo("driftline: this is a bug of driftline; please report it with the lines above", err=True)
         return ERROR
     return status if isinstance(status, int) else STABLE
-
-
-def _close_output() -> None:
-    """The reader of our output went away: keep the interpreter from complaining about it at exit."""
-    sys.stdout = open("/dev/null", "w", encoding="utf-8")  # noqa: SIM115 - it lives until the process ends

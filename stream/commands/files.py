@@ -51,19 +51,19 @@ def replay(
       driftline replay today.parquet --reference reference.json --prediction score --plot today.html
       driftline replay events.jsonl --reference reference.json --json | jq .state
     """
-    from stream import replay_command
-
     if layout["reference_file"] is not None and layout["reference_rows"] is not None:
         raise click.UsageError("--reference and --reference-rows exclude each other")
     wish = _layout(columns, ignore, layout)
+    from stream import replay_command
+
     return replay_command.main(wish, as_json=as_json, plot_file=plot_file, quiet=quiet)
 
 
 def _layout(columns: str | None, ignore: str | None, layout: dict[str, Any]) -> "ReplayOptions":
-    from stream.replay_options import ReplayOptions
-
     if columns is not None and ignore is not None:
         raise click.UsageError("--columns and --ignore exclude each other")
+    from stream.replay_options import ReplayOptions
+
     return ReplayOptions(columns=options.names(columns), ignore=options.names(ignore) or (), **layout)
 
 
