@@ -18,7 +18,7 @@ from aiokafka.abc import AbstractTokenProvider
 from detectors.errors import BrokerError, DriftlineError, FormatError
 from detectors.features import UnitKey
 from detectors.profiles import Profile
-from stream import judge_table
+from stream import judge_table, topics
 from stream.config import Compression, KafkaSettings, SaslMechanism, SecurityProtocol, Settings
 from stream.judge_table import Pending
 from stream.ports import Clock, OutRecord, Sink
@@ -245,7 +245,7 @@ class JudgeApp:
         writes = []
         for unit in units:
             partition = self._pending.partitions[unit]
-            key = judge_table.table_key(unit)
+            key = topics.unit_key(unit)
             value = judge_table.encode_stored(unit, partition, self._desk.snapshot(unit))
             self._table.data[key] = value
             self._row_bytes[unit] = len(value)

@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar
-from urllib.parse import quote
 
 import msgspec
 
@@ -28,12 +27,6 @@ class Stored(msgspec.Struct, frozen=True):
 _profile_decoder = msgspec.json.Decoder(Profile)
 _stored_decoder = msgspec.msgpack.Decoder(Stored)
 _encoder = msgspec.msgpack.Encoder()
-
-
-def table_key(unit: UnitKey) -> bytes:
-    """model/version/segment with each part percent-encoded; no segment is told from an empty one by the last slash."""
-    parts = [unit.model, unit.version] if unit.segment is None else [*unit]
-    return "/".join(quote(str(part), safe="") for part in parts).encode()
 
 
 def encode_stored(unit: UnitKey, partition: int, blob: bytes) -> bytes:

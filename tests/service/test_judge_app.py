@@ -15,6 +15,7 @@ from detectors.errors import BrokerError
 from detectors.features import UnitKey
 from detectors.profiles import SCHEMA, Epoch, Profile
 from stream import judge_app
+from stream.backends.embedded import EmbeddedBroker
 from stream.config import KafkaSettings, Settings, TopicSettings
 from stream.judge_app import JudgeApp
 from stream.metrics import Metrics
@@ -154,8 +155,6 @@ async def until_equal(read: Callable[[], Awaitable[Any]], wanted: Any, seconds: 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     if request.param == "embedded":
-        from stream.backends.embedded import EmbeddedBroker
-
         with EmbeddedBroker() as broker:
             made = World(broker.bootstrap_servers)
             for name, partitions in made.topics.items():
