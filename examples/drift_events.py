@@ -9,7 +9,7 @@ Every event is delivered at least once, under an id that never changes: whoever 
 import argparse
 import json
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import confluent_kafka
@@ -17,7 +17,9 @@ import confluent_kafka
 IDS_REMEMBERED = 10_000
 
 
-def follow(servers: str, topic: str, group: str, idle_seconds: float | None = None) -> Iterator[dict[str, Any]]:
+def follow(
+    servers: str, topic: str, group: str, idle_seconds: float | None = None
+) -> Generator[dict[str, Any], None, None]:
     """CloudEvents of a topic, each once, from the oldest on; ends after ``idle_seconds`` without one (None: never)."""
     consumer = confluent_kafka.Consumer(
         {

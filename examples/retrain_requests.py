@@ -17,6 +17,7 @@ import os
 import subprocess
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any
 
 from examples.drift_events import follow
@@ -143,9 +144,10 @@ def main() -> None:
     arguments = parse()
     handle = handler_of(arguments)
     group = f"retrain-{arguments.target}"
-    for event in follow(arguments.bootstrap_servers, arguments.topic, group, arguments.idle_seconds):
-        handle(event["data"])
-        print(f"{event['time']} {event['data']['model']}: handed to {arguments.target}", flush=True)
+    with closing(follow(arguments.bootstrap_servers, arguments.topic, group, arguments.idle_seconds)) as events:
+        for event in events:
+            handle(event["data"])
+            print(f"{event['time']} {event['data']['model']}: handed to {arguments.target}", flush=True)
 
 
 if __name__ == "__main__":

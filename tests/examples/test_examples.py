@@ -274,7 +274,7 @@ def test_the_argo_sensor_reads_what_a_request_holds() -> None:
             target = target[int(word)] if word.isdigit() else target[word]
 
 
-@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("[a-z]*.py")), ids=lambda file: file.stem)
 def test_every_example_tells_how_it_is_run(file: Path) -> None:
     assert file.read_text().startswith('"""')
-    assert file.name in (EXAMPLES / "README.md").read_text() or file.name == "__init__.py"
+    assert file.name in (EXAMPLES / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""A broker for the publisher's tests: librdkafka's mock cluster, or the Kafka in ``DRIFTLINE_TEST_KAFKA``."""
+"""A broker for the publisher's tests: the embedded one, or the Kafka in ``DRIFTLINE_TEST_KAFKA``."""
 
 import json
 import os
@@ -13,6 +13,8 @@ from typing import Any
 import confluent_kafka
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
+
+from stream.backends.embedded import EmbeddedBroker
 
 DEADLINE_SECONDS = 30.0
 
@@ -95,11 +97,8 @@ def servers() -> Iterator[str]:
     if given:
         yield given
         return
-    settings = {"bootstrap.servers": "none", "test.mock.num.brokers": 1, "log_level": 0}
-    cluster = confluent_kafka.Producer(settings)  # the cluster lives as long as this handle
-    broker = next(iter(cluster.list_topics(timeout=10).brokers.values()))
-    yield f"{broker.host}:{broker.port}"
-    cluster.flush(1)
+    with EmbeddedBroker() as embedded:
+        yield embedded.bootstrap_servers
 
 
 @pytest.fixture

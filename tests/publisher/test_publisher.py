@@ -18,6 +18,7 @@ import pytest
 
 from detectors.errors import SettingsError
 from stream import publisher as publisher_module
+from stream.backends.embedded import EmbeddedBroker
 from stream.publisher import InferencePublisher
 from tests.publisher.conftest import Broker, Gate, wait_until
 
@@ -158,6 +159,22 @@ def test_a_broker_that_is_away_at_the_start_gets_everything_once_it_is_there(bro
         gate.open()
     assert publisher.stats().delivered == 500
     assert len(broker.events(500)) == 500
+
+
+def test_a_broker_that_goes_away_later_costs_nothing_while_the_queue_holds() -> None:
+    settings = {"reconnect.backoff.max.ms": 100}
+    with EmbeddedBroker() as embedded:
+        broker = Broker(embedded.bootstrap_servers, "events")
+        with make(broker, client=settings, close_timeout_seconds=30) as publisher:
+            publisher.log({"x": 0})
+            assert publisher.flush(10)
+            embedded.down()
+            for number in range(1, 500):
+                publisher.log({"x": number})
+            assert not publisher.flush(0.1)
+            embedded.up()
+        assert publisher.stats().delivered == 500
+        assert sorted(event["features"]["x"] for event in broker.events(500)) == list(range(500))
 
 
 def test_a_full_queue_drops_and_counts_and_never_waits() -> None:
