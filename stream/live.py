@@ -111,7 +111,7 @@ def evidence_bar(evidence: float | None, threshold: float | None, width: int = 1
         return Text("-", style="dim")
     filled = round(width * min(1.0, max(0.0, evidence / threshold)))
     style = "red" if evidence >= threshold else "yellow" if filled > width // 2 else "green"
-    return Text.assemble(("━" * filled, style), ("━" * (width - filled), "dim"), f" {evidence:.1f}")
+    return Text.assemble(("━" * filled, style), ("─" * (width - filled), "dim"), f" {evidence:.1f}")
 
 
 def incidents_table(incidents: Sequence[Json]) -> RenderableType:
