@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 
 from detectors.errors import BrokerError
 from stream.backends import kafka
+from stream.backends.kafka_admin import KafkaCluster
 from stream.config import KafkaSettings
 from stream.ports import Partition, Record
 
@@ -27,35 +28,43 @@ class Sample(NamedTuple):
 
 async def sample(settings: KafkaSettings, topic: str, records: int, seconds: float, *, oldest: bool) -> Sample:
     """About ``records`` records, dealt evenly to the partitions, the newest or the oldest. Raises BrokerError."""
+    cluster = KafkaCluster(settings)
+    await cluster.start()
+    try:
+        present = (await cluster.topics([topic])).get(topic)
+    finally:
+        await cluster.stop()
+    if present is None:
+        raise BrokerError(f"{settings.bootstrap_servers}: there is no topic {topic}")
+    places = [TopicPartition(topic, number) for number in range(present.partitions)]
     consumer = AIOKafkaConsumer(**kafka.connection(settings), group_id=None, enable_auto_commit=False)
     try:
         await consumer.start()
-        return await _read(consumer, topic, records, seconds, oldest)
+        return await _read(consumer, places, records, seconds, oldest)
     except (KafkaError, OSError) as error:
         raise BrokerError(f"{settings.bootstrap_servers}: cannot read {topic}: {error}") from None
     finally:
         await consumer.stop()
 
 
-async def _read(consumer: AIOKafkaConsumer, topic: str, records: int, seconds: float, oldest: bool) -> Sample:
-    if topic not in await consumer.topics():
-        raise BrokerError(f"there is no topic {topic}; which ones there are: kafka-topics --list")
-    places = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+async def _read(
+    consumer: AIOKafkaConsumer, places: Sequence[TopicPartition], records: int, seconds: float, oldest: bool
+) -> Sample:
     consumer.assign(places)
     first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-    each = -(-records // max(len(places), 1))
+    each = -(-records // len(places))
     start = {place: first[place] if oldest else max(first[place], end[place] - each) for place in places}
     until = {place: min(end[place], start[place] + each) for place in places}
     for place in places:
         consumer.seek(place, start[place])
-    found: dict[Partition, list[Record]] = {Partition(topic, place.partition): [] for place in places}
+    found: dict[Partition, list[Record]] = {Partition(*place): [] for place in places}
     held, size = sum(end[place] - first[place] for place in places), 0
     try:
         async with asyncio.timeout(seconds):
             while size < MAX_BYTES and (waiting := await _unfinished(consumer, places, until)):
                 for place, batch in (await consumer.getmany(*waiting, timeout_ms=POLL_MS)).items():
                     kept = [_record(message) for message in batch if message.offset < until[place]]
-                    found[Partition(topic, place.partition)].extend(kept)
+                    found[Partition(*place)].extend(kept)
                     size += sum(len(record.value or b"") for record in kept)
     except TimeoutError:
         pass

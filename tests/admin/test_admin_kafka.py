@@ -1,0 +1,93 @@
+"""Topics on a real Kafka: created, verified, grown and refused; and what a survey reads there."""
+
+import uuid
+
+import msgspec
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from detectors.errors import BrokerError
+from stream import admin
+from stream.admin import Level
+from stream.backends.kafka_admin import KafkaCluster
+from stream.backends.kafka_sample import sample
+from stream.config import KafkaSettings, Settings, TopicSettings
+
+pytestmark = pytest.mark.kafka
+
+
+def settings_for(bootstrap_servers: str) -> Settings:
+    """Settings whose topics nobody else uses."""
+    run = uuid.uuid4().hex[:8]
+    names = {field.name: f"{run}-{field.name}" for field in msgspec.structs.fields(TopicSettings)}
+    topics = TopicSettings(**{**names, "events": (f"{run}-events",), "labels": (f"{run}-labels",)})
+    kafka = KafkaSettings(bootstrap_servers=bootstrap_servers, group_id=run, partitions=3, replication_factor=1)
+    return Settings(kafka=kafka, topics=topics)
+
+
+async def test_what_is_missing_is_created_and_then_found_well(kafka) -> None:  # type: ignore[no-untyped-def]
+    settings = settings_for(kafka.bootstrap_servers)
+    first = await admin.ensure(settings, KafkaCluster(settings.kafka), create=True)
+    assert sum(finding.level is Level.CREATED for finding in first) == 2 + 8 + 1
+    second = await admin.ensure(settings, KafkaCluster(settings.kafka), create=True)
+    assert {finding.level for finding in second if finding.topic} == {Level.OK}
+    assert [finding.text for finding in second if "compact" in finding.text]
+    admin.refuse(second)
+
+
+async def test_a_wrong_topic_is_refused_and_left_as_it_is(kafka) -> None:  # type: ignore[no-untyped-def]
+    settings = settings_for(kafka.bootstrap_servers)
+    cluster = KafkaCluster(settings.kafka)
+    await cluster.start()
+    await cluster.create(settings.topics.references, 3, 1, {"cleanup.policy": "delete"})
+    await cluster.stop()
+    findings = await admin.ensure(settings, KafkaCluster(settings.kafka), create=True)
+    with pytest.raises(BrokerError) as caught:
+        admin.refuse(findings)
+    assert "cleanup.policy is delete and must be compact" in str(caught.value)
+    assert "max.message.bytes is 1,048,588" in str(caught.value)
+
+
+async def test_checkpoints_grow_with_the_events(kafka) -> None:  # type: ignore[no-untyped-def]
+    settings = settings_for(kafka.bootstrap_servers)
+    await admin.ensure(settings, KafkaCluster(settings.kafka), create=True)
+    cluster = KafkaCluster(settings.kafka)
+    await cluster.start()
+    await cluster.grow(settings.topics.events[0], 5)
+    await cluster.stop()
+    await admin.ensure(settings, KafkaCluster(settings.kafka), create=True)
+    findings = await admin.ensure(settings, KafkaCluster(settings.kafka), create=False)
+    assert [f.text[:12] for f in findings if f.topic == settings.topics.checkpoints] == ["5 partitions"]
+
+
+async def test_no_broker_is_one_clear_error() -> None:
+    settings = KafkaSettings(bootstrap_servers="127.0.0.1:1")
+    with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1: cannot connect"):
+        await admin.ensure(Settings(kafka=settings), KafkaCluster(settings), create=True)
+
+
+async def test_a_sample_holds_the_newest_of_every_partition_without_a_group(kafka) -> None:  # type: ignore[no-untyped-def]
+    settings = settings_for(kafka.bootstrap_servers)
+    topic = settings.topics.events[0]
+    await admin.ensure(settings, KafkaCluster(settings.kafka), create=True)
+    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers) as producer:
+        for number in range(60):
+            await producer.send(topic, str(number).encode(), partition=number % 3)
+    newest = await sample(settings.kafka, topic, 30, 20, oldest=False)
+    assert newest.held == 60
+    offsets = [[record.offset for record in found] for found in newest.records.values()]
+    assert offsets == [list(range(10, 20))] * 3
+    oldest = await sample(settings.kafka, topic, 6, 20, oldest=True)
+    assert sorted(r.value or b"" for found in oldest.records.values() for r in found) == [
+        b"0",
+        b"1",
+        b"2",
+        b"3",
+        b"4",
+        b"5",
+    ]
+
+
+async def test_a_sample_of_a_topic_that_is_not_there_is_an_error(kafka) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(BrokerError, match="there is no topic absent"):
+        await sample(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers), "absent", 10, 10, oldest=False)
