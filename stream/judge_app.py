@@ -2,30 +2,24 @@
 
 It decides nothing. A profile is acknowledged to Kafka only when the row of its unit that contains it is in the
 table's changelog, and a row is written only when what the judge said before it is acknowledged by the broker. So a
-restart repeats at most what followed the last row, under the same ids. Faust is imported here only.
+restart repeats at most what followed the last row, under the same ids.
 """
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-import faust
-from aiokafka.abc import AbstractTokenProvider
-
 from detectors.errors import BrokerError, DriftlineError, FormatError
 from detectors.features import UnitKey
 from detectors.profiles import Profile
-from stream import judge_table, topics
-from stream.config import Compression, KafkaSettings, SaslMechanism, SecurityProtocol, Settings
+from stream import judge_faust, judge_table, topics
+from stream.config import Settings
 from stream.judge_table import Pending
 from stream.ports import Clock, OutRecord, Sink
 
 log = logging.getLogger(__name__)
-
-TABLE = "units"
 
 TICK_SECONDS = 0.5
 
@@ -34,9 +28,6 @@ ROW_INTERVAL_MS = 5_000
 
 ROWS_PER_TICK = 250
 """Bounds what one tick writes; 1,000 changing units are all written within ROW_INTERVAL_MS."""
-
-BUFFERED_PROFILES = 256
-"""Per partition in memory: at 100 KB a profile, 25 MB."""
 
 SEND_ATTEMPTS = 5
 """Each lasts up to kafka.request_timeout_ms inside the producer; with the pauses between, minutes of outage."""
@@ -77,16 +68,6 @@ class Counters(Protocol):
     def rebalanced(self) -> None: ...
 
 
-def app_id(kafka: KafkaSettings) -> str:
-    """The judge's consumer group, apart from the observers'."""
-    return f"{kafka.group_id}-judge"
-
-
-def changelog_topic(kafka: KafkaSettings) -> str:
-    """Compacted, with as many partitions as the profiles topic; Faust names it so."""
-    return f"{app_id(kafka)}-{TABLE}-changelog"
-
-
 class JudgeApp:
     """Runs the Faust application in the loop that is running. ``failed`` is called once with what ended it."""
 
@@ -98,10 +79,7 @@ class JudgeApp:
         clock: Clock,
         counters: Counters,
         failed: Callable[[BaseException], None],
-        *,
-        ssl_context: ssl.SSLContext | None = None,
-        token_provider: AbstractTokenProvider | None = None,
-        standbys: int = 1,
+        application: Any,
     ) -> None:
         self._settings = settings
         self._desk = desk
@@ -116,27 +94,17 @@ class JudgeApp:
         self.ready = False
         self.turned_at_ms = clock.now_ms()
         self._row_bytes: dict[UnitKey, int] = {}
-        self._app = _application(settings, ssl_context, token_provider, standbys)
+        self._app = application
         self._topic = self._app.topic(
             settings.topics.profiles, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
         )
         self._table = self._app.Table(
-            TABLE, key_type=bytes, value_type=bytes, partitions=None, on_recover=self._recovered
+            judge_faust.TABLE, key_type=bytes, value_type=bytes, partitions=None, on_recover=self._recovered
         )
         self._app.agent(self._topic, concurrency=1, name="judge")(self._agent)
         self._app.timer(TICK_SECONDS, name="tick")(self._tick)
         self._app.on_partitions_revoked.connect(self._revoked)
-        self._worker = faust.Worker(
-            self._app,
-            loop=asyncio.get_running_loop(),
-            redirect_stdouts=False,
-            override_logging=False,
-            quiet=True,
-            daemon=False,
-        )
-        # Signals belong to the composition root; Faust would also open a debugger on SIGUSR2.
-        self._worker.install_signal_handlers = lambda: None
-        self._worker.spinner = None
+        self._worker = judge_faust.embedded_worker(self._app)
 
     @property
     def topic(self) -> str:
@@ -255,7 +223,7 @@ class JudgeApp:
             try:
                 await asyncio.wait_for(sent, ACKNOWLEDGE_SECONDS)
             except TimeoutError:
-                raise BrokerError(f"{changelog_topic(self._settings.kafka)}: no acknowledgement") from None
+                raise BrokerError(f"{judge_faust.changelog_topic(self._settings.kafka)}: no acknowledgement") from None
             for event in waiting:
                 event.ack()
 
@@ -300,59 +268,6 @@ class JudgeApp:
             self.ready = True
         except Exception as error:  # Faust would only note it in a task that nobody reads
             self._failed(error)
-
-
-def _application(
-    settings: Settings, ssl_context: ssl.SSLContext | None, tokens: AbstractTokenProvider | None, standbys: int
-) -> Any:
-    kafka = settings.kafka
-    servers = [server.strip() for server in kafka.bootstrap_servers.split(",")]
-    app = faust.App(
-        app_id(kafka),
-        broker=";".join(f"kafka://{server}" for server in servers),
-        broker_client_id=f"{kafka.client_id}-judge",
-        broker_credentials=_credentials(kafka, ssl_context, tokens),
-        broker_session_timeout=kafka.session_timeout_ms / 1000,
-        broker_rebalance_timeout=kafka.rebalance_timeout_ms / 1000,
-        broker_request_timeout=max(kafka.request_timeout_ms, kafka.session_timeout_ms + 1_000) / 1000,
-        broker_heartbeat_interval=min(3.0, kafka.session_timeout_ms / 10_000),
-        broker_commit_interval=1.0,
-        consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=kafka.max_message_bytes,
-        producer_acks=-1,
-        producer_max_request_size=kafka.max_message_bytes,
-        producer_compression_type=None if kafka.compression is Compression.NONE else kafka.compression.value,
-        env_prefix="DRIFTLINE_FAUST_",  # no stray variable of the environment sets anything
-        store="memory://",
-        stream_buffer_maxsize=BUFFERED_PROFILES,
-        stream_wait_empty=False,  # what is unacknowledged is delivered again; waiting for it would never end
-        table_standby_replicas=standbys,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        web_enabled=False,
-        worker_redirect_stdouts=False,
-        autodiscover=False,
-    )
-    # Faust makes folders for stores on disk; ours are in memory and the disk may be read-only.
-    app._create_directories = lambda: None
-    return app
-
-
-def _credentials(kafka: KafkaSettings, context: ssl.SSLContext | None, tokens: AbstractTokenProvider | None) -> Any:
-    """Faust's form of the settings; None is plain text."""
-    if kafka.security_protocol is SecurityProtocol.PLAINTEXT:
-        return None
-    if kafka.security_protocol is SecurityProtocol.SSL:
-        return faust.SSLCredentials(context=context)
-    if kafka.sasl_mechanism is SaslMechanism.OAUTHBEARER:
-        return faust.auth.OAuthCredentials(oauth_cb=tokens, ssl_context=context)
-    password = kafka.sasl_password
-    return faust.SASLCredentials(
-        username=kafka.sasl_username,
-        password=None if password is None else password.reveal(),
-        ssl_context=context,
-        mechanism=kafka.sasl_mechanism.value,
-    )
 
 
 def _dead_letter(topic: str, message: Any, reason: str) -> OutRecord:

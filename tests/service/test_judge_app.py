@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from detectors.errors import BrokerError
 from detectors.features import UnitKey
 from detectors.profiles import SCHEMA, Epoch, Profile
-from stream import judge_app
+from stream import judge_app, judge_faust
 from stream.backends.embedded import EmbeddedBroker
 from stream.config import KafkaSettings, Settings, TopicSettings
 from stream.judge_app import JudgeApp
@@ -95,11 +95,19 @@ class World:
 
     @property
     def topics(self) -> dict[str, int]:
-        return {self.settings.topics.profiles: PARTITIONS, judge_app.changelog_topic(self.settings.kafka): PARTITIONS}
+        return {self.settings.topics.profiles: PARTITIONS, judge_faust.changelog_topic(self.settings.kafka): PARTITIONS}
 
     @asynccontextmanager
     async def judge(self, desk: Desk, sink: Sink) -> AsyncIterator[JudgeApp]:
-        app = JudgeApp(self.settings, desk, sink, Clock(), self.metrics, self.failures.append)
+        app = JudgeApp(
+            self.settings,
+            desk,
+            sink,
+            Clock(),
+            self.metrics,
+            self.failures.append,
+            judge_faust.application(self.settings),
+        )
         await app.start()
         try:
             await until(lambda: app.ready)
@@ -127,7 +135,7 @@ class World:
     async def committed(self) -> int:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.settings.kafka.bootstrap_servers,
-            group_id=judge_app.app_id(self.settings.kafka),
+            group_id=judge_faust.app_id(self.settings.kafka),
             enable_auto_commit=False,
         )
         await consumer.start()

@@ -1,0 +1,101 @@
+"""Faust, configured: the application, its credentials, and a worker that lives inside a loop of ours.
+
+Every default of Faust that recovery.md warns of is set here. No decisions and no messages. Faust's one home.
+"""
+
+import asyncio
+import ssl
+from typing import Any
+
+import faust
+from aiokafka.abc import AbstractTokenProvider
+
+from stream.config import Compression, KafkaSettings, SaslMechanism, SecurityProtocol, Settings
+
+TABLE = "units"
+
+BUFFERED_PROFILES = 256
+"""Per partition in memory: at 100 KB a profile, 25 MB."""
+
+
+def app_id(kafka: KafkaSettings) -> str:
+    """The judge's consumer group, apart from the observers'."""
+    return f"{kafka.group_id}-judge"
+
+
+def changelog_topic(kafka: KafkaSettings) -> str:
+    """Compacted, with as many partitions as the profiles topic; Faust names it so."""
+    return f"{app_id(kafka)}-{TABLE}-changelog"
+
+
+def application(
+    settings: Settings,
+    ssl_context: ssl.SSLContext | None = None,
+    tokens: AbstractTokenProvider | None = None,
+    standbys: int = 1,
+) -> Any:
+    """The judge's application, not yet started."""
+    kafka = settings.kafka
+    servers = [server.strip() for server in kafka.bootstrap_servers.split(",")]
+    app = faust.App(
+        app_id(kafka),
+        broker=";".join(f"kafka://{server}" for server in servers),
+        broker_client_id=f"{kafka.client_id}-judge",
+        broker_credentials=_credentials(kafka, ssl_context, tokens),
+        broker_session_timeout=kafka.session_timeout_ms / 1000,
+        broker_rebalance_timeout=kafka.rebalance_timeout_ms / 1000,
+        broker_request_timeout=max(kafka.request_timeout_ms, kafka.session_timeout_ms + 1_000) / 1000,
+        broker_heartbeat_interval=min(3.0, kafka.session_timeout_ms / 10_000),
+        broker_commit_interval=1.0,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=kafka.max_message_bytes,
+        producer_acks=-1,
+        producer_max_request_size=kafka.max_message_bytes,
+        producer_compression_type=None if kafka.compression is Compression.NONE else kafka.compression.value,
+        env_prefix="DRIFTLINE_FAUST_",  # no stray variable of the environment sets anything
+        store="memory://",
+        stream_buffer_maxsize=BUFFERED_PROFILES,
+        stream_wait_empty=False,  # what is unacknowledged is delivered again; waiting for it would never end
+        table_standby_replicas=standbys,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        autodiscover=False,
+    )
+    # Faust makes folders for stores on disk; ours are in memory and the disk may be read-only.
+    app._create_directories = lambda: None
+    return app
+
+
+def embedded_worker(app: Any) -> Any:
+    """A worker in the loop that is running; ``start`` and ``stop`` it. Signals, logging and output stay ours."""
+    worker = faust.Worker(
+        app,
+        loop=asyncio.get_running_loop(),
+        redirect_stdouts=False,
+        override_logging=False,
+        quiet=True,
+        daemon=False,
+    )
+    # Signals belong to the composition root; Faust would also open a debugger on SIGUSR2.
+    worker.install_signal_handlers = lambda: None
+    worker.spinner = None
+    return worker
+
+
+def _credentials(kafka: KafkaSettings, context: ssl.SSLContext | None, tokens: AbstractTokenProvider | None) -> Any:
+    """Faust's form of the settings; None is plain text."""
+    if kafka.security_protocol is SecurityProtocol.PLAINTEXT:
+        return None
+    if kafka.security_protocol is SecurityProtocol.SSL:
+        return faust.SSLCredentials(context=context)
+    if kafka.sasl_mechanism is SaslMechanism.OAUTHBEARER:
+        return faust.auth.OAuthCredentials(oauth_cb=tokens, ssl_context=context)
+    password = kafka.sasl_password
+    return faust.SASLCredentials(
+        username=kafka.sasl_username,
+        password=None if password is None else password.reveal(),
+        ssl_context=context,
+        mechanism=kafka.sasl_mechanism.value,
+    )

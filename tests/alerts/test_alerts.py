@@ -1,0 +1,177 @@
+"""From a shift in the data to a person's telephone: the real worker, Prometheus and Alertmanager, with the rules and
+routes that are shipped. Only their waiting times are shortened."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from aiohttp import web
+
+from tests.kafka.server import Cluster, free_ports
+from tests.service.processes import Deployment, WorkerProcess, population
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+class Telephone:
+    """A webhook that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self._new = asyncio.Event()
+        self.port = free_ports(1)[0]
+        app = web.Application()
+        app.router.add_post("/alerts", self._ring)
+        self._runner = web.AppRunner(app, access_log=None)
+
+    async def start(self) -> None:
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+
+    async def _ring(self, request: web.Request) -> web.Response:
+        self.calls.append(await request.json())
+        self._new.set()
+        return web.Response()
+
+    def alerts(self) -> list[tuple[str, str]]:
+        return [(a["labels"]["alertname"], a["status"]) for call in self.calls for a in call["alerts"]]
+
+    async def until(self, true: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not true():
+            left = deadline - time.monotonic()
+            assert left > 0, f"no {what}; told so far: {self.alerts()}"
+            self._new.clear()
+            await asyncio.wait((asyncio.ensure_future(self._new.wait()),), timeout=left)
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{name} is required where CI is set")
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def shortened(rules: Any) -> Any:
+    """Every wait a second long; expressions as they are shipped."""
+    for group in rules["groups"]:
+        group["interval"] = "1s"
+        for rule in group["rules"]:
+            if "for" in rule:
+                rule["for"] = "1s"
+    return rules
+
+
+@contextmanager
+def running(folder: Path, *command: str) -> Iterator[None]:
+    log = folder / f"{Path(command[0]).name}.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder)
+    try:
+        yield
+        assert process.poll() is None, log.read_text()[-3000:]
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+@contextmanager
+def monitoring(folder: Path, telephone: Telephone, worker_port: int) -> Iterator[None]:
+    """Prometheus that scrapes the worker and an Alertmanager that rings."""
+    prometheus, alertmanager = tool("prometheus"), tool("prometheus-alertmanager")
+    prometheus_port, alertmanager_port = free_ports(2)
+    routes = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text())
+    routes["route"].update(group_wait="3s", group_interval="2s")
+    routes["receivers"][0]["webhook_configs"][0]["url"] = f"http://127.0.0.1:{telephone.port}/alerts"
+    (folder / "alertmanager.yml").write_text(yaml.safe_dump(routes))
+    rules = shortened(yaml.safe_load((DEPLOY / "prometheus" / "rules.yml").read_text()))
+    (folder / "rules.yml").write_text(yaml.safe_dump(rules))
+    scraping = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    scraping["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    scraping["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{alertmanager_port}"]}]
+    scraping["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{worker_port}"]}]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(scraping))
+    with (
+        running(
+            folder,
+            alertmanager,
+            "--config.file=alertmanager.yml",
+            "--storage.path=alertmanager",
+            f"--web.listen-address=127.0.0.1:{alertmanager_port}",
+            "--cluster.listen-address=",
+        ),
+        running(
+            folder,
+            prometheus,
+            "--config.file=prometheus.yml",
+            "--storage.tsdb.path=prometheus",
+            f"--web.listen-address=127.0.0.1:{prometheus_port}",
+        ),
+    ):
+        yield
+
+
+@pytest.fixture
+async def telephone() -> AsyncIterator[Telephone]:
+    made = Telephone()
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def test_drift_rings_once_for_all_features_and_says_when_it_is_over(
+    kafka: Cluster, tmp_path: Path, telephone: Telephone
+) -> None:
+    random = np.random.default_rng(11)
+    deployment = Deployment(kafka.bootstrap_servers, tmp_path, detection={"resolve_after_events": 500})
+    await deployment.prepare()
+    await deployment.publish_reference("fraud", "3", population(random, 10_000))
+    with WorkerProcess(deployment) as worker, monitoring(tmp_path, telephone, worker.port):
+        worker.until_ready()
+        count = await deployment.publish_events("fraud", "3", population(random, 1_000))
+        worker.until_events("fraud", "3", count)
+        count += await deployment.publish_events("fraud", "3", population(random, 1_500, shift=3.0))
+        worker.until_events("fraud", "3", count)
+        await telephone.until(lambda: ("DriftlineModelDrifted", "firing") in telephone.alerts(), "alert")
+        assert ("DriftlineFeatureDrift", "firing") not in telephone.alerts()
+        ringing = [call for call in telephone.calls if call["status"] == "firing"]
+        assert len(ringing) == 1
+        assert ringing[0]["groupLabels"] == {"model": "fraud", "model_version": "3"}
+        for _ in range(40):
+            count += await deployment.publish_events("fraud", "3", population(random, 500))
+            worker.until_events("fraud", "3", count)
+            if (worker.model("fraud", "3") or {})["state"] != "drift":
+                break
+        await telephone.until(lambda: ("DriftlineModelDrifted", "resolved") in telephone.alerts(), "all-clear")
+        assert ("DriftlineFeatureDrift", "firing") not in telephone.alerts()
+
+
+async def test_a_model_that_falls_silent_and_a_dead_worker_each_ring(
+    kafka: Cluster, tmp_path: Path, telephone: Telephone
+) -> None:
+    blind = {"min_silent_seconds": 3, "max_silent_seconds": 3, "silent_factor": 1}
+    deployment = Deployment(kafka.bootstrap_servers, tmp_path, blind=blind)
+    await deployment.prepare()
+    with WorkerProcess(deployment) as worker, monitoring(tmp_path, telephone, worker.port):
+        worker.until_ready()
+        count = await deployment.publish_events("fraud", "3", population(np.random.default_rng(3), 200))
+        worker.until_events("fraud", "3", count)
+        await telephone.until(lambda: ("DriftlineModelBlind", "firing") in telephone.alerts(), "alert of blindness")
+        worker.kill()
+        await telephone.until(lambda: ("DriftlineWorkerDown", "firing") in telephone.alerts(), "alert of death")
