@@ -1,12 +1,10 @@
-"""The wall clock, the one place that asks it."""
+"""The wall clock, for composition roots to hand in."""
 
 import time
 
 
 class SystemClock:
-    """Milliseconds since 1970, UTC."""
-
-    __slots__ = ()
+    """Time as the machine has it."""
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000

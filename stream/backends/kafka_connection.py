@@ -1,0 +1,96 @@
+"""How driftline reaches a Kafka: what all aiokafka clients share, and how their errors become ours."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aiokafka.abc import AbstractTokenProvider
+from aiokafka.errors import KafkaError
+
+from detectors.errors import BrokerError, SettingsError
+from stream.config import KafkaSettings, SaslMechanism, SecurityProtocol
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 4.0
+"""``commit`` and ``stop`` of aiokafka can hang while the broker is away."""
+
+T = TypeVar("T")
+
+
+def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext | None:
+    """The TLS context, None where the protocol has none. Raises SettingsError for files that cannot be read."""
+    if kafka.security_protocol not in (SecurityProtocol.SSL, SecurityProtocol.SASL_SSL):
+        return None
+    password = None if kafka.ssl_key_password is None else kafka.ssl_key_password.reveal()
+    try:
+        context = ssl.create_default_context(cafile=kafka.ssl_cafile)
+        if kafka.ssl_certfile is not None:
+            context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile, password)
+    except (OSError, ssl.SSLError) as error:
+        files = ", ".join(f for f in (kafka.ssl_cafile, kafka.ssl_certfile, kafka.ssl_keyfile) if f)
+        raise SettingsError(f"kafka.ssl_*: cannot use {files}: {error}") from None
+    context.check_hostname = kafka.ssl_check_hostname
+    return context
+
+
+class _Token(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no types
+    """A bearer token; one from a file is read again whenever a connection asks, since such tokens age."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
+
+    async def token(self) -> str:
+        path = self._kafka.sasl_oauth_token_file
+        if path is not None:
+            return (await asyncio.to_thread(Path(path).read_text, "utf-8")).strip()
+        assert self._kafka.sasl_oauth_token is not None  # the settings saw to it
+        return self._kafka.sasl_oauth_token.reveal()
+
+
+def token_provider(kafka: KafkaSettings) -> AbstractTokenProvider | None:
+    """Gives OAUTHBEARER its token; None for other mechanisms."""
+    uses = kafka.security_protocol.startswith("SASL") and kafka.sasl_mechanism is SaslMechanism.OAUTHBEARER
+    return _Token(kafka) if uses else None
+
+
+def connection(kafka: KafkaSettings) -> dict[str, Any]:
+    """The arguments that all aiokafka clients share."""
+    arguments: dict[str, Any] = {
+        "bootstrap_servers": [server.strip() for server in kafka.bootstrap_servers.split(",")],
+        "client_id": kafka.client_id,
+        "security_protocol": kafka.security_protocol.value,
+        "ssl_context": ssl_context(kafka),
+    }
+    if kafka.security_protocol.startswith("SASL"):
+        arguments["sasl_mechanism"] = kafka.sasl_mechanism.value
+        arguments["sasl_plain_username"] = kafka.sasl_username
+        arguments["sasl_plain_password"] = None if kafka.sasl_password is None else kafka.sasl_password.reveal()
+        arguments["sasl_oauth_token_provider"] = token_provider(kafka)
+    return arguments
+
+
+async def answer(kafka: KafkaSettings, what: str, question: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(kafka.request_timeout_ms / 1000):
+            return await question
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise failed(kafka, what, error) from None
+
+
+async def bounded(work: Awaitable[None], seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await work
+    except TimeoutError:
+        log.warning("a Kafka client did not close within %.0f s and is left", seconds)
+    except (KafkaError, OSError) as error:
+        log.warning("a Kafka client closed with an error: %s", error)
+
+
+def failed(kafka: KafkaSettings, what: str, error: BaseException) -> BrokerError:
+    reason = str(error) or type(error).__name__
+    return BrokerError(f"{kafka.bootstrap_servers}: cannot {what}: {reason}")

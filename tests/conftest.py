@@ -1,0 +1,59 @@
+"""Fixtures that every test may use. A real Kafka starts once per test process, and only when a test asks for it."""
+
+import logging
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kafka import server
+
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Cluster]:
+    """A Kafka: DRIFTLINE_TEST_KAFKA=host:port where it is set, else one of our own from Java and Maven.
+
+    Without either the test is skipped by name; where CI is set it fails.
+    """
+    given = os.environ.get("DRIFTLINE_TEST_KAFKA")
+    if given:
+        if not server.answers(given):
+            pytest.fail(f"no Kafka answers at DRIFTLINE_TEST_KAFKA={given}")
+        yield server.Cluster(given)
+        return
+    broker = own_kafka(tmp_path_factory)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def restartable_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
+    """A Kafka of this test alone, to be stopped, killed, paused and started again."""
+    broker = own_kafka(tmp_path_factory)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(scope="session")
+def secured_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
+    """A Kafka with listeners ``sasl`` (SCRAM, PLAIN), ``tls`` and ``sasl_tls`` beside the plain one."""
+    broker = own_kafka(tmp_path_factory, security=True)
+    yield broker
+    broker.stop()
+
+
+def own_kafka(tmp_path_factory: pytest.TempPathFactory, *, security: bool = False) -> server.Server:
+    """Started; the caller stops it."""
+    broker: server.Server | None = None
+    try:
+        broker = server.Server(tmp_path_factory.mktemp("kafka"), security=security)
+        broker.start()
+    except server.Unavailable as reason:
+        if broker is not None:
+            broker.stop()
+        if os.environ.get("CI"):
+            pytest.fail(f"left out for want of a Kafka: {reason}")
+        pytest.skip(f"left out for want of a Kafka: {reason} (or set DRIFTLINE_TEST_KAFKA=host:port)")
+    return broker

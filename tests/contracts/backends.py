@@ -1,0 +1,137 @@
+"""The backends under one roof: what the contract suite asks of each."""
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Protocol
+
+from stream.backends.embedded import EmbeddedBroker
+from stream.backends.kafka import KafkaSink, KafkaSource, KafkaTableReader
+from stream.backends.memory import MemoryBroker, MemorySink, MemorySource, MemoryTableReader
+from stream.config import KafkaSettings
+from stream.ports import OutRecord, Partition, Rebalance, Source, TableReader
+from tests.kafka.server import Cluster
+
+_numbers = itertools.count()
+
+
+class AnySink(Protocol):
+    async def start(self) -> None: ...
+    async def send(self, records: Sequence[OutRecord]) -> None: ...
+    async def partitions(self, topic: str) -> int: ...
+    async def stop(self) -> None: ...
+
+
+class Backend:
+    """One backend with one topic for one test."""
+
+    def __init__(
+        self,
+        topic: str,
+        create: Callable[[str, int], Awaitable[None]],
+        source: Callable[[Sequence[str], str], Source],
+        sink: Callable[[], AnySink],
+        tables: Callable[[], TableReader],
+    ) -> None:
+        self.topic = topic
+        self.create = create
+        self._source = source
+        self._sink = sink
+        self._tables = tables
+        self._open = AsyncExitStack()
+
+    async def sink(self) -> AnySink:
+        sink = self._sink()
+        await sink.start()
+        self._open.push_async_callback(sink.stop)
+        return sink
+
+    async def source(self, listener: Rebalance, group: str | None = None) -> Source:
+        """Started; of a group of its own unless named."""
+        source = self._source([self.topic], group or f"{self.topic}-{next(_numbers)}")
+        self._open.push_async_callback(source.stop)
+        await source.start(listener)
+        return source
+
+    def table(self) -> TableReader:
+        table = self._tables()
+        self._open.push_async_callback(table.stop)
+        return table
+
+    async def close(self) -> None:
+        await self._open.aclose()
+
+
+@asynccontextmanager
+async def memory() -> AsyncIterator[Backend]:
+    broker = MemoryBroker()
+
+    async def create(name: str, partitions: int) -> None:
+        broker.create_topic(name, partitions)
+
+    backend = Backend(
+        "events",
+        create,
+        lambda topics, group: MemorySource(broker, topics, group),
+        lambda: MemorySink(broker),
+        lambda: MemoryTableReader(broker),
+    )
+    yield backend
+    await backend.close()
+
+
+@asynccontextmanager
+async def embedded() -> AsyncIterator[Backend]:
+    with EmbeddedBroker() as broker:
+
+        async def create(name: str, partitions: int) -> None:
+            broker.create_topic(name, partitions)
+
+        backend = through_aiokafka(broker.bootstrap_servers, create)
+        yield backend
+        await backend.close()
+
+
+@asynccontextmanager
+async def real(cluster: Cluster) -> AsyncIterator[Backend]:
+    async def create(name: str, partitions: int) -> None:
+        await cluster.create_topics({name: partitions})
+
+    backend = through_aiokafka(cluster.bootstrap_servers, create)
+    yield backend
+    await backend.close()
+
+
+def through_aiokafka(servers: str, create: Callable[[str, int], Awaitable[None]]) -> Backend:
+    settings = KafkaSettings(bootstrap_servers=servers, session_timeout_ms=6_000, request_timeout_ms=10_000)
+
+    def source(topics: Sequence[str], group: str) -> Source:
+        return KafkaSource(
+            KafkaSettings(
+                bootstrap_servers=servers, group_id=group, session_timeout_ms=6_000, rebalance_timeout_ms=6_000
+            ),
+            topics,
+        )
+
+    return Backend(
+        f"contract-{next(_numbers)}-{id(create)}",
+        create,
+        source,
+        lambda: KafkaSink(settings),
+        lambda: KafkaTableReader(settings),
+    )
+
+
+class Listener:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.owned: set[Partition] = set()
+        self.revocations: list[list[Partition]] = []
+
+    def assigned(self, partitions: Sequence[Partition]) -> None:
+        self.owned = set(partitions)
+
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        self.revocations.append(list(partitions))
+        self.owned -= set(partitions)

@@ -1,0 +1,282 @@
+"""A real Apache Kafka for tests and benchmarks: one KRaft node on loopback, started from jars that Maven fetches.
+
+No container and nothing installed: Java 17 and Maven are enough. Every server has its own ports and its own folder,
+and is stopped by its process id.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError, for_code
+
+ROOT = Path(__file__).resolve().parents[2]
+POM = Path(__file__).with_name("pom.xml")
+JARS = ROOT / ".cache" / "kafka-4.1.0"
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+CLUSTER_ID = "ZHJpZnRsaW5lLXRlc3RzMA"
+USER, PASSWORD = "alice", "alice-secret"
+
+
+class Unavailable(Exception):
+    """Kafka cannot be had here; the text says what is missing."""
+
+
+def jars() -> Path:
+    """The folder of Kafka's jars, fetched once per checkout; safe to call from several processes."""
+    if shutil.which("java") is None:
+        raise Unavailable("no Java on the path")
+    JARS.parent.mkdir(exist_ok=True)
+    with (JARS.parent / "kafka.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (JARS / ".complete").exists():
+            return JARS
+        if shutil.which("mvn") is None:
+            raise Unavailable("no Maven on the path")
+        command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={JARS}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        if done.returncode != 0:
+            raise Unavailable(f"Maven could not fetch Kafka: {(done.stdout + done.stderr).strip()[-400:]}")
+        (JARS / ".complete").touch()
+    return JARS
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listened on a moment ago."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+class Cluster:
+    """A Kafka that answers at ``bootstrap_servers``; what tests do to its topics."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self.bootstrap_servers = bootstrap_servers
+
+    async def create_topics(self, topics: Mapping[str, int], configs: Mapping[str, str] | None = None) -> None:
+        """Creates topics with so many partitions; returns when every one has its leaders."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
+        await admin.start()
+        try:
+            wanted = [NewTopic(name, count, 1, topic_configs=dict(configs or {})) for name, count in topics.items()]
+            answer = await admin.create_topics(wanted)
+            for error in answer.to_object()["topic_errors"]:
+                if error["error_code"]:
+                    raise for_code(error["error_code"])(error.get("error_message"))
+            deadline = time.monotonic() + 20
+            while True:
+                found = await admin.describe_topics(list(topics))
+                led = {t["topic"]: sum(p["leader"] >= 0 for p in t["partitions"]) for t in found}
+                if all(led.get(name) == count for name, count in topics.items()):
+                    return
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"topics without leaders: {led}")
+                await asyncio.sleep(0.02)
+        finally:
+            await admin.close()
+
+    async def delete_topics(self, *names: str) -> None:
+        """Deletes them; what is not there is no error."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
+        await admin.start()
+        try:
+            await admin.delete_topics(list(names))
+        finally:
+            await admin.close()
+
+
+class Server(Cluster):
+    """One KRaft node. ``security`` adds listeners with SCRAM and PLAIN passwords and TLS: see the properties."""
+
+    def __init__(self, folder: Path, *, security: bool = False, heap: str = "512m", quick: bool = True) -> None:
+        self._jars = jars()
+        self._folder = folder
+        self._heap = heap
+        self._quick = quick
+        self._ports = free_ports(5)
+        self._security = security
+        self._process: subprocess.Popen[bytes] | None = None
+        self._formatted = False
+        super().__init__(f"127.0.0.1:{self._ports[0]}")
+
+    @property
+    def sasl(self) -> str:
+        """SASL_PLAINTEXT: SCRAM-SHA-256, SCRAM-SHA-512 and PLAIN, user USER with PASSWORD."""
+        return f"127.0.0.1:{self._ports[2]}"
+
+    @property
+    def tls(self) -> str:
+        """SSL, with the certificate ``cafile``."""
+        return f"127.0.0.1:{self._ports[3]}"
+
+    @property
+    def sasl_tls(self) -> str:
+        """SASL_SSL: both."""
+        return f"127.0.0.1:{self._ports[4]}"
+
+    @property
+    def cafile(self) -> Path:
+        """What a client must trust."""
+        return self._folder / "server.pem"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Starts it, with everything it kept from before; returns when it answers."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if not self._formatted:
+            self._prepare()
+        with (self._folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._java("kafka.Kafka", str(self._properties)), stdout=log, stderr=log, cwd=self._folder
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not answers(self.bootstrap_servers):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                text = (self._folder / "server.log").read_text(errors="replace")[-2000:]
+                self.stop()
+                raise Unavailable(f"Kafka did not start:\n{text}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Ends it in order, by its process id."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends it at once, as a power cut does; ``start`` brings it back."""
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Lets it answer nothing until ``resume``."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(how)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_SECONDS)
+
+    @property
+    def _properties(self) -> Path:
+        return self._folder / "server.properties"
+
+    def _java(self, main: str, *arguments: str) -> list[str]:
+        quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"] if self._quick else ["-XX:+UseG1GC"]
+        options = [f"-Xmx{self._heap}", "-XX:-UsePerfData", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", *quick]
+        return ["java", *options, "-cp", str(self._jars / "*"), main, *arguments]
+
+    def _prepare(self) -> None:
+        lines = list(self._plain())
+        users: list[str] = []
+        if self._security:
+            self._make_certificate()
+            lines += self._secured()
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
+                users += ["--add-scram", f"{mechanism}=[name={USER},password={PASSWORD}]"]
+        self._properties.write_text("\n".join(lines) + "\n")
+        tool = self._java("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._properties), *users)
+        done = subprocess.run(tool, capture_output=True, text=True, timeout=60, check=False, cwd=self._folder)
+        if done.returncode != 0:
+            raise Unavailable(f"Kafka's storage could not be formatted: {(done.stdout + done.stderr)[-1000:]}")
+        self._formatted = True
+
+    def _plain(self) -> Iterator[str]:
+        plain, controller, sasl, tls, both = self._ports
+        listeners = [f"PLAINTEXT://127.0.0.1:{plain}"]
+        if self._security:
+            listeners += [f"PASSWORD://127.0.0.1:{sasl}", f"TLS://127.0.0.1:{tls}", f"BOTH://127.0.0.1:{both}"]
+        yield "process.roles=broker,controller"
+        yield "node.id=1"
+        yield f"controller.quorum.voters=1@127.0.0.1:{controller}"
+        yield "controller.listener.names=CONTROLLER"
+        yield f"listeners={','.join([*listeners, f'CONTROLLER://127.0.0.1:{controller}'])}"
+        yield f"advertised.listeners={','.join(listeners)}"
+        yield (
+            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
+            "PASSWORD:SASL_PLAINTEXT,TLS:SSL,BOTH:SASL_SSL"
+        )
+        yield f"log.dirs={self._folder / 'log'}"
+        yield "num.partitions=4"
+        yield "offsets.topic.num.partitions=4"
+        for name in ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic"):
+            yield f"{name}.replication.factor=1"
+        yield "transaction.state.log.min.isr=1"
+        yield "share.coordinator.state.topic.min.isr=1"
+        yield "group.initial.rebalance.delay.ms=0"
+        yield "log.cleaner.backoff.ms=500"
+        yield "log.cleaner.dedupe.buffer.size=4194304"
+        yield "controlled.shutdown.enable=false"
+        yield "broker.session.timeout.ms=2000"  # or a restart after a kill waits 9 s for the old one's to run out
+        yield "broker.heartbeat.interval.ms=300"
+
+    def _secured(self) -> Iterator[str]:
+        module = "org.apache.kafka.common.security"
+        yield "sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN"
+        for listener in ("password", "both"):
+            for mechanism in ("scram-sha-256", "scram-sha-512"):
+                yield (
+                    f"listener.name.{listener}.{mechanism}.sasl.jaas.config={module}.scram.ScramLoginModule required;"
+                )
+            yield (
+                f"listener.name.{listener}.plain.sasl.jaas.config={module}.plain.PlainLoginModule required "
+                f'user_{USER}="{PASSWORD}";'
+            )
+        for listener in ("tls", "both"):
+            yield f"listener.name.{listener}.ssl.keystore.location={self._folder / 'server.p12'}"
+            yield f"listener.name.{listener}.ssl.keystore.type=PKCS12"
+            yield f"listener.name.{listener}.ssl.keystore.password={PASSWORD}"
+
+    def _make_certificate(self) -> None:
+        store = ["-keystore", str(self._folder / "server.p12"), "-storepass", PASSWORD, "-alias", "server"]
+        make = ["keytool", "-genkeypair", "-keyalg", "RSA", "-dname", "CN=127.0.0.1", "-validity", "3650"]
+        make += ["-ext", "SAN=ip:127.0.0.1,dns:localhost", "-storetype", "PKCS12", *store]
+        for command in (make, ["keytool", "-exportcert", "-rfc", "-file", str(self.cafile), *store]):
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+def answers(bootstrap_servers: str) -> bool:
+    """Whether a Kafka listens there. Asked in a thread of its own, so that it may be called beside any event loop."""
+    host, port = bootstrap_servers.split(",")[0].rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), 2.0).close()
+    except OSError:
+        return False
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(_answers(bootstrap_servers))).result()
+
+
+async def _answers(bootstrap_servers: str) -> bool:
+    client = AIOKafkaClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=5_000)
+    try:
+        await client.bootstrap()
+        return len(client.cluster.brokers()) > 0
+    except (KafkaError, OSError):
+        return False
+    finally:
+        await client.close()
