@@ -1,0 +1,35 @@
+"""Three simulated models that publish to a real Kafka, and suffer three changes. The compose profile ``demo``.
+
+python simulate.py BOOTSTRAP_SERVERS [SECONDS]
+"""
+
+import sys
+import time
+
+from stream import demo_story, demo_traffic
+from stream.backends.clock import SystemClock
+
+SECONDS = 1_800.0
+"""Long enough to learn references of 10,000 events at 150 a second before the first change."""
+
+
+def main(bootstrap_servers: str, seconds: float = SECONDS) -> None:
+    models = demo_traffic.train(seed=1)
+    clock = SystemClock()
+    traffic = demo_traffic.Traffic(models, demo_story.STORY, seconds, bootstrap_servers, clock.now_ms)
+    traffic.start()
+    told = 0
+    try:
+        while traffic.running:
+            for _made in traffic.made[told:]:
+                pass
+            told = len(traffic.made)
+            time.sleep(1)
+    finally:
+        traffic.stop()
+    if traffic.crash is not None:
+        raise traffic.crash
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *(float(given) for given in sys.argv[2:3]))
