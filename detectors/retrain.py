@@ -1,0 +1,45 @@
+"""Whether to ask for a retraining, and why not."""
+
+from enum import StrEnum
+
+import msgspec
+
+from detectors.verdict import Verdict
+
+WEEK_MS = 7 * 86_400_000
+
+
+class Outcome(StrEnum):
+    """Only the first two are sent anywhere or would be."""
+
+    REQUESTED = "requested"
+    DRY_RUN = "dry-run"
+    DISABLED = "withheld-disabled"
+    BROKEN_DATA = "withheld-broken-data"
+    COOLDOWN = "withheld-cooldown"
+    WEEKLY_CAP = "withheld-weekly-cap"
+
+
+class RetrainGuard(msgspec.Struct, frozen=True):
+    """``cooldown_ms`` between two requests of a model version; ``weekly_cap`` of them in seven days."""
+
+    enabled: bool = True
+    dry_run: bool = False
+    cooldown_ms: int = 86_400_000
+    weekly_cap: int = 3
+
+    def decide(self, verdict: Verdict, requested_ms: list[int], now_ms: int) -> Outcome:
+        """``requested_ms``: when requests were made before, in event time.
+
+        >>> RetrainGuard().decide(Verdict.WORLD_CHANGED, [0], 1000)
+        <Outcome.COOLDOWN: 'withheld-cooldown'>
+        """
+        if not self.enabled:
+            return Outcome.DISABLED
+        if verdict is Verdict.BROKEN_DATA:
+            return Outcome.BROKEN_DATA
+        if any(now_ms - at < self.cooldown_ms for at in requested_ms):
+            return Outcome.COOLDOWN
+        if sum(now_ms - at < WEEK_MS for at in requested_ms) >= self.weekly_cap:
+            return Outcome.WEEKLY_CAP
+        return Outcome.DRY_RUN if self.dry_run else Outcome.REQUESTED

@@ -1,0 +1,129 @@
+"""Broken data or a changed world? The first needs an engineer and must not retrain a model, the second may.
+
+Decided from the incident's features: their present moments and shares beside the reference's.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+import msgspec
+
+from detectors.features import Kind
+
+
+class Verdict(StrEnum):
+    """What an incident is taken for."""
+
+    BROKEN_DATA = "broken-data"
+    WORLD_CHANGED = "world-changed"
+
+
+class Reason(StrEnum):
+    """Why. All but the last are broken data."""
+
+    MISSING_VALUES = "missing-values"
+    WRONG_TYPE = "wrong-type"
+    STUCK_VALUE = "stuck-value"
+    UNIT_CHANGE = "unit-change"
+    SWAPPED_COLUMNS = "swapped-columns"
+    NEW_ENVIRONMENT = "new-environment"
+    DISTRIBUTION_CHANGE = "distribution-change"
+
+
+class Symptom(msgspec.Struct, frozen=True):
+    """One blamed feature: shares of all events, moments of the present values. None where there is no value."""
+
+    feature: str
+    kind: Kind
+    events: int
+    missing_share: float
+    invalid_share: float
+    reference_missing_share: float
+    reference_invalid_share: float
+    mean: float | None = None
+    std: float | None = None
+    reference_mean: float | None = None
+    reference_std: float | None = None
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """``detail`` says it in words, naming features and figures."""
+
+    verdict: Verdict
+    reason: Reason
+    detail: str
+
+
+BURST = 0.05
+"""A missing or invalid share this much above the reference's is a burst."""
+
+FACTORS = (10.0, 12.0, 60.0, 100.0, 1000.0, 1024.0, 3600.0, 1e6, 2.54, 0.4536, 1.609344, 0.3048, 28.3495, 1.8, 86400.0)
+"""Units people mix up: metric steps, time, bytes, inch, pound, mile, foot, ounce, Fahrenheit's degree."""
+
+FACTOR_ERROR = 0.12
+STUCK_SHARE = 1e-6
+STUCK_EVENTS = 30
+
+
+def decide(symptoms: Sequence[Symptom], environment: Sequence[str] = ()) -> Decision:
+    """The verdict over all ``symptoms``, worst feature first; ``environment`` names what differs from training.
+
+    >>> x = Symptom("x", Kind.NUMERIC, 100, 0.4, 0.0, 0.0, 0.0)
+    >>> decide([x]).reason
+    <Reason.MISSING_VALUES: 'missing-values'>
+    """
+    found = _shares(symptoms) or _moments(symptoms)
+    if found is None and environment:
+        found = Reason.NEW_ENVIRONMENT, "the environment differs from training: " + ", ".join(environment[:5])
+    if found is not None:
+        return Decision(Verdict.BROKEN_DATA, *found)
+    names = ", ".join(s.feature for s in symptoms[:5])
+    return Decision(Verdict.WORLD_CHANGED, Reason.DISTRIBUTION_CHANGE, f"values of {names} are distributed otherwise")
+
+
+def _shares(symptoms: Sequence[Symptom]) -> tuple[Reason, str] | None:
+    for s in symptoms:
+        if s.missing_share > s.reference_missing_share + BURST:
+            return Reason.MISSING_VALUES, f"{s.feature} is missing in {s.missing_share:.1%} of events"
+        if s.invalid_share > s.reference_invalid_share + BURST:
+            return Reason.WRONG_TYPE, f"{s.feature} has the wrong type in {s.invalid_share:.1%} of events"
+    return None
+
+
+def _moments(symptoms: Sequence[Symptom]) -> tuple[Reason, str] | None:
+    numeric = [s for s in symptoms if s.kind is Kind.NUMERIC and s.reference_std and s.std is not None]
+    for s in numeric:
+        if s.std is not None and s.std <= STUCK_SHARE * (s.reference_std or 0.0) and s.events >= STUCK_EVENTS:
+            return Reason.STUCK_VALUE, f"{s.feature} is stuck at {s.mean:.6g}"
+    for s in numeric:
+        factor = unit_factor(s)
+        if factor is not None:
+            return Reason.UNIT_CHANGE, f"{s.feature} is {factor:.4g} times what it was, mean and spread alike"
+    for i, s in enumerate(numeric):
+        for other in numeric[i + 1 :]:
+            if _alike(s, other) and _alike(other, s) and not _alike(s, s):
+                return Reason.SWAPPED_COLUMNS, f"{s.feature} and {other.feature} have changed places"
+    return None
+
+
+def unit_factor(s: Symptom) -> float | None:
+    """The factor by which mean and spread both changed, when it is one that units differ by."""
+    if not s.reference_mean or not s.reference_std or not s.std or s.mean is None:
+        return None
+    by_spread = s.std / s.reference_std
+    if abs(s.reference_mean) / s.reference_std <= 0.1 or abs(s.mean / s.reference_mean / by_spread - 1) > FACTOR_ERROR:
+        return None
+    for factor in FACTORS:
+        for candidate in (factor, 1 / factor):
+            if abs(by_spread / candidate - 1) <= FACTOR_ERROR:
+                return candidate
+    return None
+
+
+def _alike(present: Symptom, reference: Symptom) -> bool:
+    assert present.mean is not None
+    assert present.std is not None
+    assert reference.reference_mean is not None
+    assert reference.reference_std
+    close = abs(present.mean - reference.reference_mean) <= 0.25 * reference.reference_std
+    return close and 0.75 <= present.std / reference.reference_std <= 1.33

@@ -1,0 +1,65 @@
+"""What the judge is set to, and how the settings file says it."""
+
+import msgspec
+
+from detectors.evidence import EvidenceSettings
+from detectors.retrain import RetrainGuard
+from stream.config import Settings
+
+
+class BlindRules(msgspec.Struct, frozen=True):
+    """See config.BlindSettings."""
+
+    silent_factor: float = 20.0
+    min_silent_ms: int = 60_000
+    max_silent_ms: int = 3_600_000
+    lag_ms: int = 60_000
+    lag_records: int = 1_000_000
+    invalid_share: float = 0.5
+    invalid_records: int = 100
+
+
+class JudgeSettings(msgspec.Struct, frozen=True):
+    """``budgets`` and ``learning``: by model, where it differs."""
+
+    evidence: EvidenceSettings = EvidenceSettings()
+    budgets: dict[str, float] = {}
+    learning_events: int = 10_000
+    learning: dict[str, int] = {}
+    warning_share: float = 0.75
+    resolve_after_events: int = 1_000
+    blind: BlindRules = BlindRules()
+    retrain: RetrainGuard = RetrainGuard()
+
+    def evidence_of(self, model: str) -> EvidenceSettings:
+        """The model's own budget in place."""
+        budget = self.budgets.get(model)
+        if budget is None:
+            return self.evidence
+        return msgspec.structs.replace(self.evidence, false_alarms_per_month=budget)
+
+
+def judge_settings(settings: Settings) -> JudgeSettings:
+    """The judge's part of ``settings``."""
+    blind, retrain, detection = settings.blind, settings.retrain, settings.detection
+    own = {name: settings.model(name) for name in settings.models}
+    return JudgeSettings(
+        evidence=EvidenceSettings(settings.false_alarms_per_model_per_month, detection.tolerance, detection.band_z),
+        budgets={n: m.false_alarms_per_model_per_month or 1.0 for n, m in own.items()},
+        learning_events=settings.learning_events,
+        learning={n: m.learning_events or settings.learning_events for n, m in own.items()},
+        warning_share=detection.warning_share,
+        resolve_after_events=detection.resolve_after_events,
+        blind=BlindRules(
+            blind.silent_factor,
+            int(1000 * blind.min_silent_seconds),
+            int(1000 * blind.max_silent_seconds),
+            int(1000 * blind.lag_seconds),
+            blind.lag_records,
+            blind.invalid_share,
+            blind.invalid_records,
+        ),
+        retrain=RetrainGuard(
+            retrain.enabled, retrain.dry_run, int(1000 * retrain.cooldown_seconds), retrain.weekly_cap
+        ),
+    )
