@@ -44,6 +44,7 @@ class Browser:
         self._process: asyncio.subprocess.Process | None = None
         self._session: aiohttp.ClientSession | None = None
         self._address = ""
+        self._pages: list[Page] = []
 
     async def __aenter__(self) -> Self:
         program = executable()
@@ -68,6 +69,8 @@ class Browser:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for page in self._pages:
+            await page.leave()
         if self._session is not None:
             await self._session.close()
         if self._process is not None and self._process.returncode is None:
@@ -79,6 +82,7 @@ class Browser:
         async with self._session.put(f"{self._address}/json/new?about:blank") as response:
             target = await response.json()
         page = Page(await self._session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0))
+        self._pages.append(page)
         await page.prepare(width, height, dark=dark)
         await page.go(url)
         return page
@@ -172,5 +176,10 @@ class Page:
 
     async def close(self) -> None:
         await self.send("Page.close")
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Stops listening; the tab ends with its browser."""
         await self._socket.close()
+        self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)

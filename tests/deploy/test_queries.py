@@ -1,0 +1,98 @@
+"""Every query of every panel and variable is asked of a real Prometheus and returns data."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detectors.features import UnitKey
+from stream.config import HttpSettings
+from stream.metric_families import ModelFamilies
+from stream.metric_service import ServiceFamilies
+from stream.metrics import Metrics
+from stream.server import Server
+from tests.deploy.prometheus import Prometheus, scraping, without_data
+from tests.deploy.test_dashboards import Loops
+from tests.kafka.server import Cluster
+from tests.page import sample_views
+from tests.page.site import Health
+from tests.service.processes import Deployment, WorkerProcess, population
+
+CHOSEN = {"model": "fraud", "version": "3", "segment": ".*"}
+NO_SEGMENTS = {"driftline-model: variable segment", "driftline-feature: variable segment"}
+"""A model that is judged as a whole has none to choose; "All" stands there."""
+
+
+def busy(metrics: Metrics) -> None:
+    """What a batch leaves behind."""
+    metrics.counted("fraud", "accepted", 100)
+    metrics.published("drift-events", 1)
+    metrics.staged("observe", 0.003)
+    metrics.staged("judge", 0.002)
+    metrics.aged("fraud", np.full(100, 0.2))
+
+
+@asynccontextmanager
+async def exporter() -> AsyncIterator[int]:
+    """The real server with the real metrics of a made-up fleet in which something happens all the time."""
+    views, metrics = sample_views.fleet(), Metrics()
+    owned = [UnitKey(summary["model"], summary["version"], summary["segment"]) for summary in views.models()]
+    models = ModelFamilies(views, lambda: owned, lambda model: 1.0, metrics.suppressed, 100)
+    metrics.live += [models, ServiceFamilies("0.1.0", "abc", "3.11", Loops(), Loops())]
+    metrics.detections.add(("fraud", "3", "feature", "critical"))
+    server = Server(HttpSettings(host="127.0.0.1", port=0), views, Health(), metrics.registry)
+    await server.start()
+
+    async def work() -> None:
+        while True:
+            busy(metrics)
+            await asyncio.sleep(0.2)
+
+    working = asyncio.ensure_future(work())
+    try:
+        yield server.port
+    finally:
+        working.cancel()
+        await server.stop()
+
+
+async def drawn(prometheus: Prometheus, feature: str) -> list[str]:
+    """Waits for rates to exist, then asks everything."""
+    await asyncio.to_thread(prometheus.until, "rate(driftline_event_age_seconds_count[5s]) > 0")
+    await asyncio.to_thread(prometheus.until, "rate(driftline_published_total[5s])")
+    return await asyncio.to_thread(without_data, prometheus, {**CHOSEN, "feature": feature})
+
+
+async def test_every_query_returns_data_of_a_made_up_fleet(tmp_path: Path) -> None:
+    async with exporter() as port:
+        with scraping(tmp_path, port) as prometheus:
+            assert set(await drawn(prometheus, "amount")) <= NO_SEGMENTS
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(300)
+async def test_every_query_returns_data_of_a_real_worker_that_found_drift(kafka: Cluster, tmp_path: Path) -> None:
+    random = np.random.default_rng(11)
+    deployment = Deployment(kafka.bootstrap_servers, tmp_path)
+    await deployment.prepare()
+    columns = population(random, 10_000)
+    await deployment.publish_reference("fraud", "3", columns)
+    with WorkerProcess(deployment) as worker, scraping(tmp_path, worker.port) as prometheus:
+        worker.until_ready()
+        count = await deployment.publish_events("fraud", "3", population(random, 2_000, shift=3.0))
+        worker.until_events("fraud", "3", count)
+        await asyncio.to_thread(prometheus.until, 'driftline_model_state{state="drift"} == 1')
+
+        async def traffic() -> None:
+            while True:
+                await deployment.publish_events("fraud", "3", population(random, 100, shift=3.0))
+
+        publishing = asyncio.ensure_future(traffic())
+        try:
+            assert set(await drawn(prometheus, next(iter(columns)))) <= NO_SEGMENTS
+        finally:
+            publishing.cancel()
+            await asyncio.gather(publishing, return_exceptions=True)
