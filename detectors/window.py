@@ -4,7 +4,6 @@ import msgspec
 import numpy as np
 
 from detectors.columns import Floats
-
 from detectors.evidence import Sheet
 
 BUCKETS = 16
