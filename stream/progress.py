@@ -1,4 +1,4 @@
-"""Progress and remarks on standard error, so that standard output can be piped. Nothing where it is no terminal."""
+"""Progress and remarks on standard error, so that standard output can be piped. No bar where it is no terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,7 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+BLOCK_BYTES = 1 << 20
 
 
 def say(text: str) -> None:
@@ -15,13 +17,26 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def reading(file: str, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A bar that is told how many bytes of ``file`` have been read; spinning where the size is not known."""
+def rows(file: str, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A bar that is told how many more rows of ``file`` are done."""
     console = Console(stderr=True)
-    path = Path(file)
-    size = path.stat().st_size if path.is_file() else None
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    shown = Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    disabled = quiet or not console.is_terminal
+    shown = Progress(*columns, console=console, transient=True, disable=disabled)
     with shown:
-        task = shown.add_task(escape(path.name), total=size)
-        yield lambda read: shown.update(task, completed=read)
+        task = shown.add_task(escape(Path(file).name), total=None if disabled else _lines(Path(file)))
+        yield lambda count: shown.update(task, advance=count)
+
+
+def _lines(path: Path) -> int | None:
+    """Lines of a text file, to know how long the bar is; None where that is not known."""
+    if not path.is_file() or path.suffix.lower() in (".parquet", ".pq"):
+        return None
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK_BYTES), b""))

@@ -27,8 +27,9 @@ def read(file: str) -> Reference:
 
 def build(options: ReplayOptions, output_file: str, quiet: bool) -> int:
     """Writes the artefact and says what it holds."""
-    with progress.reading(options.file, quiet) as on_bytes:
-        reference = dataset.open_dataset(options, on_bytes).reference(options.reference_rows)
+    with progress.rows(options.file, quiet) as done:
+        reference = dataset.open_dataset(options).reference(options.reference_rows)
+        done(reference.rows)
     try:
         Path(output_file).write_bytes(references.encode(reference))
     except OSError as error:

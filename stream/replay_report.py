@@ -34,7 +34,6 @@ class Replayed(msgspec.Struct, frozen=True):
     detail: dict[str, Any]
     points: list[Point]
     threshold_log10: float | None
-    timed: bool  # the events carried their own time
 
     def as_json(self) -> dict[str, Any]:
         """The one object of ``replay --json``."""

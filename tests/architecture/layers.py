@@ -7,6 +7,7 @@ DETECTORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("features",),
     ("columns",),
+    ("column_batches",),
     ("sketches",),
     ("references", "profiles", "distances", "dependence", "bets", "projections"),
     ("transform", "seasons", "merging"),
@@ -17,10 +18,13 @@ DETECTORS: tuple[tuple[str, ...], ...] = (
 )
 """The pure half. A name stands for a module or a folder of modules."""
 
-PURE_STREAM = ("topics", "ports", "codec", "formats", "checkpoints", "observer", "judge", "admin", "replay_options")
+PURE_STREAM = (
+    "topics", "ports", "codec", "shapes", "events", "formats", "checkpoints", "observer", "judge", "admin",
+    "replay_options",
+)  # fmt: skip
 """Modules of stream/ without asyncio, clock, files, environment, logging (``admin.ensure`` awaits its port)."""
 
-ROOTS = ("cli", "commands", "worker", "demo", "replay_command", "check_command", "survey_command", "reference_command")
+ROOTS = ("cli", "commands", "worker", "demo", "replay_command", "check_command", "survey_command", "checkpoints_command")
 """Where everything is put together: nothing but tests, commands and each other imports these."""
 
 HOMES: dict[str, tuple[str, ...]] = {
@@ -31,7 +35,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("stream.metrics", "stream.metric_families", "stream.metric_service", "stream.server"),
     "river": ("detectors.sequential", "stream.demo_models"),
     "datasketches": ("detectors.sketches.",),
-    "yaml": ("stream.config_layers", "stream.check_command", "stream.survey_command"),
+    "yaml": ("stream.config_layers", "stream.check_command", "stream.survey_command", "stream.training"),
     "matplotlib": ("stream.replay_png",),
     "pyarrow": ("stream.tables",),
     "click": ("stream.cli", "stream.commands."),

@@ -54,7 +54,6 @@ def replayed(events: int = 100) -> Replayed:
         detail={"features": FEATURES},
         points=[Point(event, event * 1000, event / 10) for event in range(1, events + 1)],
         threshold_log10=4.2,
-        timed=False,
     )
 
 

@@ -1,0 +1,161 @@
+"""``driftline checkpoints``: puts the topic's reader, the envelope and a table of what is saved together."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from detectors.errors import BrokerError, CheckpointError, SettingsError
+from stream import checkpoints, incident_tables
+from stream.backends.kafka import KafkaSink, KafkaTableReader
+from stream.checkpoints import Description
+from stream.config import Settings
+from stream.ports import OutRecord, Partition, Record
+
+OK, BROKEN = 0, 2
+Saved = dict[bytes, Record]
+
+
+class Choice(NamedTuple):
+    """What to forget: a partition's units, or one model's, or one version's."""
+
+    topic: str | None
+    partition: int
+    model: str | None
+    version: str | None
+
+    def __str__(self) -> str:
+        units = "all units" if self.model is None else f"{self.model}/{self.version or 'every version'}"
+        return f"{units} of partition {self.partition}"
+
+
+def show_list(console: Console, settings: Settings, as_json: bool) -> int:
+    """Every unit with its stamp and size."""
+    found, broken = _described(asyncio.run(_read(settings)))
+    if as_json:
+        incident_tables.write_json(console, {"units": found, "broken": broken})
+        return BROKEN if broken else OK
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("partition", "unit"):
+        table.add_column(name, overflow="fold")
+    for name in ("stamp", "bytes"):
+        table.add_column(name, justify="right")
+    for one in found:
+        unit = "(manifest)" if one.unit is None else escape(str(one.unit))
+        table.add_row(escape(str(one.partition)), unit, f"{one.stamp:,}", f"{one.size_bytes:,}")
+    console.print(table if found else "no checkpoints")
+    return _say(console, broken)
+
+
+def verify(console: Console, settings: Settings, as_json: bool) -> int:
+    """Opens every unit and compares it with its manifest."""
+    saved = asyncio.run(_read(settings))
+    found, broken = _described(saved)
+    broken += _against_manifests(saved, found)
+    if as_json:
+        incident_tables.write_json(console, {"units": len(found), "broken": broken})
+        return BROKEN if broken else OK
+    if not broken:
+        console.print(f"{len(found):,} records are as they must be")
+    return _say(console, broken)
+
+
+def drop(console: Console, settings: Settings, choice: Choice) -> int:
+    """Writes tombstones, and a manifest without what is dropped."""
+    if choice.topic is None and len(settings.topics.events) > 1:
+        raise SettingsError("the settings name several events topics: say which with --topic")
+    place = Partition(choice.topic or settings.topics.events[0], choice.partition)
+    if choice.version is not None and choice.model is None:
+        raise SettingsError("--version needs --model")
+    count = asyncio.run(_drop(settings, place, choice))
+    console.print(f"{count:,} records of {place} forgotten")
+    return OK
+
+
+async def _read(settings: Settings) -> Saved:
+    reader = KafkaTableReader(settings.kafka)
+    try:
+        return await reader.read_to_end(settings.topics.checkpoints)
+    finally:
+        await reader.stop()
+
+
+def _described(saved: Saved) -> tuple[list[Description], list[str]]:
+    found: list[Description] = []
+    broken: list[str] = []
+    for key, record in saved.items():
+        try:
+            found.append(checkpoints.describe(key, record.value or b""))
+        except CheckpointError as error:
+            broken.append(str(error))
+    return sorted(found, key=lambda one: (one.partition, str(one.unit or ""))), sorted(broken)
+
+
+def _against_manifests(saved: Saved, found: Iterable[Description]) -> list[str]:
+    """A unit that its partition's manifest names must have a record; one left over by a torn checkpoint is no fault."""
+    units = {(one.partition, str(one.unit)) for one in found if one.unit is not None}
+    wrong: list[str] = []
+    for key, record in saved.items():
+        try:
+            place, unit = checkpoints.parse_key(key)
+            if unit is None:
+                manifest = checkpoints.decode_manifest(record.value or b"", str(place))
+                missing = [name for name in manifest.stamps if (place, name) not in units]
+                wrong.extend(f"{place}: the manifest names {name}, which has no record" for name in missing)
+        except CheckpointError:
+            continue  # already among the broken
+    return sorted(wrong)
+
+
+async def _drop(settings: Settings, place: Partition, choice: Choice) -> int:
+    saved = await _read(settings)
+    gone: list[OutRecord] = []
+    names: set[str] = set()
+    manifest: tuple[bytes, Record] | None = None
+    for key, record in saved.items():
+        try:
+            found, unit = checkpoints.parse_key(key)
+        except CheckpointError:
+            continue
+        if found != place:
+            continue
+        if unit is None:
+            manifest = (key, record)
+        elif choice.model in (None, unit.model) and choice.version in (None, unit.version):
+            gone.append(OutRecord(settings.topics.checkpoints, key, None, partition=place.partition))
+            names.add(str(unit))
+    if manifest is not None:
+        gone.append(_manifest(settings, place, choice, manifest[0], manifest[1], names))
+    if not gone:
+        raise BrokerError(f"{settings.topics.checkpoints}: holds nothing of {choice}")
+    sink = KafkaSink(settings.kafka)
+    await sink.start()
+    try:
+        await sink.send(gone)
+    finally:
+        await sink.stop()
+    return len(names)
+
+
+def _manifest(
+    settings: Settings, place: Partition, choice: Choice, key: bytes, record: Record, names: set[str]
+) -> OutRecord:
+    """The manifest without ``names``; none where everything goes."""
+    value = None
+    if choice.model is not None:
+        manifest = checkpoints.decode_manifest(record.value or b"", str(place))
+        stamps = {name: stamp for name, stamp in manifest.stamps.items() if name not in names}
+        value = checkpoints.encode_manifest(msgspec.structs.replace(manifest, stamps=stamps))
+    return OutRecord(settings.topics.checkpoints, key, value, partition=place.partition)
+
+
+def _say(console: Console, broken: list[str]) -> int:
+    for line in broken:
+        console.print(f"[red]broken[/]  {escape(line)}", soft_wrap=True)
+    if broken:
+        console.print("driftline checkpoints drop --partition N forgets what is broken; its counts begin again")
+    return BROKEN if broken else OK

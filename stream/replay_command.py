@@ -1,0 +1,84 @@
+"""``driftline replay``: puts dataset, reference, replay and pictures together."""
+
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from detectors import errors
+from detectors.errors import DriftlineError
+from detectors.references import Reference
+from stream import dataset, progress, reference_command, replay_plot, replay_report
+from stream.config import Settings
+from stream.dataset import Row
+from stream.replay import LOOK_EVENTS, Replay
+from stream.replay_options import ReplayOptions
+from stream.replay_report import Replayed
+
+PNG, HTML = ".png", (".html", ".htm")
+
+
+def main(options: ReplayOptions, *, as_json: bool, plot_file: str | None, quiet: bool) -> int:
+    """Exit status 0 stable, 1 drift."""
+    if plot_file is not None and not plot_file.lower().endswith((PNG, *HTML)):
+        raise DriftlineError(f"{plot_file}: a picture's name ends in .html or .png")
+    with progress.rows(options.file, quiet) as done:
+        found = run(options, done)
+    if plot_file is not None:
+        _plot(found, plot_file)
+    if as_json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(found.as_json()), indent=2).decode() + "\n")
+    else:
+        replay_report.show(Console(highlight=False), found)
+    return found.status
+
+
+def run(options: ReplayOptions, done: Callable[[int], None] = lambda rows: None) -> Replayed:
+    """The whole replay; ``done`` hears of rows as they are through. The same file and options give the same result."""
+    reference = None
+    if options.reference_file is not None:
+        reference = reference_command.read(options.reference_file)
+        options = _named_by(reference, options)
+    rows = dataset.open_dataset(options)
+    if options.reference_rows is not None:
+        reference = rows.reference(options.reference_rows)
+        done(reference.rows)
+    settings = Settings(false_alarms_per_model_per_month=options.false_alarms_per_month)
+    replay = Replay(options, settings, reference)
+    for look in _looks(rows.events()):
+        replay.feed(look)
+        done(len(look))
+    return replay.report()
+
+
+def _looks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    while look := list(islice(rows, LOOK_EVENTS)):
+        yield look
+
+
+def _named_by(reference: Reference, options: ReplayOptions) -> ReplayOptions:
+    """A table has no model of its own: it is the reference's, unless named otherwise, which is refused."""
+    named = msgspec.structs.replace(
+        options, model=options.model or reference.model, version=options.version or reference.version
+    )
+    if (named.model, named.version) != reference.model_key:
+        raise errors.ReferenceError(
+            f"{options.reference_file}: is of {reference.model_key}, not of {named.model}/{named.version}; "
+            "leave out --model and --version, or build one"
+        )
+    return named
+
+
+def _plot(found: Replayed, file: str) -> None:
+    if file.lower().endswith(PNG):
+        from stream import replay_png
+
+        replay_png.write(found, file)
+        return
+    try:
+        Path(file).write_text(replay_plot.page(found), encoding="utf-8")
+    except OSError as error:
+        raise DriftlineError(f"{file}: cannot be written: {error.strerror or error}") from None
