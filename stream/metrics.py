@@ -73,6 +73,9 @@ class Counter:
     def value(self, labels: tuple[str, ...] = ()) -> float:
         return self._values.get(labels, 0)
 
+    def values(self) -> dict[tuple[str, ...], float]:
+        return dict(self._values)
+
     def family(self) -> Metric:
         family = CounterMetricFamily(PREFIX + self.spec.name, self.spec.help, labels=self.spec.labels)
         for labels, value in sorted(self._values.items()):
@@ -135,6 +138,7 @@ class Metrics:
         self.processing = Histogram(PROCESSING)
         self.age = Histogram(AGE)
         self.latency = Histogram(LATENCY)
+        self.newest_age_seconds: float | None = None  # of the batch read last
         self.live = list(live)
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
@@ -170,6 +174,8 @@ class Metrics:
         self.processing.observe((stage,), seconds)
 
     def aged(self, model: str, seconds: npt.NDArray[np.float64]) -> None:
+        if len(seconds):
+            self.newest_age_seconds = float(seconds.min())
         self.age.observe_many((model,), seconds)
 
     def published(self, topic: str, count: int) -> None:

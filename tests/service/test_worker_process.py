@@ -5,12 +5,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stream.backends.embedded import EmbeddedBroker
 from tests.kafka.server import Cluster, free_ports
 from tests.service.processes import Deployment, WorkerProcess, metric_lines, population
 
-pytestmark = pytest.mark.kafka
-
 STOP_SECONDS = 10.0
+
+
+def test_the_end_comes_in_time_with_the_broker_away(tmp_path: Path) -> None:
+    with EmbeddedBroker() as broker:
+        deployment = Deployment(broker.bootstrap_servers, tmp_path, kafka={"create_topics": False})
+        with WorkerProcess(deployment) as worker:
+            worker.until_ready()
+            broker.down()
+            status, seconds = worker.terminate()
+            assert (status, seconds < STOP_SECONDS) == (0, True), worker.text()
 
 
 @pytest.fixture
@@ -18,6 +27,7 @@ def deployment(kafka: Cluster, tmp_path: Path) -> Deployment:
     return Deployment(kafka.bootstrap_servers, tmp_path)
 
 
+@pytest.mark.kafka
 async def test_a_shift_becomes_one_incident_everywhere_it_is_told(deployment: Deployment) -> None:
     random = np.random.default_rng(7)
     await deployment.prepare()
@@ -57,6 +67,7 @@ async def test_a_shift_becomes_one_incident_everywhere_it_is_told(deployment: De
     assert "Traceback" not in worker.text()
 
 
+@pytest.mark.kafka
 async def test_every_event_counts_once_through_kill_and_stop(deployment: Deployment) -> None:
     random = np.random.default_rng(8)
     await deployment.prepare()
@@ -76,6 +87,7 @@ async def test_every_event_counts_once_through_kill_and_stop(deployment: Deploym
                 assert detail["events"] == count
 
 
+@pytest.mark.kafka
 async def test_what_cannot_be_read_is_a_dead_letter_and_counted(deployment: Deployment) -> None:
     with WorkerProcess(deployment) as worker:
         worker.until_ready()
@@ -90,6 +102,7 @@ async def test_what_cannot_be_read_is_a_dead_letter_and_counted(deployment: Depl
         worker.until(lambda: invalid() == 2, "two invalid records")
 
 
+@pytest.mark.kafka
 async def test_observer_and_judge_can_run_apart(deployment: Deployment) -> None:
     with WorkerProcess(deployment, "--role", "observe") as observer:
         observer.until_ready()
