@@ -199,7 +199,8 @@ def cell_edges(distinct: Floats, counts: Integers) -> Floats:
         atoms = np.sort(distinct[np.argsort(-counts, kind="stable")[:MAX_ATOMS]])
     top = np.finfo(np.float64).max
     fences = np.concatenate((distinct[np.minimum(at, len(distinct) - 1)], atoms, distinct[:1]))
-    after = np.minimum(np.nextafter(np.concatenate((atoms, distinct[-1:])), np.inf), top)
+    last = np.minimum(np.concatenate((atoms, distinct[-1:])), np.nextafter(top, 0.0))  # none lies after the largest
+    after = np.nextafter(last, np.inf)
     return np.unique(np.concatenate((fences, after)) + 0.0)
 
 

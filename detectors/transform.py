@@ -108,7 +108,8 @@ def _tables(feature: FeatureReference) -> tuple[Floats, ...]:
     # the outer cells are points at the edge of the reference: nothing outside is ranked beyond its extremes
     low = np.concatenate((edges[:1], edges))
     high = np.concatenate((edges[:1], edges[1:], edges[-1:]))
-    atom = high <= np.nextafter(low, np.inf)
+    with np.errstate(over="ignore"):
+        atom = high <= np.nextafter(low, np.inf)
     middle = np.clip((before + after) / 2, least, 1 - least)
     u_low = np.where(atom, middle, np.clip(before, least, 1 - least))
     u_high = np.where(atom, middle, np.clip(after, least, 1 - least))

@@ -98,8 +98,9 @@ class QuantileSketch:
         """Lowest and highest value of every bucket, and its count, ascending; each shape (b,)."""
         low = self.keys << np.uint64(self.shift)
         high = low | np.uint64((1 << self.shift) - 1)
-        top = float(np.finfo(np.float64).max)
-        return np.clip(key_values(low), -top, top), np.clip(key_values(high), -top, top), self.counts
+        high = np.where(high == _SIGN - np.uint64(1), high - np.uint64(1), high)  # that is -0.0, which nothing maps to
+        least, most = ordered_keys(np.array([-1.0, 1.0]) * np.finfo(np.float64).max)  # beyond them lie infinity and NaN
+        return key_values(np.clip(low, least, most)), key_values(np.clip(high, least, most)), self.counts
 
     def quantiles(self, probabilities: Floats) -> Floats:
         """Values at ``probabilities``: the middle of the bucket holding rank ceil(p * n), exact at shift 0."""

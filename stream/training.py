@@ -1,0 +1,228 @@
+"""A reference from a training script, in one call::
+
+    from stream.training import build_reference, publish_reference, save_reference
+
+    reference = build_reference("fraud", "3", X_train, names=columns, preprocessing=clean, data_files=["train.parquet"])
+    save_reference(reference, "reference.json")
+    publish_reference(reference, "kafka:9092")
+
+It records which libraries and preprocessing made the data, and which revision of the code and the data it was.
+"""
+
+import asyncio
+import hashlib
+import inspect
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from detectors import reference_builder, references
+from detectors.errors import ReferenceError
+from detectors.features import PREDICTION, SCORE_PREFIX, Kind
+from detectors.references import Reference
+from stream import config, fingerprint, topics
+from stream.backends.kafka import KafkaSink
+from stream.config import Settings
+from stream.ports import OutRecord
+
+Preprocessing = str | bytes | Path | Callable[..., Any]
+GIT_SECONDS = 5.0
+_READ_BYTES = 1_048_576
+
+
+def build_reference(
+    model: str,
+    version: str,
+    data: Any,
+    *,
+    names: Sequence[str] | None = None,
+    predictions: Any = None,
+    scores: Mapping[str, Any] | None = None,
+    timestamps_ms: Sequence[int] | np.ndarray | None = None,
+    kinds: Mapping[str, Kind | str] | None = None,
+    segment: str | None = None,
+    preprocessing: Preprocessing | None = None,
+    data_files: Iterable[str | Path] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Reference:
+    """The reference of training (better: held-out) rows, in the order they happened where there is one.
+
+    ``data``: a two-dimensional array with ``names`` for its columns, a dict of columns, a pandas or a polars frame.
+    ``predictions`` and ``scores`` are the model's output on the same rows. ``preprocessing`` is the function, or the
+    file, source text or bytes, that made the features; its hash joins the environment. ``data_files`` are recorded
+    by the hash in their ``.dvc`` file, or their own. Columns that hold lists are left out and named in ``source``.
+    Raises ReferenceError naming the column.
+    """
+    columns = columns_of(data, names)
+    if predictions is not None:
+        columns[PREDICTION] = _column(predictions)
+    for name, values in (scores or {}).items():
+        columns[SCORE_PREFIX + name] = _column(values)
+    lists = [name for name, values in columns.items() if reference_builder.infer_kind(values) is Kind.VECTOR]
+    source: dict[str, Any] = {"kind": "training", **code_revision()}
+    if lists:
+        source["not_monitored"] = lists
+    files = [data_revision(file) for file in data_files]
+    if files:
+        source["data"] = files
+    found = {**fingerprint.fingerprint(), **(environment or {})}
+    if preprocessing is not None:
+        found["preprocessing"] = preprocessing_hash(preprocessing)
+    return reference_builder.build_reference(
+        model,
+        version,
+        {name: values for name, values in columns.items() if name not in lists},
+        timestamps_ms=None if timestamps_ms is None else np.asarray(timestamps_ms, np.int64),
+        kinds={name: Kind(kind) for name, kind in (kinds or {}).items()},
+        environment=found,
+        source=source,
+        segment=segment,
+    )
+
+
+def columns_of(data: Any, names: Sequence[str] | None = None) -> dict[str, Sequence[Any] | np.ndarray]:
+    """Columns by name. Frames are known by what they can do, so that none has to be installed."""
+    if isinstance(data, Mapping):
+        given = {str(name): values for name, values in data.items()}
+    elif hasattr(data, "columns") and hasattr(data, "__getitem__"):  # pandas and polars alike
+        given = {str(name): data[name] for name in data.columns}
+        if len(given) != len(data.columns):
+            raise ReferenceError("the frame has two columns of one name")
+    else:
+        array = np.asarray(data)
+        if array.ndim != 2:
+            raise ReferenceError(f"an array of shape {array.shape}: rows and columns are needed")
+        if names is None or len(names) != array.shape[1]:
+            got = "none" if names is None else len(names)
+            raise ReferenceError(f"an array of {array.shape[1]} columns needs as many names, not {got}")
+        return {name: array[:, place] for place, name in enumerate(names)}
+    chosen = given if names is None else names
+    absent = [name for name in chosen if name not in given]
+    if absent:
+        raise ReferenceError(f"no column {absent[0]!r}; there are {', '.join(given)}")
+    return {name: _column(given[name]) for name in chosen}
+
+
+def _column(values: Any) -> Sequence[Any] | np.ndarray:
+    """An array of numbers or truth values, or a list of Python values with None for what is missing."""
+    array = values if isinstance(values, np.ndarray) else _as_array(values)
+    if array is not None and array.ndim == 1 and array.dtype.kind in "fiub":
+        return array
+    plain = values.tolist() if hasattr(values, "tolist") else values.to_list() if hasattr(values, "to_list") else values
+    return [None if type(value).__name__ in ("NAType", "NaTType") else value for value in plain]
+
+
+def _as_array(values: Any) -> np.ndarray | None:
+    """What a frame's column is inside, where that is a plain array."""
+    if not hasattr(values, "to_numpy"):
+        return None
+    array = values.to_numpy()
+    return array if isinstance(array, np.ndarray) else None
+
+
+def preprocessing_hash(preprocessing: Preprocessing) -> str:
+    """SHA-256 over the bytes of a file or text, or over the source of a function or class.
+
+    >>> preprocessing_hash("x / 2")
+    'sha256:42483466cc8d18c0'
+    """
+    if isinstance(preprocessing, Path):
+        try:
+            content = preprocessing.read_bytes()
+        except OSError as error:
+            raise ReferenceError(f"preprocessing {preprocessing}: cannot be read: {error.strerror or error}") from None
+    elif isinstance(preprocessing, bytes):
+        content = preprocessing
+    elif isinstance(preprocessing, str):
+        content = preprocessing.encode()
+    else:
+        try:
+            content = inspect.getsource(preprocessing).encode()
+        except (OSError, TypeError):
+            raise ReferenceError(f"preprocessing {preprocessing!r} has no source to hash; give its file") from None
+    return "sha256:" + hashlib.sha256(content).hexdigest()[:16]
+
+
+def code_revision(folder: str | Path = ".") -> dict[str, Any]:
+    """Git's commit of ``folder``, and whether tracked files differ from it; nothing outside a repository."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return {}
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {"git_commit": commit, "git_changed": bool(changed)}
+
+
+def _git(folder: str | Path, *words: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=GIT_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def data_revision(file: str | Path) -> dict[str, str]:
+    """Name and hash of a data file: DVC's where ``file.dvc`` lies beside it (the data need not), else SHA-256.
+
+    Raises ReferenceError when neither can be read.
+    """
+    path = Path(file)
+    tracked = path if path.suffix == ".dvc" else path.with_name(path.name + ".dvc")
+    try:
+        if tracked.is_file():
+            return _dvc_revision(tracked)
+        digest = hashlib.sha256()
+        with open(path, "rb") as source:
+            while part := source.read(_READ_BYTES):
+                digest.update(part)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ReferenceError(f"data file {file}: cannot be read: {reason}") from None
+    return {"file": path.name, "sha256": digest.hexdigest()}
+
+
+def _dvc_revision(tracked: Path) -> dict[str, str]:
+    try:
+        content = yaml.safe_load(tracked.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ReferenceError(f"{tracked}: not YAML: {error}") from None
+    outs = content.get("outs") if isinstance(content, dict) else None
+    out = outs[0] if isinstance(outs, list) and outs else None
+    if not isinstance(out, dict) or not any(isinstance(out.get(key), str) for key in ("md5", "etag", "checksum")):
+        raise ReferenceError(f"{tracked}: names no output with a hash, so it is no data file of DVC's")
+    key = next(key for key in ("md5", "etag", "checksum") if isinstance(out.get(key), str))
+    return {"file": str(out.get("path", tracked.stem)), f"dvc_{key}": out[key]}
+
+
+def save_reference(reference: Reference, file: str | Path) -> None:
+    """Writes the artefact; ``driftline reference publish FILE`` sends it later."""
+    try:
+        Path(file).write_bytes(references.encode(reference))
+    except OSError as error:
+        raise ReferenceError(f"{file}: cannot be written: {error.strerror or error}") from None
+
+
+def publish_reference(reference: Reference, bootstrap_servers: str, *, settings: Settings | None = None) -> None:
+    """Sends the artefact to the references topic; returns when the broker has it. Raises BrokerError.
+
+    Works inside a notebook, whose thread has a loop of its own already. ``settings`` say more than where the broker is.
+    """
+    chosen = config.load(None, {}, {"kafka.bootstrap_servers": bootstrap_servers}) if settings is None else settings
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, _send(chosen, reference)).result()
+
+
+async def _send(settings: Settings, reference: Reference) -> None:
+    sink = KafkaSink(settings.kafka)
+    await sink.start()
+    try:
+        key = topics.reference_key(reference.model_key)
+        await sink.send([OutRecord(settings.topics.references, key, references.encode(reference))])
+    finally:
+        await sink.stop()
