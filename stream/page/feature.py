@@ -15,7 +15,7 @@ MAX_BINS_SHOWN = 600
 
 def render(detail: Json, name: str, history: History, now_ms: int) -> tuple[str, Markup] | None:
     """Title and body; None when the unit has no such feature."""
-    found = next((f for f in units.features(detail) if f.name == name), None)
+    found = next((units.drawn(f) for f in units.features(detail) if f.name == name), None)
     if found is None:
         return None
     u = units.unit(detail, history, now_ms)

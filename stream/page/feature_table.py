@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stream.page import shell, svg, words
+from stream.page import shell, svg, units, words
 from stream.page.fleet import evidence_cell
 from stream.page.markup import Child, Markup, element
 from stream.page.shell import Column
@@ -50,7 +50,7 @@ def _off(f: Feature) -> float | None:
 def cards(
     model: str, version: str, segment: str | None, features: Sequence[Feature], title: str = "Worst features"
 ) -> Markup | None:
-    shown = [f for f in features[:CARDS] if f.reference or f.present]
+    shown = [f for f in map(units.drawn, features[:CARDS]) if f.reference or f.present]
     if not shown:
         return None
     drawn = [_card(f, words.model_path(model, version, segment, f.name)) for f in shown]
@@ -126,7 +126,7 @@ def render(u: Unit, features: Sequence[Feature], query: dict[str, str]) -> Marku
     order = query.get("sort") or "evidence"
     shown.sort(key=ORDERS.get(order.lstrip("-"), ORDERS["evidence"]), reverse=order.startswith("-"))
     page, pages, part = shell.cut(query, len(shown), PER_PAGE)
-    rows = [(f.name, _row(u, f)) for f in shown[part]]
+    rows = [(f.name, _row(u, units.drawn(f))) for f in shown[part]]
     return shell.section(
         f"All {len(features):,} features" if len(features) != 1 else "The one feature",
         "features",

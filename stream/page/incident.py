@@ -88,7 +88,7 @@ def render(item: Json, detail: Json | None, now_ms: int, *, writable: bool) -> t
     model_link = element(
         "a", f"{model} {version}" + (f" · {segment}" if segment else ""), href=words.model_path(model, version, segment)
     )
-    summary = item.get("summary") or item.get("reason")
+    summary = item.get("summary") or item.get("detail")
     body = [
         _crumbs(model_link),
         element("h1", _title(item)),
@@ -139,6 +139,8 @@ def _facts(item: Json, model_link: Markup, now_ms: int) -> list[tuple[str, Child
     by = item.get("acknowledged_by")
     if by:
         pairs.append(("Acknowledged by", str(by)))
+    if item.get("reason"):
+        pairs.append(("Reason", words.reason(item["reason"])))
     pairs += [("Kind", words.plain(item.get("kind", "–"))), ("Severity", words.plain(item.get("severity", "–")))]
     pairs.append(("Id", element("code", str(item["id"]))))
     return pairs

@@ -200,7 +200,11 @@ def _retraining(detail: Json) -> Markup | None:
     body = [
         (
             f"retrain-{index}",
-            (words.moment(row.get("at_ms")), words.plain(row.get("outcome", "–")), words.plain(row.get("reason", "–"))),
+            (
+                words.moment(row.get("at_ms")),
+                words.outcome(row.get("outcome", "–")),
+                words.reason(row.get("reason", "–")),
+            ),
         )
         for index, row in enumerate(rows[-50:][::-1])
     ]

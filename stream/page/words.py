@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
+from detectors.verdict import Reason, Verdict
+
 Json = dict[str, Any]
 
 
@@ -39,11 +41,19 @@ ORDER = {
 }
 ALL_STATES = {**STATES, SILENT.name: SILENT, UNKNOWN.name: UNKNOWN}
 
-VERDICTS = {
-    "world-changed": "The world changed: the data is sound, and different. Retraining can help.",
-    "data-broken": "The data is broken: mend the source. Retraining would learn the fault.",
-    "environment-changed": "The software changed: training and serving no longer run the same. Do not retrain.",
-    "unknown": "Undecided: there is not yet enough to tell broken data from a changed world.",
+VERDICTS: dict[str, str] = {
+    Verdict.WORLD_CHANGED: "The world changed: the data is sound, and different. Retraining can help.",
+    Verdict.BROKEN_DATA: "The data is broken: mend the source. Retraining would learn the fault.",
+}
+
+REASONS: dict[str, str] = {
+    Reason.MISSING_VALUES: "values went missing",
+    Reason.WRONG_TYPE: "values of the wrong type",
+    Reason.STUCK_VALUE: "a value that no longer moves",
+    Reason.UNIT_CHANGE: "a unit changed by a constant factor",
+    Reason.SWAPPED_COLUMNS: "columns were swapped",
+    Reason.NEW_ENVIRONMENT: "the software differs from training",
+    Reason.DISTRIBUTION_CHANGE: "the distribution moved",
 }
 
 SILENT_AFTER_MS = 900_000
@@ -53,6 +63,17 @@ SILENT_AFTER_MS = 900_000
 def verdict(name: object) -> str:
     """A sentence for a verdict; one we do not know is shown as it is named."""
     return VERDICTS.get(str(name), plain(name)) if name else "Undecided."
+
+
+def reason(name: object) -> str:
+    """A few words for a reason; a sentence or an unknown name stays as it is."""
+    return REASONS.get(str(name), str(name) if " " in str(name) else plain(name))
+
+
+def outcome(name: object) -> str:
+    """``withheld-weekly-cap`` to ``Withheld: weekly cap``."""
+    first, _, rest = str(name).partition("-")
+    return f"Withheld: {rest.replace('-', ' ')}" if first == "withheld" and rest else plain(name)
 
 
 def plain(name: object) -> str:

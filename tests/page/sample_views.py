@@ -93,8 +93,8 @@ def fraud() -> Json:
             {"name": "numpy", "reference": "1.26.4", "present": "2.1.0", "events": 35_312},
         ],
         retrain_log=[
-            {"at_ms": NOW_MS - 1_200_000, "outcome": "requested", "reason": "world-changed"},
-            {"at_ms": NOW_MS - 300_000, "outcome": "withheld", "reason": "cooldown"},
+            {"at_ms": NOW_MS - 1_200_000, "outcome": "requested", "reason": "distribution-change"},
+            {"at_ms": NOW_MS - 300_000, "outcome": "withheld-cooldown", "reason": "distribution-change"},
         ],
         reference={
             "digest": "sha256:0f9ad1c2b3e4f5061728394a5b6c7d8e9f00112233445566778899aabbccddee",
@@ -157,7 +157,7 @@ def fleet() -> Views:
         incident(
             "0b7d-older",
             "pricing",
-            verdict="data-broken",
+            verdict="broken-data",
             opened_at_ms=NOW_MS - 90_000_000,
             resolved_at_ms=NOW_MS - 80_000_000,
             began_at_ms=None,

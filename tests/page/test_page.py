@@ -77,8 +77,7 @@ async def test_the_model_page_shows_evidence_features_incidents_retraining_and_e
             "amount has changed",
             "Worst features",
             "scikit-learn",
-            "Withheld",
-            "Cooldown",
+            "Withheld: cooldown",
             "The world changed",
             "adwin",
         ):

@@ -6,6 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from detectors import verdict
 from stream.page import history, markup, units, words
 from stream.views import Views
 from tests.page import sample_views, site
@@ -187,6 +188,11 @@ def test_the_history_keeps_its_bound_its_ends_and_its_peak() -> None:
     assert max(value for _, value in points) == 9.0
     assert [when for when, _ in points] == sorted(when for when, _ in points)
     assert past.rate(4_999_000) == pytest.approx(1.0, rel=0.15)
+
+
+def test_every_verdict_and_reason_has_its_words() -> None:
+    assert set(words.VERDICTS) == set(verdict.Verdict)
+    assert set(words.REASONS) == set(verdict.Reason)
 
 
 def test_markup_escapes_what_it_did_not_make() -> None:
