@@ -117,6 +117,6 @@ def _tables(feature: FeatureReference) -> tuple[Floats, ...]:
     z_low = np.array([normal.inv_cdf(u) for u in u_low.tolist()])
     z_high = np.array([normal.inv_cdf(u) for u in u_high.tolist()])
     with np.errstate(over="ignore"):
-        width = np.where(atom, 1.0, high - low)
+        width = np.where(atom, 1.0, np.maximum(high - low, 1e-300))  # 1 / width stays finite among denormals
     slope = np.where(atom, 0.0, 1.0) / width
     return low, high, u_low, (u_high - u_low) * slope, z_low, (z_high - z_low) * slope

@@ -107,7 +107,7 @@ class QuantileSketch:
         low, high, counts = self.buckets()
         ranks = np.maximum(np.ceil(probabilities * self.count - 1e-9), 1)
         at = np.minimum(np.searchsorted(np.cumsum(counts), ranks), len(counts) - 1)
-        return low[at] / 2 + high[at] / 2
+        return np.where(low[at] == high[at], low[at], low[at] / 2 + high[at] / 2)  # halves of denormals vanish
 
     def to_bytes(self) -> bytes:
         """Version, shift, number of buckets, keys, counts; little-endian."""
