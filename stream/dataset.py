@@ -17,7 +17,7 @@ import numpy as np
 from detectors import features, reference_builder
 from detectors.errors import FormatError
 from detectors.references import Reference
-from stream import tables
+from stream import event_columns, tables
 from stream.replay_options import STDIN, ReplayOptions
 
 SECONDS_BELOW = 100_000_000_000
@@ -148,12 +148,11 @@ class EventLines:
         self._lines = _chosen(options)
 
     def reference(self, rows: int | None) -> Reference:
-        lines = list(islice(self._lines, rows))
+        lines = list(islice(self.events(), rows))
         _enough(self._options, len(lines), rows)
-        from stream import event_columns  # the decoder is needed here alone
-
-        columns, moments, unit = event_columns.feature_columns(lines, self._options)
-        options = msgspec.structs.replace(self._options, model=unit.model, version=unit.version)
+        self._event = 0
+        columns, moments, owner = event_columns.feature_columns(lines, self._options)
+        options = msgspec.structs.replace(self._options, model=owner.model, version=owner.version)
         return _build(options, columns, moments, len(moments))
 
     def events(self) -> Iterator[Row]:
@@ -250,4 +249,5 @@ def _enough(options: ReplayOptions, taken: int, rows: int | None) -> None:
 
 def _plain(values: Any) -> Sequence[Any]:
     """Python values, whatever the reader gave."""
-    return values.tolist() if hasattr(values, "tolist") else values
+    plain: Sequence[Any] = values.tolist() if hasattr(values, "tolist") else values
+    return plain

@@ -142,3 +142,31 @@ def test_any_value_is_a_time_or_refused(value: object) -> None:
         assert str(error).startswith("file: row 1: when: ")  # noqa: PT017 - either is right
     else:
         assert isinstance(moment, int)
+
+
+def test_a_reference_of_lines_has_what_the_events_have_and_lacks_count_as_missing(tmp_path: Path) -> None:
+    text = "".join(
+        json.dumps(
+            {"model": "a", "version": "2", "features": {"x": i, **({"y": "b"} if i > 4 else {})}, "prediction": i}
+        )
+        + "\n"
+        for i in range(10)
+    )
+    found = lines(tmp_path, text)
+    reference = found.reference(8)
+    assert str(reference.model_key) == "a/2"
+    y = reference.feature("y")
+    assert y is not None
+    assert (y.present, y.missing) == (3, 5)
+    assert reference.feature("@prediction") is not None
+    assert [moment for _, moment, _ in found.events()] == [1_000, 2_000]
+
+
+def test_a_reference_of_lines_of_two_models_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"row 2: is of b/1, the rows before of a/1; choose"):
+        lines(tmp_path, '{"model":"a","version":"1","features":{"x":1}}\n{"model":"b","version":"1"}\n').reference(2)
+
+
+def test_a_line_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"events\.jsonl: row 2: "):
+        lines(tmp_path, '{"model":"a","features":{"x":1}}\n{"features":\n').reference(2)

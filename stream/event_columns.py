@@ -1,0 +1,49 @@
+"""Native events as columns of raw values, for building a reference from them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from detectors.errors import FormatError
+from detectors.features import ModelKey
+from stream import events
+from stream.ports import Record
+from stream.replay_options import ReplayOptions
+
+MAX_BYTES, MAX_ROWS = 16_777_216, 100_000
+EventColumns = tuple[dict[str, list[Any]], list[int], ModelKey]
+
+
+def feature_columns(lines: Iterable[tuple[int, int, bytes]], options: ReplayOptions) -> EventColumns:
+    """Values by feature key (None where an event lacks it), event times, and whose they are.
+
+    ``lines`` are (number, time in ms, message). Raises FormatError naming a row that cannot be read, or a second model.
+    """
+    columns: dict[str, list[Any]] = {}
+    moments: list[int] = []
+    owner: ModelKey | None = None
+    for number, moment_ms, line in lines:
+        for row in _rows(number, moment_ms, line, options.file):
+            owner = owner or row.unit.model_key
+            if row.unit.model_key != owner:
+                raise FormatError(
+                    f"{options.file}: row {number}: is of {row.unit.model_key}, the rows before of {owner}; "
+                    "choose with --model and --version"
+                )
+            for key, value in row.values.items():
+                if key not in columns:
+                    columns[key] = [None] * len(moments)
+                columns[key].append(value)
+            moments.append(row.timestamp_ms)
+            for values in columns.values():
+                if len(values) < len(moments):
+                    values.append(None)
+    if owner is None:
+        raise FormatError(f"{options.file}: holds no events")
+    return {key: values for key, values in columns.items() if any(v is not None for v in values)}, moments, owner
+
+
+def _rows(number: int, moment_ms: int, line: bytes, file: str) -> list[events.Row]:
+    try:
+        return events.read_message(Record(0, moment_ms, None, line), {}, MAX_BYTES, MAX_ROWS)
+    except FormatError as error:
+        raise FormatError(f"{file}: row {number}: {error}") from None
