@@ -1,6 +1,6 @@
 """Asks and changes the topics of a real Kafka, for ``stream.admin``. No judgement here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
@@ -12,6 +12,7 @@ from stream.admin import FoundTopic
 from stream.backends import kafka
 from stream.config import KafkaSettings
 
+BROKER_DEFAULT = -1
 UNKNOWN_TOPIC, ALREADY_EXISTS, NO_ERROR = 3, 36, 0
 TIMEOUT_MS = 30_000
 
@@ -64,7 +65,8 @@ class KafkaCluster:
 
     async def create(self, name: str, partitions: int, replication_factor: int, configs: Mapping[str, str]) -> None:
         """Creates it; one that another worker created meanwhile is as good."""
-        wanted = NewTopic(name, partitions, replication_factor, topic_configs=dict(configs))
+        replicas = await self._default_replication() if replication_factor == BROKER_DEFAULT else replication_factor
+        wanted = NewTopic(name, partitions, replicas, topic_configs=dict(configs))
         answer = await self._ask(f"create topic {name}", self._admin.create_topics([wanted]))
         for error in answer.to_object()["topic_errors"]:
             self._refuse(error["error_code"], f"create topic {name}", error.get("error_message"), ignore=ALREADY_EXISTS)
@@ -78,10 +80,22 @@ class KafkaCluster:
                 error["error_code"], f"grow topic {name} to {partitions} partitions", error.get("error_message")
             )
 
+    async def _default_replication(self) -> int:
+        """The broker's own default; aiokafka's request cannot ask for it. Where it may not be read, three or all."""
+        cluster = await self._ask("describe the cluster", self._admin.describe_cluster())
+        node = cluster["brokers"][0]["node_id"]
+        resource = ConfigResource(ConfigResourceType.BROKER, str(node))
+        found = self._entries(await self._ask("read broker settings", self._admin.describe_configs([resource])))
+        default = found.get(str(node), {}).get("default.replication.factor")
+        return int(default) if default is not None else min(3, len(cluster["brokers"]))
+
     async def _configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
         """Settings by topic; a topic whose settings may not be read is absent."""
         wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-        answers = await self._ask("read topic settings", self._admin.describe_configs(wanted))
+        return self._entries(await self._ask("read topic settings", self._admin.describe_configs(wanted)))
+
+    @staticmethod
+    def _entries(answers: Iterable[Any]) -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {}
         for answer in answers:
             for resource in answer.to_object()["resources"]:

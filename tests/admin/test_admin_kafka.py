@@ -1,5 +1,6 @@
 """Topics on a real Kafka: created, verified, grown and refused; and what a survey reads there."""
 
+import json
 import uuid
 
 import msgspec
@@ -7,7 +8,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from detectors.errors import BrokerError
-from stream import admin
+from stream import admin, cli
 from stream.admin import Level
 from stream.backends.kafka_admin import KafkaCluster
 from stream.backends.kafka_sample import sample
@@ -91,3 +92,19 @@ async def test_a_sample_holds_the_newest_of_every_partition_without_a_group(kafk
 async def test_a_sample_of_a_topic_that_is_not_there_is_an_error(kafka) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(BrokerError, match="there is no topic absent"):
         await sample(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers), "absent", 10, 10, oldest=False)
+
+
+def test_the_command_creates_then_finds_all_well_and_refuses_what_is_missing(  # type: ignore[no-untyped-def]
+    kafka, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for field in msgspec.structs.fields(TopicSettings):
+        monkeypatch.setenv(f"DRIFTLINE_TOPICS__{field.name.upper()}", f"{uuid.uuid4().hex[:8]}-{field.name}")
+    monkeypatch.setenv("DRIFTLINE_KAFKA__GROUP_ID", uuid.uuid4().hex[:8])
+    servers = ["--bootstrap-servers", kafka.bootstrap_servers]
+    assert cli.run(["check", *servers, "--no-create"]) == 2
+    assert "does not exist" in capsys.readouterr().out
+    assert cli.run(["check", *servers]) == 0
+    assert "are as they must be" in capsys.readouterr().out
+    assert cli.run(["check", *servers, "--no-create", "--json"]) == 0
+    levels = {finding["level"] for finding in json.loads(capsys.readouterr().out)["findings"]}
+    assert levels == {"ok", "warning"}
