@@ -10,6 +10,7 @@ let startNotice = "";
 let refreshing = null;
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+const shown = () => new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
 
 // ---- the page as it should be, put into the page as it is ----
 
@@ -89,6 +90,7 @@ function reached(ok) {
 async function follow() {
   let failures = 0;
   for (;;) {
+    while (document.hidden) await shown(); // a page that nobody sees holds no connection
     try {
       const response = await fetch(`/api/v1/changes?since=${generation}`, { cache: "no-store" });
       if (!response.ok) throw new Error(`${response.status}`);
