@@ -8,6 +8,7 @@ from typing import NamedTuple
 import yaml
 from rich.console import Console
 
+from detectors.columns import Columns
 from detectors.errors import DriftlineError
 from stream import codec, incident_tables, progress, survey, survey_views
 from stream.backends.clock import SystemClock
@@ -33,7 +34,7 @@ def main(console: Console, settings: Settings, wish: Wish) -> int:
     topic = wish.topic or settings.topics.events[0]
     progress.say(f"reading up to {wish.events:,} records of {topic}, at most {wish.seconds:g} s ...")
     read = asyncio.run(sample(settings.kafka, topic, wish.events, wish.seconds, oldest=wish.oldest))
-    found = examine(settings, topic, read, SystemClock().now_ms())
+    found = examine(topic, read, SystemClock().now_ms())
     if wish.as_json:
         incident_tables.write_json(console, found)
     else:
@@ -46,17 +47,17 @@ def main(console: Console, settings: Settings, wish: Wish) -> int:
     return 0
 
 
-def examine(settings: Settings, topic: str, read: Sample, now_ms: int) -> TopicSurvey:
+def examine(topic: str, read: Sample, now_ms: int) -> TopicSurvey:
     """Decodes a sample and surveys it."""
-    decoder = codec.Decoder(settings)
+    decoder = codec.Decoder()
     shapes: Counter[str] = Counter()
     rejected: Counter[str] = Counter()
-    parts = []
+    parts: list[Columns] = []
     for partition, records in read.records.items():
         shapes.update(survey.shape(record) for record in records)
-        decoded = decoder.decode(partition.topic, partition.partition, records)
-        parts.extend(decoded.columns)
-        rejected.update(reason for _, reason, _ in decoded.rejects)
+        decoded = decoder.decode(partition, records)
+        parts.extend(batch.columns for batch in decoded.batches)
+        rejected.update(reason for _, reason in decoded.rejects)
     newest = max((record.timestamp_ms for records in read.records.values() for record in records), default=None)
     return TopicSurvey(
         topic,

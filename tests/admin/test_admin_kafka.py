@@ -1,14 +1,16 @@
 """Topics on a real Kafka: created, verified, grown and refused; and what a survey reads there."""
 
+import asyncio
 import json
 import uuid
+from pathlib import Path
 
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 
 from detectors.errors import BrokerError
-from stream import admin, cli
+from stream import admin, cli, config
 from stream.admin import Level
 from stream.backends.kafka_admin import KafkaCluster
 from stream.backends.kafka_sample import sample
@@ -108,3 +110,35 @@ def test_the_command_creates_then_finds_all_well_and_refuses_what_is_missing(  #
     assert cli.run(["check", *servers, "--no-create", "--json"]) == 0
     levels = {finding["level"] for finding in json.loads(capsys.readouterr().out)["findings"]}
     assert levels == {"ok", "warning"}
+
+
+async def _publish(bootstrap_servers: str, topic: str) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers) as producer:
+        for number in range(200):
+            features = {"amount": number / 2, "country": "DE" if number % 4 else "FR", "order": f"order-{number}"}
+            event = {"model": "fraud", "version": "3", "ts": 1_700_000_000_000 + number * 100, "features": features}
+            await producer.send(topic, json.dumps(event).encode())
+        await producer.send(topic, b"broken")
+
+
+def test_a_survey_shows_what_is_on_a_topic_and_writes_settings_that_load(  # type: ignore[no-untyped-def]
+    kafka, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topic = f"{uuid.uuid4().hex[:8]}-events"
+    asyncio.run(_publish(kafka.bootstrap_servers, topic))
+    page, settings = tmp_path / "survey.html", tmp_path / "driftline.yaml"
+    wish = ["survey", topic, "--bootstrap-servers", kafka.bootstrap_servers]
+    assert cli.run([*wish, "--html", str(page), "--write-settings", str(settings), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (model,) = found["models"]
+    assert (found["read"], model["events"], sum(found["rejected"].values())) == (201, 200, 1)
+    assert model["events_per_second"] == pytest.approx(10)
+    assert {f["feature"]: (f["kind"], f["identifier"]) for f in model["features"]} == {
+        "amount": ("numeric", False),
+        "country": ("categorical", False),
+        "order": ("categorical", True),
+    }
+    assert "country" in page.read_text(encoding="utf-8")
+    assert config.load(settings, {}).models["fraud"].ignore == ("order",)
+    assert cli.run(wish) == 0
+    assert "nearly all differ" in capsys.readouterr().out
