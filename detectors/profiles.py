@@ -25,7 +25,7 @@ class FeatureProfile(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``cells`` are little-endian int64 counts: numeric, of the reference's cells; categorical, of the reference's
     categories, then other (known to the reference but not listed: never counted here, always 0), then unseen.
-    ``sum1`` and ``sum2`` are exact integers: the sum of rint((x - c) / s * 2^32) and of rint((x - c) / s * 2^14)^2
+    ``sum1`` and ``sum2`` are exact integers: the sums of q and q^2, q = rint((x - c) / s * 2^28),
     with c, s the reference's centre and scale (see moments); None while learning, where ``mean`` and ``m2`` stand.
     """
 

@@ -3,11 +3,12 @@
 Floating-point sums depend on their order, and so on how events were dealt to partitions. Under a reference with
 centre c and scale s (a power of two) the sums are integers instead:
 
-    sum1 = sum rint((x - c) / s * 2^32)        sum2 = sum rint((x - c) / s * 2^14)^2
+    q = rint((x - c) / s * 2^28)        sum1 = sum q        sum2 = sum q^2
 
-Every term with |x - c| <= 256 s is an integer that float64 holds exactly, and so are sums of up to ``BLOCK`` of
-them, in whatever order the hardware adds. Rarer, larger values take a path of Python integers. The mean's error is
-at most 2^-33 s and the standard deviation's relative error about 1e-9.
+A term with |x - c| <= 256 s has at most 36 bits. Its square is taken in two halves of 14 and 22 bits, so that every
+product, and every sum of up to ``BLOCK`` of them, is an integer that float64 holds exactly, in whatever order the
+hardware adds. Rarer, larger values take a path of Python integers. The mean is exact to 2^-29 s, and the standard
+deviation is that of the rounded values: a constant has none, wherever it lies.
 """
 
 import math
@@ -17,10 +18,11 @@ import numpy as np
 from detectors.columns import Floats
 
 BLOCK = 512
-"""Rows: 512 * (256 * 2^14)^2 = 2^53, the largest sum of squares that float64 adds exactly."""
+"""Rows: 512 * (256 * 2^14)^2 = 2^53, the largest sum of squares of upper halves that float64 adds exactly."""
 
 REACH = 256.0
-_ONE1, _ONE2 = 2.0**32, 2.0**14
+BITS = 28
+_ONE, _HALF, _HALF_BITS = 2.0**BITS, 2.0**14, 14
 
 
 def moment_sums(
@@ -29,7 +31,7 @@ def moment_sums(
     """``sum1`` and ``sum2`` of every column of ``numbers``, shape (n <= BLOCK, F); ``present`` marks those that count.
 
     >>> moment_sums(np.array([[1.0], [2.0]]), None, np.zeros(1), np.ones(1))
-    ([12884901888], [1342177280])
+    ([805306368], [360287970189639680])
     """
     assert len(numbers) <= BLOCK
     with np.errstate(over="ignore"):
@@ -41,9 +43,15 @@ def moment_sums(
     outliers = np.nonzero(far) if far.any() else None
     if outliers is not None:
         distance[outliers] = 0.0
-    sum1 = [int(v) for v in np.rint(distance * _ONE1).sum(axis=0).tolist()]
-    fine = np.rint(distance * _ONE2)
-    sum2 = [int(v) for v in np.einsum("ij,ij->j", fine, fine).tolist()]
+    fixed = np.rint(distance * _ONE)
+    upper = np.rint(fixed / _HALF)
+    lower = fixed - upper * _HALF
+    sum1 = [int(v) for v in fixed.sum(axis=0).tolist()]
+    squares = (np.einsum("ij,ij->j", a, b).tolist() for a, b in ((upper, upper), (upper, lower), (lower, lower)))
+    sum2 = [
+        (int(high) << 2 * _HALF_BITS) + (int(cross) << _HALF_BITS + 1) + int(low)
+        for high, cross, low in zip(*squares, strict=True)
+    ]
     if outliers is not None:
         for row, column in zip(*(axis.tolist() for axis in outliers), strict=True):
             first, second = _exact_terms(float(numbers[row, column]), float(centre[column]), float(scale[column]))
@@ -58,20 +66,22 @@ def _exact_terms(value: float, centre: float, scale: float) -> tuple[int, int]:
     top, bottom = scale.as_integer_ratio()
     distance = (numerator * under - below * denominator) * bottom
     unit = denominator * under * top
-    fine = (distance << 14) // unit
-    return (distance << 32) // unit, fine * fine
+    fixed = (2 * (distance << BITS) + unit) // (2 * unit)
+    return fixed, fixed * fixed
 
 
 def mean_and_std(count: int, sum1: int, sum2: int, centre: float, scale: float) -> tuple[float | None, float | None]:
     """Mean and population standard deviation in the feature's own unit; None without values.
 
-    >>> mean_and_std(2, 12884901888, 1342177280, 0.0, 1.0)
+    >>> mean_and_std(2, 805306368, 360287970189639680, 0.0, 1.0)
     (1.5, 0.5)
     """
     if not count:
         return None, None
-    variance = max((sum2 * count << 36) - sum1 * sum1, 0)  # in units of (s / 2^32 / count)^2
-    return centre + _ratio(sum1, count << 32) * scale, _ratio(math.isqrt(variance), count << 32) * scale
+    variance = max(sum2 * count - sum1 * sum1, 0)  # in units of (s / 2^28 / count)^2
+    # Two more digits of the root than its whole part has: the spread may be far below s.
+    root = math.isqrt(variance << 64)
+    return centre + _ratio(sum1, count << BITS) * scale, _ratio(root, count << (BITS + 32)) * scale
 
 
 def _ratio(numerator: int, denominator: int) -> float:
