@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -97,7 +96,7 @@ def _described(saved: Saved) -> tuple[list[Description], list[str]]:
 
 def _against_manifests(saved: Saved, found: Iterable[Description]) -> list[str]:
     """A unit that its partition's manifest names must have a record; one left over by a torn checkpoint is no fault."""
-    units = {(one.partition, str(one.unit)) for one in found if one.unit is not None}
+    units = {(one.partition, checkpoints.quoted(one.unit)) for one in found if one.unit is not None}
     wrong: list[str] = []
     for key, record in saved.items():
         try:
@@ -114,7 +113,7 @@ def _against_manifests(saved: Saved, found: Iterable[Description]) -> list[str]:
 async def _drop(settings: Settings, place: Partition, choice: Choice) -> int:
     saved = await _read(settings)
     gone: list[OutRecord] = []
-    names: set[str] = set()
+    dropped: set[str] = set()
     manifest: tuple[bytes, Record] | None = None
     for key, record in saved.items():
         try:
@@ -127,9 +126,9 @@ async def _drop(settings: Settings, place: Partition, choice: Choice) -> int:
             manifest = (key, record)
         elif choice.model in (None, unit.model) and choice.version in (None, unit.version):
             gone.append(OutRecord(settings.topics.checkpoints, key, None, partition=place.partition))
-            names.add(str(unit))
+            dropped.add(checkpoints.quoted(unit))
     if manifest is not None:
-        gone.append(_manifest(settings, place, choice, manifest[0], manifest[1], names))
+        gone.append(_manifest(settings, place, choice, manifest[0], manifest[1], dropped))
     if not gone:
         raise BrokerError(f"{settings.topics.checkpoints}: holds nothing of {choice}")
     sink = KafkaSink(settings.kafka)
@@ -138,18 +137,18 @@ async def _drop(settings: Settings, place: Partition, choice: Choice) -> int:
         await sink.send(gone)
     finally:
         await sink.stop()
-    return len(names)
+    return len(dropped)
 
 
 def _manifest(
-    settings: Settings, place: Partition, choice: Choice, key: bytes, record: Record, names: set[str]
+    settings: Settings, place: Partition, choice: Choice, key: bytes, record: Record, dropped: set[str]
 ) -> OutRecord:
-    """The manifest without ``names``; none where everything goes."""
+    """The manifest without ``dropped``; none where everything goes."""
     value = None
     if choice.model is not None:
         manifest = checkpoints.decode_manifest(record.value or b"", str(place))
-        stamps = {name: stamp for name, stamp in manifest.stamps.items() if name not in names}
-        value = checkpoints.encode_manifest(msgspec.structs.replace(manifest, stamps=stamps))
+        kept = {checkpoints.unquoted(name): stamp for name, stamp in manifest.stamps.items() if name not in dropped}
+        value = checkpoints.encode_manifest(manifest.next, kept)
     return OutRecord(settings.topics.checkpoints, key, value, partition=place.partition)
 
 

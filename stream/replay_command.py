@@ -1,6 +1,5 @@
 """``driftline replay``: puts dataset, reference, replay and pictures together."""
 
-import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,7 +10,7 @@ from rich.console import Console
 from detectors import errors
 from detectors.errors import DriftlineError
 from detectors.references import Reference
-from stream import dataset, progress, reference_command, replay_plot, replay_report
+from stream import dataset, incident_tables, progress, reference_command, replay_plot, replay_report
 from stream.config import Settings
 from stream.dataset import Row
 from stream.replay import LOOK_EVENTS, Replay
@@ -29,10 +28,11 @@ def main(options: ReplayOptions, *, as_json: bool, plot_file: str | None, quiet:
         found = run(options, done)
     if plot_file is not None:
         _plot(found, plot_file)
+    console = Console(highlight=False)
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(found.as_json()), indent=2).decode() + "\n")
+        incident_tables.write_json(console, found.as_json())
     else:
-        replay_report.show(Console(highlight=False), found)
+        replay_report.show(console, found)
     return found.status
 
 

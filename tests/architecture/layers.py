@@ -8,12 +8,13 @@ DETECTORS: tuple[tuple[str, ...], ...] = (
     ("features",),
     ("columns",),
     ("column_batches",),
-    ("sketches",),
-    ("references", "profiles", "distances", "dependence", "bets", "projections"),
-    ("transform", "seasons", "merging"),
-    ("reference_builder", "sequential", "evidence", "quality", "changepoint"),
+    ("sketches", "column_batches"),
+    ("references", "profiles", "distances", "dependence", "bets", "projections", "verdict"),
+    ("transform", "seasons"),
+    ("sheets",),
+    ("merging", "window", "evidence", "quality", "reference_builder", "sequential", "changepoint", "retrain"),
     ("bank_numbers", "bank_labels"),
-    ("bank", "incidents", "verdict"),
+    ("bank", "incidents"),
     ("synthetic", "evaluation"),
 )
 """The pure half. A name stands for a module or a folder of modules."""
