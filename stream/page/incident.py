@@ -69,6 +69,7 @@ def table(incidents: Sequence[Json], now_ms: int, *, with_model: bool = True) ->
 
 def _title(item: Json) -> str:
     names = [str(row.get("feature")) for row in words.rows(item.get("features"))]
+    names = names or [str(row.get("name")) for row in words.rows(item.get("environment_differences"))]
     kind = words.plain(item.get("kind", "incident"))
     return f"{kind}: {', '.join(names[:2])}{f' +{len(names) - 2}' if len(names) > 2 else ''}" if names else kind
 
@@ -99,6 +100,7 @@ def render(item: Json, detail: Json | None, now_ms: int, *, writable: bool) -> t
         shell.facts(_facts(item, model_link, now_ms)),
         _features(item, model, version, segment),
         _pictures(item, detail),
+        environment(item),
         _notes(item),
         _actions(item) if writable else None,
     ]
@@ -134,11 +136,16 @@ def _facts(item: Json, model_link: Markup, now_ms: int) -> list[tuple[str, Child
                     ),
                 )
             )
+    if finite(item.get("began_at_event")) is not None:
+        pairs.append(("Began about event", words.count(item["began_at_event"])))
     if finite(item.get("opened_at_event")) is not None:
         pairs.append(("Found at event", words.count(item["opened_at_event"])))
     by = item.get("acknowledged_by")
     if by:
         pairs.append(("Acknowledged by", str(by)))
+    if item.get("resolution"):
+        by = f", by {item['resolved_by']}" if item.get("resolved_by") else ""
+        pairs.append(("Why it is over", words.plain(item["resolution"]) + by))
     if item.get("reason"):
         pairs.append(("Reason", words.reason(item["reason"])))
     pairs += [("Kind", words.plain(item.get("kind", "–"))), ("Severity", words.plain(item.get("severity", "–")))]
@@ -182,6 +189,29 @@ def _pictures(item: Json, detail: Json | None) -> Markup | None:
     shown = [f for f in units.features(detail) if f.name in blamed]
     return feature_table.cards(
         str(item["model"]), str(item["version"]), item.get("segment"), shown, "How they look now"
+    )
+
+
+def environment(detail: Json) -> Markup | None:
+    """What differs between training and serving, of a model's view or an incident."""
+    rows = words.rows(detail.get("environment_differences"))
+    if not rows:
+        return None
+    columns = (Column("What"), Column("Reference"), Column("Present"), Column("Events", css="number"))
+    body = [
+        (
+            str(row.get("name")),
+            (
+                element("code", str(row.get("name"))),
+                str(row.get("reference", "–")),
+                str(row.get("present", "–")),
+                words.count(row.get("events")),
+            ),
+        )
+        for row in rows[:200]
+    ]
+    return shell.section(
+        "Environment differences", "environment", shell.table("Training against serving", columns, body)
     )
 
 

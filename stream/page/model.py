@@ -28,7 +28,7 @@ def render(detail: Json, views: Views, history: History, query: dict[str, str], 
         _incidents(incidents, now_ms),
         feature_table.cards(u.model, u.version, u.segment, features),
         feature_table.render(u, features, query),
-        _environment(detail),
+        incident_page.environment(detail),
         _retraining(detail),
         _signals(detail),
     ]
@@ -168,28 +168,6 @@ def _incidents(incidents: Sequence[Json], now_ms: int) -> Markup:
     if not incidents:
         return shell.section("Incidents", "incidents", element("p", "None so far.", class_="empty"))
     return shell.section("Incidents", "incidents", incident_page.table(incidents[:20], now_ms, with_model=False))
-
-
-def _environment(detail: Json) -> Markup | None:
-    rows = words.rows(detail.get("environment_differences"))
-    if not rows:
-        return None
-    columns = (Column("What"), Column("Reference"), Column("Present"), Column("Events", css="number"))
-    body = [
-        (
-            str(row.get("name")),
-            (
-                element("code", str(row.get("name"))),
-                str(row.get("reference", "–")),
-                str(row.get("present", "–")),
-                words.count(row.get("events")),
-            ),
-        )
-        for row in rows[:200]
-    ]
-    return shell.section(
-        "Environment differences", "environment", shell.table("Training against serving", columns, body)
-    )
 
 
 def _retraining(detail: Json) -> Markup | None:

@@ -155,6 +155,21 @@ def fleet() -> Views:
     put_incident(
         views,
         incident(
+            "77aa-environment",
+            kind="environment",
+            verdict="broken-data",
+            reason="new-environment",
+            features=[],
+            environment_differences=[{"name": "numpy", "reference": "1.26.4", "present": "2.1.0", "events": 120}],
+            opened_at_ms=NOW_MS - 50_000_000,
+            resolved_at_ms=NOW_MS - 40_000_000,
+            resolution="by-hand",
+            resolved_by="ana",
+        ),
+    )
+    put_incident(
+        views,
+        incident(
             "0b7d-older",
             "pricing",
             verdict="broken-data",

@@ -190,6 +190,13 @@ def test_the_history_keeps_its_bound_its_ends_and_its_peak() -> None:
     assert past.rate(4_999_000) == pytest.approx(1.0, rel=0.15)
 
 
+async def test_an_incident_of_the_environment_says_what_differs_and_how_it_ended() -> None:
+    async with site.served(sample_views.fleet()) as url:
+        _, text, _ = await fetch(url + "/incidents/77aa-environment")
+        for said in ("Environment: numpy", "1.26.4", "2.1.0", "By hand, by ana", "the software differs from training"):
+            assert said in text
+
+
 def test_every_verdict_and_reason_has_its_words() -> None:
     assert set(words.VERDICTS) == set(verdict.Verdict)
     assert set(words.REASONS) == set(verdict.Reason)
