@@ -57,3 +57,10 @@ def own_kafka(tmp_path_factory: pytest.TempPathFactory, *, security: bool = Fals
             pytest.fail(f"left out for want of a Kafka: {reason}")
         pytest.skip(f"left out for want of a Kafka: {reason} (or set DRIFTLINE_TEST_KAFKA=host:port)")
     return broker
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process of a parallel run has the Kafka: a second one would cost another 400 MB and 5 s."""
+    for item in items:
+        if item.get_closest_marker("kafka"):
+            item.add_marker(pytest.mark.xdist_group("kafka"))
