@@ -203,8 +203,8 @@ def environment(detail: Json) -> Markup | None:
             str(row.get("name")),
             (
                 element("code", str(row.get("name"))),
-                str(row.get("reference", "–")),
-                str(row.get("present", "–")),
+                str(row.get("reference") or "–"),
+                str(row.get("present") or "–"),
                 words.count(row.get("events")),
             ),
         )

@@ -59,7 +59,8 @@ def _sentence(u: Unit, detail: Json) -> str:
     if u.state.name == "learning" and (wanted := finite(detail.get("learning_events_wanted"))):
         return f"Learning its reference: {words.count(detail.get('epoch_events'))} of {words.count(wanted)} events."
     if isinstance(reason, str) and reason and u.state is not words.SILENT:
-        return words.plain(reason) + ("" if reason.endswith(".") else ".")
+        told = words.BLIND_REASONS.get(reason) or words.reason(reason)
+        return told[:1].upper() + told[1:] + ("" if told.endswith(".") else ".")
     return u.state.meaning
 
 

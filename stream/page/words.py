@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
+from detectors.quality import BlindReason
 from detectors.verdict import Reason, Verdict
 
 Json = dict[str, Any]
@@ -54,6 +55,13 @@ REASONS: dict[str, str] = {
     Reason.SWAPPED_COLUMNS: "columns were swapped",
     Reason.NEW_ENVIRONMENT: "the software differs from training",
     Reason.DISTRIBUTION_CHANGE: "the distribution moved",
+}
+
+BLIND_REASONS: dict[str, str] = {
+    BlindReason.MISSING_REFERENCE: "Its reference cannot be found, so there is nothing to compare with.",
+    BlindReason.SILENT: "No event has arrived for longer than is usual for it.",
+    BlindReason.LAG: "Events wait unread: what is judged is old.",
+    BlindReason.UNREADABLE: "Most of what arrives cannot be read.",
 }
 
 SILENT_AFTER_MS = 900_000

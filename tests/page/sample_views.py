@@ -145,7 +145,7 @@ def fleet() -> Views:
     """Ten models in every state."""
     views = Views()
     put(views, fraud())
-    put(views, model("image-defects", "blind", reason="no events for 12 min", last_event_ms=NOW_MS - 720_000))
+    put(views, model("image-defects", "blind", reason="silent", last_event_ms=NOW_MS - 720_000))
     put(views, model("pricing", "warning", worst_feature="amount"))
     put(views, model("churn", "learning", epoch_events=4_120, learning_events_wanted=10_000))
     put(views, model("forgotten", "stable", last_event_ms=NOW_MS - 7_200_000))
