@@ -196,7 +196,7 @@ def population(random: np.random.Generator, rows: int, shift: float = 0.0) -> di
         "amount": random.normal(50.0 + 10.0 * shift, 10.0, rows),
         "age": random.normal(40.0 + 8.0 * shift, 8.0, rows),
         "score": random.normal(0.0, 1.0, rows),
-        "country": random.choice(["de", "fr", "it"], rows, p=[0.5, 0.3, 0.2]),
+        "country": random.choice(["de", "fr", "it"], rows, p=[0.5, 0.3, 0.2]).tolist(),
     }
 
 

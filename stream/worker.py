@@ -1,0 +1,309 @@
+"""The service, put together: observe, judge, HTTP. The one place that knows every part of a worker."""
+
+import asyncio
+import logging
+import os
+import platform
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from detectors.errors import BrokerError, DriftlineError
+from stream import admin, judge_faust, judge_settings, observe_settings, pages, versions
+from stream.backends import kafka as kafka_backend
+from stream.backends.clock import SystemClock
+from stream.backends.kafka_admin import KafkaCluster
+from stream.config import Settings
+from stream.follower import Follower
+from stream.health import HealthWatch
+from stream.judge import Judge
+from stream.judge_app import JudgeApp
+from stream.judge_desk import JudgeDesk
+from stream.metric_families import ModelFamilies
+from stream.metric_service import ServiceFamilies
+from stream.metrics import Metrics
+from stream.observer import Observer
+from stream.ports import Clock, TableReader
+from stream.runner import Runner
+from stream.server import Server
+from stream.views import Json, Views
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+ROLES = ("all", "observe", "judge")
+
+STUCK_AFTER_MS = 300_000
+"""Longer than any bounded retry inside a loop, so that a broker away never looks like a loop that hangs."""
+
+START_SECONDS = 30.0
+"""How long a broker that does not answer at start is waited for."""
+
+START_PAUSE_SECONDS = 1.0
+
+EXIT_OK, EXIT_ERROR = 0, 2
+
+
+class Worker:
+    """One process's share of the service. ``failed`` resolves with what ended a loop that must not end."""
+
+    def __init__(self, settings: Settings, role: str = "all", clock: Clock | None = None) -> None:
+        assert role in ROLES, role
+        self._settings = settings
+        self._role = role
+        self._clock = clock or SystemClock()
+        self._started_ms = self._clock.now_ms()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stop_observing = asyncio.Event()
+        self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self.views = Views(max_incidents=settings.limits.incidents_kept)
+        self.metrics = Metrics()
+        self._runner = self._make_runner() if role != "judge" else None
+        self._desk = self._make_desk() if role != "observe" else None
+        self._sink = kafka_backend.KafkaSink(settings.kafka) if self._desk is not None else None
+        self._judge = self._make_judge()
+        self._follower = self._make_follower()
+        self._make_gauges()
+        self._server = Server(settings.http, self.views, self, self.metrics.registry, pages.add_pages)
+
+    @property
+    def port(self) -> int:
+        return self._server.port
+
+    @property
+    def ready(self) -> bool:
+        return not self.waiting_for()
+
+    async def start(self) -> None:
+        """Returns when the loops run; ``ready`` comes later. DriftlineError when it cannot run."""
+        await self._server.start()
+        if self._settings.kafka.create_topics:
+            findings = await self._wait_for_broker(self._check_topics)
+            for finding in findings:
+                if finding.level in (admin.Level.CREATED, admin.Level.WARNING):
+                    log.warning("%s %s", finding.topic, finding.text)
+            admin.refuse(findings)
+        if self._follower is not None:
+            self._spawn("follower", self._follower.run())
+        if self._judge is not None:
+            assert self._sink is not None
+            assert self._follower is not None
+            await self._wait_for_broker(self._sink.start)
+            # A profile must not meet a judge that does not know its reference yet.
+            await self._first(self._follower.caught_up.wait())
+            await self._first(self._judge.start())
+        if self._runner is not None:
+            self._spawn("observer", self._runner.run(self._stop_observing))
+
+    async def stop(self) -> None:
+        """Checkpoints, leaves the groups and closes, within the settings' time whatever the broker does."""
+        seconds = self._settings.shutdown_seconds
+        self._stop_observing.set()
+        await asyncio.gather(self._end_observing(seconds), self._end_judging(seconds))
+        for task in self._tasks.values():
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=0.3)
+        await self._server.stop()
+
+    def alive(self) -> bool:
+        now_ms = self._clock.now_ms()
+        turned = [loop.turned_at_ms for loop in (self._runner, self._judge) if loop is not None]
+        return not self.failed.done() and all(now_ms - at_ms < STUCK_AFTER_MS for at_ms in turned)
+
+    def waiting_for(self) -> list[str]:
+        waiting = []
+        if self._runner is not None:
+            if "observer" not in self._tasks:
+                waiting.append("start of the observer")
+            elif not self._runner.ready:
+                waiting.extend(self._runner.waiting_for or ["the observer"])
+        if self._judge is not None and not self._judge.ready:
+            waiting.append("restore of the judge")
+        if self._follower is not None and not self._follower.caught_up.is_set():
+            waiting.append("references and views")
+        return waiting
+
+    def status(self) -> Json:
+        lags = self._runner.lags if self._runner is not None else {}
+        waiting = self.waiting_for()
+        return {
+            "version": versions.installed()["driftline"],
+            "role": self._role,
+            "ready": not waiting,
+            "waiting_for": waiting,
+            "uptime_seconds": (self._clock.now_ms() - self._started_ms) / 1000,
+            "partitions": {str(partition): lag for partition, lag in sorted(lags.items())},
+            "models": len(self.views.models()),
+            "incidents_open": len(self.views.incidents(state="open")),
+        }
+
+    def _make_runner(self) -> Runner:
+        settings = self._settings
+        observer = Observer(observe_settings.observe_settings(settings))
+        source = kafka_backend.KafkaSource(settings.kafka, settings.topics.events)
+        sink = kafka_backend.KafkaSink(settings.kafka)
+        return Runner(settings, observer, source, sink, self._reader, self._clock, self.metrics)
+
+    def _make_desk(self) -> JudgeDesk:
+        runner = self._runner
+        health = HealthWatch(self.metrics, lambda: {} if runner is None else runner.lags)
+        return JudgeDesk(self._settings, Judge(judge_settings.judge_settings(self._settings)), self.metrics, health)
+
+    def _make_judge(self) -> JudgeApp | None:
+        if self._desk is None or self._sink is None:
+            return None
+        return JudgeApp(
+            self._settings,
+            self._desk,
+            self._sink,
+            self._clock,
+            self.metrics,
+            self._fail,
+            judge_faust.application(
+                self._settings,
+                kafka_backend.ssl_context(self._settings.kafka),
+                kafka_backend.token_provider(self._settings.kafka),
+            ),
+        )
+
+    def _make_follower(self) -> Follower | None:
+        if self._desk is None:
+            return None
+        topics = self._settings.topics
+        return Follower(
+            self._reader,
+            {
+                topics.references: self._desk.apply_reference,
+                topics.incidents: self.views.apply_incident,
+                topics.views: self.views.apply_view,
+            },
+        )
+
+    def _make_gauges(self) -> None:
+        installed = versions.installed()
+        self.metrics.live.append(
+            ServiceFamilies(installed["driftline"], "", platform.python_version(), self._runner, self._judge)
+        )
+        if (desk := self._desk) is not None:
+            budget = lambda model: float(self._settings.model(model).false_alarms_per_model_per_month or 0)  # noqa: E731
+            shown = self._settings.limits.feature_series_per_model
+            self.metrics.live.append(
+                ModelFamilies(self.views, lambda: desk.units, budget, self.metrics.suppressed, shown)
+            )
+
+    def _reader(self) -> TableReader:
+        return kafka_backend.KafkaTableReader(self._settings.kafka)
+
+    async def _check_topics(self) -> list[admin.Finding]:
+        return await admin.ensure(self._settings, KafkaCluster(self._settings.kafka), create=True)
+
+    async def _wait_for_broker(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """A broker that starts together with the worker is waited for."""
+        until_ms = self._clock.now_ms() + int(START_SECONDS * 1000)
+        while True:
+            try:
+                return await attempt()
+            except BrokerError as error:
+                if self._clock.now_ms() >= until_ms:
+                    raise
+                log.warning("%s; trying again", error)
+            await asyncio.sleep(START_PAUSE_SECONDS)
+
+    async def _first(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Waits for ``work`` unless something has failed first."""
+        task = asyncio.ensure_future(work)
+        await asyncio.wait((task, self.failed), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            raise self.failed.result()
+        await task
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks[name] = task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or self._stop_observing.is_set():
+            return
+        self._fail(task.exception() or BrokerError(f"the {task.get_name()} ended by itself"))
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.failed.done():
+            self.failed.set_result(error)
+
+    async def _end_observing(self, seconds: float) -> None:
+        task = self._tasks.get("observer")
+        if task is None:
+            return
+        _, late = await asyncio.wait((task,), timeout=seconds)
+        if late:
+            log.warning(
+                "the last checkpoint was not acknowledged in %.0f s; the start repeats from the one before", seconds
+            )
+        elif not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("the observer ended with: %s", error)
+
+    async def _end_judging(self, seconds: float) -> None:
+        if self._judge is not None:
+            await self._judge.stop(0.9 * seconds)
+        if self._sink is not None:
+            await asyncio.wait((asyncio.ensure_future(self._sink.stop()),), timeout=0.1 * seconds)
+
+
+async def run(settings: Settings, role: str, stop: asyncio.Event) -> None:
+    """A worker until ``stop``. Raises what ended it otherwise."""
+    worker = Worker(settings, role)
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        starting = asyncio.ensure_future(worker.start())
+        await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if stopped.done() and not starting.done():
+            starting.cancel()
+            return
+        await starting
+        log.info("driftline worker, role %s: http://%s:%d", role, settings.http.host, worker.port)
+        await asyncio.wait((worker.failed, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if worker.failed.done():
+            raise worker.failed.result()
+    finally:
+        stopped.cancel()
+        await worker.stop()
+
+
+def main(settings: Settings, role: str = "all") -> int:
+    """The command: until SIGTERM or SIGINT. Exit status 0 after a clean stop, 2 after an error, which is printed."""
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    if settings.log_level != "debug":
+        for noisy in ("faust", "mode", "aiokafka", "kafka"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        asyncio.run(_until_signal(settings, role))
+    except DriftlineError as error:
+        sys.stderr.write(f"driftline: {error}\n")
+        return EXIT_ERROR
+    return EXIT_OK
+
+
+async def _until_signal(settings: Settings, role: str) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(EXIT_ERROR)  # asked twice: now
+        stop.set()
+        # Threads of the client libraries can outlive a broker that is away and keep the interpreter from ending.
+        watchdog = threading.Timer(settings.shutdown_seconds + 1.5, os._exit, (EXIT_OK,))
+        watchdog.daemon = True
+        watchdog.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    await run(settings, role, stop)
