@@ -1,0 +1,110 @@
+"""What a shard keeps of categorical and boolean features: counts by category, exact to a limit, and how many distinct.
+
+Results depend on the order of events only (first come, first kept), never on how they were cut into calls.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from detectors.columns import INVALID, Bytes8
+from detectors.errors import CheckpointError
+from detectors.features import Kind
+from detectors.profiles import FeatureProfile
+from detectors.references import FeatureReference
+from detectors.sketches.categories import DistinctSketch, add_counts
+
+
+class LabelState(msgspec.Struct, frozen=True):
+    """Snapshot of ``LabelCounts``."""
+
+    present: int
+    invalid: int
+    cells: bytes
+    categories: dict[str, int]
+    overflow: int
+    distinct: bytes
+
+
+class LabelCounts:
+    """One feature. Under a reference its listed categories have cells, what is not listed is unseen.
+
+    :param limit: unlisted categories kept by name; the rest is counted together as overflow.
+    :param length: characters of a category that are kept.
+    """
+
+    __slots__ = ("_distinct", "_index", "_length", "_limit", "categories", "cells", "feature", "invalid", "kind",
+                 "overflow", "present")  # fmt: skip
+
+    def __init__(self, feature: str, kind: Kind, reference: FeatureReference | None, limit: int, length: int) -> None:
+        self.feature, self.kind = feature, kind
+        self._limit, self._length = limit, length
+        listed = [] if reference is None else reference.categories
+        self._index = {category: at for at, category in enumerate(listed)}
+        self.cells = [0] * (0 if reference is None else len(listed) + 2)
+        self.present = self.invalid = self.overflow = 0
+        self.categories: dict[str, int] = {}
+        self._distinct = DistinctSketch()
+
+    def update(self, labels: Sequence[str | None], status: Bytes8 | None) -> int:
+        """Folds rows in; returns how many values found no room in the limit."""
+        if status is not None:
+            self.invalid += int(np.count_nonzero(status == INVALID))
+        counts: dict[str | None, int] = Counter(labels)
+        counts.pop(None, None)
+        new: dict[str, int] = {}
+        for label, count in counts.items():
+            assert label is not None
+            self.present += count
+            at = self._index.get(label)
+            if at is not None:
+                if not self.cells[at]:
+                    self._distinct.update_many((label,))
+                self.cells[at] += count
+            else:
+                label = label[: self._length]
+                new[label] = new.get(label, 0) + count
+        return self._unlisted(new) if new else 0
+
+    def _unlisted(self, new: dict[str, int]) -> int:
+        if self.cells:
+            self.cells[-1] += sum(new.values())
+        self._distinct.update_many(label for label in new if label not in self.categories)
+        found_no_room = add_counts(self.categories, new, self._limit)
+        self.overflow += found_no_room
+        return found_no_room
+
+    def profile(self) -> FeatureProfile:
+        """``missing`` is left for the bank to fill in."""
+        return FeatureProfile(
+            feature=self.feature,
+            kind=self.kind,
+            count=self.present,
+            invalid=self.invalid,
+            cells=np.array(self.cells, np.int64).tobytes(),
+            categories=dict(self.categories),
+            category_overflow=self.overflow,
+            distinct=self._distinct.to_bytes(),
+        )
+
+    def snapshot(self) -> LabelState:
+        """The whole state."""
+        return LabelState(
+            self.present,
+            self.invalid,
+            np.array(self.cells, np.int64).tobytes(),
+            dict(self.categories),
+            self.overflow,
+            self._distinct.to_bytes(),
+        )
+
+    def restore(self, state: LabelState) -> None:
+        """Takes up a snapshot made under the same reference; CheckpointError."""
+        if len(state.cells) != 8 * len(self.cells):
+            raise CheckpointError(f"categories of {self.feature!r} of another reference")
+        self.present, self.invalid, self.overflow = state.present, state.invalid, state.overflow
+        self.cells = np.frombuffer(state.cells, np.int64).tolist()
+        self.categories = dict(state.categories)
+        self._distinct = DistinctSketch(state.distinct)

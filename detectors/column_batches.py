@@ -1,0 +1,126 @@
+"""Batches of columns joined, cut and brought to the kinds that are known. No statistics here."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Columns, Integers
+from detectors.features import FeatureSpec, Kind
+
+
+def taken(columns: Columns, rows: Integers) -> Columns:
+    """The given rows, in that order. Environments are left to the caller."""
+    at = rows.tolist()
+    return Columns(
+        columns.unit,
+        columns.next_offsets[rows],
+        columns.timestamps_ms[rows],
+        columns.numeric,
+        columns.numbers[rows],
+        None if columns.number_status is None else columns.number_status[rows],
+        columns.categorical,
+        [[labels[row] for row in at] for labels in columns.labels],
+        None if columns.label_status is None else columns.label_status[rows],
+    )
+
+
+def sliced(columns: Columns, start: int, end: int) -> Columns:
+    """Rows start..end without copying numbers. Environments are left to the caller."""
+    rows = slice(start, end)
+    return Columns(
+        columns.unit,
+        columns.next_offsets[rows],
+        columns.timestamps_ms[rows],
+        columns.numeric,
+        columns.numbers[rows],
+        None if columns.number_status is None else columns.number_status[rows],
+        columns.categorical,
+        [labels[rows] for labels in columns.labels],
+        None if columns.label_status is None else columns.label_status[rows],
+    )
+
+
+def same_shape(left: Columns, right: Columns) -> bool:
+    """Whether both have the same columns in the same order."""
+    return left.numeric == right.numeric and left.categorical == right.categorical
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """Batches of one shape as one."""
+    environments: dict[str, int] = {}
+    for part in parts:
+        for environment, count in part.environments.items():
+            environments[environment] = environments.get(environment, 0) + count
+    first = parts[0]
+    return Columns(
+        first.unit,
+        np.concatenate([p.next_offsets for p in parts]),
+        np.concatenate([p.timestamps_ms for p in parts]),
+        first.numeric,
+        np.concatenate([p.numbers for p in parts]),
+        _joined_status([p.number_status for p in parts], [p.numbers.shape for p in parts]),
+        first.categorical,
+        [[label for p in parts for label in p.labels[at]] for at in range(len(first.categorical))],
+        _joined_status([p.label_status for p in parts], [(len(p), len(p.categorical)) for p in parts]),
+        environments,
+    )
+
+
+def _joined_status(parts: Sequence[Bytes8 | None], shapes: Sequence[tuple[int, ...]]) -> Bytes8 | None:
+    if all(part is None for part in parts):
+        return None
+    return np.concatenate(
+        [np.zeros(shape, np.uint8) if part is None else part for part, shape in zip(parts, shapes, strict=True)]
+    )
+
+
+def first_row(columns: Columns, at: int) -> int | None:
+    """The first row in which a column is not missing; numeric columns come first, then categorical ones."""
+    if at < len(columns.numeric):
+        status = None if columns.number_status is None else columns.number_status[:, at]
+    else:
+        status = None if columns.label_status is None else columns.label_status[:, at - len(columns.numeric)]
+    if status is None:
+        return 0
+    seen = status != MISSING
+    return int(seen.argmax()) if seen.any() else None
+
+
+def coerced(columns: Columns, kinds: dict[str, Kind | None]) -> Columns:
+    """The same events with one column per feature of its known kind; values that came in another kind are invalid."""
+    rows = len(columns)
+    numeric = [n for n, kind in kinds.items() if kind is Kind.NUMERIC]
+    categorical = [FeatureSpec(n, k) for n, k in kinds.items() if k in (Kind.CATEGORICAL, Kind.BOOLEAN)]
+    numbers, status = np.zeros((rows, len(numeric))), np.full((rows, len(numeric)), MISSING, np.uint8)
+    label_status = np.full((rows, len(categorical)), MISSING, np.uint8)
+    labels: list[list[str | None]] = [[None] * rows for _ in categorical]
+    number_at = {name: at for at, name in enumerate(numeric)}
+    label_at = {spec.feature: at for at, spec in enumerate(categorical)}
+    for source, spec in enumerate(columns.specs()):
+        if kinds[spec.feature] is None:
+            continue
+        is_number = source < len(columns.numeric)
+        given_status = columns.number_status if is_number else columns.label_status
+        column = source if is_number else source - len(columns.numeric)
+        given = np.zeros(rows, np.uint8) if given_status is None else given_status[:, column]
+        same = kinds[spec.feature] is spec.kind
+        told = given != MISSING
+        target = (
+            status[:, number_at[spec.feature]]
+            if kinds[spec.feature] is Kind.NUMERIC
+            else label_status[:, label_at[spec.feature]]
+        )
+        target[told] = given[told] if same else INVALID
+        if not same:
+            continue
+        if is_number:
+            numbers[told, number_at[spec.feature]] = columns.numbers[told, column]
+        else:
+            into = labels[label_at[spec.feature]]
+            for row in np.flatnonzero(given == PRESENT).tolist():
+                into[row] = columns.labels[column][row]
+    return Columns(
+        columns.unit, columns.next_offsets, columns.timestamps_ms, tuple(numeric), numbers,
+        status if (status != PRESENT).any() else None, tuple(categorical), labels,
+        label_status if (label_status != PRESENT).any() else None, columns.environments,
+    )  # fmt: skip

@@ -1,0 +1,193 @@
+"""What a checkpoint is: a versioned envelope per unit, a manifest per partition, and how the two are reconciled.
+
+A unit's record holds the fold of its events below ``stamp``. The manifest names the stamps that belonged together at
+offset ``next``. Records are written in any order and by owners that may already have lost the partition, so what is
+read back need not match: ``reconcile`` says from where to read and what to skip so that every event counts once.
+"""
+
+import zlib
+from collections.abc import Mapping
+from urllib.parse import quote, unquote
+
+import cramjam
+import msgspec
+
+from detectors.errors import CheckpointError
+from detectors.features import UnitKey
+from stream.ports import Partition
+
+SCHEMA = 1
+ZSTD_LEVEL = 1
+MAX_PLAIN_BYTES = 268_435_456
+"""A blob says how long it is unpacked; more is not ours."""
+
+
+class UnitRecord(msgspec.Struct, frozen=True, array_like=True):
+    """Value of a unit's record. ``blob`` is zstd, ``crc`` of the blob as stored."""
+
+    schema: int
+    stamp: int
+    settings: str
+    reference: str | None
+    crc: int
+    size: int
+    blob: bytes
+
+
+class Manifest(msgspec.Struct, frozen=True, array_like=True):
+    """Value of a partition's record: every event below ``next`` is in the units' records as stamped, or was refused."""
+
+    schema: int
+    next: int
+    stamps: dict[str, int]  # by quoted unit
+
+
+class Restore(msgspec.Struct, frozen=True):
+    """Where to read from, below what to skip: per unit, and ``floor`` for units that have no record."""
+
+    seek: int
+    floor: int
+    skip_below: dict[UnitKey, int]
+
+
+class Description(msgspec.Struct, frozen=True):
+    """A checked record of the checkpoint topic, for people. ``unit`` None: the manifest."""
+
+    partition: Partition
+    unit: UnitKey | None
+    stamp: int
+    schema: int
+    settings: str | None
+    reference: str | None
+    size_bytes: int
+
+
+_units = msgspec.msgpack.Decoder(UnitRecord)
+_manifests = msgspec.msgpack.Decoder(Manifest)
+
+
+def quoted(unit: UnitKey) -> str:
+    """The unit as one string; a segment is marked, so that none and any name differ."""
+    segment = "" if unit.segment is None else "=" + quote(unit.segment, safe="")
+    return "/".join((quote(unit.model, safe=""), quote(unit.version, safe=""), segment))
+
+
+def unquoted(text: str) -> UnitKey:
+    """The inverse of ``quoted``. Raises CheckpointError."""
+    parts = text.split("/")
+    if len(parts) != 3 or (parts[2] and parts[2][0] != "="):
+        raise CheckpointError(f"checkpoint: {text!r} names no unit")
+    return UnitKey(unquote(parts[0]), unquote(parts[1]), unquote(parts[2][1:]) if parts[2] else None)
+
+
+def unit_key(partition: Partition, unit: UnitKey) -> bytes:
+    """Key of a unit's record."""
+    return f"unit/{partition.topic}/{partition.partition}/{quoted(unit)}".encode()
+
+
+def manifest_key(partition: Partition) -> bytes:
+    """Key of a partition's manifest."""
+    return f"manifest/{partition.topic}/{partition.partition}".encode()
+
+
+def parse_key(key: bytes) -> tuple[Partition, UnitKey | None]:
+    """Partition and unit of a record, None for a manifest. Raises CheckpointError."""
+    try:
+        kind, topic, number, *rest = key.decode().split("/", 3)
+        partition = Partition(topic, int(number))
+    except ValueError as error:
+        raise CheckpointError(f"checkpoint: key {key[:80]!r} is not ours") from error
+    if kind == "manifest" and not rest:
+        return partition, None
+    if kind == "unit" and rest:
+        return partition, unquoted(rest[0])
+    raise CheckpointError(f"checkpoint: key {key[:80]!r} is not ours")
+
+
+def encode_unit(stamp: int, settings: str, reference: str | None, plain: bytes, where: str, max_bytes: int) -> bytes:
+    """The envelope around a snapshot. Raises CheckpointError when it is larger than a record may be."""
+    blob = bytes(cramjam.zstd.compress(plain, ZSTD_LEVEL))
+    value = msgspec.msgpack.encode(UnitRecord(SCHEMA, stamp, settings, reference, zlib.crc32(blob), len(plain), blob))
+    if len(value) > max_bytes:
+        raise CheckpointError(
+            f"{where}: checkpoint of {len(value)} bytes, at most {max_bytes} fit (limits.unit_checkpoint_bytes, "
+            "kafka.max_message_bytes); lower limits.features_per_model or limits.categories_per_feature"
+        )
+    return value
+
+
+def decode_unit(value: bytes, where: str) -> UnitRecord:
+    """Raises CheckpointError naming ``where`` when the envelope is not whole or of another schema."""
+    try:
+        record = _units.decode(value)
+    except msgspec.MsgspecError as error:
+        raise CheckpointError(f"{where}: checkpoint is not ours: {error}") from error
+    if record.schema != SCHEMA:
+        raise CheckpointError(f"{where}: checkpoint schema {record.schema}, this driftline reads {SCHEMA}")
+    if zlib.crc32(record.blob) != record.crc or record.size > MAX_PLAIN_BYTES:
+        raise CheckpointError(f"{where}: checkpoint at stamp {record.stamp} is damaged (crc)")
+    return record
+
+
+def unit_blob(record: UnitRecord, where: str) -> bytes:
+    """The snapshot inside. Raises CheckpointError."""
+    plain = bytearray(record.size)
+    try:
+        written = cramjam.zstd.decompress_into(record.blob, plain)
+    except Exception as error:  # cramjam raises its own and, for a short buffer, others
+        raise CheckpointError(f"{where}: checkpoint at stamp {record.stamp} cannot be unpacked: {error}") from error
+    if written != record.size:
+        raise CheckpointError(f"{where}: checkpoint at stamp {record.stamp} is cut short")
+    return bytes(plain)
+
+
+def encode_manifest(next_offset: int, stamps: Mapping[UnitKey, int]) -> bytes:
+    """Value of a manifest record."""
+    return msgspec.msgpack.encode(Manifest(SCHEMA, next_offset, {quoted(u): stamp for u, stamp in stamps.items()}))
+
+
+def decode_manifest(value: bytes, where: str) -> Manifest:
+    """Raises CheckpointError naming ``where``."""
+    try:
+        manifest = _manifests.decode(value)
+    except msgspec.MsgspecError as error:
+        raise CheckpointError(f"{where}: manifest is not ours: {error}") from error
+    if manifest.schema != SCHEMA:
+        raise CheckpointError(f"{where}: manifest schema {manifest.schema}, this driftline reads {SCHEMA}")
+    return manifest
+
+
+def reconcile(manifest: Manifest | None, stamps: Mapping[UnitKey, int], where: str) -> Restore | None:
+    """From the manifest and the stamps of the units' newest records; None when there is neither.
+
+    * stamp as in the manifest: nothing of the unit lies between it and ``next``, so skip below the larger;
+    * stamp lower (an old owner overwrote it late): its events from there on are needed, so read from there;
+    * stamp higher, or unit unknown to the manifest (a checkpoint that was torn): skip below the stamp.
+
+    Raises CheckpointError when a unit of the manifest has no record.
+    """
+    if manifest is None:
+        if not stamps:
+            return None
+        return Restore(0, 0, dict(stamps))  # torn before the first manifest: all of it, but what the units hold
+    wanted = {unquoted(text): stamp for text, stamp in manifest.stamps.items()}
+    lost = [str(unit) for unit in wanted if unit not in stamps]
+    if lost:
+        raise CheckpointError(
+            f"{where}: unit {lost[0]} is in the manifest at next offset {manifest.next} but has no checkpoint "
+            f"({len(lost)} such); restore the topic or give the partition up with 'driftline checkpoints drop'"
+        )
+    skip = {unit: max(stamp, manifest.next) if stamp == wanted.get(unit) else stamp for unit, stamp in stamps.items()}
+    return Restore(min([manifest.next, *skip.values()]), manifest.next, skip)
+
+
+def describe(key: bytes, value: bytes) -> Description:
+    """A record of the checkpoint topic, wholly checked. Raises CheckpointError."""
+    partition, unit = parse_key(key)
+    where = f"{partition}" if unit is None else f"{partition}: {unit}"
+    if unit is None:
+        manifest = decode_manifest(value, where)
+        return Description(partition, None, manifest.next, manifest.schema, None, None, len(value))
+    record = decode_unit(value, where)
+    unit_blob(record, where)
+    return Description(partition, unit, record.stamp, record.schema, record.settings, record.reference, len(value))

@@ -1,0 +1,297 @@
+"""Values by feature into columns by unit; what a value's JSON type means is decided here, for every path alike.
+
+A number is numeric, a text categorical, true and false boolean, a list of numbers is seen through features derived
+from it, null and what is not finite is missing, anything else is invalid. Whether that is the feature's kind is the
+bank's to say: a feature whose type changes comes as a column of each.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from detectors.column_batches import taken
+from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Columns, Floats, Integers
+from detectors.features import FeatureSpec, Kind, UnitKey
+from detectors.projections import MAX_DIMENSION, derive, derived_names
+from stream.events import NO_VERSION, Row, as_float, checked_unit
+
+MAX_FEATURE_NAME = 256
+
+
+def refused(name: str) -> bool:
+    """Whether an input's name cannot be monitored: too long, empty, or in the place of what a model emits."""
+    return not name or len(name) > MAX_FEATURE_NAME or name[0] == "@"
+
+
+@dataclass(slots=True)
+class UnitBatch:
+    """Accepted rows of one unit. ``order``: place in the partition; ``identities``: ids, None where there is none."""
+
+    columns: Columns
+    order: Integers
+    identities: list[str | None]
+    environments: list[tuple[int, str]] = field(default_factory=list)
+
+    def taken(self, rows: Integers) -> "UnitBatch":
+        """The given rows, ascending."""
+        at = rows.tolist()
+        place = {row: new for new, row in enumerate(at)} if self.environments else {}
+        return UnitBatch(
+            taken(self.columns, rows),
+            self.order[rows],
+            [self.identities[row] for row in at],
+            [(place[row], text) for row, text in self.environments if row in place],
+        )
+
+
+class Gathered:
+    """Columns of n rows in the making."""
+
+    __slots__ = ("_blocks", "_labels", "environments", "rows")
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.environments: list[tuple[int, str]] = []
+        self._blocks: list[tuple[tuple[str, ...], Floats, Bytes8 | None]] = []
+        self._labels: list[tuple[FeatureSpec, list[str | None], Bytes8 | None]] = []
+
+    def block(self, names: tuple[str, ...], numbers: Floats) -> None:
+        """Numeric features, shape (rows, names); NaN is missing."""
+        status = None
+        absent = np.isnan(numbers)
+        if absent.any():
+            numbers[absent] = 0.0
+            status = absent.astype(np.uint8)  # MISSING is 1
+        self._blocks.append((names, numbers, status))
+
+    def column(self, name: str, values: Sequence[Any], code: str) -> None:
+        """A whole column of JSON type ``code`` (see shapes), None where absent."""
+        if code == "number":
+            numbers: Floats = np.fromiter(values, np.float64, self.rows)  # None becomes NaN
+            if not np.isnan(numbers).all():
+                self.block((name,), numbers[:, None])
+        elif code in ("text", "boolean"):
+            self._label_column(name, values, Kind.CATEGORICAL if code == "text" else Kind.BOOLEAN)
+        elif code == "any":
+            at = [row for row, value in enumerate(values) if value is not None]
+            self.sparse(name, at, [values[row] for row in at])
+
+    def _label_column(self, name: str, values: Sequence[Any], kind: Kind) -> None:
+        labels = list(values) if kind is Kind.CATEGORICAL else [_BOOLEANS[value] for value in values]
+        status = None
+        if None in labels:
+            status = np.fromiter((label is None for label in labels), np.uint8, self.rows)
+            if status.all():
+                return
+        self._labels.append((FeatureSpec(name, kind), labels, status))
+
+    def sparse(self, name: str, at: list[int], values: list[Any]) -> None:
+        """Values of any type in rows ``at``; the other rows are missing."""
+        types = set(map(type, values))
+        if types <= {int, float}:
+            self._numbers(name, at, values)
+        elif types == {str} or types == {bool}:
+            self._texts(name, Kind.CATEGORICAL if types == {str} else Kind.BOOLEAN, at, values)
+        else:
+            groups: dict[type, tuple[list[int], list[Any]]] = {}
+            for row, value in zip(at, values, strict=True):
+                kind = float if type(value) is int else type(value)
+                rows, found = groups.setdefault(kind, ([], []))
+                rows.append(row)
+                found.append(value)
+            for kind, (rows, found) in groups.items():
+                if kind is float or kind is str or kind is bool:
+                    self.sparse(name, rows, found)
+                elif kind is list:
+                    self._vectors(name, rows, found)
+                elif kind is not type(None):
+                    self._invalid(name, rows, Kind.CATEGORICAL)
+
+    def _numbers(self, name: str, at: list[int], values: list[Any]) -> None:
+        numbers = np.full(self.rows, np.nan)
+        try:
+            numbers[at] = values
+        except OverflowError:
+            numbers[at] = [as_float(value) for value in values]
+        numbers[np.isinf(numbers)] = np.nan
+        if not np.isnan(numbers).all():
+            self.block((name,), numbers[:, None])
+
+    def _texts(self, name: str, kind: Kind, at: list[int], values: list[Any]) -> None:
+        labels: list[Any] = [None] * self.rows
+        for row, value in zip(at, values, strict=True):
+            labels[row] = value
+        self._label_column(name, labels, kind)
+
+    def _invalid(self, name: str, at: list[int], kind: Kind) -> None:
+        status = np.full(self.rows, MISSING, np.uint8)
+        status[at] = INVALID
+        self._labels.append((FeatureSpec(name, kind), [None] * self.rows, status))
+
+    def _vectors(self, name: str, at: list[int], values: list[list[Any]]) -> None:
+        """Lists: derived features per length; the name itself is marked, in case it is known as something else."""
+        by_length: dict[int, list[int]] = {}
+        for place, value in enumerate(values):
+            if len(value) > MAX_DIMENSION:
+                self._invalid(name, [at[place]], Kind.CATEGORICAL)
+            elif value:
+                by_length.setdefault(len(value), []).append(place)
+        if not by_length:
+            return
+        names = derived_names(name)
+        numbers = np.zeros((self.rows, len(names)))
+        status = np.full((self.rows, len(names)), MISSING, np.uint8)
+        for length, places in by_length.items():
+            derived, given = derive([values[place] for place in places], length)
+            rows = [at[place] for place in places]
+            numbers[rows], status[rows] = derived, given[:, None]
+        if (status != MISSING).any():
+            self._blocks.append((tuple(names), numbers, status))
+        self._invalid(name, [at[place] for places in by_length.values() for place in places], Kind.VECTOR)
+
+    def pieces(self, spec: FeatureSpec, parts: Sequence[tuple[int, UnitBatch, int]], place: Integers) -> None:
+        """One feature out of several batches: (first row, batch, its column); row r goes to ``place[r]``."""
+        status = np.full(self.rows, MISSING, np.uint8)
+        numbers = np.zeros(self.rows)
+        labels: list[str | None] = [None] * self.rows
+        for start, batch, column in parts:
+            source = batch.columns
+            rows = place[start : start + len(source)]
+            numeric = len(source.numeric)
+            if column < numeric:
+                numbers[rows] = source.numbers[:, column]
+                status[rows] = PRESENT if source.number_status is None else source.number_status[:, column]
+            else:
+                column -= numeric
+                for row, label in zip(rows.tolist(), source.labels[column], strict=True):
+                    labels[row] = label
+                status[rows] = PRESENT if source.label_status is None else source.label_status[:, column]
+        given = status if status.any() else None
+        if spec.kind is Kind.NUMERIC:
+            self._blocks.append(((spec.feature,), numbers[:, None], None if given is None else given[:, None]))
+        else:
+            self._labels.append((spec, labels, given))
+
+    def columns(self, unit: UnitKey, next_offsets: Integers, timestamps_ms: Integers) -> Columns:
+        """All of it as one batch of one unit."""
+        rows = self.rows
+        names = tuple(name for block, _, _ in self._blocks for name in block)
+        if len(self._blocks) == 1:
+            _, numbers, status = self._blocks[0]
+        else:
+            numbers = np.concatenate([n for _, n, _ in self._blocks], axis=1) if names else np.zeros((rows, 0))
+            status = _side_by_side([(s, len(block)) for block, _, s in self._blocks], rows)
+        return Columns(
+            unit,
+            next_offsets,
+            timestamps_ms,
+            names,
+            numbers,
+            status,
+            tuple(spec for spec, _, _ in self._labels),
+            [labels for _, labels, _ in self._labels],
+            _side_by_side([(s, 1) for _, _, s in self._labels], rows),
+        )
+
+
+_BOOLEANS = {True: "true", False: "false", None: None}
+
+
+def _side_by_side(parts: Sequence[tuple[Bytes8 | None, int]], rows: int) -> Bytes8 | None:
+    if all(part is None for part, _ in parts):
+        return None
+    return np.concatenate(
+        [
+            np.full((rows, width), PRESENT, np.uint8) if part is None else part.reshape(rows, width)
+            for part, width in parts
+        ],
+        axis=1,
+    )
+
+
+def units_of(
+    gathered: Gathered,
+    names: tuple[str, list[str | None], list[str | None]],
+    next_offsets: Integers,
+    timestamps_ms: Integers,
+    order: Integers,
+    identities: list[str | None],
+) -> list[UnitBatch]:
+    """Rows dealt to their units by (model, versions, segments). Raises FormatError for a name that cannot be one."""
+    places: dict[tuple[str | None, str | None], list[int]] = {}
+    model, versions, segments = names
+    pairs = set(zip(versions, segments, strict=True))
+    units = {pair: checked_unit(model, pair[0] or NO_VERSION, pair[1]) for pair in pairs}
+    everything = gathered.columns(next(iter(units.values())), next_offsets, timestamps_ms)
+    whole = UnitBatch(everything, order, identities, gathered.environments)
+    if len(pairs) == 1:
+        return [whole]
+    for row, pair in enumerate(zip(versions, segments, strict=True)):
+        places.setdefault(pair, []).append(row)
+    batches = []
+    for pair, rows in places.items():
+        batch = whole.taken(np.array(rows, np.int64))
+        batch.columns.unit = units[pair]
+        batches.append(batch)
+    return batches
+
+
+def batches_of(rows: Sequence[Row], next_offsets: Sequence[int], order: Sequence[int]) -> tuple[list[UnitBatch], int]:
+    """Rows of the general path into batches; and how many values came under names that cannot be monitored."""
+    by_unit: dict[UnitKey, list[int]] = {}
+    for place, row in enumerate(rows):
+        by_unit.setdefault(row.unit, []).append(place)
+    batches, unnamed = [], 0
+    for unit, places in by_unit.items():
+        values: dict[str, tuple[list[int], list[Any]]] = {}
+        for at, place in enumerate(places):
+            for name, value in rows[place].values.items():
+                if (found := values.get(name)) is None:
+                    found = values[name] = ([], [])
+                found[0].append(at)
+                found[1].append(value)
+        gathered = Gathered(len(places))
+        for name, (at_rows, found_values) in values.items():
+            if not name or len(name) > MAX_FEATURE_NAME:
+                unnamed += len(at_rows)
+            else:
+                gathered.sparse(name, at_rows, found_values)
+        columns = gathered.columns(
+            unit,
+            np.array([next_offsets[p] for p in places], np.int64),
+            np.array([rows[p].timestamp_ms for p in places], np.int64),
+        )
+        environments = [(at, e) for at, p in enumerate(places) if (e := rows[p].environment) is not None]
+        place_order = np.array([order[p] for p in places], np.int64)
+        batches.append(UnitBatch(columns, place_order, [rows[p].identity for p in places], environments))
+    return batches, unnamed
+
+
+def merged(batches: Sequence[UnitBatch]) -> UnitBatch:
+    """Batches of one unit as one, in the order of the partition."""
+    gathered = Gathered(sum(len(b.columns) for b in batches))
+    order = np.concatenate([b.order for b in batches])
+    by = np.argsort(order, kind="stable")
+    place = np.empty(len(by), np.int64)
+    place[by] = np.arange(len(by))
+    specs: dict[FeatureSpec, list[tuple[int, UnitBatch, int]]] = {}
+    start = 0
+    for batch in batches:
+        for column, spec in enumerate(batch.columns.specs()):
+            specs.setdefault(spec, []).append((start, batch, column))
+        start += len(batch.columns)
+    for spec, parts in specs.items():
+        gathered.pieces(spec, parts, place)
+    environments, start = [], 0
+    for batch in batches:
+        environments += [(int(place[start + row]), text) for row, text in batch.environments]
+        start += len(batch.columns)
+    columns = gathered.columns(
+        batches[0].columns.unit,
+        np.concatenate([b.columns.next_offsets for b in batches])[by],
+        np.concatenate([b.columns.timestamps_ms for b in batches])[by],
+    )
+    identities = [identity for b in batches for identity in b.identities]
+    return UnitBatch(columns, order[by], [identities[i] for i in by.tolist()], sorted(environments))

@@ -1,0 +1,48 @@
+"""The settings file's part that OBSERVE depends on, as its own record. Imported by composition roots only."""
+
+from detectors.bank import BankSettings
+from detectors.features import Kind
+from stream.codec import Limits
+from stream.config import Settings
+from stream.events import Rules
+from stream.observer import ObserveSettings
+
+ADWIN_DELTA = 2e-4
+"""One false signal in about 1e7 independent events of u."""
+
+
+def observe_settings(settings: Settings, *, look_events: int = 256) -> ObserveSettings:
+    """What the observer needs of ``settings``. ``look_events``: fewest events between two looks of one unit."""
+    limits, detection = settings.limits, settings.detection
+    return ObserveSettings(
+        bank=BankSettings(
+            detectors=detection.detectors,
+            adwin_delta=detection.adwin_delta or ADWIN_DELTA,
+            page_hinkley_threshold=detection.page_hinkley_threshold,
+            max_features=limits.features_per_model,
+            max_categories=limits.categories_per_feature,
+            category_length=limits.category_length,
+            max_signals=limits.signals_per_profile,
+        ),
+        message=Limits(limits.event_bytes, limits.rows_per_message),
+        rules={
+            name: Rules(
+                segment_by=model.segment_by,
+                ignore=frozenset(model.ignore),
+                categorical=frozenset(f for f, own in model.features.items() if own.kind is Kind.CATEGORICAL),
+            )
+            for name, model in settings.models.items()
+        },
+        kinds={
+            name: {feature: own.kind for feature, own in model.features.items() if own.kind is not None}
+            for name, model in settings.models.items()
+        },
+        max_models=limits.models,
+        max_versions=limits.versions_per_model,
+        max_segments=limits.segments_per_model,
+        max_units=limits.units,
+        late_ms=detection.late_ms,
+        look_ms=detection.look_ms,
+        look_events=look_events,
+        unit_checkpoint_bytes=limits.unit_checkpoint_bytes,
+    )

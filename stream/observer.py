@@ -1,0 +1,320 @@
+"""OBSERVE without I/O: records of assigned partitions in; outcomes, dead letters and profiles out.
+
+State is a pure function of the log, the settings and the references. Nothing here reads a clock, awaits or logs; wall
+time comes in only to say when a profile that waits should be published.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from detectors.bank import BankSettings
+from detectors.columns import Integers
+from detectors.errors import CheckpointError
+from detectors.features import Kind, ModelKey, UnitKey
+from detectors.profiles import Profile
+from detectors.references import Reference
+from stream import checkpoints
+from stream.codec import Decoder, Limits
+from stream.columnar import UnitBatch
+from stream.events import Rules
+from stream.ports import Partition, Record
+from stream.units import Unit, UnitSettings
+
+UNITS_PER_LOOK = 200
+"""Units that publish once per look; with more of them the interval grows, so that it stays under a tenth of a core."""
+
+
+class ObserveSettings(msgspec.Struct, frozen=True):
+    """What OBSERVE depends on. Made from the settings file by ``observe_settings``."""
+
+    bank: BankSettings = BankSettings()
+    message: Limits = Limits()
+    rules: dict[str, Rules] = {}
+    kinds: dict[str, dict[str, Kind]] = {}
+    max_models: int = 1_000
+    max_versions: int = 10
+    max_segments: int = 50
+    max_units: int = 2_000
+    late_ms: int = 86_400_000
+    look_ms: int = 1_000
+    look_events: int = 256  # fewest events between two looks: a profile costs about 0.3 ms
+    recent_ids: int = 1_000  # per unit, to know repeats by; 0: repeats are not looked for
+    unit_checkpoint_bytes: int = 4_000_000
+
+
+class DeadLetter(NamedTuple):
+    """A record that cannot be read, and why."""
+
+    record: Record
+    reason: str
+
+
+@dataclass(slots=True)
+class Effects:
+    """What came of one batch of records."""
+
+    outcomes: dict[tuple[str, str], int] = field(default_factory=dict)  # (model or "", outcome) -> rows
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    profiles: list[Profile] = field(default_factory=list)
+    timestamps: list[tuple[str, Integers]] = field(default_factory=list)  # (model, event times) of what was accepted
+    limited: dict[str, int] = field(default_factory=dict)
+
+    def count(self, model: str, outcome: str, rows: int) -> None:
+        if rows:
+            self.outcomes[model, outcome] = self.outcomes.get((model, outcome), 0) + rows
+
+    def limit(self, name: str, times: int) -> None:
+        if times:
+            self.limited[name] = self.limited.get(name, 0) + times
+
+
+class _Assigned:
+    """A partition that is ours. ``position``: next offset; ``floor``: below it, records of unknown units are old."""
+
+    __slots__ = ("floor", "position", "settled", "units")
+
+    def __init__(self, position: int, floor: int) -> None:
+        self.position, self.floor = position, floor
+        self.units: dict[UnitKey, Unit] = {}
+        self.settled = floor  # from here on nothing has to be skipped
+
+
+class Checkpoint:
+    """One checkpoint in the making: units first, then the manifest, then ``next`` may be committed."""
+
+    __slots__ = ("_assigned", "_epochs", "_limit", "_partition", "_stamps", "dirty", "next")
+
+    def __init__(self, partition: Partition, assigned: _Assigned, limit: int) -> None:
+        self._partition, self._assigned, self._limit = partition, assigned, limit
+        self.next = assigned.position
+        self.dirty = [key for key, unit in assigned.units.items() if unit.dirty]
+        self._stamps = {key: unit.stamp for key, unit in assigned.units.items() if not unit.dirty}
+        self._epochs = {key: unit.bank.epoch for key, unit in assigned.units.items() if not unit.dirty}
+
+    def encode(self, unit: UnitKey) -> tuple[bytes, bytes]:
+        """Key and value of a dirty unit's record, as the unit is now. CheckpointError when it is too large."""
+        state = self._assigned.units[unit]
+        state.stamp = self._stamps[unit] = max(self._assigned.position, state.skip_below)
+        self._epochs[unit] = state.bank.epoch
+        state.dirty = False
+        where = f"{self._partition}: {unit}"
+        bank = state.bank
+        value = checkpoints.encode_unit(
+            state.stamp, bank.settings.digest, bank.reference_digest, state.snapshot(), where, self._limit
+        )
+        return checkpoints.unit_key(self._partition, unit), value
+
+    def manifest(self) -> tuple[bytes, bytes]:
+        """Key and value of the manifest; to be written when every dirty unit is acknowledged."""
+        assert len(self._stamps) >= len(self.dirty)
+        return checkpoints.manifest_key(self._partition), checkpoints.encode_manifest(self.next, self._stamps)
+
+    def acknowledged(self) -> None:
+        """The manifest is acknowledged: epochs that it holds may be published."""
+        for key, epoch in self._epochs.items():
+            unit = self._assigned.units.get(key)
+            if unit is not None and unit.bank.epoch == epoch:
+                unit.durable = True
+
+
+class Observer:
+    """All partitions of one worker.
+
+    :param references: known at the start; read them all before the first event.
+    """
+
+    __slots__ = ("_decoder", "_partitions", "_references", "_settings", "_unit_settings")
+
+    def __init__(self, settings: ObserveSettings, references: Iterable[Reference] = ()) -> None:
+        self._settings = settings
+        self._unit_settings = UnitSettings(settings.bank, settings.late_ms, settings.look_ms, settings.look_events,
+                                           settings.recent_ids)  # fmt: skip
+        self._decoder = Decoder(settings.rules, settings.message)
+        self._references: dict[UnitKey, Reference] = {_target(r): r for r in references}
+        self._partitions: dict[Partition, _Assigned] = {}
+
+    @property
+    def partitions(self) -> list[Partition]:
+        """Those assigned."""
+        return list(self._partitions)
+
+    @property
+    def unit_count(self) -> int:
+        """Units over all partitions."""
+        return sum(len(assigned.units) for assigned in self._partitions.values())
+
+    def units(self, partition: Partition) -> list[UnitKey]:
+        """Units of an assigned partition."""
+        return list(self._partitions[partition].units)
+
+    def next_offset(self, partition: Partition) -> int | None:
+        """The offset to read next, None before anything is known of it."""
+        assigned = self._partitions.get(partition)
+        return None if assigned is None or assigned.position < 0 else assigned.position
+
+    def _reference(self, unit: UnitKey) -> Reference | None:
+        return self._references.get(unit) or self._references.get(UnitKey(unit.model, unit.version, None))
+
+    def assign(
+        self, partition: Partition, checkpoint: Mapping[bytes, bytes] | None = None, beginning: int | None = None
+    ) -> int | None:
+        """Takes a partition up from the newest record per key of its checkpoint; the offset to seek to.
+
+        None: there is no checkpoint, the runner chooses. Raises CheckpointError when it is broken, or when the input
+        no longer holds what it needs (``beginning`` is the first offset there is).
+        """
+        manifest, records = None, {}
+        for key, value in (checkpoint or {}).items():
+            place, unit = checkpoints.parse_key(key)
+            if place != partition:
+                continue
+            if unit is None:
+                manifest = checkpoints.decode_manifest(value, str(partition))
+            else:
+                records[unit] = checkpoints.decode_unit(value, f"{partition}: {unit}")
+        stamps = {unit: record.stamp for unit, record in records.items()}
+        restore = checkpoints.reconcile(manifest, stamps, str(partition))
+        if restore is None:
+            self._partitions[partition] = _Assigned(-1, 0)
+            return None
+        seek = restore.seek if manifest is not None else max(restore.seek, beginning or 0)
+        if beginning is not None and seek < beginning:
+            raise CheckpointError(
+                f"{partition}: the checkpoint continues at offset {seek}, but the topic begins at {beginning}: "
+                f"{beginning - seek} records are lost to retention; give the partition up with "
+                "'driftline checkpoints drop'"
+            )
+        assigned = _Assigned(seek, restore.floor)
+        for unit, record in records.items():
+            blob = checkpoints.unit_blob(record, f"{partition}: {unit}")
+            below = restore.skip_below[unit]
+            assigned.units[unit] = Unit.restored(
+                unit,
+                partition,
+                self._unit_settings,
+                self._reference(unit),
+                self._kinds(unit),
+                record.stamp,
+                below,
+                blob,
+            )
+            assigned.settled = max(assigned.settled, below)
+        self._partitions[partition] = assigned
+        return seek
+
+    def _kinds(self, unit: UnitKey) -> Mapping[str, Kind]:
+        return self._settings.kinds.get(unit.model, {})
+
+    def drop(self, partition: Partition) -> None:
+        """Forgets a partition that was revoked."""
+        self._partitions.pop(partition, None)
+
+    def process(self, partition: Partition, records: Sequence[Record]) -> Effects:
+        """Folds in records of an assigned partition that follow all before."""
+        effects = Effects()
+        assigned = self._partitions[partition]
+        if not records:
+            return effects
+        decoded = self._decoder.decode(partition, records)
+        for name, times in decoded.limited.items():
+            effects.limit(name, times)
+        for record, reason in decoded.rejects:
+            if record.offset >= assigned.floor:
+                effects.count("", "invalid", 1)
+                effects.dead_letters.append(DeadLetter(record, reason))
+        for batch in sorted(decoded.batches, key=lambda b: int(b.order[0])):
+            self._fold(partition, assigned, batch, effects)
+        assigned.position = records[-1].offset + 1
+        return effects
+
+    def _fold(self, partition: Partition, assigned: _Assigned, batch: UnitBatch, effects: Effects) -> None:
+        key = batch.columns.unit
+        unit = assigned.units.get(key)
+        first = int(batch.columns.next_offsets[0]) - 1
+        if first < assigned.settled:
+            skip = assigned.floor if unit is None else unit.skip_below
+            rows = np.flatnonzero(batch.columns.next_offsets > skip)
+            if not len(rows):
+                return
+            batch = batch.taken(rows)
+        if unit is None:
+            limit = self._limit(assigned, key)
+            if limit is not None:
+                effects.count(key.model, "unknown_model", len(batch.columns))
+                effects.limit(limit, len(batch.columns))
+                return
+            begin = int(batch.columns.next_offsets[0]) - 1
+            unit = Unit(key, partition, self._unit_settings, self._reference(key), self._kinds(key), begin)
+            assigned.units[key] = unit
+        result = unit.fold(batch)
+        effects.count(key.model, "late", result.late)
+        effects.count(key.model, "duplicate", result.duplicate)
+        effects.profiles += result.profiles
+        if len(result.timestamps_ms):
+            effects.count(key.model, "accepted", len(result.timestamps_ms))
+            effects.timestamps.append((key.model, result.timestamps_ms))
+        for name, times in unit.new_suppressions():
+            effects.limit(name, times)
+
+    def _limit(self, assigned: _Assigned, key: UnitKey) -> str | None:
+        """The limit that a new unit meets, None when there is room. Counted per partition: state knows no other."""
+        units, limits = assigned.units, self._settings
+        if len(units) >= limits.max_units:
+            return "units"
+        own = [unit for unit in units if unit.model == key.model]
+        if not own and len({unit.model for unit in units}) >= limits.max_models:
+            return "models"
+        versions = {unit.version for unit in own}
+        if key.version not in versions and len(versions) >= limits.max_versions:
+            return "versions"
+        segments = {unit.segment for unit in own if unit.segment is not None}
+        if key.segment is not None and key.segment not in segments and len(segments) >= limits.max_segments:
+            return "segments"
+        return None
+
+    def profiles_due(self, now_ms: int, *, force: bool = False) -> list[Profile]:
+        """Profiles of units with something unpublished whose last publication is a look ago; ``force``: of all."""
+        interval_ms = self._settings.look_ms * max(1, -(-self.unit_count // UNITS_PER_LOOK))
+        return [
+            unit.publish(now_ms)
+            for assigned in self._partitions.values()
+            for unit in assigned.units.values()
+            if unit.unpublished and unit.durable and (force or now_ms - unit.published_at_ms >= interval_ms)
+        ]
+
+    def set_reference(self, reference: Reference | None = None, *, remove: ModelKey | None = None) -> list[Profile]:
+        """Takes up a reference, or forgets all of a model version; the last profiles of the epochs that end."""
+        if reference is not None:
+            self._references[_target(reference)] = reference
+        if remove is not None:
+            for target in [t for t in self._references if t.model_key == remove]:
+                del self._references[target]
+        changed = reference.model_key if reference is not None else remove
+        last = []
+        for assigned in self._partitions.values():
+            for key, unit in assigned.units.items():
+                if key.model_key == changed:
+                    last += unit.switch(self._reference(key), max(assigned.position, unit.skip_below))
+        return last
+
+    def urgent(self) -> list[Partition]:
+        """Partitions where an epoch waits for a checkpoint before anything of it may be published."""
+        return [
+            partition
+            for partition, assigned in self._partitions.items()
+            if any(not unit.durable for unit in assigned.units.values())
+        ]
+
+    def checkpoint(self, partition: Partition) -> Checkpoint:
+        """Begins a checkpoint of an assigned partition of which something was read."""
+        assigned = self._partitions[partition]
+        assert assigned.position >= 0, f"{partition}: nothing read yet"
+        return Checkpoint(partition, assigned, self._settings.unit_checkpoint_bytes)
+
+
+def _target(reference: Reference) -> UnitKey:
+    return UnitKey(reference.model, reference.version, reference.segment)

@@ -1,0 +1,218 @@
+"""The fast path of the decoder: events of a shape seen before, many in one call, straight into columns.
+
+A shape is what one producer sends: model, names and JSON types. msgspec compiles a decoder for it, and everything that
+does not fit it exactly fails there and takes the general path, which gives the same result for what does fit.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from detectors.columns import Floats, Integers
+from detectors.features import ERROR, LATENCY_MS, PREDICTION, SCORE_PREFIX
+from stream.columnar import Gathered, UnitBatch, refused, units_of
+from stream.events import MAX_ID, Rules, category_of, environment_of, event_time, identity_of, in_reason, name_of
+
+_KNOWN = ("model", "version", "id", "ts", "features", "prediction", "scores", "segment", "latency_ms", "error", "env")
+_TYPES: dict[str, Any] = {"number": float | None, "text": str | None, "boolean": bool | None, "none": None, "any": Any}
+MAX_FIELDS = 2_000
+
+
+class ShapeSpec(msgspec.Struct, frozen=True):
+    """What a shape is made of: JSON type by name, in the order of first appearance."""
+
+    model: str
+    features: dict[str, str]
+    scores: dict[str, str]
+    prediction: str
+    extra: tuple[str, ...]
+
+
+def type_code(value: Any) -> str:
+    """The JSON type of a value as shapes know it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    return "text" if isinstance(value, str) else "any"
+
+
+def merged_code(one: str, other: str) -> str:
+    """The type that both fit."""
+    if one == other or other == "none":
+        return one
+    return other if one == "none" else "any"
+
+
+def learn(events: Iterable[Any], known: ShapeSpec | None) -> ShapeSpec | None:
+    """The shape of all these events of one model, grown from ``known``; None when they have none."""
+    spec = known
+    for event in events:
+        if not isinstance(event, dict) or not isinstance(event.get("model"), str) or isinstance(event.get("id"), list):
+            continue
+        features, scores = event.get("features") or {}, event.get("scores") or {}
+        if not isinstance(features, dict) or not isinstance(scores, dict):
+            continue
+        if spec is None:
+            spec = ShapeSpec(event["model"], {}, {}, "none", ())
+        if spec.model != event["model"] or any(refused(name) for name in features):
+            return None
+        spec = ShapeSpec(
+            spec.model,
+            _merged(spec.features, features),
+            _merged(spec.scores, scores),
+            merged_code(spec.prediction, type_code(event.get("prediction"))),
+            tuple(dict.fromkeys((*spec.extra, *(name for name in event if name not in _KNOWN)))),
+        )
+        if len(spec.features) + len(spec.scores) + len(spec.extra) > MAX_FIELDS:
+            return None
+    return spec
+
+
+def _merged(known: dict[str, str], given: dict[str, Any]) -> dict[str, str]:
+    merged = dict(known)
+    for name, value in given.items():
+        merged[name] = merged_code(merged.get(name, "none"), type_code(value))
+    return merged
+
+
+def _struct(name: str, fields: dict[str, Any]) -> type[msgspec.Struct]:
+    return msgspec.defstruct(
+        name,
+        [(f"f{i}", kind, None) for i, kind in enumerate(fields.values())],
+        rename={f"f{i}": field for i, field in enumerate(fields)},
+        forbid_unknown_fields=True,
+        frozen=True,
+        gc=False,
+    )
+
+
+class Shape:
+    """A compiled shape under its model's rules."""
+
+    __slots__ = ("_decode", "_features", "_names", "_numeric", "_rules", "_scores", "clamped", "spec")
+
+    def __init__(self, spec: ShapeSpec, rules: Rules) -> None:
+        self.spec, self._rules = spec, rules
+        self.clamped = 0
+        self._names = tuple(spec.features)
+        free = rules.ignore | rules.categorical
+        codes = {n: "any" if n in free else code for n, code in spec.features.items()}
+        self._numeric = all(code == "number" for code in codes.values()) and bool(codes)
+        self._features = _struct("Features", {n: _TYPES[code] for n, code in codes.items()})
+        self._scores = _struct("Scores", {n: _TYPES[code] for n, code in spec.scores.items()})
+        event = msgspec.defstruct(
+            "Event",
+            [
+                ("model", Literal[spec.model]),
+                ("version", str | int | None, None),
+                ("id", str | int | None, None),
+                ("ts", int | str | float | None, None),
+                ("features", self._features, self._features()),
+                ("prediction", _TYPES[spec.prediction], None),
+                ("scores", self._scores, self._scores()),
+                ("segment", str | int | None, None),
+                ("latency_ms", float | None, None),
+                ("error", bool | None, None),
+                ("env", dict[str, Any] | None, None),
+                *((f"x{i}", Any, None) for i in range(len(spec.extra))),
+            ],
+            rename={f"x{i}": name for i, name in enumerate(spec.extra)},
+            forbid_unknown_fields=True,
+            frozen=True,
+            gc=False,
+        )
+        self._decode = msgspec.json.Decoder(event).decode_lines
+
+    def decode(
+        self, values: Sequence[bytes], offsets: Integers, record_ms: Integers, order: Integers
+    ) -> list[UnitBatch] | None:
+        """The batches of these messages, one event each; None when one of them does not fit."""
+        lines = b"\n".join(values)
+        if lines.count(b"\n") != len(values) - 1:
+            return None
+        try:
+            rows: list[Any] = self._decode(lines)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        if len(rows) != len(values):
+            return None
+        return self._columns(rows, offsets, record_ms, order)
+
+    def _columns(
+        self, rows: list[Any], offsets: Integers, record_ms: Integers, order: Integers
+    ) -> list[UnitBatch] | None:
+        fields = list(zip(*map(msgspec.structs.astuple, rows), strict=True))
+        _, versions, ids, ts, features, predictions, scores, segments, latencies, errors, environments = fields[:11]
+        gathered = Gathered(len(rows))
+        by_name = self._feature_columns(features, gathered)
+        if self.spec.scores:
+            for name, column in zip(
+                self.spec.scores, zip(*map(msgspec.structs.astuple, scores), strict=True), strict=True
+            ):
+                gathered.column(SCORE_PREFIX + name, column, self.spec.scores[name])
+        gathered.column(PREDICTION, predictions, self.spec.prediction)
+        gathered.column(LATENCY_MS, latencies, "number")
+        gathered.column(ERROR, errors, "boolean")
+        chosen: Sequence[Any] = segments
+        if self._rules.segment_by is not None:
+            chosen = by_name.get(self._rules.segment_by, (None,) * len(rows))
+        times, clamped = event_times(ts, record_ms)
+        self.clamped = clamped
+        if any(environments):
+            texts = [(row, environment_of(env)) for row, env in enumerate(environments) if env]
+            gathered.environments = [(row, text) for row, text in texts if text is not None]
+        units = (self.spec.model, _names(versions), _names(chosen))
+        return units_of(gathered, units, offsets, times, order, _identities(ids))
+
+    def _feature_columns(self, features: Sequence[Any], gathered: Gathered) -> dict[str, Sequence[Any]]:
+        """Feeds the features' columns; returns those by name that the rules may need."""
+        segment_by = self._rules.segment_by
+        if self._numeric:
+            count = len(features) * len(self._names)
+            flat = chain.from_iterable(map(msgspec.structs.astuple, features))
+            block: Floats = np.fromiter(flat, np.float64, count)  # None becomes NaN
+            gathered.block(self._names, block.reshape(len(features), len(self._names)))
+            if segment_by in self._names:
+                return {segment_by: list(map(attrgetter(f"f{self._names.index(segment_by)}"), features))}
+            return {}
+        columns = zip(*map(msgspec.structs.astuple, features), strict=True)
+        by_name: dict[str, Sequence[Any]] = dict(zip(self._names, columns, strict=True)) if self._names else {}
+        for name, column in by_name.items():
+            if name in self._rules.categorical and name not in self._rules.ignore:
+                gathered.column(name, list(map(category_of, column)), "any")
+            elif name not in self._rules.ignore:
+                gathered.column(name, column, self.spec.features[name])
+        return by_name
+
+
+def _names(values: Sequence[Any]) -> list[str | None]:
+    known = {value: name_of(value) for value in set(values)}
+    return [known[value] for value in values] if len(known) > 1 else list(known.values()) * len(values)
+
+
+def _identities(values: Sequence[Any]) -> list[str | None]:
+    if set(map(type, values)) == {str} and min(map(len, values)) > 0 and max(map(len, values)) <= MAX_ID:
+        return list(values)
+    return [identity_of(value) for value in values]
+
+
+def event_times(values: Sequence[Any], record_ms: Integers) -> tuple[Integers, int]:
+    """``event_time`` of many, and how many were clamped."""
+    if set(map(type, values)) == {int}:
+        try:
+            times = np.array(values, np.int64)
+        except OverflowError:
+            pass
+        else:
+            low, high = int(record_ms.min()), int(record_ms.max())
+            if in_reason(int(times.min()), high) and in_reason(int(times.max()), low) and low >= 0:
+                return times, 0
+    pairs = [event_time(value, at) for value, at in zip(values, record_ms.tolist(), strict=True)]
+    return np.array([ms for ms, _ in pairs], np.int64), sum(clamped for _, clamped in pairs)

@@ -1,0 +1,251 @@
+"""A unit in one partition: its bank, what it knows of time and repeats, and when it is looked at. No I/O."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from detectors.bank import Bank, BankSettings, decode_state
+from detectors.column_batches import sliced
+from detectors.columns import Columns, Integers
+from detectors.errors import CheckpointError
+from detectors.features import Kind, UnitKey
+from detectors.profiles import Profile
+from detectors.references import Reference
+from stream.columnar import UnitBatch
+from stream.ports import Partition
+
+_NONE = np.zeros(0, np.int64)
+_AFTER = np.iinfo(np.int64).max
+
+
+class UnitSettings(msgspec.Struct, frozen=True):
+    """See ``ObserveSettings``."""
+
+    bank: BankSettings
+    late_ms: int
+    look_ms: int
+    look_events: int
+    recent_ids: int
+
+
+class _State(msgspec.Struct, frozen=True):
+    bank: bytes
+    newest_ms: int | None
+    look: int
+    since_look: int
+    recent: list[str]
+    older: list[str]
+
+
+_states = msgspec.msgpack.Decoder(_State)
+
+
+@dataclass(slots=True)
+class Folded:
+    """What came of one batch: event times of the accepted rows, and the rest counted."""
+
+    timestamps_ms: Integers = field(default_factory=lambda: _NONE)
+    late: int = 0
+    duplicate: int = 0
+    profiles: list[Profile] = field(default_factory=list)
+
+
+class Unit:
+    """One unit. ``durable``: its epoch is in an acknowledged checkpoint, so it may be published."""
+
+    __slots__ = (
+        "_kinds", "_look", "_newest_ms", "_older", "_recent", "_reported", "_settings", "_since_look", "bank", "dirty",
+        "durable", "key", "partition", "published_at_ms", "skip_below", "stamp", "unpublished",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        key: UnitKey,
+        partition: Partition,
+        settings: UnitSettings,
+        reference: Reference | None,
+        kinds: Mapping[str, Kind],
+        first_offset: int,
+    ) -> None:
+        self.key, self.partition, self._settings, self._kinds = key, partition, settings, kinds
+        self.bank = Bank(key, *partition, settings.bank, reference, first_offset, kinds=kinds)
+        self.dirty, self.durable, self.unpublished = True, False, False
+        self.stamp = self.skip_below = 0
+        self.published_at_ms = 0
+        self._newest_ms: int | None = None
+        self._look, self._since_look = -1, 0
+        self._recent: set[str] = set()
+        self._older: set[str] = set()
+        self._reported: dict[str, int] = {}
+
+    @classmethod
+    def restored(
+        cls,
+        key: UnitKey,
+        partition: Partition,
+        settings: UnitSettings,
+        reference: Reference | None,
+        kinds: Mapping[str, Kind],
+        stamp: int,
+        skip_below: int,
+        blob: bytes,
+    ) -> "Unit":
+        """From a checkpoint. Under another reference or other settings than then, a new epoch begins where it ended."""
+        where = f"{partition}: {key} at stamp {stamp}"
+        try:
+            state = _states.decode(blob)
+        except msgspec.MsgspecError as error:
+            raise CheckpointError(f"{where}: not a unit's snapshot: {error}") from error
+        unit = cls(key, partition, settings, reference, kinds, skip_below)
+        before = decode_state(state.bank, where)
+        same = (before.reference, before.settings) == (unit.bank.reference_digest, settings.bank.digest)
+        unit.bank = Bank(
+            key, *partition, settings.bank, reference, skip_below, kinds=kinds,
+            previous=None if same else before, snapshot=state.bank if same else None,
+        )  # fmt: skip
+        unit.dirty, unit.durable, unit.unpublished = not same, same, True
+        unit.stamp, unit.skip_below = stamp, skip_below
+        unit._newest_ms, unit._look, unit._since_look = state.newest_ms, state.look, state.since_look
+        unit._recent, unit._older = set(state.recent), set(state.older)
+        unit._reported = dict(unit.bank.suppressed)
+        return unit
+
+    def snapshot(self) -> bytes:
+        """The whole state."""
+        return msgspec.msgpack.encode(
+            _State(
+                self.bank.snapshot(),
+                self._newest_ms,
+                self._look,
+                self._since_look,
+                sorted(self._recent),
+                sorted(self._older),
+            )
+        )
+
+    def switch(self, reference: Reference | None, first_offset: int) -> list[Profile]:
+        """Begins a new epoch when the reference is another one; the last profile of the old epoch if it is wanted."""
+        if self.bank.reference_digest == (None if reference is None else reference.digest):
+            return []
+        last = [self.bank.profile()] if self.unpublished and self.durable else []
+        self.bank = Bank(
+            self.key, *self.partition, self._settings.bank, reference, first_offset, kinds=self._kinds,
+            previous=self.bank,
+        )  # fmt: skip
+        self.dirty, self.durable, self.unpublished = True, False, True
+        return last
+
+    def publish(self, now_ms: int) -> Profile:
+        """The profile, which the caller publishes."""
+        self.unpublished, self.published_at_ms = False, now_ms
+        return self.bank.profile()
+
+    def new_suppressions(self) -> list[tuple[str, int]]:
+        """What limits bit since the last call."""
+        if self.bank.suppressed == self._reported:
+            return []
+        found = [(name, n - self._reported.get(name, 0)) for name, n in self.bank.suppressed.items()]
+        self._reported = dict(self.bank.suppressed)
+        return [(name, n) for name, n in found if n]
+
+    def fold(self, batch: UnitBatch) -> Folded:
+        """Folds a batch in: late rows and repeats are counted and left out."""
+        self.dirty = self.unpublished = True
+        result = Folded()
+        last_offset, order = int(batch.columns.next_offsets[-1]), batch.order
+        late = duplicate = _NONE
+        kept = self._in_time(batch.columns.timestamps_ms)
+        if kept is not None:
+            late = np.delete(order, kept)
+            batch = batch.taken(kept)
+        fresh = self._fresh(batch.identities) if self._settings.recent_ids else None
+        if fresh is not None:
+            duplicate = np.delete(batch.order, fresh)
+            batch = batch.taken(np.array(fresh, np.int64))
+        result.late, result.duplicate = len(late), len(duplicate)
+        if len(batch.columns):
+            result.timestamps_ms = batch.columns.timestamps_ms
+            self._look_through(batch, result, late, duplicate)
+        else:
+            self.bank.left_out(0, late=len(late), duplicate=len(duplicate))
+        if result.late or result.duplicate:
+            self.bank.left_out(last_offset, late=0, duplicate=0)
+        return result
+
+    def _in_time(self, times: Integers) -> Integers | None:
+        """Rows that are not late, None when all are in time. Advances the newest time."""
+        newest = int(times[0]) if self._newest_ms is None else self._newest_ms
+        highest = max(newest, int(times.max()))
+        self._newest_ms = highest
+        if int(times.min()) >= highest - self._settings.late_ms:
+            return None
+        before = np.maximum.accumulate(np.concatenate(([newest], times)))[:-1]
+        return np.flatnonzero(times >= before - self._settings.late_ms)
+
+    def _fresh(self, identities: list[str | None]) -> list[int] | None:
+        """Rows whose id is not among the recent ones, None when all are new. Two generations of ids, cut by count."""
+        fresh: list[int] = []
+        start, capacity = 0, self._settings.recent_ids
+        while start < len(identities):
+            if len(self._recent) >= capacity:
+                self._recent, self._older = set(), self._recent
+            chunk = identities[start : start + capacity - len(self._recent)]
+            given = set(chunk)
+            if (
+                len(given) == len(chunk)
+                and None not in given
+                and self._recent.isdisjoint(given)
+                and self._older.isdisjoint(given)
+            ):
+                self._recent |= given  # type: ignore[arg-type]
+                fresh += range(start, start + len(chunk))
+            else:
+                for row, identity in enumerate(chunk, start):
+                    if identity is None:
+                        fresh.append(row)
+                    elif identity not in self._recent and identity not in self._older:
+                        self._recent.add(identity)
+                        fresh.append(row)
+            start += len(chunk)
+        return None if len(fresh) == len(identities) else fresh
+
+    def _look_through(self, batch: UnitBatch, result: Folded, late: Integers, duplicate: Integers) -> None:
+        """Feeds the bank, stopping for a profile where event time crosses a look and enough events came since.
+
+        ``late`` and ``duplicate`` are the places of rows left out: a profile counts those before it.
+        """
+        counted = [0, 0]
+        columns, settings = batch.columns, self._settings
+        looks = np.maximum.accumulate(columns.timestamps_ms // settings.look_ms)
+        start = 0
+        while start < len(columns):
+            wait = max(settings.look_events - self._since_look - 1, 0)
+            at = max(start + wait, int(np.searchsorted(looks, self._look, side="right")))
+            end = min(at + 1, len(columns))
+            self.bank.update(_part(batch, start, end))
+            if len(late) or len(duplicate):
+                before = batch.order[at] if at < len(columns) else _AFTER
+                left = [int(np.searchsorted(late, before)), int(np.searchsorted(duplicate, before))]
+                self.bank.left_out(0, late=left[0] - counted[0], duplicate=left[1] - counted[1])
+                counted = left
+            if at < len(columns):
+                self._look, self._since_look = int(looks[at]), 0
+                if self.durable:
+                    result.profiles.append(self.bank.profile())
+                    self.unpublished = end < len(columns)
+            else:
+                self._since_look += end - start
+            start = end
+        self.bank.left_out(0, late=len(late) - counted[0], duplicate=len(duplicate) - counted[1])
+
+
+def _part(batch: UnitBatch, start: int, end: int) -> Columns:
+    columns = batch.columns if (start, end) == (0, len(batch.columns)) else sliced(batch.columns, start, end)
+    environments: dict[str, int] = {}
+    for row, text in batch.environments:
+        if start <= row < end:
+            environments[text] = environments.get(text, 0) + 1
+    columns.environments = environments
+    return columns

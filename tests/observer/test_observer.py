@@ -1,0 +1,244 @@
+"""OBSERVE as a whole: the same log gives the same state, however it was polled, checkpointed and restored."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors.errors import CheckpointError
+from detectors.features import ModelKey, UnitKey
+from detectors.profiles import Profile
+from detectors.reference_builder import build_reference
+from detectors.references import Reference
+from stream import checkpoints
+from stream.observer import Effects, Observer, ObserveSettings
+from stream.ports import Partition, Record
+
+HERE = Partition("inference-events", 1)
+START_MS = 1_763_700_000_000
+
+
+def reference(seed: int = 0) -> Reference:
+    rng = np.random.default_rng(seed)
+    columns: dict[str, Any] = {
+        "x": rng.normal(size=2000),
+        "y": rng.exponential(size=2000),
+        "c": [str(c) for c in rng.choice(list("abc"), 2000)],
+    }
+    return build_reference("m", "1", columns)
+
+
+def log(seed: int, rows: int) -> list[Record]:
+    """Mixed traffic: two versions, missing and wrong values, repeats, late events, arrays, rubbish."""
+    rng = np.random.default_rng(seed)
+    records = []
+    for offset in range(rows):
+        event: dict[str, Any] = {
+            "id": f"e{int(rng.integers(0, rows * 4))}",
+            "model": "m",
+            "version": "1" if rng.random() < 0.8 else "2",
+            "ts": START_MS + offset * 100 - (200_000_000 if rng.random() < 0.01 else 0),
+            "features": {"x": float(rng.normal()), "y": float(rng.exponential()), "c": str(rng.choice(list("abcd")))},
+            "prediction": float(rng.random()),
+        }
+        if rng.random() < 0.05:
+            event["features"][str(rng.choice(["x", "y", "c"]))] = [None, "text", 5, True][int(rng.integers(4))]
+        if rng.random() < 0.02:
+            event["env"] = {"python": f"3.{int(rng.integers(3))}"}
+        value: Any = [event, {**event, "id": event["id"] + "b"}] if rng.random() < 0.05 else event
+        data = b"rubbish" if rng.random() < 0.01 else json.dumps(value).encode()
+        records.append(Record(offset, START_MS + offset * 100, None, data))
+    return records
+
+
+def outcomes(effects: Sequence[Effects]) -> dict[tuple[str, str], int]:
+    total: dict[tuple[str, str], int] = {}
+    for effect in effects:
+        for key, count in effect.outcomes.items():
+            total[key] = total.get(key, 0) + count
+    return total
+
+
+def saved(observer: Observer, acknowledged: bool = True) -> dict[bytes, bytes]:
+    run = observer.checkpoint(HERE)
+    records = dict(run.encode(unit) for unit in run.dirty)
+    records.update([run.manifest()])
+    if acknowledged:
+        run.acknowledged()
+    return records
+
+
+def states(observer: Observer) -> dict[bytes, bytes]:
+    """Every unit's whole state, unpacked."""
+    run = observer.checkpoint(HERE)
+    for unit in observer._partitions[HERE].units.values():
+        unit.dirty = True
+    run = observer.checkpoint(HERE)
+    records = dict(run.encode(unit) for unit in run.dirty)
+    return {key: checkpoints.unit_blob(checkpoints.decode_unit(v, ""), "") for key, v in records.items()}
+
+
+def started(references: Sequence[Reference] = (), checkpoint: Mapping[bytes, bytes] | None = None) -> Observer:
+    observer = Observer(ObserveSettings(look_events=20), references)
+    observer.assign(HERE, checkpoint)
+    return observer
+
+
+def test_every_row_is_in_exactly_one_outcome_and_profiles_add_up() -> None:
+    observer = started([reference()])
+    effects = observer.process(HERE, records := log(1, 1500))
+    saved(observer)
+    rows = sum(2 if r.value and r.value.startswith(b"[") else 1 for r in records)
+    assert sum(effects.outcomes.values()) == rows
+    profiles = observer.profiles_due(0, force=True)
+    assert sum(p.events for p in profiles) == effects.outcomes["m", "accepted"]
+    assert sum(p.late for p in profiles) == effects.outcomes["m", "late"] > 0
+    assert sum(p.duplicate for p in profiles) == effects.outcomes["m", "duplicate"] > 0
+    assert len(effects.dead_letters) == effects.outcomes["", "invalid"] > 0
+    for profile in profiles:
+        assert profile.epoch_events == profile.events
+        for feature in profile.features:
+            assert feature.count + feature.missing + feature.invalid == profile.epoch_events
+            if feature.cells:
+                assert int(np.frombuffer(feature.cells, np.int64).sum()) == feature.count
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000), st.lists(st.integers(1, 300), min_size=1, max_size=12), st.booleans())
+def test_state_and_outcomes_are_the_same_however_the_log_is_polled_and_restored(
+    seed: int, lengths: list[int], known: bool
+) -> None:
+    records = log(seed, 600)
+    references = [reference()] if known else []
+    whole = started(references)
+    expected = outcomes([whole.process(HERE, records)])
+    polled = started(references)
+    effects, start = [], 0
+    for length in [*lengths, len(records)]:
+        part = records[start : start + length]
+        effects.append(polled.process(HERE, part))
+        start += len(part)
+        if part and length % 2:
+            polled = started(references, saved(polled))
+        elif part and length % 3 == 0:
+            polled.profiles_due(0, force=True)
+    assert outcomes(effects) == expected
+    assert states(polled) == states(whole)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 10_000))
+def test_profiles_of_looks_stand_at_the_same_places_of_the_log(seed: int) -> None:
+    records = log(seed, 400)
+    found: list[list[Profile]] = []
+    for step in (1, 37, 400):
+        observer = started([reference()])
+        observer.process(HERE, records[:20])
+        saved(observer)
+        profiles = []
+        for start in range(20, len(records), step):
+            profiles += observer.process(HERE, records[start : start + step]).profiles
+        found.append([p for p in profiles if p.version == "1"])
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_torn_checkpoint_and_a_zombies_record_count_every_event_once() -> None:
+    records = log(5, 900)
+    whole = started([reference()])
+    whole.process(HERE, records)
+    observer = started([reference()])
+    observer.process(HERE, records[:300])
+    first = saved(observer)
+    observer.process(HERE, records[300:600])
+    second = saved(observer)
+    one = checkpoints.unit_key(HERE, UnitKey("m", "1", None))
+    for torn in ({**first, one: second[one]}, {**second, one: first[one]}, first, second):
+        again = Observer(ObserveSettings(look_events=20), [reference()])
+        seek = again.assign(HERE, torn)
+        assert seek in (300, 600)
+        again.process(HERE, records[seek:700])
+        again.process(HERE, records[700:])
+        assert states(again) == states(whole)
+
+
+def test_a_new_reference_begins_an_epoch_that_waits_for_its_checkpoint() -> None:
+    observer = started()
+    records = [r for r in log(3, 800) if r.value and b'"2"' not in r.value]
+    observer.process(HERE, records[:400])
+    assert observer.urgent() == [HERE]
+    assert observer.profiles_due(10_000) == []
+    saved(observer)
+    learning = observer.profiles_due(10_000)
+    assert [p.epoch.reference for p in learning] == [None]
+    observer.process(HERE, records[400:500])
+    last = observer.set_reference(reference())
+    assert [p.epoch.reference for p in last] == [None]
+    assert last[0].events > learning[0].events
+    assert observer.set_reference(reference()) == []
+    observer.process(HERE, records[500:])
+    assert observer.profiles_due(20_000, force=True) == []
+    saved(observer)
+    now = observer.profiles_due(30_000, force=True)
+    assert now[0].epoch.reference == reference().digest
+    assert now[0].epoch.first_offset == records[499].offset + 1
+    assert now[0].events == last[0].events + now[0].epoch_events
+    observer.set_reference(remove=ModelKey("m", "1"))
+    saved(observer)
+    assert observer.profiles_due(50_000, force=True)[0].epoch.reference is None
+
+
+def test_a_reference_changed_while_down_begins_a_new_epoch_with_the_totals() -> None:
+    observer = started([reference(0)])
+    observer.process(HERE, log(3, 300))
+    checkpoint = saved(observer)
+    before = {p.version: p.events for p in observer.profiles_due(0, force=True)}
+    again = started([reference(1)], checkpoint)
+    assert again.urgent() == [HERE]
+    saved(again)
+    after = {p.version: p for p in again.profiles_due(0, force=True)}
+    assert {version: p.events for version, p in after.items()} == before
+    assert (after["1"].epoch_events, after["1"].epoch.first_offset) == (0, 300)
+    assert after["2"].epoch_events == before["2"]
+
+
+def test_limits_refuse_new_units_and_leave_the_known_alone() -> None:
+    observer = Observer(ObserveSettings(max_models=2, max_versions=2, max_segments=2, max_units=5))
+    observer.assign(HERE)
+
+    def event(offset: int, model: str, version: str, segment: str | None = None) -> Record:
+        body = {"model": model, "version": version, "segment": segment, "features": {"x": 1.0}}
+        return Record(offset, START_MS, None, json.dumps(body).encode())
+
+    names = [("a", "1"), ("a", "2"), ("a", "3"), ("b", "1"), ("c", "1"), ("a", "1")]
+    effects = observer.process(HERE, [event(i, *name) for i, name in enumerate(names)])
+    assert effects.outcomes == {
+        ("a", "accepted"): 3,
+        ("b", "accepted"): 1,
+        ("a", "unknown_model"): 1,
+        ("c", "unknown_model"): 1,
+    }
+    assert effects.limited == {"versions": 1, "models": 1}
+    effects = observer.process(HERE, [event(10 + i, "b", "1", s) for i, s in enumerate("xyz")])
+    assert effects.limited == {"units": 1}
+
+
+def test_broken_and_outdated_checkpoints_are_refused_by_name() -> None:
+    observer = started()
+    observer.process(HERE, log(3, 200))
+    checkpoint = saved(observer)
+    unit = checkpoints.unit_key(HERE, UnitKey("m", "1", None))
+    fresh = Observer(ObserveSettings())
+    with pytest.raises(CheckpointError, match=r"inference-events/1.*m/1.*no checkpoint"):
+        fresh.assign(HERE, {k: v for k, v in checkpoint.items() if k != unit})
+    with pytest.raises(CheckpointError, match=r"m/1.*damaged"):
+        fresh.assign(HERE, {**checkpoint, unit: checkpoint[unit][:-1] + b"x"})
+    with pytest.raises(CheckpointError, match=r"inference-events/1.*begins at 900"):
+        fresh.assign(HERE, checkpoint, beginning=900)
+    with pytest.raises(CheckpointError, match="not ours"):
+        fresh.assign(HERE, {b"what": b""})
+    for key, value in checkpoint.items():
+        assert checkpoints.describe(key, value).stamp == 200
