@@ -29,6 +29,7 @@ def render(detail: Json, name: str, history: History, now_ms: int) -> tuple[str,
         element("p", shell.badge(words.STATES["drift"]), " It has changed from its reference.", class_="lead")
         if found.drifted
         else None,
+        model.unseeing(u, now_ms),
         shell.facts(
             [("Evidence", element("span", *evidence_cell(found.evidence, threshold, state), class_="inline")), *sizes]
         ),
@@ -38,7 +39,9 @@ def render(detail: Json, name: str, history: History, now_ms: int) -> tuple[str,
         shell.section("In numbers", "numbers", _numbers(found)),
         _bins(found),
     ]
-    return f"{found.name} · {u.model} {u.version}", element("article", body, class_="feature-page")
+    return f"{found.name} · {u.model} {u.version}", element(
+        "article", body, class_=f"feature-page state-{u.state.name}"
+    )
 
 
 def _chart(f: Feature) -> Markup:

@@ -22,6 +22,7 @@ def render(detail: Json, views: Views, history: History, query: dict[str, str], 
     incidents = views.incidents(u.model, u.version, u.segment)
     body = [
         _heading(u, detail),
+        unseeing(u, now_ms),
         _facts(u, detail, features, now_ms),
         _segments(u, views.segments(u.model, u.version)),
         _evidence(u, detail, history, incidents),
@@ -49,6 +50,14 @@ def _heading(u: Unit, detail: Json) -> Markup:
         element("p", shell.badge(u.state), " ", element("span", _sentence(u, detail), id="headline"), class_="lead"),
         class_="heading",
     )
+
+
+def unseeing(u: Unit, now_ms: int) -> Markup | None:
+    """What is below looks as healthy as it did when it was last seen; it must not be taken for the present."""
+    if u.state.name not in ("blind", "silent", "unknown"):
+        return None
+    when = shell.ago(u.last_event_ms, now_ms, suffix=True)
+    return element("p", "Not being judged now. Everything below is as it was last seen, ", when, ".", class_="unseeing")
 
 
 def _sentence(u: Unit, detail: Json) -> str:

@@ -190,6 +190,15 @@ def test_the_history_keeps_its_bound_its_ends_and_its_peak() -> None:
     assert past.rate(4_999_000) == pytest.approx(1.0, rel=0.15)
 
 
+@pytest.mark.parametrize("path", ["/models/image-defects/3", "/models/image-defects/3/features/amount"])
+async def test_a_blind_model_says_that_what_is_shown_is_old(path: str) -> None:
+    async with site.served(sample_views.fleet()) as url:
+        _, text, _ = await fetch(url + path)
+        assert "Not being judged now" in text
+        assert "state-blind" in text
+        assert '<svg class="meter"' not in text
+
+
 async def test_an_incident_of_the_environment_says_what_differs_and_how_it_ended() -> None:
     async with site.served(sample_views.fleet()) as url:
         _, text, _ = await fetch(url + "/incidents/77aa-environment")
