@@ -1,0 +1,214 @@
+"""``driftline demo``: the whole service on a broker inside this process, three models, three injected changes.
+
+A composition root: publisher, broker, aiokafka, Faust and topics are the real ones; only the broker is librdkafka's
+mock cluster instead of Apache Kafka, so nothing has to be installed. The story and its judgement are in ``demo_story``.
+"""
+
+import asyncio
+import json
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from rich.console import Console
+
+from detectors import references
+from detectors.errors import BrokerError
+from detectors.reference_builder import build_reference
+from stream import config, demo_table, demo_traffic, topics
+from stream.backends.clock import SystemClock
+from stream.backends.embedded import EmbeddedBroker
+from stream.backends.kafka import KafkaSink, KafkaTableReader
+from stream.config import Settings
+from stream.demo_models import DeployedModel
+from stream.demo_story import STORY, Collector, Injected, Report, Summary, judge
+from stream.demo_traffic import Traffic
+from stream.live import Screen, brief, open_screen
+from stream.ports import OutRecord
+from stream.worker import Worker
+
+DEFAULT_SECONDS = 60.0
+DEFAULT_PORT = 9108
+PARTITIONS = 4
+SEED = 2026
+READY_SECONDS = 60.0
+GRACE_SECONDS = 5.0
+"""After the traffic ends: what is on its way may still arrive."""
+SETTLE_SECONDS = 1.0
+"""And so long at least, so that something false has its chance to show."""
+VIEW_SECONDS = 0.25
+STOP_SECONDS = 15.0
+CLOCK = SystemClock()
+
+
+def main(seconds: float | None = None, port: int | None = None, headless: bool = False) -> int:
+    """Runs the demo. 0: every injected change was found and nothing else was reported; else 1."""
+    console = Console()
+    plain = headless or not console.is_terminal
+    return asyncio.run(_demo(console, DEFAULT_SECONDS if seconds is None else seconds, port, plain))
+
+
+async def _demo(console: Console, seconds: float, port: int | None, plain: bool) -> int:
+    stop = asyncio.Event()
+    with suppress(NotImplementedError, ValueError):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _say(console, "training three models on real measurements: image regions, web pages ...")
+    models = demo_traffic.train(SEED)
+    broker = EmbeddedBroker(partitions=PARTITIONS)
+    try:
+        settings = _settings(broker.bootstrap_servers, port)
+        await _publish_references(settings, models)
+        async with _worker(settings) as worker:
+            traffic = Traffic(models, STORY, seconds, broker.bootstrap_servers, CLOCK.now_ms)
+            base = f"http://{settings.http.host}:{worker.port}"
+            _say(console, f"page {base}/   metrics {base}/metrics   JSON {base}/api/v1/models")
+            screen = open_screen(console, f"driftline demo · {base}/", plain)
+            try:
+                summary = await _Play(settings, worker, traffic, screen).run(stop)
+            finally:
+                await asyncio.to_thread(traffic.stop)
+                screen.close()
+    finally:
+        broker.close()
+    demo_table.show(console, summary, traffic.logged, traffic.dropped)
+    return 0 if summary.passed else 1
+
+
+class _Play:
+    """One run: traffic, what is heard on the drift events' topic, and the view."""
+
+    def __init__(self, settings: Settings, worker: Worker, traffic: Traffic, screen: Screen) -> None:
+        self._settings = settings
+        self._worker = worker
+        self._traffic = traffic
+        self._screen = screen
+        self._collector = Collector()
+        self._told = 0
+        self._heard_to_end = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> Summary:
+        listening = asyncio.create_task(self._listen())
+        try:
+            await self._heard_to_end.wait()
+            self._traffic.start()
+            while self._traffic.running and not stop.is_set():
+                await self._turn(listening)
+            await asyncio.to_thread(self._traffic.stop)
+            ended = time.monotonic()
+            while not stop.is_set():
+                waited = time.monotonic() - ended
+                if waited > GRACE_SECONDS or (waited > SETTLE_SECONDS and self._summary().passed):
+                    break
+                await self._turn(listening)
+        finally:
+            listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await listening
+        return self._summary()
+
+    def _summary(self) -> Summary:
+        return judge(STORY, self._traffic.made, self._collector.reports)
+
+    async def _turn(self, listening: "asyncio.Task[None]") -> None:
+        if listening.done():
+            listening.result()
+        if self._worker.failed.done():
+            raise self._worker.failed.result()
+        if self._traffic.crash is not None:
+            raise self._traffic.crash
+        made: Sequence[Injected] = self._traffic.made
+        for injected in made[self._told :]:
+            self._screen.say(
+                f"{_at(self._traffic)} injected into {injected.injection.model}: {injected.injection.what}"
+            )
+        self._told = len(made)
+        self._screen.show(self._worker.views.models(), self._worker.views.incidents())
+        await asyncio.sleep(VIEW_SECONDS)
+
+    async def _listen(self) -> None:
+        """Hears what any consumer of the topic hears."""
+        topic = self._settings.topics.drift_events
+        reader = KafkaTableReader(self._settings.kafka)
+        try:
+            await reader.read_to_end(topic)
+            self._heard_to_end.set()
+            while True:
+                for _, record in await reader.poll(200):
+                    if record.value is not None:
+                        self._heard(self._collector.on_event(json.loads(record.value), CLOCK.now_ms()))
+        finally:
+            await reader.stop()
+
+    def _heard(self, report: Report | None) -> None:
+        if report is not None:
+            verdict = report.incident.get("verdict") or ""
+            self._screen.say(f"{_at(self._traffic)} INCIDENT {report.model}: {verdict} ({brief(report.features)})")
+
+
+@asynccontextmanager
+async def _worker(settings: Settings) -> AsyncIterator[Worker]:
+    """The service, consuming."""
+    worker = Worker(settings, "all")
+    try:
+        await worker.start()
+        deadline = time.monotonic() + READY_SECONDS
+        while not worker.ready:
+            if worker.failed.done():
+                raise worker.failed.result()
+            if time.monotonic() > deadline:
+                waiting = ", ".join(worker.waiting_for())
+                raise BrokerError(f"the worker was not ready within {READY_SECONDS:.0f} s: waiting for {waiting}")
+            await asyncio.sleep(0.05)
+        yield worker
+    finally:
+        await asyncio.wait_for(worker.stop(), STOP_SECONDS)
+
+
+def _settings(bootstrap_servers: str, port: int | None) -> Settings:
+    if port is None:
+        port = DEFAULT_PORT if _free(DEFAULT_PORT) else 0
+    flags = {
+        "kafka.bootstrap_servers": bootstrap_servers,
+        "kafka.group_id": "driftline-demo",
+        "kafka.create_topics": False,  # topics of this broker come into being on first use
+        "http.port": port,
+        "log_level": "error",
+    }
+    return config.load(None, {}, flags)
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+async def _publish_references(settings: Settings, models: Sequence[DeployedModel]) -> None:
+    """What ``driftline reference publish`` does."""
+    records = []
+    for model in models:
+        reference = build_reference(
+            model.model,
+            model.version,
+            model.reference_columns(),
+            environment=model.environment,
+            source={"demo": "rows of river's datasets that the model was trained on"},
+        )
+        key = topics.reference_key(reference.model_key)
+        records.append(OutRecord(settings.topics.references, key, references.encode(reference)))
+    sink = KafkaSink(settings.kafka)
+    await sink.start()
+    try:
+        await sink.send(records)
+    finally:
+        await sink.stop()
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _at(traffic: Traffic) -> str:
+    return f"{traffic.elapsed:5.1f} s"
