@@ -41,7 +41,8 @@ ACKNOWLEDGE_SECONDS = 60.0
 class Desk(Protocol):
     """The pure judge behind records that are ready to be sent."""
 
-    units: set[UnitKey]
+    @property
+    def units(self) -> set[UnitKey]: ...
 
     def on_profile(self, profile: Profile, now_ms: int) -> Sequence[OutRecord]: ...
 

@@ -1,5 +1,6 @@
 """A driftline worker as a process, and what is around it: events in, drift events out, HTTP."""
 
+import asyncio
 import json
 import os
 import signal
@@ -9,13 +10,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import yaml
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from detectors import references
 from detectors.reference_builder import build_reference
@@ -87,21 +89,24 @@ class Deployment:
 
     async def read_all(self, topic: str) -> list[dict[str, Any]]:
         """Everything on a topic of ours up to now, parsed."""
-        name = self.topics[topic]
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap_servers, enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(
+            self.topics[topic],
+            bootstrap_servers=self.bootstrap_servers,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
         await consumer.start()
         try:
-            partitions = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
+            partitions = consumer.assignment()
             ends = await consumer.end_offsets(partitions)
-            consumer.assign(partitions)
-            await consumer.seek_to_beginning()
             found: list[dict[str, Any]] = []
             while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
                 for records in (await consumer.getmany(timeout_ms=200)).values():
                     found.extend(json.loads(record.value) for record in records if record.value)
             return found
         finally:
-            await consumer.stop()
+            with suppress(asyncio.CancelledError):  # aiokafka lets its own cancelled task's error through
+                await consumer.stop()
 
     async def _send(self, records: list[tuple[str, bytes | None, bytes | None, int | None]]) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap_servers, linger_ms=5)
@@ -158,6 +163,10 @@ class WorkerProcess:
 
     def until_ready(self) -> None:
         self.until(lambda: self.get("/readyz"), "readiness")
+
+    def incidents(self, query: str = "") -> list[dict[str, Any]]:
+        found = self.get(f"/api/v1/incidents?{query}")
+        return [] if found is None else list(found["incidents"])
 
     def model(self, model: str, version: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = self.get(f"/api/v1/models/{model}/{version}")

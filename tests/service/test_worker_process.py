@@ -37,13 +37,13 @@ async def test_a_shift_becomes_one_incident_everywhere_it_is_told(deployment: De
         count = await deployment.publish_events("fraud", "3", population(random, 2_000))
         detail = worker.until_events("fraud", "3", count)
         assert detail["state"] in ("stable", "warning"), detail
-        assert worker.get("/api/v1/incidents")["incidents"] == []
+        assert worker.incidents() == []
         count += await deployment.publish_events("fraud", "3", population(random, 2_000, shift=2.0))
-        worker.until(lambda: worker.get("/api/v1/incidents?state=open")["incidents"], "incident")
+        worker.until(lambda: worker.incidents("state=open"), "incident")
         detail = worker.until_events("fraud", "3", count)
         worker.until(lambda: (worker.model("fraud", "3") or {}).get("state") == "drift", "state drift")
 
-        incidents = worker.get("/api/v1/incidents")["incidents"]
+        incidents = worker.incidents()
         assert len(incidents) == 1
         blamed = {feature["feature"] for feature in incidents[0]["features"]}
         assert {"amount", "age"} <= blamed
