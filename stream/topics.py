@@ -53,6 +53,19 @@ def reference_key(model: ModelKey) -> bytes:
     return b"/".join(map(_part, model))
 
 
+def parse_reference_key(key: bytes) -> ModelKey:
+    """The inverse of ``reference_key``; a part that is not encoded is taken as it is. Raises FormatError.
+
+    >>> parse_reference_key(b"fraud/3")
+    ModelKey(model='fraud', version='3')
+    """
+    try:
+        model, version = map(unquote, key.decode().split("/"))
+    except ValueError:
+        raise FormatError(f"{key!r} is no key of a reference: model/version") from None
+    return ModelKey(model, version)
+
+
 def profile_key(unit: UnitKey, shard: Partition) -> bytes:
     """A shard's key. Its record goes to ``partition_of(unit_key(unit), ...)``, so that one judge sees all shards.
 

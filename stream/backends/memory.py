@@ -125,9 +125,9 @@ class MemoryBroker:
             self.written += 1
         self._wake()
 
-    def crash_after(self, records: int) -> None:
-        """Lets so many more records be written; the next raises Crash in whoever writes it."""
-        self._crash_after = self.written + records
+    def crash_after(self, records: int | None) -> None:
+        """Lets so many more records be written; the next raises Crash in whoever writes it. None: no crash."""
+        self._crash_after = None if records is None else self.written + records
 
     def outage(self) -> None:
         """Nothing is read, written or committed until ``restore``."""

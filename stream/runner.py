@@ -1,0 +1,350 @@
+"""The observe stage's one loop: poll, process, publish, checkpoint, commit; restore when partitions arrive.
+
+Everything of a partition is decided by ``Observer``; here it is fed, and what it says is sent in the order of
+recovery.md: outputs acknowledged, units acknowledged, manifest acknowledged, then the commit.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from detectors import references
+from detectors.errors import BrokerError, CheckpointError, DriftlineError, ReferenceError
+from detectors.features import ModelKey
+from stream.config import Settings
+from stream.observer import Effects, Observer
+from stream.outbox import Outbox, Output
+from stream.ports import Clock, Partition, Record, Source, TableReader
+from stream.saver import Saver
+from stream.telemetry import Stage, Telemetry, Unmeasured
+from stream.topics import parse_reference_key
+
+log = logging.getLogger(__name__)
+
+POLL_MS = 50
+"""An idle turn: what is due is late by this at most."""
+
+TURN_SECONDS = 0.25
+"""aiokafka answers no poll while a group changes; the loop turns all the same."""
+
+CHUNK_SECONDS = 0.01
+"""The loop is not held longer than about twice this; chunks grow and shrink to it."""
+SMALLEST_CHUNK, LARGEST_CHUNK = 16, 5_000
+
+FINAL_SHARE = 0.8
+"""Of shutdown_seconds for the last checkpoint; the rest is for leaving the group."""
+
+
+class Input(Source, Protocol):
+    """A source that knows the end of a partition as of its last fetch."""
+
+    def high_water(self, partition: Partition) -> int | None: ...
+
+
+class Runner:
+    """Runs one observer over one source. ``tables`` makes a new reader; the runner stops every one it made."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        observer: Observer,
+        source: Input,
+        sink: Output,
+        tables: Callable[[], TableReader],
+        clock: Clock,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        self._settings = settings
+        self._observer = observer
+        self._source = source
+        self._sink = sink
+        self._tables = tables
+        self._clock = clock
+        self._telemetry = telemetry or Unmeasured()
+        self._outbox = Outbox(settings, sink, self._telemetry)
+        self._references: TableReader | None = None
+        self._running: set[Partition] = set()
+        self._next: dict[Partition, int] = {}
+        self._restoring: dict[Partition, asyncio.Task[None]] = {}
+        self._polling: asyncio.Task[Mapping[Partition, list[Record]]] | None = None
+        self._saver = Saver(settings, observer, source, self._outbox, self._running, clock, self._telemetry)
+        self._generation = 0
+        self._polled_generation = 0
+        self._chunk = 256
+        self._assigned = False
+        self._failure: BaseException | None = None
+        self._attention = asyncio.Event()
+        self.turned_at_ms = clock.now_ms()
+        self.lags: dict[Partition, int | None] = {}
+        self.restore_seconds = 0.0
+
+    @property
+    def ready(self) -> bool:
+        return not self.waiting_for
+
+    @property
+    def waiting_for(self) -> list[str]:
+        """In words, for people; empty when every partition that is ours is consumed."""
+        if self._references is None:
+            return ["references"]
+        if not self._assigned:
+            return ["assignment of partitions"]
+        return [f"restore of {place}" for place in sorted(self._restoring)]
+
+    @property
+    def units(self) -> int:
+        return self._observer.unit_count
+
+    @property
+    def checkpoint_at_ms(self) -> int | None:
+        """When all was last saved."""
+        return self._saver.at_ms
+
+    @property
+    def checkpoint_seconds(self) -> float:
+        return self._saver.seconds
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        return self._saver.size_bytes
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until ``stop``: then a last checkpoint, and the group is left. Raises DriftlineError when it cannot go on."""
+        watching = asyncio.create_task(self._watch(stop))
+        try:
+            await self._sink.start()
+            await self._outbox.open()
+            await self._read_references()
+            self._saver.start()
+            await self._source.start(self)
+            while not stop.is_set():
+                await self._turn()
+            await self._finish()
+        finally:
+            watching.cancel()
+            await self._close()
+
+    def assigned(self, partitions: Sequence[Partition]) -> None:
+        """By the source, from within a callback that must return at once."""
+        self._assigned = True
+        self._generation += 1
+        self._telemetry.rebalanced()
+        if partitions:
+            task = asyncio.create_task(self._restore(tuple(partitions)))
+            self._restoring = dict.fromkeys(partitions, task)
+
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        """What is not checkpointed is counted anew by whoever comes next, to the same numbers."""
+        self._assigned = False
+        self._generation += 1
+        self._saver.abandon()
+        for task in set(self._restoring.values()):
+            task.cancel()
+        self._restoring = {}
+        for place in partitions:
+            self.lags.pop(place, None)
+            if place in self._running:
+                self._running.discard(place)
+                self._observer.drop(place)
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._attention.set()
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        self._attention.set()
+
+    async def _turn(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self.turned_at_ms = self._clock.now_ms()
+        batches = await self._poll()
+        if self._polled_generation != self._generation:
+            self._leave_unread(batches)
+        else:
+            for place, records in batches.items():
+                await self._process(place, records)
+        await self._follow_references()
+        self._outbox.add(self._outbox.profiles(self._observer.profiles_due(self._clock.now_ms())))
+        with Stage("publish", self._telemetry):
+            await self._outbox.flush()
+        self._saver.turn()
+        for place in self._running:
+            end = self._source.high_water(place)
+            self.lags[place] = None if end is None else max(0, end - self._next[place])
+
+    async def _poll(self) -> Mapping[Partition, list[Record]]:
+        """What came, or nothing when the turn is over. A poll that is not answered goes on through the next turns."""
+        if self._polling is None:
+            limit = self._settings.limits.poll_records
+            self._polled_generation = self._generation
+            self._polling = asyncio.create_task(self._next_batches(limit))
+        waking = asyncio.create_task(self._attention.wait())
+        await asyncio.wait((self._polling, waking), timeout=TURN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        waking.cancel()
+        if not self._polling.done():
+            return {}
+        polled, self._polling = self._polling, None
+        return polled.result()
+
+    def _leave_unread(self, batches: Mapping[Partition, list[Record]]) -> None:
+        """A poll that began before the group changed may hold records from before the restore, after it, or both: they
+        are read again from where the restore left off."""
+        for place in batches:
+            if place in self._running:
+                self._source.seek(place, self._next[place])
+
+    async def _next_batches(self, limit: int) -> Mapping[Partition, list[Record]]:
+        return await self._source.poll(POLL_MS, limit)
+
+    async def _process(self, place: Partition, records: Sequence[Record]) -> None:
+        """In chunks, so that heartbeats, HTTP and checkpoints get their turn between them. When the group changes in
+        between, the rest is left: where the partition goes on from is decided anew."""
+        at, loop = 0, asyncio.get_running_loop()
+        while at < len(records) and place in self._running and self._polled_generation == self._generation:
+            chunk = records[at : at + self._chunk]
+            at += len(chunk)
+            began = loop.time()
+            effects = self._observer.process(place, chunk)
+            seconds = loop.time() - began
+            self._telemetry.staged("process", seconds)
+            fit = int(len(chunk) * CHUNK_SECONDS / max(seconds, 1e-6))
+            self._chunk = max(SMALLEST_CHUNK, min(LARGEST_CHUNK, 2 * self._chunk, fit))
+            self._next[place] = chunk[-1].offset + 1
+            self._take(place, effects)
+            if at < len(records):
+                await asyncio.sleep(0)
+
+    def _take(self, place: Partition, effects: Effects) -> None:
+        now_ms, tell = self._clock.now_ms(), self._telemetry
+        for (model, outcome), count in effects.outcomes.items():
+            tell.counted(model, outcome, count)
+        for limit, count in effects.limited.items():
+            tell.limited(limit, count)
+        for model, times_ms in effects.timestamps:
+            tell.aged(model, (now_ms - times_ms) / 1000.0)
+        if effects.dead_letters:
+            rejected = [(letter.record, letter.reason) for letter in effects.dead_letters]
+            self._outbox.add(self._outbox.dead_letters(place, rejected, now_ms))
+        self._outbox.add(self._outbox.profiles(effects.profiles))
+
+    async def _read_references(self) -> None:
+        """To the end before the first event: a known model never begins by learning."""
+        reader = self._tables()
+        try:
+            found = await reader.read_to_end(self._settings.topics.references)
+        except BaseException:
+            await reader.stop()
+            raise
+        self._references = reader
+        for key, record in found.items():
+            self._apply_reference(key, record.value)
+
+    async def _follow_references(self) -> None:
+        assert self._references is not None
+        for _, record in await self._references.poll(0):
+            if record.key is not None:
+                self._apply_reference(record.key, record.value)
+
+    def _apply_reference(self, key: bytes, value: bytes | None) -> None:
+        """One that cannot be read is said and counted; the model goes on under the one before."""
+        name = key.decode(errors="replace")
+        try:
+            if value is None:
+                gone: ModelKey = parse_reference_key(key)
+                last = self._observer.set_reference(remove=gone)
+            else:
+                last = self._observer.set_reference(
+                    references.decode(value, f"{self._settings.topics.references}, key {name}")
+                )
+        except DriftlineError as error:
+            if not isinstance(error, ReferenceError):
+                error = ReferenceError(f"{self._settings.topics.references}, key {name}: {error}")
+            self._telemetry.error("observer.reference")
+            log.error("a reference is left out: %s", error)
+            return
+        self._outbox.add(self._outbox.profiles(last))
+
+    async def _restore(self, places: tuple[Partition, ...]) -> None:
+        """Reads what was saved of the partitions and lets them run. A failure ends the process."""
+        began = asyncio.get_running_loop().time()
+        try:
+            beginnings = await self._source.beginning_offsets(places)
+            saved = await self._read_checkpoints(places)
+            for place in places:
+                await self._begin(place, saved, beginnings[place])
+                await asyncio.sleep(0)
+        except CheckpointError as error:
+            self._fail(
+                CheckpointError(
+                    f"{error}\n  'driftline checkpoints verify' shows all that is wrong; 'driftline checkpoints drop' "
+                    "forgets what is broken, and its counts start anew"
+                )
+            )
+        except Exception as error:  # in a task that nobody awaits it would be lost
+            self._fail(error)
+        self.restore_seconds = asyncio.get_running_loop().time() - began
+        self._telemetry.staged("restore", self.restore_seconds)
+
+    async def _read_checkpoints(self, places: Sequence[Partition]) -> dict[bytes, bytes]:
+        topic = self._settings.topics.checkpoints
+        reader = self._tables()
+        try:
+            found = await reader.read_to_end(topic, sorted({place.partition for place in places}))
+        finally:
+            await reader.stop()
+        return {key: record.value for key, record in found.items() if record.value is not None}
+
+    async def _begin(self, place: Partition, saved: Mapping[bytes, bytes], beginning: int) -> None:
+        offset = self._observer.assign(place, saved, beginning)
+        try:
+            if offset is None:
+                latest = self._settings.kafka.start_from == "latest"
+                offset = (await self._source.end_offsets([place]))[place] if latest else beginning
+            self._next[place] = offset
+            self._source.seek(place, offset)
+            self._source.resume([place])
+        except BaseException:
+            self._observer.drop(place)
+            raise
+        self._restoring.pop(place, None)
+        self._running.add(place)
+        self.lags[place] = None
+        log.info("%s runs from offset %d", place, offset)
+
+    async def _finish(self) -> None:
+        """What is unpublished is published and checkpointed; in time, or the next start repeats it."""
+        await self._stop_polling()
+        try:
+            async with asyncio.timeout(FINAL_SHARE * self._settings.shutdown_seconds):
+                await self._saver.finish()  # an epoch may be published only when a checkpoint holds it
+                last = self._observer.profiles_due(self._clock.now_ms(), force=True)
+                if last:
+                    self._outbox.add(self._outbox.profiles(last))
+                    await self._saver.finish()
+        except (TimeoutError, BrokerError) as error:
+            log.warning("no last checkpoint: %s; the next start goes on from the one before", error or "out of time")
+
+    async def _stop_polling(self) -> None:
+        if self._polling is not None:
+            self._polling.cancel()
+            with suppress(asyncio.CancelledError, DriftlineError):
+                await self._polling
+            self._polling = None
+
+    async def _close(self) -> None:
+        await self._stop_polling()
+        restoring = set(self._restoring.values())
+        for task in restoring:
+            task.cancel()
+        await asyncio.gather(*restoring, return_exceptions=True)
+        self._saver.abandon()
+        self._assigned = False
+        await self._outbox.close()
+        await self._source.stop()
+        await self._sink.stop()
+        if self._references is not None:
+            await self._references.stop()

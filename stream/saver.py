@@ -1,0 +1,134 @@
+"""Writes checkpoints, in the order that makes a crash anywhere harmless: outputs acknowledged, units acknowledged, the
+manifest acknowledged, then the commit. When to write them is decided here too.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+
+from detectors.errors import BrokerError
+from stream.config import Settings
+from stream.observer import Observer
+from stream.outbox import Outbox
+from stream.ports import Clock, OutRecord, Partition, Source
+from stream.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+BATCH_BYTES = 1_000_000
+"""Units are encoded and sent until this is together, so that 1,000 units are not 1,000 round trips."""
+
+
+class Saver:
+    """Checkpoints the partitions in ``held``, which its owner keeps up to date."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        observer: Observer,
+        source: Source,
+        outbox: Outbox,
+        held: Collection[Partition],
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self._settings = settings
+        self._observer = observer
+        self._source = source
+        self._outbox = outbox
+        self._held = held
+        self._clock = clock
+        self._telemetry = telemetry
+        self._task: asyncio.Task[None] | None = None
+        self._ended = 0.0
+        self.at_ms: int | None = None
+        self.seconds = 0.0
+        self.size_bytes = 0
+
+    def start(self) -> None:
+        """The interval begins."""
+        self._ended = asyncio.get_running_loop().time()
+
+    def turn(self) -> None:
+        """Urgent ones at once, all at the interval, which is measured from the end of the last. Raises what the last
+        one failed with."""
+        if self._task is not None:
+            if not self._task.done():
+                return
+            done, self._task = self._task, None
+            done.result()
+        due = asyncio.get_running_loop().time() - self._ended >= self._settings.checkpoint_interval_seconds
+        places = sorted(self._held) if due else [place for place in self._observer.urgent() if place in self._held]
+        if places:
+            self._task = asyncio.create_task(self._save(places, full=due))
+
+    async def finish(self) -> None:
+        """The last one, of everything."""
+        if self._task is not None:
+            await self._task
+        await self._save(sorted(self._held), full=True)
+
+    def abandon(self) -> None:
+        """The group changes: what is on its way may arrive, as that of any late owner; nothing follows it."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            task.add_done_callback(_noted)
+
+    async def _save(self, places: Sequence[Partition], *, full: bool) -> None:
+        loop = asyncio.get_running_loop()
+        began, size = loop.time(), 0
+        for place in places:
+            if place in self._held:
+                size += await self._save_one(place)
+        self._telemetry.staged("checkpoint", loop.time() - began)
+        if full:
+            self.seconds, self.size_bytes, self.at_ms = loop.time() - began, size, self._clock.now_ms()
+            self._ended = loop.time()
+
+    async def _save_one(self, place: Partition) -> int:
+        """Abandoned without harm when the partition is lost meanwhile. How many bytes were written."""
+        size, waiting = 0, 0
+        if self._observer.next_offset(place) is None:
+            return 0  # nothing was read yet
+        checkpoint = self._observer.checkpoint(place)
+        await self._outbox.acknowledged()
+        batch: list[OutRecord] = []
+        for unit in checkpoint.dirty:
+            if place not in self._held:
+                return size
+            batch.append(self._record(place, *checkpoint.encode(unit)))
+            waiting += len(batch[-1].value or b"")
+            if waiting >= BATCH_BYTES:
+                await self._send(place, batch)
+                size, waiting, batch = size + waiting, 0, []
+            else:
+                await asyncio.sleep(0)  # a few units, then events again
+        await self._send(place, batch)
+        if place not in self._held:
+            return size
+        await self._send(place, [self._record(place, *checkpoint.manifest())])
+        if place in self._held:
+            checkpoint.acknowledged()
+            await self._commit(place, checkpoint.next)
+        return size + waiting
+
+    def _record(self, place: Partition, key: bytes, value: bytes) -> OutRecord:
+        return OutRecord(self._settings.topics.checkpoints, key, value, partition=place.partition)
+
+    async def _send(self, place: Partition, records: Sequence[OutRecord]) -> None:
+        if records:
+            await self._outbox.send(records, lambda: place in self._held)
+
+    async def _commit(self, place: Partition, offset: int) -> None:
+        try:
+            await self._source.commit({place: offset})
+        except BrokerError as error:  # the manifest is the truth; the commit is for lag tools
+            self._telemetry.error("observer.commit")
+            log.warning("%s: %s", place, error)
+
+
+def _noted(task: asyncio.Task[None]) -> None:
+    """What an abandoned checkpoint failed with concerns nobody; asyncio wants it to be looked at."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.info("an abandoned checkpoint ended with: %s", error)

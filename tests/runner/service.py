@@ -1,0 +1,160 @@
+"""A runner over the in-process broker, and what its tests ask of it."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from detectors import references
+from detectors.profiles import Profile
+from detectors.reference_builder import build_reference
+from stream.backends.memory import MemoryBroker, MemorySink, MemorySource, MemoryTableReader
+from stream.config import Settings
+from stream.observe_settings import observe_settings
+from stream.observer import Observer
+from stream.ports import OutRecord
+from stream.runner import Runner
+
+DEADLINE = 30.0
+START_MS = 1_763_700_000_000
+
+
+class StillClock:
+    """Wall time that stands still unless moved."""
+
+    def __init__(self) -> None:
+        self.ms = START_MS
+
+    def now_ms(self) -> int:
+        return self.ms
+
+
+class Meter:
+    """Remembers what the runner measured."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.limits: Counter[str] = Counter()
+        self.written: Counter[str] = Counter()
+
+    def counted(self, model: str, outcome: str, count: int) -> None:
+        self.outcomes[model, outcome] += count
+
+    def staged(self, stage: str, seconds: float) -> None:
+        assert seconds >= 0
+
+    def aged(self, model: str, seconds: npt.NDArray[np.float64]) -> None:
+        assert len(seconds)
+
+    def published(self, topic: str, count: int) -> None:
+        self.written[topic] += count
+
+    def error(self, component: str) -> None:
+        self.errors[component] += 1
+
+    def rebalanced(self) -> None: ...
+
+    def limited(self, limit: str, count: int) -> None:
+        self.limits[limit] += count
+
+
+def event(number: int, model: str = "fraud") -> bytes:
+    return orjson.dumps(
+        {
+            "id": str(number),
+            "model": model,
+            "version": "1",
+            "ts": START_MS + 10 * number,
+            "features": {"amount": (number * 7919) % 1000 / 10, "country": "DE" if number % 3 else "FR"},
+            "prediction": number % 2,
+        }
+    )
+
+
+def events(count: int, partitions: int, topic: str = "inference-events", first: int = 0) -> list[OutRecord]:
+    """Two models, dealt over the partitions."""
+    return [
+        OutRecord(topic, None, event(n, ("fraud", "churn")[n % 5 == 0]), partition=n % partitions)
+        for n in range(first, first + count)
+    ]
+
+
+def reference() -> OutRecord:
+    rows = [(n * 7919) % 1000 / 10 for n in range(2000)]
+    built = build_reference("fraud", "1", {"amount": rows, "country": ["DE", "DE", "FR", "DE"] * 500})
+    return OutRecord("driftline-references", b"fraud/1", references.encode(built))
+
+
+def make_broker(settings: Settings, partitions: int = 2, seed: int = 0) -> MemoryBroker:
+    """With driftline's topics."""
+    broker = MemoryBroker(seed)
+    topics = settings.topics
+    for name in topics.events:
+        broker.create_topic(name, partitions)
+    broker.create_topic(topics.checkpoints, partitions)
+    for name in (topics.references, topics.profiles, topics.dead_letters):
+        broker.create_topic(name, 3)
+    return broker
+
+
+class Service:
+    """One worker's observe half."""
+
+    def __init__(self, broker: MemoryBroker, settings: Settings, clock: StillClock | None = None) -> None:
+        self.broker = broker
+        self.source = MemorySource(broker, settings.topics.events)
+        self.meter = Meter()
+        self.stop = asyncio.Event()
+        self.runner = Runner(
+            settings,
+            Observer(observe_settings(settings)),
+            self.source,
+            MemorySink(broker),
+            lambda: MemoryTableReader(broker),
+            clock or StillClock(),
+            self.meter,
+        )
+        self.task = asyncio.create_task(self.runner.run(self.stop))
+
+    @property
+    def read(self) -> int:
+        return sum(self.meter.outcomes.values())
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Waits for it; raises what the runner raised."""
+        deadline = time.monotonic() + DEADLINE
+        while not condition():
+            if self.task.done():
+                self.task.result()
+                raise AssertionError("the runner ended by itself")
+            assert time.monotonic() < deadline, f"not within {DEADLINE} s: {self.runner.waiting_for}"
+            await asyncio.sleep(0.002)
+
+    async def caught_up(self) -> None:
+        await self.until(lambda: self.runner.ready and bool(self.runner.lags) and not any(self.lags()))
+
+    def lags(self) -> Sequence[bool]:
+        return [lag != 0 for lag in self.runner.lags.values()]
+
+    async def end(self) -> None:
+        """As SIGTERM does."""
+        self.stop.set()
+        await asyncio.wait_for(self.task, DEADLINE)
+
+
+def newest_profiles(broker: MemoryBroker, topic: str = "driftline-profiles") -> dict[bytes, Profile]:
+    """By shard, the one that contains the others."""
+    found: dict[bytes, Profile] = {}
+    for _, record in broker.records(topic):
+        assert record.key is not None
+        assert record.value is not None
+        profile = msgspec.json.decode(record.value, type=Profile)
+        if record.key not in found or profile.next_offset >= found[record.key].next_offset:
+            found[record.key] = profile
+    return found
