@@ -60,8 +60,13 @@ BURST = 0.05
 FACTORS = (10.0, 12.0, 60.0, 100.0, 1000.0, 1024.0, 3600.0, 1e6, 2.54, 0.4536, 1.609344, 0.3048, 28.3495, 1.8, 86400.0)
 """Units people mix up: metric steps, time, bytes, inch, pound, mile, foot, ounce, Fahrenheit's degree."""
 
-FACTOR_ERROR = 0.12
-STUCK_SHARE = 1e-6
+FACTOR_ERROR = 0.06
+"""For factors that the world itself may bring about, mean and spread must both fit this well."""
+
+LARGE_FACTOR = 10.0
+"""From here on no world explains it: the mean must fit within its own error, the spread within a factor of two."""
+
+STUCK_SHARE = 1e-3
 STUCK_EVENTS = 30
 
 
@@ -107,17 +112,33 @@ def _moments(symptoms: Sequence[Symptom]) -> tuple[Reason, str] | None:
 
 
 def unit_factor(s: Symptom) -> float | None:
-    """The factor by which mean and spread both changed, when it is one that units differ by."""
-    if not s.reference_mean or not s.reference_std or not s.std or s.mean is None:
+    """The factor by which mean and spread both changed, when it is one that units differ by.
+
+    >>> unit_factor(Symptom("x", Kind.NUMERIC, 400, 0, 0, 0, 0, 2000.0, 300.0, 20.0, 3.0))
+    100.0
+    """
+    if s.reference_mean is None or not s.reference_std or not s.std or s.mean is None:
         return None
-    by_spread = s.std / s.reference_std
-    if abs(s.reference_mean) / s.reference_std <= 0.1 or abs(s.mean / s.reference_mean / by_spread - 1) > FACTOR_ERROR:
-        return None
+    spread = s.std / s.reference_std
     for factor in FACTORS:
         for candidate in (factor, 1 / factor):
-            if abs(by_spread / candidate - 1) <= FACTOR_ERROR:
+            if _fits(s, spread, candidate):
                 return candidate
     return None
+
+
+def _fits(s: Symptom, spread: float, factor: float) -> bool:
+    assert s.reference_mean is not None
+    assert s.mean is not None
+    assert s.reference_std is not None
+    large = max(factor, 1 / factor) >= LARGE_FACTOR
+    if not (0.5 <= spread / factor <= 2 if large else abs(spread / factor - 1) <= FACTOR_ERROR):
+        return False
+    error = 3 * s.reference_std / max(s.events, 1) ** 0.5
+    if large:
+        return abs(s.mean / factor - s.reference_mean) <= FACTOR_ERROR * abs(s.reference_mean) + error
+    told = abs(s.reference_mean) > 0.3 * s.reference_std  # else the mean says nothing of a factor
+    return told and bool(abs(s.mean / factor / s.reference_mean - 1) <= FACTOR_ERROR)
 
 
 def _alike(present: Symptom, reference: Symptom) -> bool:

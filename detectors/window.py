@@ -1,75 +1,103 @@
 """The recent past of one unit: what incidents show as the present, and what a return to the reference is told from."""
 
+from collections import deque
+
 import msgspec
 import numpy as np
 
 from detectors.columns import Floats
-from detectors.evidence import Sheet
+from detectors.sheets import Sheet
 
-BUCKETS = 16
-BUCKET_EVENTS = 64
-"""At least so many events a bucket, so the window is 1,024 events or 16 looks, whichever is more."""
+BUCKETS = 8
+BUCKET_EVENTS = 128
+"""At least so many events a bucket: the window is 1,024 events or 8 looks, whichever is more; 44 KB for 20 features."""
 
 RETURN_Z = 2.5
 """Standard errors that the present may stand outside the band by and still count as back."""
 
 
 class Bucket(msgspec.Struct):
-    """``position`` is the unit's event count after it, ``moments`` (count, sum1, sum2) of features before it."""
+    """Of the events after the unit's ``first`` one: component counts (D, B) and moment sums (F, 2), as float64."""
 
+    first: int
     events: int
-    position: int
-    table: bytes  # (D, B) float64 counts of the evidence's components
-    moments: dict[str, tuple[int, int, int]] = {}
+    table: bytes
+    sums: bytes
 
 
-class Window(msgspec.Struct):
-    """The newest buckets, oldest first. The last one is still filling while it has fewer than BUCKET_EVENTS."""
+class Window:
+    """The newest buckets, oldest first; the last is still filling while it has fewer than BUCKET_EVENTS."""
 
-    buckets: list[Bucket] = []
+    __slots__ = ("_buckets",)
 
-    def add(self, table: Floats, events: int, position: int, moments: dict[str, tuple[int, int, int]]) -> bool:
-        """Adds a look; True when it completed a bucket. ``moments`` are those before the look."""
-        if self.buckets and self.buckets[-1].events < BUCKET_EVENTS:
-            last = self.buckets[-1]
-            last.table = (np.frombuffer(last.table) + table.reshape(-1)).tobytes()
-            last.events += events
-            last.position = position
+    def __init__(self, buckets: list[Bucket] | None = None, shape: tuple[int, int] = (0, 0)) -> None:
+        self._buckets: deque[tuple[int, int, Floats, Floats]] = deque(maxlen=BUCKETS)
+        for bucket in buckets or []:
+            table = np.frombuffer(bucket.table).reshape(shape).copy()
+            self._buckets.append((bucket.first, bucket.events, table, np.frombuffer(bucket.sums).reshape(-1, 2).copy()))
+
+    def add(self, table: Floats, sums: Floats, events: int, position: int) -> None:
+        """Adds a look of ``events`` events that ended at the unit's event ``position``."""
+        if self._buckets and self._buckets[-1][1] < BUCKET_EVENTS:
+            first, before, counts, moments = self._buckets[-1]
+            counts += table
+            moments += sums
+            self._buckets[-1] = (first, before + events, counts, moments)
         else:
-            self.buckets.append(Bucket(events, position, table.tobytes(), moments))
-            del self.buckets[:-BUCKETS]
-        return self.buckets[-1].events >= BUCKET_EVENTS
+            self._buckets.append((position - events, events, table.copy(), sums.copy()))
 
-    def since(self, position: int) -> int:
-        """How many of the newest buckets lie after ``position``; at least one."""
-        return max(sum(b.position - b.events >= position for b in self.buckets), min(1, len(self.buckets)))
+    def since(self, event: int = 0) -> tuple[int, Floats, Floats] | None:
+        """Events, counts and moment sums of the buckets that began at ``event`` or later, at least the newest."""
+        chosen = [bucket for bucket in self._buckets if bucket[0] >= event] or list(self._buckets)[-1:]
+        if not chosen:
+            return None
+        return (
+            sum(bucket[1] for bucket in chosen),
+            np.sum([bucket[2] for bucket in chosen], axis=0),
+            np.sum([bucket[3] for bucket in chosen], axis=0),
+        )
 
-    def table(self, shape: tuple[int, int], newest: int = BUCKETS) -> Floats:
-        """Counts of the ``newest`` buckets together, shape (D, B)."""
-        total = np.zeros(shape)
-        for bucket in self.buckets[-newest:]:
-            total += np.frombuffer(bucket.table).reshape(shape)
-        return total
-
-    def events(self, newest: int = BUCKETS) -> int:
-        """Events in the ``newest`` buckets."""
-        return sum(b.events for b in self.buckets[-newest:])
-
-    def moments_before(self, newest: int = BUCKETS) -> dict[str, tuple[int, int, int]]:
-        """(count, sum1, sum2) of every feature before the ``newest`` buckets."""
-        return self.buckets[-newest:][0].moments if self.buckets else {}
+    def snapshot(self) -> list[Bucket]:
+        """Plain records."""
+        return [Bucket(first, events, t.tobytes(), s.tobytes()) for first, events, t, s in self._buckets]
 
 
-def within_band(sheet: Sheet, component: int, counts: Floats) -> bool:
-    """Whether a component's counts look like the reference: every (cumulative) share in its band, give or take
-    RETURN_Z standard errors of the counts themselves."""
-    p = np.asarray(sheet.bins[component])
-    n = float(counts.sum())
-    eps = sheet.bands[component]
-    if n == 0 or not len(eps):
-        return True
-    present = counts[: len(p)] / n
-    if len(eps) == len(p) - 1:
-        p, present = np.cumsum(p)[:-1], np.cumsum(present)[:-1]
-    error = np.sqrt(np.maximum(p * (1 - p), 1 / n) * sheet.tau[component] / n)
-    return bool((np.abs(present - p) <= eps + RETURN_Z * error).all())
+class Probe:
+    """Counts of one feature since it was reported: when a whole window of them fits the reference, it is back.
+
+    What is expected is added up look by look, since it depends on the time of day where the reference has a season.
+    """
+
+    __slots__ = ("counts", "events", "expected", "tolerated", "wanted")
+
+    def __init__(self, bins: int, wanted: int) -> None:
+        self.wanted = wanted
+        self.events = 0
+        self.counts, self.expected, self.tolerated = np.zeros((3, 2, bins))
+
+    def add(self, sheet: Sheet, table: Floats, feature: int, events: int) -> bool:
+        """True when a whole window has been seen and all of it fits; a window that does not fit starts anew."""
+        rows = [feature, len(sheet.layout.names) + feature]
+        seen = table[rows]
+        arrived = seen.sum(axis=1, keepdims=True)
+        self.counts += seen
+        self.expected += sheet.shares[rows] * arrived
+        self.tolerated += sheet.bands[rows] * arrived
+        self.events += events
+        if self.events < self.wanted:
+            return False
+        fits = all(self._fits(sheet, row, component) for row, component in enumerate(rows))
+        self.events = 0
+        for counts in (self.counts, self.expected, self.tolerated):
+            counts[:] = 0.0
+        return fits
+
+    def _fits(self, sheet: Sheet, row: int, component: int) -> bool:
+        n = float(self.counts[row].sum())
+        if n == 0 or not sheet.bands[component].any():
+            return row == 0 or n > 0
+        p, present, eps = self.expected[row] / n, self.counts[row] / n, self.tolerated[row] / n
+        if sheet.ordered[component]:
+            p, present = np.cumsum(p), np.cumsum(present)
+        error = np.sqrt(np.maximum(p * (1 - p), 1 / n) * sheet.tau[component] / n)
+        return bool((np.abs(present - p) <= eps + RETURN_Z * error).all())

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from detectors.evidence import EvidenceSettings
 from detectors.retrain import RetrainGuard
+from detectors.sheets import EvidenceSettings
 from stream.config import Settings
 
 

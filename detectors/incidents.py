@@ -1,0 +1,120 @@
+"""Incidents: what is told to people, and their lifecycle as a table.
+
+::
+
+              opened ──► open ──acknowledge──► acknowledged
+                          │ ▲ update             │ ▲ update
+                          └─┴───── resolve ──────┴─┘
+                                      ▼
+                                  resolved
+"""
+
+from enum import StrEnum
+from typing import Any
+from uuid import UUID, uuid5
+
+import msgspec
+
+from detectors.features import UnitKey
+
+NAMESPACE = UUID("0c7a4c52-6a0a-5e0f-9f0c-6b1f5cbf7a11")
+"""Of all incident ids; changing it would make every replayed incident a new one."""
+
+
+class IncidentKind(StrEnum):
+    """What it is about."""
+
+    FEATURE = "feature"
+    ENVIRONMENT = "environment"
+
+
+class Status(StrEnum):
+    """Where it is in its life."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+class Action(StrEnum):
+    """What can happen to it."""
+
+    UPDATE = "update"
+    ACKNOWLEDGE = "acknowledge"
+    RESOLVE = "resolve"
+
+
+class Resolution(StrEnum):
+    """Why it is over."""
+
+    BACK = "back-to-reference"
+    REFERENCE_CHANGED = "reference-changed"
+    ACCEPTED = "accepted"
+    BY_HAND = "by-hand"
+
+
+LIFECYCLE: dict[tuple[Status, Action], Status] = {
+    (Status.OPEN, Action.UPDATE): Status.OPEN,
+    (Status.OPEN, Action.ACKNOWLEDGE): Status.ACKNOWLEDGED,
+    (Status.OPEN, Action.RESOLVE): Status.RESOLVED,
+    (Status.ACKNOWLEDGED, Action.UPDATE): Status.ACKNOWLEDGED,
+    (Status.ACKNOWLEDGED, Action.ACKNOWLEDGE): Status.ACKNOWLEDGED,
+    (Status.ACKNOWLEDGED, Action.RESOLVE): Status.RESOLVED,
+}
+"""Every step there is; what is not in it cannot happen."""
+
+
+class Incident(msgspec.Struct, frozen=True):
+    """One incident as it is published. Times are event time; ``began_*`` estimate where the change began."""
+
+    id: str
+    model: str
+    version: str
+    segment: str | None
+    kind: IncidentKind
+    status: Status
+    severity: str
+    verdict: str
+    reason: str
+    summary: str
+    episode: int
+    opened_at_event: int
+    opened_at_ms: int
+    features: list[dict[str, Any]] = []
+    began_at_event: int | None = None
+    began_at_ms: int | None = None
+    began_interval: tuple[int, int] | None = None
+    updates: int = 0
+    resolved_at_event: int | None = None
+    resolved_at_ms: int | None = None
+    resolution: Resolution | None = None
+    resolved_by: str | None = None
+    acknowledged_by: str | None = None
+    acknowledged_at_ms: int | None = None
+    environment_differences: list[dict[str, Any]] = []
+    reference: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        plain = msgspec.to_builtins(self)
+        assert isinstance(plain, dict)
+        return plain
+
+
+def incident_id(unit: UnitKey, episode: int) -> str:
+    """The same for the same unit's same episode, on whichever worker and however often it is computed.
+
+    >>> incident_id(UnitKey("fraud", "3", None), 1) == incident_id(UnitKey("fraud", "3", None), 1)
+    True
+    """
+    return str(uuid5(NAMESPACE, msgspec.json.encode([unit.model, unit.version, unit.segment, episode]).decode()))
+
+
+def apply(incident: Incident, action: Action, **changes: Any) -> Incident | None:
+    """The incident after ``action``, or None where the table has no such step."""
+    status = LIFECYCLE.get((incident.status, action))
+    if status is None:
+        return None
+    if action is Action.UPDATE:
+        changes["updates"] = incident.updates + 1
+    return msgspec.structs.replace(incident, status=status, **changes)

@@ -1,0 +1,92 @@
+"""How large a change is, and the two histograms it is told from: sizes beside evidence, and never instead of it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from detectors import distances, transform
+from detectors.columns import Floats
+from detectors.features import Kind
+from detectors.references import FeatureReference
+from detectors.sheets import Layout, cell_counts
+from detectors.sketches.moments import BITS
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """Reference against present. ``wasserstein`` in the reference's standard deviations; None without an order."""
+
+    psi: float
+    wasserstein: float | None
+    kolmogorov_smirnov: float | None
+    jensen_shannon: float
+
+
+NO_SIZES = Sizes(0.0, None, None, 0.0)
+
+
+class Yardstick:
+    """One feature's reference in its evidence bins. Built once per reference."""
+
+    __slots__ = ("borders", "centre", "counts", "feature", "labels", "scale")
+
+    def __init__(self, layout: Layout, index: int) -> None:
+        self.feature: FeatureReference = layout.features[index]
+        bins = layout.bins[index]
+        self.counts: Floats = np.bincount(bins, weights=cell_counts(self.feature)).astype(np.float64)
+        edges = np.asarray(self.feature.edges)
+        self.borders: Floats = edges[np.flatnonzero(np.diff(bins))] if len(edges) else edges
+        self.labels: list[str] = []
+        if self.feature.kind is not Kind.NUMERIC:
+            own = len(self.counts) - 2
+            self.labels = [*self.feature.categories[:own], "(other)", "(unseen)"]
+        self.centre, self.scale = transform.centre_and_scale(self.feature)
+
+    def sizes(self, present: Floats, mean: float | None = None) -> Sizes:
+        """Of the ``present`` counts in the evidence bins. A mean that moved further than the bins can show counts."""
+        reference, now = self.counts, present[: len(self.counts)]
+        if not reference.sum() or not now.sum():
+            return NO_SIZES
+        psi, js = distances.psi(reference, now), distances.jensen_shannon(reference, now)
+        if self.feature.kind is not Kind.NUMERIC:
+            return Sizes(psi, None, None, js)
+        std = self.feature.std or 0.0
+        low, high = self.feature.edges[0], self.feature.edges[-1]
+        moved = (
+            distances.wasserstein(reference, now, self.borders, std, low=low, high=high) if len(self.borders) else 0.0
+        )
+        if mean is not None and self.feature.mean is not None:
+            moved = max(moved, min(abs(mean - self.feature.mean) / max(std, distances.STD_FLOOR), 1e300))
+        return Sizes(psi, moved, distances.kolmogorov_smirnov(reference, now), js)
+
+    def moments(self, count: float, sums: Floats) -> tuple[float | None, float | None]:
+        """Mean and standard deviation from a window's moment sums; differences of floats, good to six digits."""
+        if self.feature.kind is not Kind.NUMERIC or count <= 0:
+            return None, None
+        first, second = float(sums[0]) / 2**BITS / count, float(sums[1]) / 4**BITS / count
+        variance = second - first * first
+        if variance < 1e-11 * (1 + second):  # what differences of long sums in float64 can leave
+            variance = 0.0
+        mean, std = self.centre + first * self.scale, variance**0.5 * self.scale
+        return (mean, std) if np.isfinite(mean) and np.isfinite(std) else (None, None)
+
+    def histogram(self, counts: Floats) -> dict[str, Any]:
+        """Plain data for showing: edges or labels, and counts."""
+        shown = [int(v) for v in counts[: len(self.counts)].tolist()]
+        if self.labels:
+            return {"labels": self.labels, "counts": shown}
+        if not self.feature.edges:
+            return {"edges": [], "counts": []}
+        borders = self.borders.tolist()
+        return {"edges": [*_ends(self.feature.edges, borders)], "counts": shown}
+
+
+def _ends(edges: Sequence[float], borders: list[float]) -> list[float]:
+    """Borders between the bins with the reference's extremes outside, so that k bins have k + 1 edges."""
+    low, high = edges[0], edges[-1]
+    return [
+        low if not borders or low < borders[0] else borders[0],
+        *borders,
+        high if not borders or high > borders[-1] else borders[-1],
+    ]

@@ -1,0 +1,178 @@
+"""One unit under one reference: evidence, what has been reported and not come back, and the recent past."""
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from detectors.columns import Floats
+from detectors.evidence import Beginning, Evidence, EvidenceState
+from detectors.merging import Counts
+from detectors.sheets import Sheets
+from detectors.sizes import Sizes, Yardstick
+from detectors.verdict import Symptom
+from detectors.window import Bucket, Probe, Window
+
+PROBE_FACTOR, PROBE_LIMIT = 2, 20
+"""A change that took n events to be found must be absent for 2 n to be over, within reason."""
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """Of one look: features newly reported, strongest first, and features that are back in the band."""
+
+    fired: list[int]
+    returned: list[int]
+
+
+class Latched(msgspec.Struct, frozen=True):
+    """A reported feature; ``wanted`` events of its probe."""
+
+    feature: int
+    wanted: int
+    events: int
+    counts: bytes
+
+
+class WatchState(msgspec.Struct, frozen=True):
+    """Plain state of a ``Watch``."""
+
+    evidence: EvidenceState
+    latched: list[Latched]
+    buckets: list[Bucket]
+
+
+class Watch:
+    """Looks at what arrived, under a budget. Cost: about 150 us a look of 20 features.
+
+    ``resolve_after``: events that must fit the reference before a reported feature is back, at least.
+    """
+
+    __slots__ = (
+        "_latched_mask",
+        "_resolve_after",
+        "evidence",
+        "feature_log10",
+        "probes",
+        "sheets",
+        "window",
+        "yardsticks",
+    )
+
+    def __init__(self, sheets: Sheets, yardsticks: Sequence[Yardstick], resolve_after: int) -> None:
+        self.sheets = sheets
+        self.yardsticks = yardsticks
+        self.evidence = Evidence(sheets)
+        self.window = Window()
+        self.probes: dict[int, Probe] = {}
+        self.feature_log10: Floats = np.full(len(sheets.layout.names), -np.inf)
+        self._resolve_after = resolve_after
+        self._latched_mask = np.zeros(len(sheets.layout.names), bool)
+
+    @property
+    def model_log10(self) -> float:
+        """log10 A over all features, the reported ones too."""
+        return self.evidence.model(self.feature_log10)
+
+    def look(self, arrived: Counts, now_ms: int, events: int) -> Findings:
+        """Takes what ``arrived`` until ``now_ms`` of event time, when the unit had seen ``events``."""
+        sheet = self.sheets.at(now_ms)
+        table = sheet.table(arrived.cells, arrived.statuses)
+        self.window.add(table, arrived.sums, arrived.events, events)
+        returned = [f for f, probe in self.probes.items() if probe.add(sheet, table, f, arrived.events)]
+        if returned:
+            self.release(returned)
+        self.evidence.look(sheet, table, now_ms, events, arrived.events)
+        self.feature_log10 = self.evidence.feature_log10
+        fired = self._alarms()
+        for feature in fired:
+            begin = self.evidence.beginning(feature)
+            wanted = PROBE_FACTOR * (events - begin.event)
+            wanted = min(max(wanted, self._resolve_after), PROBE_LIMIT * self._resolve_after)
+            self.probes[feature] = Probe(table.shape[1], wanted)
+            self._latched_mask[feature] = True
+        return Findings(fired, returned)
+
+    def _alarms(self) -> list[int]:
+        """Features to blame now: the budget is spent on those not reported yet."""
+        fresh = np.where(self._latched_mask, -np.inf, self.feature_log10)
+        if self.evidence.model(fresh) < self.evidence.threshold_log10:
+            return []
+        blamed = np.flatnonzero(fresh >= self.evidence.blame_log10)
+        if not len(blamed):
+            blamed = np.array([int(fresh.argmax())])
+        return [int(f) for f in blamed[np.argsort(-fresh[blamed], kind="stable")]]
+
+    def release(self, features: Sequence[int]) -> None:
+        """These are well again: their evidence begins anew."""
+        self.evidence.restart(features)
+        self.feature_log10 = self.evidence.feature_log10
+        for feature in features:
+            self.probes.pop(feature, None)
+            self._latched_mask[feature] = False
+
+    def beginning(self, feature: int) -> Beginning:
+        """Where its change is estimated to have begun."""
+        return self.evidence.beginning(feature)
+
+    def present(self, feature: int, since: int = 0) -> tuple[Sizes, Symptom, Floats]:
+        """Sizes, symptoms and bin counts of the recent past of a feature, from event ``since`` on."""
+        yardstick = self.yardsticks[feature]
+        reference = yardstick.feature
+        recent = self.window.since(since)
+        width = self.sheets.base.shares.shape[1]
+        events, table, sums = recent or (
+            0,
+            np.zeros((2 * len(self.yardsticks), width)),
+            np.zeros((len(self.yardsticks), 2)),
+        )
+        values, status = table[feature], table[len(self.yardsticks) + feature]
+        mean, std = yardstick.moments(float(status[0]), sums[feature])
+        rows = max(reference.rows, 1)
+        symptom = Symptom(
+            reference.feature,
+            reference.kind,
+            int(events),
+            float(status[1]) / max(events, 1),
+            float(status[2]) / max(events, 1),
+            reference.missing / rows,
+            reference.invalid / rows,
+            mean,
+            std,
+            reference.mean,
+            reference.std,
+        )
+        return yardstick.sizes(values, mean), symptom, values
+
+    def evidence_of(self, feature: int) -> float:
+        """log10 M_f, finite."""
+        return shown(float(self.feature_log10[feature]))
+
+    def snapshot(self) -> WatchState:
+        """Plain state."""
+        latched = [
+            Latched(f, p.wanted, p.events, np.stack((p.counts, p.expected, p.tolerated)).tobytes())
+            for f, p in sorted(self.probes.items())
+        ]
+        return WatchState(self.evidence.snapshot(), latched, self.window.snapshot())
+
+    def restore(self, state: WatchState) -> bool:
+        """Takes ``snapshot`` back; False when it does not fit this reference's bets."""
+        shape = self.sheets.base.shares.shape
+        size = 8 * shape[0] * shape[1]
+        if any(len(bucket.table) != size for bucket in state.buckets) or not self.evidence.restore(state.evidence):
+            return False
+        self.window = Window(state.buckets, (shape[0], shape[1]))
+        for latched in state.latched:
+            probe = Probe(shape[1], latched.wanted)
+            probe.events = latched.events
+            probe.counts, probe.expected, probe.tolerated = np.frombuffer(latched.counts).reshape(3, 2, -1).copy()
+            self.probes[latched.feature] = probe
+            self._latched_mask[latched.feature] = True
+        self.feature_log10 = self.evidence.feature_log10
+        return True
+
+
+def shown(log10: float) -> float:
+    """A finite figure with three decimals, for people and JSON."""
+    return round(max(log10, -9.0), 3) if not math.isnan(log10) else -9.0

@@ -1,0 +1,199 @@
+"""The judge: shards' profiles in, states, incidents and retrain requests out. Sans I/O; no clock, no Kafka.
+
+It keeps the newest profile of every shard, works on differences, and says what is to be done as effects
+(``judge_records``). The same profiles in the same order give the same effects with the same ids. Only the blind state
+looks at the wall time it is given.
+
+    judge = Judge(judge_settings(settings), references)
+    effects = judge.on_profile(profile, now_ms)
+    effects = judge.on_tick(now_ms, Health(...))
+    view = judge.model_view(unit)
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from detectors.features import ModelKey, UnitKey
+from detectors.incidents import Resolution
+from detectors.profiles import Profile
+from detectors.quality import BlindReason
+from detectors.references import Reference
+from detectors.sheets import Sheets
+from detectors.sizes import Yardstick
+from detectors.watch import Watch, shown
+from stream import judge_state, judge_view
+from stream.judge_records import Effect, Health
+from stream.judge_settings import JudgeSettings
+from stream.judge_unit import UnitJudge
+
+LAG_LASTS_MS = 5_000
+"""A lag shorter than this is how reading works."""
+
+SHEETS_KEPT = 256
+"""References whose bets are kept ready; a reference of 20 features takes 400 KB."""
+
+
+class Judge:
+    """All units of one worker. Cost: about 200 us a profile of 20 features that brings events."""
+
+    def __init__(self, settings: JudgeSettings, references: Iterable[Reference] = ()) -> None:
+        self._settings = settings
+        self._units: dict[UnitKey, UnitJudge] = {}
+        self._references: dict[str, Reference] = {}
+        self._newest: dict[tuple[ModelKey, str | None], str] = {}
+        self._sheets: dict[str, tuple[Sheets, list[Yardstick]]] = {}
+        for reference in references:
+            self.on_reference(reference)
+
+    @property
+    def units(self) -> set[UnitKey]:
+        return set(self._units)
+
+    def on_reference(self, reference: Reference) -> list[Effect]:
+        """A reference that was read; profiles that waited for it are judged now."""
+        digest = reference.digest
+        place = reference.model_key, reference.segment
+        before = self._newest.get(place)
+        self._newest[place] = digest
+        self._references[digest] = reference
+        if before is not None and before != digest and all(u.digest != before for u in self._units.values()):
+            self._references.pop(before, None)
+            self._sheets.pop(before, None)
+        effects: list[Effect] = []
+        for judge in self._units.values():
+            if judge.digest == digest:
+                effects += judge.bind()
+        return effects
+
+    def on_profile(self, profile: Profile, now_ms: int) -> list[Effect]:
+        """Takes one shard's newest counts and looks. ``now_ms`` is wall time, for the blind state only."""
+        return self.on_profiles([profile], now_ms)
+
+    def on_profiles(self, profiles: Sequence[Profile], now_ms: int) -> list[Effect]:
+        """As ``on_profile``, but with one look a unit for all of them."""
+        by_unit: dict[UnitKey, list[Profile]] = {}
+        for profile in profiles:
+            by_unit.setdefault(profile.unit, []).append(profile)
+        effects: list[Effect] = []
+        for unit, own in by_unit.items():
+            judge = self._unit(unit)
+            newest = self._newest_digest(unit)
+            effects += judge.take(own, newest, now_ms)
+        return effects
+
+    def on_tick(self, now_ms: int, health: Health | None = None) -> list[Effect]:
+        """What time alone changes: who has fallen silent, or cannot be read."""
+        health = health or Health()
+        effects: list[Effect] = []
+        for judge in self._units.values():
+            effects += judge.tell_blind(*self._blind(judge, now_ms, health))
+        return effects
+
+    def model_view(self, unit: UnitKey) -> dict[str, Any]:
+        """The model's detail as the HTTP interface shows it. KeyError for a unit that is not known."""
+        return judge_view.model_view(self._units[unit])
+
+    def evidence_log10(self, unit: UnitKey) -> float | None:
+        """The model's evidence as of the last look; None while it learns."""
+        watch = self._units[unit].watch
+        return None if watch is None else shown(watch.model_log10)
+
+    def incidents(self, unit: UnitKey | None = None) -> list[dict[str, Any]]:
+        """All that are remembered, oldest first."""
+        units = self._units.values() if unit is None else [self._units[unit]]
+        found = [incident for judge in units for incident in judge.incidents]
+        return [i.as_json() for i in sorted(found, key=lambda i: (i.opened_at_ms, i.id))]
+
+    def state(self, unit: UnitKey) -> str:
+        """One of learning, stable, warning, drift, blind."""
+        return self._units[unit].state
+
+    def snapshot(self, unit: UnitKey) -> bytes:
+        """Everything that is known of a unit."""
+        return judge_state.encode(self._units[unit])
+
+    def restore(self, unit: UnitKey, blob: bytes) -> None:
+        """Takes ``snapshot`` back. Raises CheckpointError when ``blob`` is not one of this unit."""
+        judge = judge_state.decode(unit, blob, UnitJudge(unit, self._settings, self._bound))
+        self._units[unit] = judge
+        self._share(unit.model)
+        judge.bind()
+
+    def forget(self, unit: UnitKey) -> None:
+        """The unit is another worker's now."""
+        self._units.pop(unit, None)
+        self._share(unit.model)
+
+    def acknowledge(self, incident_id: str, by: str) -> list[Effect]:
+        """Somebody looks after the incident. Unknown or resolved: nothing."""
+        return [effect for judge in self._units.values() for effect in judge.acknowledge(incident_id, by)]
+
+    def resolve(self, incident_id: str, by: str) -> list[Effect]:
+        """Somebody says that it is over; evidence of its features begins anew."""
+        effects: list[Effect] = []
+        for judge in self._units.values():
+            effects += judge.close(Resolution.BY_HAND, by, only=incident_id)
+            if effects:
+                return [*effects, *judge.settle()]
+        return effects
+
+    def _unit(self, unit: UnitKey) -> UnitJudge:
+        judge = self._units.get(unit)
+        if judge is None:
+            judge = self._units[unit] = UnitJudge(unit, self._settings, self._bound)
+            self._share(unit.model)
+        return judge
+
+    def _share(self, model: str) -> None:
+        """Segments and versions of a model share its budget in equal parts."""
+        own = [judge for unit, judge in self._units.items() if unit.model == model]
+        for judge in own:
+            if judge.watch is not None:
+                judge.watch.evidence.share = 1 / len(own)
+
+    def _newest_digest(self, unit: UnitKey) -> str | None:
+        return self._newest.get((unit.model_key, unit.segment)) or self._newest.get((unit.model_key, None))
+
+    def _bound(self, unit: UnitKey, digest: str) -> tuple[Reference, Watch] | None:
+        if digest not in self._references:
+            return None
+        if digest not in self._sheets:
+            while len(self._sheets) >= SHEETS_KEPT:
+                del self._sheets[next(iter(self._sheets))]
+            reference = self._references[digest]
+            sheets = Sheets(reference.features, self._settings.evidence_of(unit.model))
+            self._sheets[digest] = sheets, [Yardstick(sheets.layout, f) for f in range(len(reference.features))]
+        sheets, yardsticks = self._sheets[digest]
+        watch = Watch(sheets, yardsticks, self._settings.resolve_after_events)
+        watch.evidence.share = 1 / max(sum(other.model == unit.model for other in self._units), 1)
+        return self._references[digest], watch
+
+    def _blind(self, judge: UnitJudge, now_ms: int, health: Health) -> tuple[BlindReason | None, str]:
+        rules = self._settings.blind
+        if judge.digest is not None and judge.watch is None:
+            return BlindReason.MISSING_REFERENCE, f"its reference {judge.digest[:19]} has not been read"
+        model = judge.unit.model
+        invalid, records = health.invalid.get(model, 0), health.records.get(model, 0)
+        if invalid >= rules.invalid_records and invalid >= rules.invalid_share * records:
+            return BlindReason.UNREADABLE, f"{invalid:,} of the last minute's {records:,} records cannot be read"
+        if (reason := self._lag(judge, now_ms, health)) is not None:
+            return BlindReason.LAG, reason
+        if judge.rhythm.heard_ms is None:
+            judge.rhythm.heard_ms = now_ms
+        silent_ms = now_ms - judge.rhythm.heard_ms
+        patience = judge.rhythm.patience_ms(rules.silent_factor, rules.min_silent_ms, rules.max_silent_ms)
+        if silent_ms > patience:
+            return BlindReason.SILENT, f"no event for {silent_ms / 1000:,.0f} s"
+        return None, ""
+
+    def _lag(self, judge: UnitJudge, now_ms: int, health: Health) -> str | None:
+        rules = self._settings.blind
+        lag, age = health.lag_records or 0, health.lag_seconds or 0.0
+        if lag <= 0 or (lag <= rules.lag_records and 1000 * age <= rules.lag_ms):
+            judge.lag_since_ms = None
+            return None
+        if judge.lag_since_ms is None:
+            judge.lag_since_ms = now_ms
+        if now_ms - judge.lag_since_ms < LAG_LASTS_MS:
+            return None
+        return f"reading is {lag:,} records behind, {age:,.0f} s"

@@ -1,0 +1,46 @@
+"""What the judge wants done, and what it is told of the reading side. Every effect names its unit."""
+
+from typing import Any
+
+import msgspec
+
+from detectors.features import UnitKey
+from detectors.references import Reference
+from stream.events_out import EventType
+
+
+class DriftEvent(msgspec.Struct, frozen=True):
+    """To be told to the world; ``what`` tells its id from all others of its kind and unit."""
+
+    kind: EventType
+    unit: UnitKey
+    at_ms: int
+    data: dict[str, Any]
+    what: tuple[object, ...]
+
+
+class IncidentRecord(msgspec.Struct, frozen=True):
+    """The newest form of an incident."""
+
+    unit: UnitKey
+    id: str
+    data: dict[str, Any]
+
+
+class ReferenceBuilt(msgspec.Struct, frozen=True):
+    """A reference that the judge made, to be published."""
+
+    unit: UnitKey
+    reference: Reference
+
+
+Effect = DriftEvent | IncidentRecord | ReferenceBuilt
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Of the reading side. ``records`` and ``invalid`` are of the last minute, by model ("" where it is not known)."""
+
+    lag_records: int | None = None
+    lag_seconds: float | None = None  # age of the newest event read, while there is more to read
+    records: dict[str, int] = {}
+    invalid: dict[str, int] = {}

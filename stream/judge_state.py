@@ -1,0 +1,116 @@
+"""A unit's judge as bytes: a versioned, checked, compressed envelope. Plain records, never a pickle."""
+
+import zlib
+from typing import Any
+
+import msgspec
+
+from detectors.errors import CheckpointError
+from detectors.features import UnitKey
+from detectors.incidents import Incident
+from detectors.profiles import Epoch, Profile
+from detectors.quality import Rhythm
+from detectors.watch import WatchState
+from stream.judge_unit import Shard, UnitJudge
+
+MAGIC = b"DLJU"
+SCHEMA = 1
+
+
+class ShardState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``judged``: its newest counts are in the evidence."""
+
+    profile: bytes  # JSON, whose integers have no limit
+    passed: list[Epoch] = []
+    judged: bool = False
+    base: bool = False
+
+
+class UnitState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Everything that a judge knows of a unit, but for what the reference gives."""
+
+    unit: UnitKey
+    shards: dict[str, ShardState]
+    digest: str | None
+    left: list[str | None]
+    watch: WatchState | None
+    state: str
+    transitions: int
+    episodes: int
+    clock_ms: int | None
+    incidents: list[Incident]
+    retrain_log: list[dict[str, Any]]
+    requested_ms: list[int]
+    history: list[tuple[int, float]]
+    history_step_ms: int
+    environment_event: int
+    learned: bool
+    rhythm: tuple[float, float]
+
+
+_profiles = msgspec.json.Encoder()
+_profile_decoder = msgspec.json.Decoder(Profile)
+_encoder = msgspec.json.Encoder()  # sums are integers beyond 64 bits, which msgpack cannot hold
+_decoder = msgspec.json.Decoder(UnitState)
+
+
+def encode(judge: UnitJudge) -> bytes:
+    """Magic, schema, checksum of the body, body."""
+    watch = judge.watch.snapshot() if judge.watch is not None else judge.saved
+    judged = judge.watch is not None or judge.saved is not None
+    shards = {
+        name: ShardState(
+            _profiles.encode(s.profile), s.passed, judged and s.profile.epoch.reference == judge.digest, s.base
+        )
+        for name, s in judge.shards.items()
+    }
+    state = UnitState(
+        unit=judge.unit,
+        shards=shards,
+        digest=judge.digest,
+        left=judge.left,
+        watch=watch,
+        state=judge.state,
+        transitions=judge.transitions,
+        episodes=judge.episodes,
+        clock_ms=judge.clock_ms,
+        incidents=judge.incidents,
+        retrain_log=judge.retrain_log,
+        requested_ms=judge.requested_ms,
+        history=judge.history,
+        history_step_ms=judge.history_step_ms,
+        environment_event=judge.environment_event,
+        learned=judge.learned,
+        rhythm=(judge.rhythm.mean_ms, judge.rhythm.longest_ms),
+    )
+    body = zlib.compress(_encoder.encode(state), 1)
+    return MAGIC + SCHEMA.to_bytes(2, "little") + zlib.crc32(body).to_bytes(4, "little") + body
+
+
+def decode(unit: UnitKey, blob: bytes, judge: UnitJudge) -> UnitJudge:
+    """A new ``judge`` as ``encode`` saw it, still without its reference. Raises CheckpointError naming the unit."""
+    head, body = blob[:10], blob[10:]
+    if head[:4] != MAGIC:
+        raise CheckpointError(f"judge of {unit}: not a snapshot of a judge")
+    if (schema := int.from_bytes(head[4:6], "little")) != SCHEMA:
+        raise CheckpointError(f"judge of {unit}: snapshot schema {schema}, this driftline reads {SCHEMA}")
+    if zlib.crc32(body) != int.from_bytes(head[6:10], "little"):
+        raise CheckpointError(f"judge of {unit}: snapshot is damaged, its checksum differs")
+    try:
+        state = _decoder.decode(zlib.decompress(body))
+    except (msgspec.MsgspecError, zlib.error) as error:
+        raise CheckpointError(f"judge of {unit}: snapshot cannot be read: {error}") from error
+    if state.unit != unit:
+        raise CheckpointError(f"judge of {unit}: snapshot is of {state.unit}")
+    judge.shards = {
+        name: Shard(_profile_decoder.decode(s.profile), s.passed, None, s.base or (s.judged and state.watch is None))
+        for name, s in state.shards.items()
+    }
+    judge.digest, judge.left, judge.saved = state.digest, state.left, state.watch
+    judge.state, judge.transitions, judge.episodes = state.state, state.transitions, state.episodes
+    judge.clock_ms, judge.incidents = state.clock_ms, state.incidents
+    judge.retrain_log, judge.requested_ms = state.retrain_log, state.requested_ms
+    judge.history, judge.history_step_ms = state.history, state.history_step_ms
+    judge.environment_event, judge.learned = state.environment_event, state.learned
+    judge.rhythm = Rhythm(None, *state.rhythm)
+    return judge

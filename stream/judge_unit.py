@@ -1,0 +1,479 @@
+"""One unit's judge: its shards put together, its evidence, its state and its incidents. Decides, and does nothing else.
+
+Events are counted over all shards and epochs; the clock is the events' own time. The wall clock is looked at only to
+tell whether the unit is blind.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from detectors import incidents, merging, quality, reference_builder
+from detectors.features import UnitKey
+from detectors.incidents import Action, Incident, IncidentKind, Resolution, Status
+from detectors.merging import Counts, Step
+from detectors.profiles import Epoch, Profile
+from detectors.quality import BlindReason, EnvironmentDifference, Rhythm
+from detectors.references import Reference
+from detectors.retrain import WEEK_MS, Outcome
+from detectors.verdict import Decision, Verdict, decide
+from detectors.watch import Watch, WatchState, shown
+from stream import judge_words
+from stream.events_out import EventType
+from stream.judge_records import DriftEvent, Effect, IncidentRecord, ReferenceBuilt
+from stream.judge_settings import JudgeSettings
+
+PASSED_EPOCHS = 8
+INCIDENTS_KEPT = 50
+RETRAIN_LOG = 50
+HISTORY = 240
+"""Points of evidence over time; when full every second one goes and the interval doubles."""
+
+MISSING_BURST_SIZE, LARGE_PSI, LARGE_SHIFT = 0.05, 0.1, 0.25
+
+
+Bound = Callable[[UnitKey, str], tuple[Reference, Watch] | None]
+
+
+class Shard:
+    """What is known of one shard. ``counts`` None: nothing of its epoch is judged yet, the reference is not here."""
+
+    __slots__ = ("base", "counts", "passed", "profile")
+
+    def __init__(self, profile: Profile, passed: list[Epoch], counts: Counts | None = None, base: bool = False) -> None:
+        self.profile = profile
+        self.passed = passed
+        self.counts = counts
+        self.base = base
+
+
+class UnitJudge:
+    """``bound`` gives a reference and a fresh watch for its digest, or None while it has not been read."""
+
+    def __init__(self, unit: UnitKey, settings: JudgeSettings, bound: Bound) -> None:
+        self.unit = unit
+        self._bound = bound
+        self.settings = settings
+        self.shards: dict[str, Shard] = {}
+        self.digest: str | None = None
+        self.left: list[str | None] = []
+        self.reference: Reference | None = None
+        self.watch: Watch | None = None
+        self.saved: WatchState | None = None  # of a reference that has not been read yet
+        self.state = "learning"
+        self.transitions = 0
+        self.episodes = 0
+        self.clock_ms: int | None = None
+        self.incidents: list[Incident] = []
+        self.retrain_log: list[dict[str, Any]] = []
+        self.requested_ms: list[int] = []
+        self.history: list[tuple[int, float]] = []
+        self.history_step_ms = 1_000
+        self.environment_event = 0
+        self.learned = False
+        self.rhythm = Rhythm()
+        self.blind: BlindReason | None = None
+        self.blind_detail = ""
+        self.lag_since_ms: int | None = None
+
+    @property
+    def events(self) -> int:
+        """Accepted over all shards and epochs, each once."""
+        return sum(shard.profile.events for shard in self.shards.values())
+
+    @property
+    def present(self) -> list[Profile]:
+        """Newest profiles of the shards that are under the present reference."""
+        return [s.profile for s in self.shards.values() if s.profile.epoch.reference == self.digest]
+
+    @property
+    def epoch_events(self) -> int:
+        """Those under the present reference."""
+        return sum(profile.epoch_events for profile in self.present)
+
+    def open(self, kind: IncidentKind) -> Incident | None:
+        """The unit's open incident of a kind."""
+        return next((i for i in reversed(self.incidents) if i.kind is kind and i.status is not Status.RESOLVED), None)
+
+    def take(self, profiles: Sequence[Profile], newest: str | None, now_ms: int) -> list[Effect]:
+        """Puts ``profiles`` in place and looks once. ``newest``: digest of the model's newest reference."""
+        effects: list[Effect] = []
+        arrived: Counts | None = None
+        environments: dict[str, int] = {}
+        heard = False
+        for profile in profiles:
+            known = self.shards.get(profile.shard)
+            before = known.profile if known else None
+            step = merging.step(before, profile, known.passed if known else ())
+            if step is Step.IGNORED:
+                continue
+            heard = True
+            if step is not Step.NEXT:
+                effects += self._enter(profile.epoch.reference, newest)
+            delta = self._place(known, profile, step)
+            self._count_environments(environments, before if step is Step.NEXT else None, profile)
+            effects += self._signals(before, profile)
+            if delta is not None and profile.epoch.reference == self.digest:
+                arrived = delta if arrived is None else arrived.plus(delta)
+            if profile.last_timestamp_ms is not None:
+                self.clock_ms = max(self.clock_ms or profile.last_timestamp_ms, profile.last_timestamp_ms)
+        if heard:
+            self.rhythm.heard(now_ms)
+        return [*effects, *self._judge(arrived, environments)]
+
+    def bind(self) -> list[Effect]:
+        """Where the reference that the shards are under has come, what waited for it is judged now."""
+        found = None if self.digest is None or self.watch is not None else self._bound(self.unit, self.digest)
+        if found is None:
+            return []
+        self.reference, watch = found
+        self.watch = watch
+        restored = self.saved is not None and watch.restore(self.saved)
+        self.saved = None
+        arrived = merging.no_counts(watch.sheets.layout)
+        for shard in self.shards.values():
+            if shard.profile.epoch.reference != self.digest:
+                continue
+            shard.counts = merging.counts_of(shard.profile, watch.sheets.layout)
+            if not restored and not shard.base:
+                arrived = arrived.plus(shard.counts)
+            shard.base = False
+        return self._judge(arrived if arrived.events else None, {})
+
+    def _enter(self, digest: str | None, newest: str | None) -> list[Effect]:
+        """A shard began an epoch: the unit follows, unless to a reference that it has left."""
+        if self.shards and digest == self.digest:
+            return []
+        if self.shards and digest != newest and (digest in self.left or self.digest == newest):
+            return []
+        effects: list[Effect] = []
+        if self.shards:
+            effects = self.close(Resolution.REFERENCE_CHANGED)
+            self.left = [*self.left[-PASSED_EPOCHS:], self.digest]
+        self.digest, self.reference, self.watch, self.saved = digest, None, None, None
+        self.history, self.history_step_ms = [], 1_000
+        found = None if digest is None else self._bound(self.unit, digest)
+        if found is not None:
+            self.reference, self.watch = found
+        return effects
+
+    def _place(self, known: Shard | None, profile: Profile, step: Step) -> Counts | None:
+        """Keeps the profile; what of it is new."""
+        bound = self.watch is not None and profile.epoch.reference == self.digest
+        counts = merging.counts_of(profile, self.watch.sheets.layout) if bound and self.watch is not None else None
+        if known is None:
+            self.shards[profile.shard] = Shard(profile, [], counts)
+            return counts
+        if step is not Step.NEXT:
+            known.passed = [*known.passed[-PASSED_EPOCHS:], known.profile.epoch]
+            known.base = step is Step.BASE and not bound
+        delta = counts
+        if counts is not None and step is Step.NEXT and known.counts is not None:
+            delta = counts.minus(known.counts)
+        known.profile, known.counts = profile, counts
+        return None if step is Step.BASE else delta
+
+    def _judge(self, arrived: Counts | None, environments: dict[str, int]) -> list[Effect]:
+        if self.watch is None or self.reference is None or self.clock_ms is None:
+            return [*self._learn(), *self.settle()]
+        effects: list[Effect] = []
+        events = self.events
+        effects += self._environment(environments, events)
+        if arrived is not None and arrived.events > 0:
+            findings = self.watch.look(arrived, self.clock_ms, events)
+            if findings.returned:
+                effects += self._returned(events)
+            if findings.fired:
+                effects += self._fired(findings.fired, events)
+            self._remember_evidence()
+        return [*effects, *self.settle()]
+
+    def _learn(self) -> list[Effect]:
+        """Enough events without a reference become one, once."""
+        wanted = self.settings.learning.get(self.unit.model, self.settings.learning_events)
+        if self.digest is not None or self.learned or self.epoch_events < wanted:
+            return []
+        self.learned = True
+        built = reference_builder.reference_from_profiles(
+            self.unit.model, self.unit.version, self.present, segment=self.unit.segment
+        )
+        return [ReferenceBuilt(self.unit, built)]
+
+    def _remember_evidence(self) -> None:
+        assert self.clock_ms is not None
+        assert self.watch is not None
+        if self.history and self.clock_ms - self.history[-1][0] < self.history_step_ms:
+            return
+        self.history.append((self.clock_ms, shown(self.watch.model_log10)))
+        if len(self.history) >= HISTORY:
+            self.history = self.history[::2]
+            self.history_step_ms *= 2
+
+    def _signals(self, before: Profile | None, profile: Profile) -> list[Effect]:
+        after = before.next_offset if before is not None else -1
+        return [
+            DriftEvent(
+                EventType.SIGNAL,
+                self.unit,
+                signal.timestamp_ms,
+                {
+                    **msgspec.to_builtins(signal),
+                    "model": self.unit.model,
+                    "version": self.unit.version,
+                    "segment": self.unit.segment,
+                    "shard": profile.shard,
+                },
+                (profile.shard, signal.feature, signal.detector, signal.channel, signal.next_offset, signal.event),
+            )
+            for signal in profile.signals
+            if signal.next_offset > after
+        ]
+
+    # incidents
+
+    def _fired(self, fired: list[int], events: int) -> list[Effect]:
+        assert self.watch is not None
+        known = self.open(IncidentKind.FEATURE)
+        beginnings = [self.watch.beginning(f) for f in fired]
+        begin = min(beginnings, key=lambda b: b.event)
+        since = begin.event if known is None else min(begin.event, known.began_at_event or begin.event)
+        every = sorted(self.watch.probes, key=lambda f: (-self.watch.feature_log10[f], f))  # type: ignore[union-attr]
+        rows, symptoms = self._rows(every, since)
+        verdict = decide(symptoms, self._recent_environment())
+        changes: dict[str, Any] = {
+            "features": rows,
+            "severity": _severity(rows),
+            "verdict": verdict.verdict.value,
+            "reason": verdict.reason.value,
+            "summary": verdict.detail,
+        }
+        if known is not None:
+            return self._change(known, Action.UPDATE, **changes)
+        incident = self._opened(
+            IncidentKind.FEATURE,
+            events,
+            began_at_event=begin.event,
+            began_at_ms=begin.at_ms,
+            began_interval=(begin.earliest, begin.latest),
+            **changes,
+        )
+        return [*self._told(incident, EventType.INCIDENT_OPENED), *self._retrain(incident, verdict, events)]
+
+    def _rows(self, features: Sequence[int], since: int) -> tuple[list[dict[str, Any]], list[Any]]:
+        assert self.watch is not None
+        rows, symptoms = [], []
+        for f in features:
+            sizes, symptom, _ = self.watch.present(f, since)
+            symptoms.append(symptom)
+            rows.append(judge_words.incident_feature(self.watch, f, sizes, symptom))
+        return rows, symptoms
+
+    def _opened(self, kind: IncidentKind, events: int, **what: Any) -> Incident:
+        assert self.clock_ms is not None
+        self.episodes += 1
+        incident = Incident(
+            id=incidents.incident_id(self.unit, self.episodes),
+            model=self.unit.model,
+            version=self.unit.version,
+            segment=self.unit.segment,
+            kind=kind,
+            status=Status.OPEN,
+            episode=self.episodes,
+            opened_at_event=events,
+            opened_at_ms=self.clock_ms,
+            reference=self.digest,
+            **what,
+        )
+        self.incidents = [*self.incidents[-INCIDENTS_KEPT + 1 :], incident]
+        return incident
+
+    def _change(self, incident: Incident, action: Action, **changes: Any) -> list[Effect]:
+        after = incidents.apply(incident, action, **changes)
+        if after is None:
+            return []
+        self.incidents = [after if i.id == after.id else i for i in self.incidents]
+        kind = EventType.INCIDENT_RESOLVED if after.status is Status.RESOLVED else EventType.INCIDENT_UPDATED
+        return self._told(after, kind)
+
+    def _told(self, incident: Incident, kind: EventType) -> list[Effect]:
+        data = incident.as_json()
+        at_ms = self.clock_ms or incident.opened_at_ms
+        what = (incident.id, incident.status.value, incident.updates)
+        return [DriftEvent(kind, self.unit, at_ms, data, what), IncidentRecord(self.unit, incident.id, data)]
+
+    def _returned(self, events: int) -> list[Effect]:
+        """Over when every feature of it is back."""
+        assert self.watch is not None
+        known = self.open(IncidentKind.FEATURE)
+        if known is None or self.watch.probes:
+            return []
+        return self._resolve(known, Resolution.BACK)
+
+    def _resolve(self, incident: Incident, why: Resolution, by: str | None = None) -> list[Effect]:
+        return self._change(
+            incident,
+            Action.RESOLVE,
+            resolved_at_event=self.events,
+            resolved_at_ms=self.clock_ms,
+            resolution=why,
+            resolved_by=by,
+        )
+
+    def close(self, why: Resolution, by: str | None = None, only: str | None = None) -> list[Effect]:
+        """Resolves open incidents, or the one with the id ``only``; their evidence begins anew."""
+        effects: list[Effect] = []
+        for incident in self.incidents:
+            if incident.status is Status.RESOLVED or (only is not None and incident.id != only):
+                continue
+            if incident.kind is IncidentKind.FEATURE and self.watch is not None:
+                self.watch.release(list(self.watch.probes))
+            effects += self._resolve(incident, why, by)
+        return effects
+
+    def acknowledge(self, identifier: str, by: str) -> list[Effect]:
+        """Somebody looks after it."""
+        for incident in self.incidents:
+            if incident.id == identifier:
+                return self._change(
+                    incident,
+                    Action.ACKNOWLEDGE,
+                    acknowledged_by=by,
+                    acknowledged_at_ms=self.clock_ms,
+                    updates=incident.updates + 1,
+                )
+        return []
+
+    # environment
+
+    @staticmethod
+    def _count_environments(into: dict[str, int], before: Profile | None, profile: Profile) -> None:
+        for text, count in profile.environments.items():
+            new = count - (before.environments.get(text, 0) if before is not None else 0)
+            if new > 0:
+                into[text] = into.get(text, 0) + new
+
+    def environment(self) -> list[EnvironmentDifference]:
+        """What the shards' environments differ by from the reference's, over the epoch."""
+        seen: dict[str, int] = {}
+        for profile in self.present:
+            for text, count in profile.environments.items():
+                seen[text] = seen.get(text, 0) + count
+        return quality.environment_differences(self.reference.environment if self.reference else {}, seen)
+
+    def _recent_environment(self) -> list[str]:
+        known = self.open(IncidentKind.ENVIRONMENT)
+        return [] if known is None else [judge_words.difference(d) for d in known.environment_differences]
+
+    def _environment(self, arrived: dict[str, int], events: int) -> list[Effect]:
+        if not self.reference or not self.reference.environment:
+            return []
+        found = quality.environment_differences(self.reference.environment, arrived)
+        known = self.open(IncidentKind.ENVIRONMENT)
+        if not found:
+            silent = events - self.environment_event
+            if known is not None and arrived and silent >= self.settings.resolve_after_events:
+                return self._resolve(known, Resolution.BACK)
+            return []
+        self.environment_event = events
+        every = [msgspec.to_builtins(d) for d in self.environment()]
+        changes: dict[str, Any] = {
+            "environment_differences": every,
+            "summary": "the environment differs from training: " + "; ".join(map(judge_words.difference, every[:5])),
+        }
+        if known is None:
+            incident = self._opened(
+                IncidentKind.ENVIRONMENT,
+                events,
+                severity="warning",
+                verdict=Verdict.BROKEN_DATA.value,
+                reason="new-environment",
+                **changes,
+            )
+            return self._told(incident, EventType.INCIDENT_OPENED)
+        before = {(d["name"], d["present"]) for d in known.environment_differences}
+        if {(d["name"], d["present"]) for d in every} <= before:
+            return []
+        return self._change(known, Action.UPDATE, **changes)
+
+    # retraining
+
+    def _retrain(self, incident: Incident, decision: Decision, events: int) -> list[Effect]:
+        assert self.clock_ms is not None
+        now_ms = self.clock_ms
+        outcome = self.settings.retrain.decide(decision.verdict, self.requested_ms, now_ms)
+        self.retrain_log.append(
+            {"at_ms": now_ms, "outcome": outcome.value, "reason": decision.detail, "incident": incident.id}
+        )
+        del self.retrain_log[:-RETRAIN_LOG]
+        if outcome not in (Outcome.REQUESTED, Outcome.DRY_RUN):
+            return []
+        self.requested_ms = [at for at in self.requested_ms if now_ms - at < WEEK_MS] + [now_ms]
+        if outcome is Outcome.DRY_RUN:
+            return []
+        assert self.watch is not None
+        data = judge_words.retrain_request(
+            self.unit, incident, self.watch, self.reference, self.present, events, now_ms
+        )
+        return [DriftEvent(EventType.RETRAIN_REQUESTED, self.unit, now_ms, data, (incident.id,))]
+
+    # state
+
+    def tell_blind(self, reason: BlindReason | None, detail: str) -> list[Effect]:
+        """What the wall clock and the reading side say."""
+        self.blind, self.blind_detail = reason, detail
+        return self.settle()
+
+    def settle(self) -> list[Effect]:
+        """The state that all of this amounts to, told when it changes."""
+        state = self._state()
+        if state == self.state and self.transitions:
+            return []
+        before, self.state = self.state, state
+        self.transitions += 1
+        data = {
+            "model": self.unit.model,
+            "version": self.unit.version,
+            "segment": self.unit.segment,
+            "state": state,
+            "previous": before if self.transitions > 1 else None,
+            "reason": self.reason,
+            "events": self.events,
+        }
+        return [DriftEvent(EventType.MODEL_STATE, self.unit, self.clock_ms or 0, data, (self.transitions,))]
+
+    def _state(self) -> str:
+        if self.blind is not None:
+            return "blind"
+        if self.digest is None:
+            return "learning"
+        if self.watch is None:
+            return "blind"
+        if self.open(IncidentKind.FEATURE) is not None:
+            return "drift"
+        if self.open(IncidentKind.ENVIRONMENT) is not None:
+            return "warning"
+        bar = self.settings.warning_share * self.watch.evidence.threshold_log10
+        return "warning" if self.watch.model_log10 >= max(bar, 1.0) else "stable"
+
+    @property
+    def reason(self) -> str:
+        """Why it is in its state, in words; empty for a good one."""
+        if self.blind is not None:
+            return self.blind_detail
+        if self.digest is not None and self.watch is None:
+            return f"the reference {self.digest[:19]} has not been read"
+        if self.state in ("drift", "warning"):
+            found = self.open(IncidentKind.FEATURE) or self.open(IncidentKind.ENVIRONMENT)
+            return found.summary if found is not None else "evidence of a change is gathering"
+        return ""
+
+
+def _severity(rows: Sequence[dict[str, Any]]) -> str:
+    """Critical where the change is large, whatever the evidence of it."""
+    for row in rows:
+        if row["psi"] >= LARGE_PSI or (row["wasserstein"] or 0.0) >= LARGE_SHIFT:
+            return "critical"
+        if row["missing_share"] - row["reference_missing_share"] >= MISSING_BURST_SIZE:
+            return "critical"
+    return "warning"
