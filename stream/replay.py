@@ -4,7 +4,6 @@ A look is taken after every ``LOOK_EVENTS`` rows of the whole file, whatever the
 dealing of the rows and another show the judge the same merged counts at the same moments.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -50,7 +49,7 @@ class Replay:
         self._unit: UnitKey | None = None
         self._incidents: dict[str, dict[str, Any]] = {}
         self._signals: dict[tuple[int, Signal], int] = {}
-        self._looks: list[tuple[int, int]] = []  # event time and rows at each look
+        self._points: list[Point] = []
         for place in self._places:
             self._observer.assign(place)
 
@@ -84,13 +83,9 @@ class Replay:
             signals=self._shown_signals(),
             state=str(detail["state"]),
             detail=detail,
-            points=[self._point(*moment) for moment in detail.get("evidence_history", [])],
+            points=self._points,
             threshold_log10=detail.get("threshold_log10"),
         )
-
-    def _point(self, at_ms: int, evidence_log10: float) -> Point:
-        place = max(bisect_right(self._looks, (at_ms, NEVER)) - 1, 0)
-        return Point(self._looks[place][1], at_ms, evidence_log10)
 
     def _deal(self, rows: Sequence[Row]) -> dict[int, list[Record]]:
         dealt: dict[int, list[Record]] = {}
@@ -119,7 +114,9 @@ class Replay:
             self._one_model(profile.unit)
             self._remember_signals(profile)
         self._apply(self._judge.on_profiles(profiles, self._now_ms))
-        self._looks.append((self._now_ms, self._rows))
+        evidence = None if self._unit is None else self._judge.evidence_log10(self._unit)
+        if evidence is not None:
+            self._points.append(Point(self._rows, self._now_ms, evidence))
 
     def _apply(self, effects: Iterable[Effect]) -> None:
         for effect in effects:

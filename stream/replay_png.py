@@ -3,7 +3,7 @@
 from typing import Any
 
 from detectors.errors import DriftlineError
-from stream import replay_plot
+from stream import replay_plot, svg
 from stream.replay_report import Replayed
 
 SHOWN_FEATURES = 9
@@ -37,6 +37,7 @@ def _evidence(axis: Any, found: Replayed) -> None:
     axis.plot([p.event for p in found.points], [p.evidence_log10 for p in found.points], color="#1c2330", lw=1)
     if found.threshold_log10 is not None:
         axis.axhline(found.threshold_log10, color="#d9480f", ls="--", lw=1)
+        axis.set_ylim(top=min(axis.get_ylim()[1], svg.CEILING * max(found.threshold_log10, 1.0)))
     for incident in found.incidents:
         end = incident.get("resolved_at_event") or found.events
         axis.axvspan(incident["opened_at_event"], end, color="#e03131", alpha=0.2, lw=0)

@@ -6,6 +6,8 @@ from html import escape
 from typing import Any
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 960, 260, 56, 32, 12, 12
+CEILING = 4.0
+"""Thresholds high the picture is: what happens at the alarm is of interest, not how sure one is much later."""
 LINE_POINTS = 2_000
 """More points than pixels show nothing; the largest of each pixel is kept, so that no peak vanishes."""
 
@@ -19,15 +21,15 @@ def evidence(
     """Evidence (log10) over events with its threshold; ``incidents`` are (opened, resolved or None, text)."""
     shown = thinned([(x, y) for x, y in points if math.isfinite(y)], LINE_POINTS)
     last = max([x for x, _ in points] + [1.0])
-    tops = [y for _, y in shown] + ([threshold] if threshold is not None else [])
-    high = max([*tops, 1.0]) * 1.08
+    top = max([y for _, y in shown] + [1.0])
+    high = top * 1.08 if threshold is None else min(max(top, threshold) * 1.08, max(threshold, 1.0) * CEILING)
     low = min([y for _, y in shown] + [0.0])
 
     def across(x: float) -> float:
         return LEFT + x / last * (WIDTH - LEFT - RIGHT)
 
     def up(y: float) -> float:
-        return TOP + (high - y) / (high - low) * (HEIGHT - TOP - BOTTOM)
+        return TOP + (high - min(y, high)) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
     parts = [_frame(label)]
     for opened, resolved, text in incidents:
