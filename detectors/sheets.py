@@ -120,7 +120,8 @@ class Sheet:
     def table(self, cells: Integers, statuses: Integers) -> Floats:
         """Counts of all components, shape (D, B), from flat ``cells`` and ``statuses`` (F, 3)."""
         shape = self.log_bets.shape[0], self.log_bets.shape[2]
-        table = np.bincount(self.flat, weights=cells, minlength=shape[0] * shape[1]).reshape(shape)
+        table = np.zeros(shape)
+        table.reshape(-1)[:] = np.bincount(self.flat, weights=cells, minlength=shape[0] * shape[1])
         table[len(self.layout.names) :, :3] = statuses
         return table
 

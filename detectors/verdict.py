@@ -137,8 +137,9 @@ def _fits(s: Symptom, spread: float, factor: float) -> bool:
     error = 3 * s.reference_std / max(s.events, 1) ** 0.5
     if large:
         return abs(s.mean / factor - s.reference_mean) <= FACTOR_ERROR * abs(s.reference_mean) + error
-    told = abs(s.reference_mean) > 0.3 * s.reference_std  # else the mean says nothing of a factor
-    return told and bool(abs(s.mean / factor / s.reference_mean - 1) <= FACTOR_ERROR)
+    told = bool(abs(s.reference_mean) > 0.3 * s.reference_std)  # else the mean says nothing of a factor
+    off: float = s.mean / factor / s.reference_mean - 1 if told else 1.0
+    return abs(off) <= FACTOR_ERROR
 
 
 def _alike(present: Symptom, reference: Symptom) -> bool:

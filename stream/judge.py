@@ -101,7 +101,7 @@ class Judge:
     def incidents(self, unit: UnitKey | None = None) -> list[dict[str, Any]]:
         """All that are remembered, oldest first."""
         units = self._units.values() if unit is None else [self._units[unit]]
-        found = [incident for judge in units for incident in judge.incidents]
+        found = [incident for judge in units for incident in judge.log.incidents]
         return [i.as_json() for i in sorted(found, key=lambda i: (i.opened_at_ms, i.id))]
 
     def state(self, unit: UnitKey) -> str:

@@ -11,7 +11,8 @@ from detectors.incidents import Incident
 from detectors.profiles import Epoch, Profile
 from detectors.quality import Rhythm
 from detectors.watch import WatchState
-from stream.judge_unit import Shard, UnitJudge
+from stream.judge_shard import Shard
+from stream.judge_unit import UnitJudge
 
 MAGIC = b"DLJU"
 SCHEMA = 1
@@ -72,11 +73,11 @@ def encode(judge: UnitJudge) -> bytes:
         watch=watch,
         state=judge.state,
         transitions=judge.transitions,
-        episodes=judge.episodes,
+        episodes=judge.log.episodes,
         clock_ms=judge.clock_ms,
-        incidents=judge.incidents,
-        retrain_log=judge.retrain_log,
-        requested_ms=judge.requested_ms,
+        incidents=judge.log.incidents,
+        retrain_log=judge.log.retrain_log,
+        requested_ms=judge.log.requested_ms,
         history=judge.history,
         history_step_ms=judge.history_step_ms,
         environment_event=judge.environment_event,
@@ -107,9 +108,9 @@ def decode(unit: UnitKey, blob: bytes, judge: UnitJudge) -> UnitJudge:
         for name, s in state.shards.items()
     }
     judge.digest, judge.left, judge.saved = state.digest, state.left, state.watch
-    judge.state, judge.transitions, judge.episodes = state.state, state.transitions, state.episodes
-    judge.clock_ms, judge.incidents = state.clock_ms, state.incidents
-    judge.retrain_log, judge.requested_ms = state.retrain_log, state.requested_ms
+    judge.state, judge.transitions, judge.log.episodes = state.state, state.transitions, state.episodes
+    judge.clock_ms, judge.log.incidents = state.clock_ms, state.incidents
+    judge.log.retrain_log, judge.log.requested_ms = state.retrain_log, state.requested_ms
     judge.history, judge.history_step_ms = state.history, state.history_step_ms
     judge.environment_event, judge.learned = state.environment_event, state.learned
     judge.rhythm = Rhythm(None, *state.rhythm)

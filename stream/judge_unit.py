@@ -9,43 +9,28 @@ from typing import Any
 
 import msgspec
 
-from detectors import incidents, merging, quality, reference_builder
+from detectors import merging, quality, reference_builder
 from detectors.features import UnitKey
 from detectors.incidents import Action, Incident, IncidentKind, Resolution, Status
 from detectors.merging import Counts, Step
-from detectors.profiles import Epoch, Profile
+from detectors.profiles import Profile
 from detectors.quality import BlindReason, EnvironmentDifference, Rhythm
 from detectors.references import Reference
-from detectors.retrain import WEEK_MS, Outcome
 from detectors.verdict import Decision, Verdict, decide
 from detectors.watch import Watch, WatchState, shown
-from stream import judge_words
+from stream import judge_incidents, judge_words
 from stream.events_out import EventType
-from stream.judge_records import DriftEvent, Effect, IncidentRecord, ReferenceBuilt
+from stream.judge_incidents import IncidentLog
+from stream.judge_records import DriftEvent, Effect, ReferenceBuilt
 from stream.judge_settings import JudgeSettings
+from stream.judge_shard import Shard
 
 PASSED_EPOCHS = 8
-INCIDENTS_KEPT = 50
-RETRAIN_LOG = 50
 HISTORY = 240
 """Points of evidence over time; when full every second one goes and the interval doubles."""
 
-MISSING_BURST_SIZE, LARGE_PSI, LARGE_SHIFT = 0.05, 0.1, 0.25
-
 
 Bound = Callable[[UnitKey, str], tuple[Reference, Watch] | None]
-
-
-class Shard:
-    """What is known of one shard. ``counts`` None: nothing of its epoch is judged yet, the reference is not here."""
-
-    __slots__ = ("base", "counts", "passed", "profile")
-
-    def __init__(self, profile: Profile, passed: list[Epoch], counts: Counts | None = None, base: bool = False) -> None:
-        self.profile = profile
-        self.passed = passed
-        self.counts = counts
-        self.base = base
 
 
 class UnitJudge:
@@ -63,11 +48,8 @@ class UnitJudge:
         self.saved: WatchState | None = None  # of a reference that has not been read yet
         self.state = "learning"
         self.transitions = 0
-        self.episodes = 0
         self.clock_ms: int | None = None
-        self.incidents: list[Incident] = []
-        self.retrain_log: list[dict[str, Any]] = []
-        self.requested_ms: list[int] = []
+        self.log = IncidentLog(unit, settings.retrain)
         self.history: list[tuple[int, float]] = []
         self.history_step_ms = 1_000
         self.environment_event = 0
@@ -91,10 +73,6 @@ class UnitJudge:
     def epoch_events(self) -> int:
         """Those under the present reference."""
         return sum(profile.epoch_events for profile in self.present)
-
-    def open(self, kind: IncidentKind) -> Incident | None:
-        """The unit's open incident of a kind."""
-        return next((i for i in reversed(self.incidents) if i.kind is kind and i.status is not Status.RESOLVED), None)
 
     def take(self, profiles: Sequence[Profile], newest: str | None, now_ms: int) -> list[Effect]:
         """Puts ``profiles`` in place and looks once. ``newest``: digest of the model's newest reference."""
@@ -234,7 +212,7 @@ class UnitJudge:
 
     def _fired(self, fired: list[int], events: int) -> list[Effect]:
         assert self.watch is not None
-        known = self.open(IncidentKind.FEATURE)
+        known = self.log.open(IncidentKind.FEATURE)
         beginnings = [self.watch.beginning(f) for f in fired]
         begin = min(beginnings, key=lambda b: b.event)
         since = begin.event if known is None else min(begin.event, known.began_at_event or begin.event)
@@ -243,14 +221,14 @@ class UnitJudge:
         verdict = decide(symptoms, self._recent_environment())
         changes: dict[str, Any] = {
             "features": rows,
-            "severity": _severity(rows),
+            "severity": judge_incidents.severity(rows),
             "verdict": verdict.verdict.value,
             "reason": verdict.reason.value,
             "summary": verdict.detail,
         }
         if known is not None:
-            return self._change(known, Action.UPDATE, **changes)
-        incident = self._opened(
+            return self.log.change(known, Action.UPDATE, self.clock_ms or 0, **changes)
+        incident = self._open(
             IncidentKind.FEATURE,
             events,
             began_at_event=begin.event,
@@ -258,7 +236,10 @@ class UnitJudge:
             began_interval=(begin.earliest, begin.latest),
             **changes,
         )
-        return [*self._told(incident, EventType.INCIDENT_OPENED), *self._retrain(incident, verdict, events)]
+        return [
+            *self.log.told(incident, EventType.INCIDENT_OPENED, incident.opened_at_ms),
+            *self._retrain(incident, verdict, events),
+        ]
 
     def _rows(self, features: Sequence[int], since: int) -> tuple[list[dict[str, Any]], list[Any]]:
         assert self.watch is not None
@@ -269,80 +250,43 @@ class UnitJudge:
             rows.append(judge_words.incident_feature(self.watch, f, sizes, symptom))
         return rows, symptoms
 
-    def _opened(self, kind: IncidentKind, events: int, **what: Any) -> Incident:
+    def _open(self, kind: IncidentKind, events: int, **what: Any) -> Incident:
         assert self.clock_ms is not None
-        self.episodes += 1
-        incident = Incident(
-            id=incidents.incident_id(self.unit, self.episodes),
-            model=self.unit.model,
-            version=self.unit.version,
-            segment=self.unit.segment,
-            kind=kind,
-            status=Status.OPEN,
-            episode=self.episodes,
-            opened_at_event=events,
-            opened_at_ms=self.clock_ms,
-            reference=self.digest,
-            **what,
-        )
-        self.incidents = [*self.incidents[-INCIDENTS_KEPT + 1 :], incident]
-        return incident
+        return self.log.add(kind, events, self.clock_ms, reference=self.digest, **what)
 
-    def _change(self, incident: Incident, action: Action, **changes: Any) -> list[Effect]:
-        after = incidents.apply(incident, action, **changes)
-        if after is None:
+    def _retrain(self, incident: Incident, decision: Decision, events: int) -> list[Effect]:
+        """Asks for a retraining where the guard lets it."""
+        assert self.watch is not None
+        if not self.log.may_retrain(incident, decision):
             return []
-        self.incidents = [after if i.id == after.id else i for i in self.incidents]
-        kind = EventType.INCIDENT_RESOLVED if after.status is Status.RESOLVED else EventType.INCIDENT_UPDATED
-        return self._told(after, kind)
-
-    def _told(self, incident: Incident, kind: EventType) -> list[Effect]:
-        data = incident.as_json()
-        at_ms = self.clock_ms or incident.opened_at_ms
-        what = (incident.id, incident.status.value, incident.updates)
-        return [DriftEvent(kind, self.unit, at_ms, data, what), IncidentRecord(self.unit, incident.id, data)]
+        now_ms = incident.opened_at_ms
+        data = judge_words.retrain_request(
+            self.unit, incident, self.watch, self.reference, self.present, events, now_ms
+        )
+        return [DriftEvent(EventType.RETRAIN_REQUESTED, self.unit, now_ms, data, (incident.id,))]
 
     def _returned(self, events: int) -> list[Effect]:
         """Over when every feature of it is back."""
         assert self.watch is not None
-        known = self.open(IncidentKind.FEATURE)
+        known = self.log.open(IncidentKind.FEATURE)
         if known is None or self.watch.probes:
             return []
-        return self._resolve(known, Resolution.BACK)
-
-    def _resolve(self, incident: Incident, why: Resolution, by: str | None = None) -> list[Effect]:
-        return self._change(
-            incident,
-            Action.RESOLVE,
-            resolved_at_event=self.events,
-            resolved_at_ms=self.clock_ms,
-            resolution=why,
-            resolved_by=by,
-        )
+        return self.log.resolve(known, Resolution.BACK, events, self.clock_ms or 0)
 
     def close(self, why: Resolution, by: str | None = None, only: str | None = None) -> list[Effect]:
         """Resolves open incidents, or the one with the id ``only``; their evidence begins anew."""
         effects: list[Effect] = []
-        for incident in self.incidents:
+        for incident in self.log.incidents:
             if incident.status is Status.RESOLVED or (only is not None and incident.id != only):
                 continue
             if incident.kind is IncidentKind.FEATURE and self.watch is not None:
                 self.watch.release(list(self.watch.probes))
-            effects += self._resolve(incident, why, by)
+            effects += self.log.resolve(incident, why, self.events, self.clock_ms or 0, by)
         return effects
 
     def acknowledge(self, identifier: str, by: str) -> list[Effect]:
         """Somebody looks after it."""
-        for incident in self.incidents:
-            if incident.id == identifier:
-                return self._change(
-                    incident,
-                    Action.ACKNOWLEDGE,
-                    acknowledged_by=by,
-                    acknowledged_at_ms=self.clock_ms,
-                    updates=incident.updates + 1,
-                )
-        return []
+        return self.log.acknowledge(identifier, by, self.clock_ms or 0)
 
     # environment
 
@@ -362,18 +306,18 @@ class UnitJudge:
         return quality.environment_differences(self.reference.environment if self.reference else {}, seen)
 
     def _recent_environment(self) -> list[str]:
-        known = self.open(IncidentKind.ENVIRONMENT)
+        known = self.log.open(IncidentKind.ENVIRONMENT)
         return [] if known is None else [judge_words.difference(d) for d in known.environment_differences]
 
     def _environment(self, arrived: dict[str, int], events: int) -> list[Effect]:
         if not self.reference or not self.reference.environment:
             return []
         found = quality.environment_differences(self.reference.environment, arrived)
-        known = self.open(IncidentKind.ENVIRONMENT)
+        known = self.log.open(IncidentKind.ENVIRONMENT)
         if not found:
             silent = events - self.environment_event
             if known is not None and arrived and silent >= self.settings.resolve_after_events:
-                return self._resolve(known, Resolution.BACK)
+                return self.log.resolve(known, Resolution.BACK, events, self.clock_ms or 0)
             return []
         self.environment_event = events
         every = [msgspec.to_builtins(d) for d in self.environment()]
@@ -382,7 +326,7 @@ class UnitJudge:
             "summary": "the environment differs from training: " + "; ".join(map(judge_words.difference, every[:5])),
         }
         if known is None:
-            incident = self._opened(
+            incident = self._open(
                 IncidentKind.ENVIRONMENT,
                 events,
                 severity="warning",
@@ -390,32 +334,11 @@ class UnitJudge:
                 reason="new-environment",
                 **changes,
             )
-            return self._told(incident, EventType.INCIDENT_OPENED)
+            return self.log.told(incident, EventType.INCIDENT_OPENED, incident.opened_at_ms)
         before = {(d["name"], d["present"]) for d in known.environment_differences}
         if {(d["name"], d["present"]) for d in every} <= before:
             return []
-        return self._change(known, Action.UPDATE, **changes)
-
-    # retraining
-
-    def _retrain(self, incident: Incident, decision: Decision, events: int) -> list[Effect]:
-        assert self.clock_ms is not None
-        now_ms = self.clock_ms
-        outcome = self.settings.retrain.decide(decision.verdict, self.requested_ms, now_ms)
-        self.retrain_log.append(
-            {"at_ms": now_ms, "outcome": outcome.value, "reason": decision.detail, "incident": incident.id}
-        )
-        del self.retrain_log[:-RETRAIN_LOG]
-        if outcome not in (Outcome.REQUESTED, Outcome.DRY_RUN):
-            return []
-        self.requested_ms = [at for at in self.requested_ms if now_ms - at < WEEK_MS] + [now_ms]
-        if outcome is Outcome.DRY_RUN:
-            return []
-        assert self.watch is not None
-        data = judge_words.retrain_request(
-            self.unit, incident, self.watch, self.reference, self.present, events, now_ms
-        )
-        return [DriftEvent(EventType.RETRAIN_REQUESTED, self.unit, now_ms, data, (incident.id,))]
+        return self.log.change(known, Action.UPDATE, self.clock_ms or 0, **changes)
 
     # state
 
@@ -449,9 +372,9 @@ class UnitJudge:
             return "learning"
         if self.watch is None:
             return "blind"
-        if self.open(IncidentKind.FEATURE) is not None:
+        if self.log.open(IncidentKind.FEATURE) is not None:
             return "drift"
-        if self.open(IncidentKind.ENVIRONMENT) is not None:
+        if self.log.open(IncidentKind.ENVIRONMENT) is not None:
             return "warning"
         bar = self.settings.warning_share * self.watch.evidence.threshold_log10
         return "warning" if self.watch.model_log10 >= max(bar, 1.0) else "stable"
@@ -464,16 +387,6 @@ class UnitJudge:
         if self.digest is not None and self.watch is None:
             return f"the reference {self.digest[:19]} has not been read"
         if self.state in ("drift", "warning"):
-            found = self.open(IncidentKind.FEATURE) or self.open(IncidentKind.ENVIRONMENT)
+            found = self.log.open(IncidentKind.FEATURE) or self.log.open(IncidentKind.ENVIRONMENT)
             return found.summary if found is not None else "evidence of a change is gathering"
         return ""
-
-
-def _severity(rows: Sequence[dict[str, Any]]) -> str:
-    """Critical where the change is large, whatever the evidence of it."""
-    for row in rows:
-        if row["psi"] >= LARGE_PSI or (row["wasserstein"] or 0.0) >= LARGE_SHIFT:
-            return "critical"
-        if row["missing_share"] - row["reference_missing_share"] >= MISSING_BURST_SIZE:
-            return "critical"
-    return "warning"

@@ -50,7 +50,7 @@ def model_view(judge: UnitJudge) -> Json:
         if judge.digest is None
         else None,
         "environment_differences": [msgspec.to_builtins(d) for d in judge.environment()],
-        "retrain_log": judge.retrain_log,
+        "retrain_log": judge.log.retrain_log,
         "signals": _signals(judge),
         "shards": {
             name: {"next_offset": s.profile.next_offset, "events": s.profile.events, "late": s.profile.late,

@@ -14,14 +14,15 @@ DETECTORS: tuple[tuple[str, ...], ...] = (
     ("sheets",),
     ("merging", "window", "evidence", "quality", "reference_builder", "sequential", "changepoint", "retrain"),
     ("bank_numbers", "bank_labels"),
-    ("bank", "incidents"),
+    ("bank", "incidents", "sizes"),
+    ("watch",),
     ("synthetic", "evaluation"),
 )
 """The pure half. A name stands for a module or a folder of modules."""
 
 PURE_STREAM = (
-    "topics", "ports", "codec", "shapes", "events", "formats", "checkpoints", "observer", "judge", "admin",
-    "replay_options",
+    "topics", "ports", "codec", "shapes", "events", "columnar", "units", "formats", "checkpoints", "observer",
+    "judge", "admin", "replay_options",
 )  # fmt: skip
 """Modules of stream/ without asyncio, clock, files, environment, logging (``admin.ensure`` awaits its port)."""
 
