@@ -111,11 +111,12 @@ class JudgeDesk:
         return events_out.record(topic, effect.unit, event)
 
     def _count(self, effect: DriftEvent, now_ms: int | None) -> None:
-        model, version = effect.unit.model, effect.unit.version
-        if effect.kind is EventType.INCIDENT_OPENED:
-            kind, severity = str(effect.data.get("kind", "")), str(effect.data.get("severity", ""))
-            self._metrics.detections.add((model, version, kind, severity))
-            if now_ms is not None:
-                self._metrics.latency.observe((model,), max(0, now_ms - effect.at_ms) / 1000)
-        elif effect.kind is EventType.RETRAIN_REQUESTED:
-            self._metrics.retrains.add((model, "requested"))
+        if effect.kind is not EventType.INCIDENT_OPENED:
+            return
+        model, version, data = effect.unit.model, effect.unit.version, effect.data
+        self._metrics.detections.add((model, version, str(data.get("kind", "")), str(data.get("severity", ""))))
+        if now_ms is not None:
+            self._metrics.latency.observe((model,), max(0, now_ms - effect.at_ms) / 1000)
+        for asked in self._judge.model_view(effect.unit)["retrain_log"]:
+            if asked["incident"] == data["id"]:
+                self._metrics.retrains.add((model, str(asked["outcome"])))

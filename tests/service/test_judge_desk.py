@@ -1,0 +1,158 @@
+"""What the judge says, as records: topics, keys, envelopes, counts; and what the reading side tells the judge."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+import pytest
+
+from detectors import references
+from detectors.features import UnitKey
+from detectors.reference_builder import build_reference
+from detectors.references import Reference
+from stream import event_schemas, judge_desk, topics
+from stream.config import Settings
+from stream.event_schemas import DATA
+from stream.events_out import EventType
+from stream.health import HealthWatch
+from stream.judge import Judge
+from stream.judge_desk import JudgeDesk
+from stream.judge_records import Health
+from stream.judge_settings import judge_settings
+from stream.metrics import Metrics
+from stream.ports import OutRecord, Partition
+from tests.judge.shards import MiniShard
+
+UNIT = UnitKey("m", "1", None)
+LOOK_MS = 60_000
+
+
+class Run:
+    """A desk that is fed looks of 200 events each."""
+
+    def __init__(self) -> None:
+        self.random = np.random.default_rng(5)
+        self.metrics = Metrics()
+        self.desk = JudgeDesk(Settings(), Judge(judge_settings(Settings())), self.metrics, lambda _: Health())
+        self.reference: Reference = build_reference("m", "1", self.columns(10_000, 0.0))
+        self.desk.apply_reference(b"m/1", references.encode(self.reference))
+        self.shard = MiniShard(self.reference)
+        self.now_ms = 1_763_700_000_000
+
+    def columns(self, rows: int, shift: float) -> dict[str, Any]:
+        return {"x": self.random.normal(shift, 1.0, rows), "y": self.random.normal(0.0, 1.0, rows)}
+
+    def looks(self, count: int, shift: float) -> list[OutRecord]:
+        records: list[OutRecord] = []
+        for _ in range(count):
+            self.now_ms += LOOK_MS
+            profile = self.shard.add(self.columns(200, shift), self.now_ms)
+            records += self.desk.on_profile(profile, self.now_ms + 500)
+        return records
+
+
+def events(records: list[OutRecord], topic: str) -> list[dict[str, Any]]:
+    return [orjson.loads(record.value or b"") for record in records if record.topic == topic]
+
+
+@pytest.fixture(scope="module")
+def story() -> tuple[Run, list[OutRecord]]:
+    run = Run()
+    return run, [*run.looks(5, 0.0), *run.looks(10, 2.0), *run.looks(40, 0.0)]
+
+
+def test_a_shift_is_told_once_updated_and_resolved(story: tuple[Run, list[OutRecord]]) -> None:
+    _, records = story
+    told = events(records, "drift-events")
+    kinds = [event["type"].split(".")[-2] for event in told if "incident" in event["type"]]
+    assert kinds[0] == "opened"
+    assert kinds[-1] == "resolved"
+    assert kinds.count("opened") == kinds.count("resolved") == 1
+    assert len({event["id"] for event in told}) == len(told)
+    assert {record.key for record in records if record.topic == "drift-events"} == {b"m"}
+
+
+def test_every_event_has_the_shape_that_its_schema_says(story: tuple[Run, list[OutRecord]]) -> None:
+    _, records = story
+    told = [*events(records, "drift-events"), *events(records, "retrain-requests")]
+    seen = {EventType(event["type"]) for event in told}
+    assert {EventType.INCIDENT_OPENED, EventType.INCIDENT_RESOLVED, EventType.MODEL_STATE} <= seen
+    assert EventType.RETRAIN_REQUESTED in seen
+    for event in told:
+        kind = EventType(event["type"])
+        data = msgspec.convert(event["data"], DATA[kind])
+        assert set(event["data"]) <= set(msgspec.to_builtins(data)) or kind is EventType.MODEL_STATE
+        assert set(event_schemas.schemas()[kind.value]["required"]) <= set(event)
+
+
+def test_a_retrain_request_is_small_enough_for_a_repository_dispatch(story: tuple[Run, list[OutRecord]]) -> None:
+    _, records = story
+    [request] = events(records, "retrain-requests")
+    assert len(request["data"]) <= 10
+    assert len(orjson.dumps(request)) < 65_536
+
+
+def test_the_data_of_an_incident_event_is_the_incident_record(story: tuple[Run, list[OutRecord]]) -> None:
+    _, records = story
+    told = [event["data"] for event in events(records, "drift-events") if "incident" in event["type"]]
+    assert told == events(records, "driftline-incidents")
+    assert {record.key for record in records if record.topic == "driftline-incidents"} == {told[0]["id"].encode()}
+
+
+def test_openings_and_requests_are_counted(story: tuple[Run, list[OutRecord]]) -> None:
+    run, records = story
+    opened = next(e for e in events(records, "drift-events") if e["type"] == EventType.INCIDENT_OPENED.value)
+    labels = ("m", "1", opened["data"]["kind"], opened["data"]["severity"])
+    assert run.metrics.detections.value(labels) == 1
+    assert run.metrics.retrains.value(("m", "requested")) == 1
+
+
+def test_views_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run()
+    run.looks(2, 0.0)
+    monkeypatch.setattr(judge_desk, "VIEWS_PER_TICK", 0)
+    assert run.desk.views_due(0) == []
+    monkeypatch.undo()
+    [view] = run.desk.views_due(0)
+    assert (view.topic, view.key) == ("driftline-views", topics.unit_key(UNIT))
+    shown = orjson.loads(view.value or b"")
+    assert (shown["model"], shown["events"], shown["state"]) == ("m", 400, "stable")
+    assert run.desk.views_due(0) == []
+
+
+def test_a_unit_moves_with_its_snapshot() -> None:
+    run = Run()
+    run.looks(5, 0.0)
+    blob = run.desk.snapshot(UNIT)
+    other = Run()
+    other.desk.restore(UNIT, blob)
+    assert other.desk.units == {UNIT}
+    assert other.desk.views_due(0) == run.desk.views_due(0)
+    other.desk.forget(UNIT)
+    assert (other.desk.units, other.desk.views_due(0)) == (set(), [])
+
+
+def test_a_broken_reference_is_said_and_counted_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    run = Run()
+    run.desk.apply_reference(b"m/1", b"{}")
+    run.desk.apply_reference(b"m/1", None)
+    assert run.metrics.errors.value(("references",)) == 1
+    assert "key m/1" in caplog.text
+    assert run.desk.on_tick(0) == ([], set())
+
+
+def test_health_is_of_the_last_minute() -> None:
+    metrics = Metrics()
+    lags: dict[Partition, int | None] = {Partition("t", 0): 5, Partition("t", 1): None}
+    watch = HealthWatch(metrics, lambda: lags)
+    metrics.counted("m", "accepted", 100)
+    assert watch(0) == Health(lag_records=5, lag_seconds=None, records={"m": 0}, invalid={})
+    metrics.counted("m", "accepted", 10)
+    metrics.counted("m", "invalid", 7)
+    metrics.aged("m", np.array([3.0, 2.0]))
+    assert watch(30_000) == Health(lag_records=5, lag_seconds=2.0, records={"m": 17}, invalid={"m": 7})
+    lags.clear()
+    watch(60_000)
+    watch(91_000)
+    assert watch(121_000) == Health(lag_records=None, lag_seconds=None, records={"m": 0}, invalid={"m": 0})
