@@ -103,6 +103,7 @@ def _category_bars(f: Feature, most: int) -> Markup:
         (label, f.reference[i] if i < len(f.reference) else 0.0, f.present[i] if i < len(f.present) else 0.0)
         for i, label in enumerate(f.labels)
     ]
+    pairs = [pair for pair in pairs if pair[1] or pair[2]]
     pairs.sort(key=lambda pair: -max(pair[1], pair[2]))
     top = max((max(pair[1], pair[2]) for pair in pairs), default=1.0)
     rows = [

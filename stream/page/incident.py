@@ -54,7 +54,7 @@ def table(incidents: Sequence[Json], now_ms: int, *, with_model: bool = True) ->
         cells: list[Child] = [
             [element("a", _title(item), href=words.incident_path(str(item["id"])))],
             _status(item),
-            words.verdict(item.get("verdict")).split(":")[0].rstrip("."),
+            words.verdict(item.get("verdict"), item.get("reason")).split(":")[0].rstrip("."),
             shell.ago(opened, now_ms, suffix=True),
             lasted,
         ]
@@ -94,9 +94,13 @@ def render(item: Json, detail: Json | None, now_ms: int, *, writable: bool) -> t
         _crumbs(model_link),
         element("h1", _title(item)),
         element(
-            "p", _status(item), " ", element("span", words.verdict(item.get("verdict")), id="headline"), class_="lead"
+            "p",
+            _status(item),
+            " ",
+            element("span", words.verdict(item.get("verdict"), item.get("reason")), id="headline"),
+            class_="lead",
         ),
-        element("p", str(summary)) if summary else None,
+        element("p", f"{str(summary)[:1].upper()}{str(summary)[1:]}") if summary else None,
         shell.facts(_facts(item, model_link, now_ms)),
         _features(item, model, version, segment),
         _pictures(item, detail),

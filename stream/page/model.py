@@ -216,7 +216,7 @@ def _signals(detail: Json) -> Markup | None:
                 words.count(row.get("event", row.get("at_event"))),
             ),
         )
-        for index, row in enumerate(rows[-20:][::-1])
+        for index, row in enumerate(rows[-8:][::-1])
     ]
     note = element(
         "p", "What the sequential detectors said. They inform; only evidence raises an alarm.", class_="quiet"

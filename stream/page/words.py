@@ -68,8 +68,13 @@ SILENT_AFTER_MS = 900_000
 """A model from which nothing came for so long is not shown as stable, whatever was last published of it."""
 
 
-def verdict(name: object) -> str:
+NEW_SOFTWARE = "The software changed: training and serving do not run the same. Retraining would hide it."
+
+
+def verdict(name: object, reason: object = None) -> str:
     """A sentence for a verdict; one we do not know is shown as it is named."""
+    if reason == Reason.NEW_ENVIRONMENT:
+        return NEW_SOFTWARE
     return VERDICTS.get(str(name), plain(name)) if name else "Undecided."
 
 
