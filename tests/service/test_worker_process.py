@@ -1,5 +1,6 @@
 """``driftline worker`` as a process against a real Kafka: from events to an incident, and through its ends."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +116,45 @@ async def test_observer_and_judge_can_run_apart(deployment: Deployment) -> None:
             assert list(metric_lines(observer.get("/metrics"), "events_total"))
             assert judge.terminate()[0] == 0
         assert observer.terminate()[0] == 0
+
+
+@pytest.mark.kafka
+async def test_an_open_incident_survives_a_kill_and_is_not_told_twice(deployment: Deployment) -> None:
+    random = np.random.default_rng(9)
+    await deployment.prepare()
+    await deployment.publish_reference("fraud", "3", population(random, 10_000))
+    with WorkerProcess(deployment) as worker:
+        count = await deployment.publish_events("fraud", "3", population(random, 1_000))
+        worker.until_events("fraud", "3", count)
+        count += await deployment.publish_events("fraud", "3", population(random, 1_000, shift=3.0))
+        worker.until(lambda: worker.incidents("state=open"), "incident")
+        worker.kill()
+    with WorkerProcess(deployment) as worker:
+        count += await deployment.publish_events("fraud", "3", population(random, 1_000, shift=3.0))
+        detail = worker.until_events("fraud", "3", count)
+        assert (detail["events"], detail["state"]) == (count, "drift")
+        assert len(worker.incidents()) == 1
+        assert worker.terminate()[0] == 0
+    told = await deployment.read_all("drift_events")
+    opened = {json.dumps(event) for event in told if event["type"] == "io.driftline.incident.opened.v1"}
+    assert len(opened) == 1
+
+
+@pytest.mark.kafka
+async def test_a_model_without_a_reference_learns_one_and_is_then_judged_by_it(kafka: Cluster, tmp_path: Path) -> None:
+    random = np.random.default_rng(10)
+    deployment = Deployment(kafka.bootstrap_servers, tmp_path, learning_events=2_000)
+    with WorkerProcess(deployment) as worker:
+        worker.until_ready()
+        count = await deployment.publish_events("new", "1", population(random, 1_000))
+        assert worker.until_events("new", "1", count)["state"] == "learning"
+        count += await deployment.publish_events("new", "1", population(random, 2_000))
+        worker.until_events("new", "1", count)
+        worker.until(lambda: (worker.model("new", "1") or {}).get("reference"), "reference")
+        count += await deployment.publish_events("new", "1", population(random, 2_000))
+        detail = worker.until_events("new", "1", count)
+        assert detail["state"] in ("stable", "warning"), detail["state"]
+        count += await deployment.publish_events("new", "1", population(random, 3_000, shift=3.0))
+        worker.until(lambda: worker.incidents("state=open"), "incident")
+        assert worker.until_events("new", "1", count)["events"] == count
+    assert len(await deployment.read_all("references")) == 1
