@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Two processes: most tests wait for brokers and services more than they compute.
 JOBS ?= 2
 
-.PHONY: help demo test check lint bench bench-detection chaos fuzz soak clean
+.PHONY: help demo test check lint bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,10 +14,6 @@ help:
 	@echo "make test              run the tests (a real Kafka is started by them where Java and Maven are present)"
 	@echo "make check             lint, types and the everyday tests"
 	@echo "make bench             throughput against what a user could write instead, on a real broker"
-	@echo "make bench-detection   false alarms and delays against other detectors (QUICK=1 for the short form)"
-	@echo "make chaos             kill, freeze and restart workers and brokers, and count (SHORT=1 for the short form)"
-	@echo "make fuzz              a million broken inputs"
-	@echo "make soak              thirty minutes at a steady load"
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "driftline needs Python 3.11 or newer; try make PYTHON=python3.12")'
@@ -40,18 +36,6 @@ check: lint
 
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks.throughput
-
-bench-detection: $(STAMP)
-	@$(BIN)/python -m benchmarks.detection $(if $(QUICK),--quick)
-
-chaos: $(STAMP)
-	@$(BIN)/python -m tests.chaos $(if $(SHORT),--short)
-
-fuzz: $(STAMP)
-	@$(BIN)/python -m tests.fuzz
-
-soak: $(STAMP)
-	@$(BIN)/python -m tests.soak
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -96,7 +96,8 @@ def _model(model: str, version: str, parts: Sequence[Columns]) -> ModelSurvey:
     found = [_numeric(name, parts, events) for name in _names(part.numeric for part in parts)]
     specs = sorted({spec for part in parts for spec in part.categorical}, key=lambda s: (s.feature, s.kind))
     found.extend(_categorical(spec.feature, spec.kind, parts, events) for spec in specs)
-    found.sort(key=lambda feature: feature.feature)
+    found = [feature for feature in found if feature.present or feature.invalid] or found
+    found.sort(key=lambda feature: (feature.feature, -feature.present))
     return ModelSurvey(
         model, version, events, first, last, rate, dict(segments.most_common()), dict(environments.most_common()), found
     )
@@ -175,11 +176,12 @@ def settings(topic: str, bootstrap_servers: str, found: Sequence[ModelSurvey]) -
         kinds, ignored = own["features"], own["ignore"]
         assert isinstance(kinds, dict)
         assert isinstance(ignored, list)
-        for feature in model.features:
+        lists = tuple(f"{feature.feature}." for feature in model.features if feature.kind is Kind.VECTOR)
+        for feature in model.features:  # of one that came as several kinds the most frequent comes first
             if feature.identifier:
                 ignored.append(feature.feature)
-            elif feature.present and not feature.feature.startswith("@"):
-                kinds[feature.feature] = {"kind": feature.kind.value}
+            elif feature.present and not feature.feature.startswith(("@", *lists)):
+                kinds.setdefault(feature.feature, {"kind": feature.kind.value})
     for own in models.values():
         own["ignore"] = sorted(set(own["ignore"]))  # type: ignore[call-overload]
     return {

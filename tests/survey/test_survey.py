@@ -75,6 +75,26 @@ def test_a_name_for_each_event_is_an_identifier_and_left_out_of_the_settings(tmp
     assert settings.models["fraud"].features["amount"].kind is Kind.NUMERIC
 
 
+def test_of_a_feature_that_comes_as_two_kinds_the_settings_name_the_more_frequent() -> None:
+    count = 10
+    mixed = Columns(
+        unit=UnitKey("fraud", "3", None),
+        next_offsets=np.arange(count),
+        timestamps_ms=np.arange(count),
+        numeric=("x",),
+        numbers=np.zeros((count, 1)),
+        number_status=np.array([[MISSING]] * 3 + [[0]] * 7, dtype=np.uint8),
+        categorical=(FeatureSpec("x", Kind.CATEGORICAL),),
+        labels=[["a"] * 3 + [None] * 7],
+        label_status=np.array([[0]] * 3 + [[MISSING]] * 7, dtype=np.uint8),
+    )
+    found = survey.models([mixed])
+    assert [(f.kind, f.present) for f in found[0].features] == [(Kind.NUMERIC, 7), (Kind.CATEGORICAL, 3)]
+    assert survey.settings("t", "k", found)["models"] == {
+        "fraud": {"features": {"x": {"kind": "numeric"}}, "ignore": []}
+    }
+
+
 @pytest.mark.parametrize(
     ("value", "headers", "expected"),
     [
