@@ -93,10 +93,15 @@ def step(newest: Profile | None, profile: Profile, passed: Sequence[Epoch] = ())
     if newest is None:
         return Step.FULL
     if profile.epoch == newest.epoch:
-        return Step.NEXT if profile.next_offset > newest.next_offset else Step.IGNORED
+        return Step.NEXT if _place(profile) > _place(newest) else Step.IGNORED
     if profile.epoch in passed:
         return Step.IGNORED
     return Step.FULL if profile.epoch.first_offset >= newest.next_offset else Step.BASE
+
+
+def _place(profile: Profile) -> tuple[int, int, int]:
+    """How far in its log a profile is. Rows of one message share their offset, and a look may fall between them."""
+    return profile.next_offset, profile.events, profile.late + profile.duplicate
 
 
 def cells_of(data: bytes, length: int) -> Integers:

@@ -3,6 +3,7 @@
 Decided from the incident's features: their present moments and shares beside the reference's.
 """
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -134,7 +135,7 @@ def _fits(s: Symptom, spread: float, factor: float) -> bool:
     large = max(factor, 1 / factor) >= LARGE_FACTOR
     if not (0.5 <= spread / factor <= 2 if large else abs(spread / factor - 1) <= FACTOR_ERROR):
         return False
-    error = 3 * s.reference_std / max(s.events, 1) ** 0.5
+    error = 3 * s.reference_std / math.sqrt(max(s.events, 1))
     if large:
         return abs(s.mean / factor - s.reference_mean) <= FACTOR_ERROR * abs(s.reference_mean) + error
     told = bool(abs(s.reference_mean) > 0.3 * s.reference_std)  # else the mean says nothing of a factor

@@ -34,6 +34,11 @@ class IncidentLog:
         """The open incident of a kind."""
         return next((i for i in reversed(self.incidents) if i.kind is kind and i.status is not Status.RESOLVED), None)
 
+    def together(self, began_at_event: int) -> Incident | None:
+        """The open feature incident that a change which began then belongs to: it began before that one was found."""
+        known = self.open(IncidentKind.FEATURE)
+        return known if known is not None and began_at_event <= known.opened_at_event else None
+
     def add(self, kind: IncidentKind, event: int, at_ms: int, **what: Any) -> Incident:
         """A new incident, opened at the unit's ``event``."""
         self.episodes += 1

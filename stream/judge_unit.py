@@ -212,12 +212,15 @@ class UnitJudge:
 
     def _fired(self, fired: list[int], events: int) -> list[Effect]:
         assert self.watch is not None
-        known = self.log.open(IncidentKind.FEATURE)
-        beginnings = [self.watch.beginning(f) for f in fired]
-        begin = min(beginnings, key=lambda b: b.event)
-        since = begin.event if known is None else min(begin.event, known.began_at_event or begin.event)
-        every = sorted(self.watch.probes, key=lambda f: (-self.watch.feature_log10[f], f))  # type: ignore[union-attr]
-        rows, symptoms = self._rows(every, since)
+        begin = min((self.watch.beginning(f) for f in fired), key=lambda b: b.event)
+        known = self.log.together(begin.event)
+        members, since = list(fired), begin.event
+        if known is not None:
+            index = self.watch.sheets.layout.index
+            members += [index[f["feature"]] for f in known.features if index[f["feature"]] in self.watch.probes]
+            since = min(since, known.began_at_event or since)
+        evidence = self.watch.feature_log10
+        rows, symptoms = self._rows(sorted(set(members), key=lambda f: (-evidence[f], f)), since)
         verdict = decide(symptoms, self._recent_environment())
         changes: dict[str, Any] = {
             "features": rows,
@@ -268,10 +271,13 @@ class UnitJudge:
     def _returned(self, events: int) -> list[Effect]:
         """Over when every feature of it is back."""
         assert self.watch is not None
-        known = self.log.open(IncidentKind.FEATURE)
-        if known is None or self.watch.probes:
-            return []
-        return self.log.resolve(known, Resolution.BACK, events, self.clock_ms or 0)
+        still = {self.watch.sheets.layout.names[f] for f in self.watch.probes}
+        effects: list[Effect] = []
+        for incident in self.log.incidents:
+            over = incident.kind is IncidentKind.FEATURE and incident.status is not Status.RESOLVED
+            if over and still.isdisjoint(f["feature"] for f in incident.features):
+                effects += self.log.resolve(incident, Resolution.BACK, events, self.clock_ms or 0)
+        return effects
 
     def close(self, why: Resolution, by: str | None = None, only: str | None = None) -> list[Effect]:
         """Resolves open incidents, or the one with the id ``only``; their evidence begins anew."""
@@ -280,7 +286,8 @@ class UnitJudge:
             if incident.status is Status.RESOLVED or (only is not None and incident.id != only):
                 continue
             if incident.kind is IncidentKind.FEATURE and self.watch is not None:
-                self.watch.release(list(self.watch.probes))
+                names = {f["feature"] for f in incident.features}
+                self.watch.release([f for f in self.watch.probes if self.watch.sheets.layout.names[f] in names])
             effects += self.log.resolve(incident, why, self.events, self.clock_ms or 0, by)
         return effects
 

@@ -26,7 +26,16 @@ PURE_STREAM = (
 )  # fmt: skip
 """Modules of stream/ without asyncio, clock, files, environment, logging (``admin.ensure`` awaits its port)."""
 
-ROOTS = ("cli", "commands", "worker", "demo", "replay_command", "check_command", "survey_command", "checkpoints_command")
+ROOTS = (
+    "cli",
+    "commands",
+    "worker",
+    "demo",
+    "replay_command",
+    "check_command",
+    "survey_command",
+    "checkpoints_command",
+)
 """Where everything is put together: nothing but tests, commands and each other imports these."""
 
 HOMES: dict[str, tuple[str, ...]] = {
