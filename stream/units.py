@@ -154,25 +154,37 @@ class Unit:
         """Folds a batch in: late rows and repeats are counted and left out."""
         self.dirty = self.unpublished = True
         result = Folded()
-        last_offset, order = int(batch.columns.next_offsets[-1]), batch.order
-        late = duplicate = _NONE
+        looks = self._looks(batch.columns.timestamps_ms)
+        rows = np.arange(len(batch.columns))
+        late = np.zeros(len(rows), np.int64)  # how many late ones came before each row that is kept
+        duplicate = late
+        last_offset = int(batch.columns.next_offsets[-1])
         kept = self._in_time(batch.columns.timestamps_ms)
         if kept is not None:
-            late = np.delete(order, kept)
-            batch = batch.taken(kept)
+            result.late = len(batch.columns) - len(kept)
+            batch, late = batch.taken(kept), kept - rows[: len(kept)]
+            looks, duplicate = looks[kept], duplicate[kept]
         fresh = self._fresh(batch.identities) if self._settings.recent_ids else None
         if fresh is not None:
-            duplicate = np.delete(batch.order, fresh)
-            batch = batch.taken(np.array(fresh, np.int64))
-        result.late, result.duplicate = len(late), len(duplicate)
+            result.duplicate = len(batch.columns) - len(fresh)
+            at = np.array(fresh, np.int64)
+            batch, looks, late, duplicate = batch.taken(at), looks[at], late[at], at - rows[: len(at)]
+        counted = (0, 0)
         if len(batch.columns):
             result.timestamps_ms = batch.columns.timestamps_ms
-            self._look_through(batch, result, late, duplicate)
-        else:
-            self.bank.left_out(0, late=len(late), duplicate=len(duplicate))
-        if result.late or result.duplicate:
-            self.bank.left_out(last_offset, late=0, duplicate=0)
+            counted = self._look_through(batch, looks, late, duplicate, result)
+        after = (result.late - counted[0], result.duplicate - counted[1])
+        if any(after):
+            self.bank.left_out(last_offset, late=after[0], duplicate=after[1])
+            self.unpublished = True
         return result
+
+    def _looks(self, times: Integers) -> Integers:
+        """The look of the newest time at each row, whatever is left out of them."""
+        looks = np.maximum.accumulate(times)
+        if self._newest_ms is not None:
+            looks = np.maximum(looks, self._newest_ms)
+        return looks // self._settings.look_ms
 
     def _in_time(self, times: Integers) -> Integers | None:
         """Rows that are not late, None when all are in time. Advances the newest time."""
@@ -211,34 +223,33 @@ class Unit:
             start += len(chunk)
         return None if len(fresh) == len(identities) else fresh
 
-    def _look_through(self, batch: UnitBatch, result: Folded, late: Integers, duplicate: Integers) -> None:
+    def _look_through(
+        self, batch: UnitBatch, looks: Integers, late: Integers, duplicate: Integers, result: Folded
+    ) -> tuple[int, int]:
         """Feeds the bank, stopping for a profile where event time crosses a look and enough events came since.
 
-        ``late`` and ``duplicate`` are the places of rows left out: a profile counts those before it.
+        How many of the late and of the repeated rows are counted already: those before the last profile.
         """
-        counted = [0, 0]
         columns, settings = batch.columns, self._settings
-        looks = np.maximum.accumulate(columns.timestamps_ms // settings.look_ms)
+        counted = (0, 0)
         start = 0
         while start < len(columns):
             wait = max(settings.look_events - self._since_look - 1, 0)
             at = max(start + wait, int(np.searchsorted(looks, self._look, side="right")))
             end = min(at + 1, len(columns))
             self.bank.update(_part(batch, start, end))
-            if len(late) or len(duplicate):
-                before = batch.order[at] if at < len(columns) else _AFTER
-                left = [int(np.searchsorted(late, before)), int(np.searchsorted(duplicate, before))]
-                self.bank.left_out(0, late=left[0] - counted[0], duplicate=left[1] - counted[1])
-                counted = left
             if at < len(columns):
                 self._look, self._since_look = int(looks[at]), 0
                 if self.durable:
+                    before = (int(late[at]), int(duplicate[at]))
+                    self.bank.left_out(0, late=before[0] - counted[0], duplicate=before[1] - counted[1])
+                    counted = before
                     result.profiles.append(self.bank.profile())
                     self.unpublished = end < len(columns)
             else:
                 self._since_look += end - start
             start = end
-        self.bank.left_out(0, late=len(late) - counted[0], duplicate=len(duplicate) - counted[1])
+        return counted
 
 
 def _part(batch: UnitBatch, start: int, end: int) -> Columns:
