@@ -179,7 +179,7 @@ class DetectionSettings(msgspec.Struct, frozen=True):
 
     tolerance: Annotated[float, Meta(ge=0, le=0.2)] = 0.02  # change too small to matter: .02 is a .05 sigma shift
     band_z: Annotated[float, Meta(ge=0, le=10)] = 4.5
-    warning_share: Share = 0.75 # of the log threshold at which a model is in "warning"
+    warning_share: Share = 0.75  # of the log threshold at which a model is in "warning"
     look_ms: Annotated[int, Meta(ge=100, le=3_600_000)] = 1_000  # of event time between two looks
     detectors: tuple[str, ...] = ("adwin", "page_hinkley")  # the second opinion
     page_hinkley_threshold: Positive = 53.0  # one false signal in 1e7 independent events
