@@ -1,0 +1,48 @@
+"""A process that observes, to be killed by tests: ``python -m tests.kafka.observing SERVERS MARK``."""
+
+import asyncio
+import signal
+import sys
+
+from stream.backends.clock import SystemClock
+from stream.backends.kafka import KafkaSink, KafkaSource, KafkaTableReader
+from stream.config import KafkaSettings, Settings, TopicSettings
+from stream.observe_settings import observe_settings
+from stream.observer import Observer
+from stream.runner import Runner
+
+
+def settings(servers: str, mark: str) -> Settings:
+    """With topics and a group of its own; everything happens soon."""
+    return Settings(
+        kafka=KafkaSettings(
+            bootstrap_servers=servers, group_id=mark, session_timeout_ms=6_000, rebalance_timeout_ms=6_000
+        ),
+        topics=TopicSettings(
+            events=(f"{mark}-events",),
+            references=f"{mark}-references",
+            profiles=f"{mark}-profiles",
+            checkpoints=f"{mark}-checkpoints",
+            dead_letters=f"{mark}-dead-letters",
+        ),
+        checkpoint_interval_seconds=0.3,
+    )
+
+
+async def observe(servers: str, mark: str) -> None:
+    chosen = settings(servers, mark)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await Runner(
+        chosen,
+        Observer(observe_settings(chosen)),
+        KafkaSource(chosen.kafka, chosen.topics.events),
+        KafkaSink(chosen.kafka),
+        lambda: KafkaTableReader(chosen.kafka),
+        SystemClock(),
+    ).run(stop)
+
+
+if __name__ == "__main__":
+    asyncio.run(observe(sys.argv[1], sys.argv[2]))
