@@ -65,13 +65,14 @@ class LabelCounts:
                 self.cells[at] += count
             else:
                 label = label[: self._length]
+                if label not in self.categories:
+                    self._distinct.update_many((label,))  # here, since the sketch's bytes keep the order of arrival
                 new[label] = new.get(label, 0) + count
         return self._unlisted(new) if new else 0
 
     def _unlisted(self, new: dict[str, int]) -> int:
         if self.cells:
             self.cells[-1] += sum(new.values())
-        self._distinct.update_many(label for label in new if label not in self.categories)
         found_no_room = add_counts(self.categories, new, self._limit)
         self.overflow += found_no_room
         return found_no_room

@@ -205,6 +205,8 @@ def checked_unit(model: str, version: str, segment: str | None) -> UnitKey:
     for what, name in (("model", model), ("version", version), ("segment", segment)):
         if name is None:
             continue
+        if not name:
+            raise FormatError(f"no {what}")
         if len(name) > MAX_NAME:
             raise FormatError(f"{what}: {len(name)} characters; at most {MAX_NAME} are read")
         if not name.isprintable():

@@ -17,8 +17,23 @@ from detectors.features import ERROR, LATENCY_MS, PREDICTION, SCORE_PREFIX
 from stream.columnar import Gathered, UnitBatch, refused, units_of
 from stream.events import MAX_ID, Rules, category_of, environment_of, event_time, identity_of, in_reason, name_of
 
-_KNOWN = ("model", "version", "id", "ts", "features", "prediction", "scores", "segment", "latency_ms", "error", "env")
-_TYPES: dict[str, Any] = {"number": float | None, "text": str | None, "boolean": bool | None, "none": None, "any": Any}
+_TOP: dict[str, Any] = {
+    "version": str | int | None,
+    "id": str | int | None,
+    "ts": int | str | float | None,
+    "segment": str | int | None,
+    "latency_ms": float | None,
+    "error": bool | None,
+    "env": dict[str, Any] | None,
+}
+_NESTED = ("model", "features", "prediction", "scores")
+_TYPES: dict[str, Any] = {
+    "number": float | None,
+    "text": str | None,
+    "boolean": bool | None,
+    "none": None,
+    "any": float | str | bool | None,
+}
 MAX_FIELDS = 2_000
 
 
@@ -29,11 +44,11 @@ class ShapeSpec(msgspec.Struct, frozen=True):
     features: dict[str, str]
     scores: dict[str, str]
     prediction: str
-    extra: tuple[str, ...]
+    top: tuple[str, ...]  # names beside features; one that is not ours is read over
 
 
 def type_code(value: Any) -> str:
-    """The JSON type of a value as shapes know it."""
+    """The JSON type of a value as shapes know it. Lists and objects have none: such events take the general path."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -63,14 +78,16 @@ def learn(events: Iterable[Any], known: ShapeSpec | None) -> ShapeSpec | None:
             spec = ShapeSpec(event["model"], {}, {}, "none", ())
         if spec.model != event["model"] or any(refused(name) for name in features):
             return None
+        if any(isinstance(v, list | dict) for v in (*features.values(), *scores.values(), event.get("prediction"))):
+            return None  # perhaps columns; and what is derived from lists costs more than their decoding
         spec = ShapeSpec(
             spec.model,
             _merged(spec.features, features),
             _merged(spec.scores, scores),
             merged_code(spec.prediction, type_code(event.get("prediction"))),
-            tuple(dict.fromkeys((*spec.extra, *(name for name in event if name not in _KNOWN)))),
+            tuple(dict.fromkeys((*spec.top, *event))),
         )
-        if len(spec.features) + len(spec.scores) + len(spec.extra) > MAX_FIELDS:
+        if len(spec.features) + len(spec.scores) + len(spec.top) > MAX_FIELDS:
             return None
     return spec
 
@@ -96,7 +113,7 @@ def _struct(name: str, fields: dict[str, Any]) -> type[msgspec.Struct]:
 class Shape:
     """A compiled shape under its model's rules."""
 
-    __slots__ = ("_decode", "_features", "_names", "_numeric", "_rules", "_scores", "clamped", "spec")
+    __slots__ = ("_decode", "_features", "_getters", "_names", "_numeric", "_rules", "_scores", "clamped", "spec")
 
     def __init__(self, spec: ShapeSpec, rules: Rules) -> None:
         self.spec, self._rules = spec, rules
@@ -107,27 +124,24 @@ class Shape:
         self._numeric = all(code == "number" for code in codes.values()) and bool(codes)
         self._features = _struct("Features", {n: _TYPES[code] for n, code in codes.items()})
         self._scores = _struct("Scores", {n: _TYPES[code] for n, code in spec.scores.items()})
+        nested: dict[str, Any] = {
+            "features": (self._features, self._features()),
+            "scores": (self._scores, self._scores()),
+            "prediction": (_TYPES[spec.prediction], None),
+        }
+        names = [name for name in spec.top if name != "model"]
         event = msgspec.defstruct(
             "Event",
             [
                 ("model", Literal[spec.model]),
-                ("version", str | int | None, None),
-                ("id", str | int | None, None),
-                ("ts", int | str | float | None, None),
-                ("features", self._features, self._features()),
-                ("prediction", _TYPES[spec.prediction], None),
-                ("scores", self._scores, self._scores()),
-                ("segment", str | int | None, None),
-                ("latency_ms", float | None, None),
-                ("error", bool | None, None),
-                ("env", dict[str, Any] | None, None),
-                *((f"x{i}", Any, None) for i in range(len(spec.extra))),
+                *((f"t{i}", *nested.get(name, (_TOP.get(name, Any), None))) for i, name in enumerate(names)),
             ],
-            rename={f"x{i}": name for i, name in enumerate(spec.extra)},
+            rename={f"t{i}": name for i, name in enumerate(names)},
             forbid_unknown_fields=True,
             frozen=True,
             gc=False,
         )
+        self._getters = {name: attrgetter(f"t{i}") for i, name in enumerate(names)}
         self._decode = msgspec.json.Decoder(event).decode_lines
 
     def decode(
@@ -148,28 +162,30 @@ class Shape:
     def _columns(
         self, rows: list[Any], offsets: Integers, record_ms: Integers, order: Integers
     ) -> list[UnitBatch] | None:
-        fields = list(zip(*map(msgspec.structs.astuple, rows), strict=True))
-        _, versions, ids, ts, features, predictions, scores, segments, latencies, errors, environments = fields[:11]
+        absent = (None,) * len(rows)
+        columns = {name: list(map(get, rows)) for name, get in self._getters.items()}
         gathered = Gathered(len(rows))
-        by_name = self._feature_columns(features, gathered)
+        by_name = self._feature_columns(columns["features"], gathered) if "features" in columns else {}
         if self.spec.scores:
-            for name, column in zip(
-                self.spec.scores, zip(*map(msgspec.structs.astuple, scores), strict=True), strict=True
-            ):
+            scores = zip(*map(msgspec.structs.astuple, columns["scores"]), strict=True)
+            for name, column in zip(self.spec.scores, scores, strict=True):
                 gathered.column(SCORE_PREFIX + name, column, self.spec.scores[name])
-        gathered.column(PREDICTION, predictions, self.spec.prediction)
-        gathered.column(LATENCY_MS, latencies, "number")
-        gathered.column(ERROR, errors, "boolean")
-        chosen: Sequence[Any] = segments
+        for name, feature, code in (
+            ("prediction", PREDICTION, self.spec.prediction),
+            ("latency_ms", LATENCY_MS, "number"),
+            ("error", ERROR, "boolean"),
+        ):
+            if name in columns:
+                gathered.column(feature, columns[name], code)
+        segments: Sequence[Any] = columns.get("segment", absent)
         if self._rules.segment_by is not None:
-            chosen = by_name.get(self._rules.segment_by, (None,) * len(rows))
-        times, clamped = event_times(ts, record_ms)
-        self.clamped = clamped
-        if any(environments):
-            texts = [(row, environment_of(env)) for row, env in enumerate(environments) if env]
+            segments = by_name.get(self._rules.segment_by, absent)
+        times, self.clamped = event_times(columns.get("ts", absent), record_ms)
+        if "env" in columns and any(columns["env"]):
+            texts = [(row, environment_of(env)) for row, env in enumerate(columns["env"]) if env]
             gathered.environments = [(row, text) for row, text in texts if text is not None]
-        units = (self.spec.model, _names(versions), _names(chosen))
-        return units_of(gathered, units, offsets, times, order, _identities(ids))
+        units = (self.spec.model, _names(columns.get("version", absent)), _names(segments))
+        return units_of(gathered, units, offsets, times, order, _identities(columns.get("id", absent)))
 
     def _feature_columns(self, features: Sequence[Any], gathered: Gathered) -> dict[str, Sequence[Any]]:
         """Feeds the features' columns; returns those by name that the rules may need."""

@@ -117,13 +117,14 @@ def test_state_and_outcomes_are_the_same_however_the_log_is_polled_and_restored(
     whole = started(references)
     expected = outcomes([whole.process(HERE, records)])
     polled = started(references)
-    effects, start = [], 0
+    effects, start, store = [], 0, dict[bytes, bytes]()
     for length in [*lengths, len(records)]:
         part = records[start : start + length]
         effects.append(polled.process(HERE, part))
         start += len(part)
         if part and length % 2:
-            polled = started(references, saved(polled))
+            store.update(saved(polled))
+            polled = started(references, store)
         elif part and length % 3 == 0:
             polled.profiles_due(0, force=True)
     assert outcomes(effects) == expected
