@@ -1,12 +1,16 @@
-"""The bets that evidence is made of: likelihood ratios against the reference, made safe over its tolerance band.
+"""The bets that evidence is made of: likelihood ratios against the distribution of the tolerance band nearest to each.
 
-A bet is a vector L over bins with sum_b p_b L_b = 1. Under every distribution f of the band its mean is at most its
-*price* N, and so L / N is an e-value: its product over events may be multiplied up and looked at whenever one likes.
+The null is not the reference p but every distribution g of a band around it. For an alternative f let g* be the member
+of the band with the smallest relative entropy KL(f | g). Then E_g[f / g*] <= 1 for every g of the band (the band is
+convex), so f / g* is an e-value whatever the truth in the band is, and of all e-values it grows fastest under f.
+Source: Larsson, Ramdas and Ruf, "The numeraire e-variable and reverse information projection" (2024), arXiv:2402.18810.
 
-* Ordered bins, band |F - F_ref| <= eps_j at every border j: N = 1 + sum_j eps_j |L_{j+1} - L_j| (summation by parts).
-* Unordered bins, band |f_b - p_b| <= eps_b: N = 1 + min_c sum_b eps_b |L_b - c|, c the eps-weighted median of L.
+* Ordered bins, band |G - F_ref| <= eps_j at every border j: in coordinates (cumulative f, cumulative g) the band is a
+  tube and g* is the taut string in it (the minimiser of every convex function of the slopes, Barlow et al. 1972).
+* Unordered bins, band |g_b - p_b| <= eps_b: g*_b = f_b / c held within its interval, c such that the sum is 1.
 """
 
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -14,38 +18,66 @@ import numpy as np
 from detectors.columns import Floats
 
 LEAST = 0.02
-"""Each bet keeps this share on the reference itself, so that one event costs it at most a factor of fifty."""
+"""Each bet keeps this share on "nothing has changed", so that one event costs it at most a factor of fifty."""
 
-LOCATIONS = (-2.0, -1.0, -0.5, -0.25, -0.1, 0.1, 0.25, 0.5, 1.0, 2.0)
+LOCATIONS = (-2.0, -1.0, -0.5, -0.25, -0.15, 0.15, 0.25, 0.5, 1.0, 2.0)
 SCALES = (0.5, 0.71, 0.84, 1.2, 1.41, 2.0, 3.0)
 BOTH = ((-1.0, 0.5), (1.0, 0.5), (-0.5, 0.71), (0.5, 0.71), (-0.5, 1.41), (0.5, 1.41), (-1.0, 2.0), (1.0, 2.0))
-BUMPS = (0.3,)
+BUMP = 0.3
+EXTREME = 0.95
+
+Mixture = tuple[tuple[float, float, float], ...]
+"""Normal components on the reference's normal scale: weight, mean, standard deviation."""
+
+SHAPES: tuple[Mixture, ...] = (
+    ((0.5, -0.75, 0.66), (0.5, 0.75, 0.66)),  # two modes
+    ((0.5, -0.93, 0.37), (0.5, 0.93, 0.37)),
+    ((0.33, -1.1, 0.5), (0.34, 0.0, 0.5), (0.33, 1.1, 0.5)),  # flat
+    ((0.8, 0.0, 0.6), (0.2, 0.0, 1.9)),  # heavy tails, same variance
+    ((0.7, -0.45, 0.55), (0.3, 1.05, 1.05)),  # skew to the right, to the left
+    ((0.7, 0.45, 0.55), (0.3, -1.05, 1.05)),
+    ((0.8, -0.4, 0.35), (0.2, 1.6, 1.2)),
+    ((0.8, 0.4, 0.35), (0.2, -1.6, 1.2)),
+    ((0.9, 0.0, 1.0), (0.1, 3.0, 1.0)),  # a part of the population is elsewhere
+    ((0.9, 0.0, 1.0), (0.1, -3.0, 1.0)),
+)
 TOWARDS = (0.02, 0.1, 0.4, 0.95)
+AWAY = 0.5
 FAVOURITES = 12
-"""Categories with bets of their own; 4 each keeps the family under 64."""
+"""Categories with bets of their own; 5 each keeps the family under 70."""
 
 _normal = NormalDist()
 
 
-def ordered(p: Floats) -> Floats:
-    """Bets on ordered bins of reference shares ``p`` (sum 1, all > 0), shape (K, bins): location and scale families on
-    the normal scale, and bumps of single bins for changes of shape."""
+def ordered(p: Floats, eps: Floats) -> Floats:
+    """E-values on ordered bins of reference shares ``p`` (sum 1, all > 0), shape (K, bins), for the band ``eps`` at the
+    bins - 1 borders: location and scale families and other shapes on the normal scale, and bumps of single bins."""
     borders = np.clip(np.cumsum(p)[:-1], 1e-12, 1 - 1e-12)
-    z = np.array([_normal.inv_cdf(float(u)) for u in borders])
-    rows = [_normal_shares(z, shift, scale) for shift, scale in _family()]
-    for share in BUMPS:
-        rows += [_toward(p, b, share) for b in range(len(p))]
-    rows += [_toward(p, 0, 0.95), _toward(p, len(p) - 1, 0.95)]
-    return _ratios(np.array(rows), p)
+    z = [_normal.inv_cdf(u) for u in borders.tolist()]
+    mixtures: list[Mixture] = [((1.0, shift, 1.0),) for shift in LOCATIONS]
+    mixtures += [((1.0, 0.0, scale),) for scale in SCALES]
+    mixtures += [((1.0, shift, scale),) for shift, scale in BOTH]
+    rows = [_shares(z, mixture) for mixture in (*mixtures, *SHAPES)]
+    rows += [_toward(p, b, BUMP) for b in range(len(p))]
+    rows += [_toward(p, 0, EXTREME), _toward(p, len(p) - 1, EXTREME)]
+    low, high = np.maximum(borders - eps, 0.0).tolist(), np.minimum(borders + eps, 1.0).tolist()
+    return np.array([_kept(1 / np.array(taut_string(f.tolist(), low, high))) for f in rows])
 
 
-def _family() -> list[tuple[float, float]]:
-    return [(s, 1.0) for s in LOCATIONS] + [(0.0, s) for s in SCALES] + list(BOTH)
+def unordered(p: Floats, eps: Floats, targets: Sequence[int]) -> Floats:
+    """E-values on bins without an order for the band ``eps`` of every bin: more of each target, less of the largest."""
+    rows = [_toward(p, b, share) for b in targets for share in TOWARDS]
+    for b in np.argsort(-p, kind="stable")[:FAVOURITES].tolist():
+        less = p.copy()
+        less[b] *= AWAY
+        rows.append(less / less.sum())
+    return np.array([_kept(f / nearest(f, p, eps)) for f in rows])
 
 
-def _normal_shares(z: Floats, shift: float, scale: float) -> Floats:
-    cumulative = np.array([_normal.cdf((float(v) - shift) / scale) for v in z])
-    return np.diff(np.concatenate(([0.0], cumulative, [1.0])))
+def _shares(z: Sequence[float], mixture: Mixture) -> Floats:
+    cumulative = [sum(w * _normal.cdf((v - mean) / std) for w, mean, std in mixture) for v in z]
+    shares = np.maximum(np.diff(np.array([0.0, *cumulative, 1.0])), 1e-9)
+    return np.asarray(shares / shares.sum())
 
 
 def _toward(p: Floats, target: int, share: float) -> Floats:
@@ -54,34 +86,70 @@ def _toward(p: Floats, target: int, share: float) -> Floats:
     return q
 
 
-def unordered(p: Floats, targets: list[int]) -> Floats:
-    """Bets on bins without an order: more of each target, and half of the largest ones."""
-    rows = [_toward(p, b, share) for b in targets for share in TOWARDS]
-    for b in np.argsort(-p, kind="stable")[:FAVOURITES].tolist():
-        less = p.copy()
-        less[b] *= 0.5
-        rows.append(less / less.sum())
-    return _ratios(np.array(rows), p)
+def _kept(ratios: Floats) -> Floats:
+    """Mixed with "nothing has changed", the bet that always pays 1."""
+    return (1 - LEAST) * ratios + LEAST
 
 
-def _ratios(q: Floats, p: Floats) -> Floats:
-    return (1 - LEAST) * q / p + LEAST
+def taut_string(f: Sequence[float], low: Sequence[float], high: Sequence[float]) -> list[float]:
+    """Slopes g*_b / f_b of the string from (0, 0) to (1, 1) pulled taut between ``low`` and ``high``, given at the
+    borders of the bins, over the cumulated ``f`` (all > 0). Cost: linear but for what is walked again after a bend.
+
+    >>> taut_string([0.5, 0.5], [0.2], [0.3])
+    [0.6, 1.4]
+    >>> taut_string([0.5, 0.5], [0.4], [0.6])
+    [1.0, 1.0]
+    """
+    bins = len(f)
+    t = [0.0]
+    for share in f:
+        t.append(t[-1] + share)
+    below, above = [0.0, *low, 1.0], [0.0, *high, 1.0]
+    slopes: list[float] = []
+    start, height = 0, 0.0
+    while start < bins:
+        end, slope = _next_bend(t, below, above, start, height)
+        slopes += [slope] * (end - start)
+        height += slope * (t[end] - t[start])
+        start = end
+    return [max(slope, 1e-9) for slope in slopes]
 
 
-def ordered_price(bets: Floats, eps: Floats) -> Floats:
-    """N of each bet, shape (K,); ``eps`` at the bins - 1 borders."""
-    price: Floats = 1 + np.abs(np.diff(bets, axis=1)) @ eps
-    return price
+def _next_bend(
+    t: Sequence[float], below: Sequence[float], above: Sequence[float], start: int, height: float
+) -> tuple[int, float]:
+    """Where the string from (t[start], height) bends next, and its slope up to there."""
+    steepest, flattest = float("inf"), float("-inf")  # what still passes under ``above`` and over ``below``
+    at_above = at_below = start
+    for j in range(start + 1, len(t)):
+        run = t[j] - t[start]
+        to_above, to_below = (above[j] - height) / run, (below[j] - height) / run
+        if to_below > steepest:
+            return at_above, steepest
+        if to_above < flattest:
+            return at_below, flattest
+        if to_above <= steepest:
+            steepest, at_above = to_above, j
+        if to_below >= flattest:
+            flattest, at_below = to_below, j
+    return len(t) - 1, (1.0 - height) / (t[-1] - t[start])
 
 
-def unordered_price(bets: Floats, eps: Floats) -> Floats:
-    """N of each bet, shape (K,); ``eps`` of every bin."""
-    order = np.argsort(bets, axis=1)
-    weight = np.cumsum(eps[order], axis=1)
-    at = (weight >= weight[:, -1:] / 2).argmax(axis=1)
-    median = np.take_along_axis(bets, np.take_along_axis(order, at[:, None], axis=1), axis=1)
-    price: Floats = 1 + np.abs(bets - median) @ eps
-    return price
+def nearest(f: Floats, p: Floats, eps: Floats) -> Floats:
+    """The distribution within ``p`` +- ``eps`` with the smallest relative entropy from ``f``; bisection on c.
+
+    >>> nearest(np.array([0.5, 0.5]), np.array([0.8, 0.2]), np.array([0.1, 0.1])).round(6).tolist()
+    [0.7, 0.3]
+    """
+    low, high = np.maximum(p - eps, 1e-9), p + eps
+    smallest, largest = 1e-9, 1e9
+    for _ in range(100):
+        c = (smallest * largest) ** 0.5
+        if np.clip(f / c, low, high).sum() > 1:
+            smallest = c
+        else:
+            largest = c
+    return np.clip(f / largest, low, high)
 
 
 def band(share: Floats, rows: float, tolerance: float, z: float) -> Floats:
@@ -94,5 +162,4 @@ def band(share: Floats, rows: float, tolerance: float, z: float) -> Floats:
     [0.0435]
     """
     n = max(rows, 1.0)
-    eps: Floats = np.sqrt(share * (1 - share)) * (2 * tolerance + z / np.sqrt(n)) + z * z / (2 * n)
-    return eps
+    return np.sqrt(share * (1 - share)) * (2 * tolerance + z / np.sqrt(n)) + z * z / (2 * n)

@@ -139,13 +139,11 @@ def _value_bets(
     if f.kind is Kind.NUMERIC:
         eps = bets.band(np.cumsum(bins)[:-1] / total, rows, s.tolerance, s.band_z) + f.rank_error
         eps += _between_days(stratum, cells_to_bins, ordered=True)
-        ratios = bets.ordered(p)
-        return np.log(ratios / bets.ordered_price(ratios, eps)[:, None]), p, eps
+        return np.log(bets.ordered(p, eps)), p, eps
     eps = np.maximum(bets.band(bins / total, rows, s.tolerance, s.band_z), s.share_tolerance)
     eps += _between_days(stratum, cells_to_bins, ordered=False)
     favourites = np.argsort(-bins[:-2], kind="stable")[: bets.FAVOURITES].tolist()
-    ratios = bets.unordered(p, [*favourites, len(p) - 2, len(p) - 1])
-    return np.log(ratios / bets.unordered_price(ratios, eps)[:, None]), p, eps
+    return np.log(bets.unordered(p, eps, [*favourites, len(p) - 2, len(p) - 1])), p, eps
 
 
 def _between_days(stratum: Stratum | None, cells_to_bins: Integers, *, ordered: bool) -> Floats | float:
@@ -164,8 +162,7 @@ def _status_bets(f: FeatureReference, s: EvidenceSettings) -> tuple[Floats, Floa
     total = max(bins.sum(), 1.0)
     p = (bins + 0.5) / (total + 1.5)
     eps = np.maximum(bets.band(bins / total, total / f.tau, s.tolerance, s.band_z), s.share_tolerance)
-    ratios = bets.unordered(p, [0, 1, 2])
-    return np.log(ratios / bets.unordered_price(ratios, eps)[:, None]), p, eps
+    return np.log(bets.unordered(p, eps, [0, 1, 2])), p, eps
 
 
 class Sheets:
