@@ -163,7 +163,7 @@ def test_the_change_in_the_electricity_market_is_found_and_named() -> None:
     path = DATA / "elec2" / "electricity.csv"
     if not path.exists():
         pytest.skip("left out for want of the elec2 data (DRIFTLINE_TEST_DATA)")
-    found = replayed(path, reference_rows=10_000, ignore=("date",))  # date is a clock: it drifts by itself
+    found = replayed(path, reference_rows=10_000)
     assert found["events"] == 35_312
     named = [i for i in found["incidents"] if "vicprice" in names(i)]
     assert named
