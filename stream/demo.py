@@ -144,8 +144,8 @@ class _Play:
 
     def _heard(self, report: Report | None) -> None:
         if report is not None:
-            verdict = report.incident.get("verdict") or ""
-            self._screen.say(f"{_at(self._traffic)} INCIDENT {report.model}: {verdict} ({brief(report.features)})")
+            named = brief(report.features) or str(report.incident.get("summary") or "")
+            self._screen.say(f"{_at(self._traffic)} INCIDENT {report.model}: {report.verdict} ({named})")
 
 
 @asynccontextmanager

@@ -39,6 +39,12 @@ class Report(msgspec.Struct, frozen=True):
     def features(self) -> list[str]:
         return [str(feature.get("feature")) for feature in self.incident.get("features") or []]
 
+    @property
+    def verdict(self) -> str:
+        """The verdict with its reason."""
+        verdict, reason = self.incident.get("verdict") or "", self.incident.get("reason")
+        return f"{verdict}, {reason}" if reason else str(verdict)
+
 
 class Outcome(msgspec.Struct, frozen=True):
     """What became of one injection; ``report`` None: nothing found, or it was never made."""

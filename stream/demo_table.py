@@ -18,7 +18,7 @@ def show(console: Console, summary: Summary, logged: Mapping[str, int], dropped:
         console.width = max(console.width, WIDTH)
     console.print(_table(summary))
     for report in summary.false_reports:
-        told = f"{clock(report.received_ms)} {report.model}: {report.incident.get('verdict') or ''}"
+        told = f"{clock(report.received_ms)} {report.model}: {report.verdict}"
         console.print(f"FALSE: {told} ({brief(report.features)})", style="red", highlight=False, markup=False)
     events = ", ".join(f"{name} {count:,}" for name, count in logged.items())
     lost = f"; dropped by the publishers: {dict(dropped)}" if dropped else ""
@@ -49,8 +49,7 @@ def _row(outcome: Outcome) -> list[str]:
     at = "not injected" if injected is None else f"{clock(injected.at_ms)}, event {injected.after_events:,}"
     if report is None:
         return [outcome.injection.model, outcome.injection.what, at, "not found", "", "", ""]
-    verdict_text = str(report.incident.get("verdict") or "")
-    by = f"{verdict_text}: {brief(report.features)}" if verdict_text else brief(report.features)
+    by = f"{report.verdict}: {brief(report.features)}" if report.verdict else brief(report.features)
     events, delay_ms = outcome.delay_events, outcome.delay_ms
     return [
         outcome.injection.model,

@@ -62,12 +62,21 @@ def get(url: str) -> Any:
     return json.loads(text) if "/api/" in url else text
 
 
+def drifted_models(base: str) -> dict[str, dict[str, Any]]:
+    """The models as the API tells them once all have drifted: views come a moment after the incident's event."""
+    deadline = time.monotonic() + 10
+    while True:
+        models = {model["model"]: model for model in get(base + "/api/v1/models")["models"]}
+        if all(model["state"] == "drift" for model in models.values()) or time.monotonic() > deadline:
+            return models
+
+
 @pytest.mark.timeout(150)
 def test_the_demo_finds_what_it_injects_and_nothing_else(demo: Demo) -> None:
     base = demo.read_until(r"page (http://127\.0\.0\.1:\d+)/").group(1)
     for injection in STORY:
         demo.read_until(f"INCIDENT {injection.model}: .*({'|'.join(injection.expected)})")
-    models = {model["model"]: model for model in get(base + "/api/v1/models")["models"]}
+    models = drifted_models(base)
     incidents = get(base + "/api/v1/incidents")["incidents"]
     metrics = get(base + "/metrics")
     status, output, errors = demo.end(SECONDS + 40)
