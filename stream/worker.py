@@ -281,8 +281,9 @@ def main(settings: Settings, role: str = "all") -> int:
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     if settings.log_level != "debug":
-        for noisy in ("faust", "mode", "aiokafka", "kafka"):
+        for noisy in ("faust", "aiokafka", "kafka"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        logging.getLogger("mode").setLevel(logging.ERROR)  # warns of every timer that is a moment late
     try:
         asyncio.run(_until_signal(settings, role))
     except DriftlineError as error:
