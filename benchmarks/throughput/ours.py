@@ -1,0 +1,121 @@
+"""driftline's observe stage with everything on, through the very runner that the worker uses."""
+
+import asyncio
+import os
+import sys
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.throughput import traffic
+from benchmarks.throughput.peers import Spent, now, since
+from detectors import references
+from detectors.reference_builder import build_reference
+from stream import topics
+from stream.backends.clock import SystemClock
+from stream.backends.kafka import KafkaSink, KafkaSource, KafkaTableReader
+from stream.config import KafkaSettings, Settings, TopicSettings
+from stream.observe_settings import observe_settings
+from stream.observer import Observer
+from stream.ports import OutRecord
+from stream.runner import Runner
+from tests.kafka.server import Cluster
+
+REFERENCE_ROWS = 20_000
+CHECKPOINT_SECONDS = 2.0
+"""Fifteen times as often as by default, so that a short run has its share and more."""
+
+
+def own_topics(topic: str) -> TopicSettings:
+    """The topics of this process, so that runs do not meet."""
+    mark = f"{topic}-{os.getpid()}"
+    return TopicSettings(
+        events=(topic,),
+        references=f"{mark}-references",
+        profiles=f"{mark}-profiles",
+        checkpoints=f"{mark}-checkpoints",
+        dead_letters=f"{mark}-dead-letters",
+    )
+
+
+class Meter:
+    """Telemetry that knows when the first and the last event were counted."""
+
+    def __init__(self, count: int, done: asyncio.Event) -> None:
+        self._count, self._done = count, done
+        self.accepted = 0
+        self.began = self.spent = Spent(0.0, 0.0)
+        self.stages: dict[str, list[float]] = {}
+        self.written: dict[str, int] = {}
+        self.other: dict[str, int] = {}
+
+    def counted(self, model: str, outcome: str, count: int) -> None:
+        if outcome != "accepted":
+            self.other[outcome] = self.other.get(outcome, 0) + count
+        self.accepted += count
+        if self.accepted >= self._count:
+            self.spent = since(self.began)
+            self._done.set()
+
+    def staged(self, stage: str, seconds: float) -> None:
+        if stage == "process" and not self.began.seconds:
+            self.began = Spent(*(at - seconds for at in now()))
+        self.stages.setdefault(stage, []).append(seconds)
+
+    def aged(self, model: str, seconds: npt.NDArray[np.float64]) -> None:
+        """Not of interest here."""
+
+    def published(self, topic: str, count: int) -> None:
+        self.written[topic] = self.written.get(topic, 0) + count
+
+    def error(self, component: str) -> None:
+        self.other[component] = self.other.get(component, 0) + 1
+
+    def rebalanced(self) -> None:
+        """Not of interest here."""
+
+    def limited(self, limit: str, count: int) -> None:
+        self.other[limit] = self.other.get(limit, 0) + count
+
+
+async def _run(servers: str, topic: str, count: int) -> Spent:
+    kafka = KafkaSettings(bootstrap_servers=servers, group_id=f"bench-{os.getpid()}")
+    settings = Settings(kafka=kafka, topics=own_topics(topic), checkpoint_interval_seconds=CHECKPOINT_SECONDS)
+    reference = build_reference(traffic.MODEL, traffic.VERSION, traffic.columns(topic, REFERENCE_ROWS, 1))
+    cluster = Cluster(servers)
+    own = settings.topics
+    made = dict.fromkeys((own.references, own.profiles, own.checkpoints, own.dead_letters), traffic.PARTITIONS)
+    await cluster.create_topics(made, {"cleanup.policy": "compact"})
+    sink = KafkaSink(kafka)
+    await sink.start()
+    key = topics.reference_key(reference.model_key)
+    await sink.send([OutRecord(settings.topics.references, key, references.encode(reference))])
+    await sink.stop()
+    done = asyncio.Event()
+    meter = Meter(count, done)
+    runner = Runner(
+        settings,
+        Observer(observe_settings(settings)),
+        KafkaSource(kafka, settings.topics.events),
+        KafkaSink(kafka),
+        lambda: KafkaTableReader(kafka),
+        SystemClock(),
+        meter,
+    )
+    running = asyncio.create_task(runner.run(done))
+    await running
+    _report(meter, settings)
+    return meter.spent
+
+
+def _report(meter: Meter, settings: Settings) -> None:
+    stages = "; ".join(
+        f"{name} {len(times)} x, {sum(times):.2f} s, longest {max(times) * 1000:.1f} ms"
+        for name, times in sorted(meter.stages.items())
+    )
+    written = ", ".join(f"{name.split('-', 3)[-1]} {count}" for name, count in sorted(meter.written.items()))
+    print(f"  driftline: {stages}; written: {written}; not accepted: {meter.other or 'none'}", file=sys.stderr)
+
+
+def run(servers: str, topic: str, count: int) -> Spent:
+    return asyncio.run(_run(servers, topic, count))

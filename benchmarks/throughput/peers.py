@@ -1,0 +1,230 @@
+"""What a user could write instead of driftline, each as its own documentation would have it, and the limits.
+
+Every program reads ``count`` events from the topic's begin and gives the seconds, and the seconds of processor, between
+the first and the last batch.
+"""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+import orjson
+
+
+class Spent(NamedTuple):
+    """Seconds on the wall, and of processor over all threads."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+Program = Callable[[str, str, int], Spent]
+
+
+def now() -> Spent:
+    return Spent(time.perf_counter(), time.process_time())
+
+
+def since(began: Spent) -> Spent:
+    ended = now()
+    return Spent(ended.seconds - began.seconds, ended.cpu_seconds - began.cpu_seconds)
+
+
+def _detectors() -> Callable[[dict[str, float]], None]:
+    """river's ADWIN and Page-Hinkley on every feature, as in its documentation."""
+    from river.drift import ADWIN, PageHinkley
+
+    pairs: dict[str, tuple[Any, Any]] = {}
+
+    def update(features: dict[str, float]) -> None:
+        for name, value in features.items():
+            pair = pairs.get(name)
+            if pair is None:
+                pair = pairs[name] = (ADWIN(), PageHinkley())
+            pair[0].update(value)
+            pair[1].update(value)
+
+    return update
+
+
+def _faust(servers: str, topic: str, count: int, work: Callable[[Any], None]) -> Spent:
+    import faust
+
+    app = faust.App(
+        f"bench-{os.getpid()}",
+        broker=f"kafka://{servers}",
+        value_serializer="raw",
+        store="memory://",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        consumer_auto_offset_reset="earliest",
+        web_enabled=False,
+    )
+    app._create_directories = lambda: None
+    seen, began = 0, now()
+    finished: asyncio.Future[Spent]
+
+    async def agent(stream: Any) -> None:
+        nonlocal seen, began
+        async for value in stream:
+            if not seen:
+                began = now()
+            work(orjson.loads(value))
+            seen += 1
+            if seen == count:
+                finished.set_result(since(began))
+
+    app.agent(app.topic(topic, value_type=bytes, value_serializer="raw"))(agent)
+
+    async def run() -> None:
+        nonlocal finished
+        finished = asyncio.get_running_loop().create_future()
+        worker = faust.Worker(
+            app,
+            loop=asyncio.get_running_loop(),
+            redirect_stdouts=False,
+            override_logging=False,
+            quiet=True,
+            daemon=False,
+        )
+        worker.install_signal_handlers = lambda: None
+        worker.spinner = None
+        await worker.start()
+        _emit(await finished)
+
+    asyncio.run(run())
+    raise AssertionError("it ends by itself")
+
+
+def faust_river(servers: str, topic: str, count: int) -> Spent:
+    update = _detectors()
+    return _faust(servers, topic, count, lambda event: update(event["features"]))
+
+
+def faust_only(servers: str, topic: str, count: int) -> Spent:
+    return _faust(servers, topic, count, lambda event: None)
+
+
+def _aiokafka(servers: str, topic: str, count: int, work: Callable[[list[Any]], None]) -> Spent:
+    from aiokafka import AIOKafkaConsumer
+
+    async def run() -> Spent:
+        consumer = AIOKafkaConsumer(
+            topic, bootstrap_servers=servers, group_id=f"bench-{os.getpid()}", auto_offset_reset="earliest"
+        )
+        await consumer.start()
+        try:
+            seen, began = 0, now()
+            while seen < count:
+                batches = await consumer.getmany(timeout_ms=1_000, max_records=5_000)
+                if batches and not seen:
+                    began = now()
+                for records in batches.values():
+                    work(records)
+                    seen += len(records)
+            return since(began)
+        finally:
+            await consumer.stop()
+
+    return asyncio.run(run())
+
+
+def aiokafka_river(servers: str, topic: str, count: int) -> Spent:
+    update = _detectors()
+
+    def work(records: list[Any]) -> None:
+        for record in records:
+            update(orjson.loads(record.value)["features"])
+
+    return _aiokafka(servers, topic, count, work)
+
+
+def aiokafka_decode(servers: str, topic: str, count: int) -> Spent:
+    fields = [(f"feature_{n:02d}", float | None, None) for n in range(20)]
+    features = msgspec.defstruct("Features", fields)
+    event = msgspec.defstruct(
+        "Event",
+        [("id", str), ("model", str), ("version", str), ("ts", int), ("features", features), ("prediction", float)],
+    )
+    decode = msgspec.json.Decoder(event).decode
+
+    def work(records: list[Any]) -> None:
+        for record in records:
+            decode(record.value)
+
+    return _aiokafka(servers, topic, count, work)
+
+
+def aiokafka_count(servers: str, topic: str, count: int) -> Spent:
+    return _aiokafka(servers, topic, count, lambda records: None)
+
+
+def _confluent(servers: str, topic: str, count: int, work: Callable[[list[Any]], None]) -> Spent:
+    import confluent_kafka
+
+    consumer = confluent_kafka.Consumer(
+        {
+            "bootstrap.servers": servers,
+            "group.id": f"bench-{os.getpid()}",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
+    )
+    consumer.subscribe([topic])
+    try:
+        seen, began = 0, now()
+        while seen < count:
+            messages = consumer.consume(5_000, 0.2)
+            if messages and not seen:
+                began = now()
+            work(messages)
+            seen += len(messages)
+        return since(began)
+    finally:
+        consumer.close()
+
+
+def confluent_river(servers: str, topic: str, count: int) -> Spent:
+    update = _detectors()
+
+    def work(messages: list[Any]) -> None:
+        for message in messages:
+            update(orjson.loads(message.value())["features"])
+
+    return _confluent(servers, topic, count, work)
+
+
+def confluent_count(servers: str, topic: str, count: int) -> Spent:
+    return _confluent(servers, topic, count, lambda messages: None)
+
+
+def _emit(spent: Spent) -> None:
+    print(json.dumps(spent._asdict()), flush=True)
+    os._exit(0)  # clients that take their time to leave a group are not what is measured
+
+
+def main(name: str, servers: str, topic: str, count: int) -> None:
+    programs: dict[str, Program] = {
+        "faust_river": faust_river,
+        "faust_only": faust_only,
+        "aiokafka_river": aiokafka_river,
+        "aiokafka_decode": aiokafka_decode,
+        "aiokafka_count": aiokafka_count,
+        "confluent_river": confluent_river,
+        "confluent_count": confluent_count,
+    }
+    if name == "driftline":
+        from benchmarks.throughput import ours
+
+        _emit(ours.run(servers, topic, count))
+    _emit(programs[name](servers, topic, count))
+
+
+if __name__ == "__main__":
+    import sys
+
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
