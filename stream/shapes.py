@@ -4,6 +4,7 @@ A shape is what one producer sends: model, names and JSON types. msgspec compile
 does not fit it exactly fails there and takes the general path, which gives the same result for what does fit.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from operator import attrgetter
@@ -35,6 +36,8 @@ _TYPES: dict[str, Any] = {
     "any": float | str | bool | None,
 }
 MAX_FIELDS = 2_000
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')
+"""Names that JSON writes with a backslash: msgspec compiles none of these."""
 
 
 class ShapeSpec(msgspec.Struct, frozen=True):
@@ -77,6 +80,8 @@ def learn(events: Iterable[Any], known: ShapeSpec | None) -> ShapeSpec | None:
         if spec is None:
             spec = ShapeSpec(event["model"], {}, {}, "none", ())
         if spec.model != event["model"] or any(refused(name) for name in features):
+            return None
+        if any(map(_ESCAPED.search, (*event, *features, *scores))):
             return None
         if any(isinstance(v, list | dict) for v in (*features.values(), *scores.values(), event.get("prediction"))):
             return None  # perhaps columns; and what is derived from lists costs more than their decoding

@@ -79,7 +79,7 @@ anything = st.one_of(
     st.lists(scalars, max_size=3),
     st.dictionaries(st.text(max_size=3), scalars, max_size=2),
 )
-names = st.sampled_from(["a", "b", "c", "", "@prediction", "a.norm", "x" * 300])
+names = st.sampled_from(["a", "b", "c", "", '"', "\\", "\n", "ñ", "\x7f", "@prediction", "a.norm", "x" * 300])
 usual = st.fixed_dictionaries(
     {
         "model": st.just("m"),
