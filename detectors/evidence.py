@@ -9,8 +9,8 @@ with a the false alarms allowed per second. R_k minus the time that has passed i
 distribution of the band, whatever the dependence between features and whenever one looks; so the mean time between
 false alarms is at least 1 / a. Source: Shin, Ramdas and Rinaldo, "E-detectors" (2022), arXiv:2203.03532;
 Shiryaev (1963), Roberts (1966). Assumption: tau covers the serial dependence of the feature (a heuristic). The
-evidence of one block of ``BLOCK_MS`` is capped at half of what an alarm needs (the smaller of an e-value and a constant
-is one), so that one burst cannot page.
+evidence of one block of ``BLOCK_MS`` or ``BLOCK_EVENTS``, whichever is less, is capped at half of what an alarm needs
+(the smaller of an e-value and a constant is one), so that one burst cannot page.
 
 Input are only histograms of what arrived since the last look, so shards add up.
 """
@@ -25,6 +25,9 @@ from detectors.columns import Floats, Integers
 from detectors.sheets import Sheet, Sheets
 
 BLOCK_MS = 1_000
+
+BLOCK_EVENTS = 1_000
+"""A backlog read at full speed holds hours in one second of event time: that is no burst, and counts as many blocks."""
 
 LONG_BLOCKS = 1.5
 """A look that spans more than one block may give half as much again: a slow stream is found in two looks, not one."""
@@ -46,12 +49,14 @@ class EvidenceState(msgspec.Struct, frozen=True):
     since: bytes
     since_ms: bytes
     block_ms: int | None
+    block_events: int = 0
 
 
 class Evidence:
     """The running evidence of one unit. ``look`` costs about 70 us for 20 features.
 
     >>> from detectors.reference_builder import build_reference
+    >>> from detectors.sheets import EvidenceSettings, Sheets
     >>> reference = build_reference("m", "1", {"x": np.random.default_rng(1).normal(size=20_000)})
     >>> sheets = Sheets(reference.features, EvidenceSettings())
     >>> e = Evidence(sheets)
@@ -65,6 +70,7 @@ class Evidence:
     __slots__ = (
         "_base",
         "_block",
+        "_block_events",
         "_block_ms",
         "_cap",
         "_climb",
@@ -93,6 +99,7 @@ class Evidence:
         self._since: Integers = np.zeros(sheet.used.shape, np.int64)
         self._since_ms: Integers = np.zeros(sheet.used.shape, np.int64)
         self._block_ms: int | None = None
+        self._block_events = 0
         self._cap = (math.log(self._settings.threshold_seconds) + math.log(max(int(sheet.used.sum()), 1))) / 2
 
     def look(self, sheet: Sheet, table: Floats, now_ms: int, events: int, arrived: int) -> None:
@@ -101,14 +108,17 @@ class Evidence:
         gain = np.matmul(sheet.log_bets, table[:, :, None])[:, :, 0]
         step_ms = BLOCK_MS if self._block_ms is None else now_ms - self._block_ms
         cap = self._cap
-        if step_ms >= BLOCK_MS or self._block_ms is None:
-            seconds = min(step_ms / 1000, LONGEST_STEP_SECONDS)
+        if self._block_ms is None or step_ms >= BLOCK_MS or self._block_events >= BLOCK_EVENTS:
+            seconds = min(max(step_ms, 1) / 1000, LONGEST_STEP_SECONDS)
             self._base = np.logaddexp(self._log_r, math.log(seconds))
             self._block = gain.copy()
             self._block_ms = now_ms
+            self._block_events = arrived
             cap *= LONG_BLOCKS if step_ms >= 2 * BLOCK_MS else 1.0
         else:
             self._block += gain
+            self._block_events += arrived
+        cap *= max(1.0, self._block_events / BLOCK_EVENTS)
         self._log_r = self._base + np.minimum(self._block, cap)
         fresh = self._climb <= 0.0
         if fresh.any():
@@ -192,6 +202,7 @@ class Evidence:
             self._since.tobytes(),
             self._since_ms.tobytes(),
             self._block_ms,
+            self._block_events,
         )
 
     def restore(self, state: EvidenceState) -> bool:
@@ -202,7 +213,7 @@ class Evidence:
             return False
         self._base, self._block, self._log_r, self._climb = (np.frombuffer(p).reshape(shape).copy() for p in parts[:4])
         self._since, self._since_ms = (np.frombuffer(p, np.int64).reshape(shape).copy() for p in parts[4:])
-        self._block_ms = state.block_ms
+        self._block_ms, self._block_events = state.block_ms, state.block_events
         return True
 
 

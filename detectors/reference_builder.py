@@ -14,7 +14,7 @@ from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Floats, Integer
 from detectors.errors import ReferenceError
 from detectors.features import Kind
 from detectors.profiles import FeatureProfile, Profile
-from detectors.references import FeatureReference, Reference
+from detectors.references import FeatureReference, Reference, Stratum
 from detectors.sketches.categories import estimate_distinct
 from detectors.sketches.quantiles import QuantileSketch, merged
 
@@ -142,7 +142,7 @@ def as_labels(values: Sequence[Any] | np.ndarray, kind: Kind) -> tuple[list[str 
         if kind is Kind.BOOLEAN and isinstance(value, bool | np.bool_):
             labels.append("true" if value else "false")
         elif kind is Kind.CATEGORICAL and isinstance(value, str):
-            labels.append(value)
+            labels.append(str(value))  # a numpy string would not encode
         else:
             labels.append(None)
             absent = value is None or (isinstance(value, float) and not math.isfinite(value))
@@ -175,12 +175,14 @@ def numeric_reference(
         distinct=len(distinct),
     )
     u = transform.Transform([bare]).ranks(values[:, None], cells[:, None])[0][:, 0]
+    strata = [] if timestamps_ms is None else seasons.strata(cells, len(edges) + 1, timestamps_ms[present])
+    if strata and timestamps_ms is not None:  # dependence beyond what the season explains
+        u = seasons.ranks(cells, timestamps_ms[present], strata)
     tau = max(
         dependence.dependence_factor(u),
         dependence.dependence_factor(np.abs(u - 0.5)),
         dependence.dependence_factor(present.astype(np.float64)),
     )
-    strata = [] if timestamps_ms is None else seasons.strata(cells, len(edges) + 1, timestamps_ms[present])
     return _replace(bare, tau=tau, strata=strata)
 
 
@@ -214,10 +216,23 @@ def categorical_reference(
     other = len(bare.categories)
     present = status == PRESENT
     codes = np.array([index.get(label, other) for label in labels if label is not None], np.int64)
-    taus = [dependence.dependence_factor((codes == c).astype(np.float64)) for c in range(min(other + 1, 8))]
-    taus.append(dependence.dependence_factor(present.astype(np.float64)))
     strata = [] if timestamps_ms is None else seasons.strata(codes, other + 2, timestamps_ms[present])
+    taus = [
+        dependence.dependence_factor(channel) for channel in _indicators(codes, other, strata, timestamps_ms, present)
+    ]
+    taus.append(dependence.dependence_factor(present.astype(np.float64)))
     return _replace(bare, tau=max(taus), strata=strata)
+
+
+def _indicators(
+    codes: Integers, other: int, strata: list[Stratum], timestamps_ms: Integers | None, present: np.ndarray
+) -> list[Floats]:
+    """What dependence is told from: one column for each frequent category, less what its season explains."""
+    channels = [(codes == c).astype(np.float64) for c in range(min(other + 1, 8))]
+    if strata and timestamps_ms is not None:
+        expected = [seasons.expected(c, timestamps_ms[present], strata) for c in range(len(channels))]
+        channels = [channel - usual for channel, usual in zip(channels, expected, strict=True)]
+    return channels
 
 
 def category_counts(name: str, kind: Kind, tally: Mapping[str, int], missing: int, invalid: int) -> FeatureReference:
