@@ -1,0 +1,72 @@
+"""Whether what a world ended with is what its input says."""
+
+import msgspec
+
+from detectors.errors import CheckpointError
+from detectors.profiles import Profile
+from stream import topics
+from tests.simulation import traffic
+from tests.simulation.world import Diverged, Scheme, World
+
+CHECKED = 4
+"""Published profiles of a run that are folded anew, beside each shard's last."""
+
+
+def simulate(seed: int, scheme: Scheme | None = None) -> World:
+    """Raises Diverged."""
+    world = World(seed, scheme or Scheme())
+    try:
+        world.run()
+    except CheckpointError as error:
+        raise Diverged(f"seed {seed}: a checkpoint of our own was refused: {error}") from error
+    _check_states(seed, world)
+    _check_letters(seed, world)
+    _check_shards(seed, world)
+    for profile in world.chance.sample(world.published, min(CHECKED, len(world.published))):
+        _check_profile(seed, world, profile)
+    return world
+
+
+def _check_states(seed: int, world: World) -> None:
+    """Bit for bit, where the moment at which a reference arrived makes no difference."""
+    if world.choice.coming:
+        return
+    for place, worker in world.owners.items():
+        choice = world.choice
+        wanted = traffic.oracle_state(choice.settings is traffic.WATCHING, choice.known, choice.logs, place.partition)
+        if traffic.state_of(worker.observer, place) != wanted:
+            raise Diverged(f"seed {seed}: {place}: state is not the fold of the log")
+
+
+def _check_letters(seed: int, world: World) -> None:
+    wanted = {where for place in world.places for where in traffic.unreadable(world.choice.logs, place.partition)}
+    if world.letters != wanted:
+        raise Diverged(f"seed {seed}: dead letters {sorted(world.letters ^ wanted)} are missing or too many")
+
+
+def _check_shards(seed: int, world: World) -> None:
+    """What the judge holds in the end is each unit at the end of the log."""
+    held = set()
+    for place, worker in world.owners.items():
+        for key, unit in worker.observer._partitions[place].units.items():
+            shard = topics.profile_key(key, place)
+            held.add(shard)
+            judged = world.judged.get(shard)
+            if judged != unit.bank.profile():
+                raise Diverged(f"seed {seed}: {place}: {key}: the judge does not hold the last profile")
+            _check_profile(seed, world, judged)
+    if held != set(world.judged):
+        raise Diverged(f"seed {seed}: units {held ^ set(world.judged)} are published or held, not both")
+
+
+def _check_profile(seed: int, world: World, profile: Profile) -> None:
+    wanted = traffic.oracle_profiles(world.choice.settings, world.choice.logs, profile)
+    if _plain(profile, world) not in [_plain(one, world) for one in wanted]:
+        raise Diverged(f"seed {seed}: {profile.shard}: {profile.unit}: a published profile is not the fold of its log")
+
+
+def _plain(profile: Profile, world: World) -> object:
+    """Signals of epochs before are left out where there were several."""
+    return msgspec.structs.replace(
+        profile, signal_count=len(profile.signals) if world.choice.coming else profile.signal_count
+    )

@@ -1,0 +1,130 @@
+"""Logs to simulate with, and the oracle: what one uninterrupted reader makes of them."""
+
+import json
+import random
+from collections.abc import Sequence
+from functools import lru_cache
+
+import msgspec
+import numpy as np
+
+from detectors.bank import BankSettings
+from detectors.features import UnitKey
+from detectors.profiles import Profile
+from detectors.reference_builder import build_reference
+from detectors.references import Reference
+from stream import checkpoints
+from stream.codec import Decoded, Decoder
+from stream.observer import Observer, ObserveSettings
+from stream.ports import Partition, Record
+
+TOPIC = "inference-events"
+START_MS = 1_763_700_000_000
+STEP_MS = 300
+LENGTH = 28
+"""Records of a partition."""
+LOGS = 12
+"""Different logs that the seeds choose from, so that their oracles are folded once."""
+MODELS = ("m0", "m1", "m2")
+
+PLAIN = ObserveSettings(bank=BankSettings(detectors=()), look_events=3, recent_ids=6, max_units=4)
+"""Few units, few remembered ids, many looks: what is rare in production happens in every run here."""
+WATCHING = msgspec.structs.replace(PLAIN, bank=BankSettings())
+"""With the detectors, which cost ten times as much."""
+
+
+@lru_cache(maxsize=1)
+def references() -> tuple[Reference, ...]:
+    """Three for the first model, one for the second; the third learns."""
+    rng = np.random.default_rng(5)
+    made = [build_reference("m0", "1", {"x": rng.normal(shift, 1.0, 60)}) for shift in (0.0, 1.0, 2.0)]
+    return (*made, build_reference("m1", "1", {"x": rng.normal(size=60), "c": ["a", "b"] * 30}))
+
+
+@lru_cache(maxsize=4 * LOGS)
+def log(seed: int, number: int) -> tuple[Record, ...]:
+    """Missing and wrong values, repeats, late events, arrays, rubbish, and more units than there is room for."""
+    chance, last = random.Random(f"{seed}/{number}"), 0
+    records = []
+    for offset in range(LENGTH):
+        last = last if chance.random() < 0.1 else offset
+        event = {
+            "id": f"e{last}",
+            "model": chance.choice(MODELS),
+            "version": "1" if chance.random() < 0.9 else chance.choice("234"),
+            "ts": START_MS + offset * STEP_MS - (200_000_000 if chance.random() < 0.03 else 0),
+            "features": {"x": chance.choice([chance.gauss(0, 1), None, "text"]) if last % 5 == 0 else chance.random()},
+        }
+        if chance.random() < 0.4:
+            event["features"]["c"] = chance.choice("abc")  # type: ignore[index]
+        value: object = event
+        if chance.random() < 0.1:
+            value = [{**event, "id": f"e{last}.{row}", "ts": event["ts"] + row * 2_000} for row in range(4)]  # type: ignore[operator]
+        data = b"rubbish" if chance.random() < 0.06 else json.dumps(value).encode()
+        records.append(Record(offset, START_MS + offset * STEP_MS, None, data))
+    return tuple(records)
+
+
+def state_of(observer: Observer, place: Partition) -> dict[bytes, bytes]:
+    """Every unit's whole state, unpacked."""
+    for unit in observer._partitions[place].units.values():
+        unit.dirty = True
+    run = observer.checkpoint(place)
+    records = dict(run.encode(unit) for unit in run.dirty)
+    return {key: checkpoints.unit_blob(checkpoints.decode_unit(value, ""), "") for key, value in records.items()}
+
+
+class GeneralDecoder(Decoder):
+    """Only the general path, which small batches are read faster by; that both give the same is tested elsewhere."""
+
+    __slots__ = ()
+
+    def decode(self, partition: Partition, records: Sequence[Record], *, fast: bool = False) -> Decoded:
+        return super().decode(partition, records, fast=False)
+
+
+def observer(settings: ObserveSettings, known: Sequence[int]) -> Observer:
+    made = Observer(settings, [references()[at] for at in known])
+    if settings is PLAIN:
+        made._decoder = GeneralDecoder(settings.rules, settings.message)
+    return made
+
+
+@lru_cache(maxsize=1_000)
+def oracle_state(watching: bool, known: tuple[int, ...], seed: int, number: int) -> dict[bytes, bytes]:
+    """State at the log's end under references that never change."""
+    place = Partition(TOPIC, number)
+    made = observer(WATCHING if watching else PLAIN, known)
+    made.assign(place)
+    made.process(place, log(seed, number))
+    return state_of(made, place)
+
+
+def unreadable(seed: int, number: int) -> set[tuple[int, int]]:
+    return {(number, record.offset) for record in log(seed, number) if record.value == b"rubbish"}
+
+
+def oracle_profiles(settings: ObserveSettings, seed: int, profile: Profile) -> list[Profile]:
+    """What the profile may be: as of its record, or of a look among that record's rows."""
+    at = next((at for at, r in enumerate(references()) if r.digest == profile.epoch.reference), None)
+    return _folded(settings is WATCHING, seed, profile.partition, profile.unit, at, profile.epoch.first_offset,
+                   profile.next_offset)  # fmt: skip
+
+
+@lru_cache(maxsize=50_000)
+def _folded(
+    watching: bool, seed: int, number: int, key: UnitKey, known: int | None, begin: int, end: int
+) -> list[Profile]:
+    """A unit folded in two pieces, switched once where its epoch begins."""
+    place, records = Partition(TOPIC, number), log(seed, number)
+    made = observer(WATCHING if watching else PLAIN, [] if begin or known is None else [known])
+    made.assign(place)
+    made.process(place, records[:begin])
+    if known is not None:
+        made.set_reference(references()[known])
+    made.process(place, records[begin : end - 1])
+    units = made._partitions[place].units
+    if key in units:
+        units[key].durable = True
+    looks = made.process(place, records[max(begin, end - 1) : end]).profiles
+    return [units[key].bank.profile(), *looks]

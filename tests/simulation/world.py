@@ -1,0 +1,315 @@
+"""A world in which everything fails: brokers, workers, deliveries; one seed decides all of it.
+
+The product is ``Observer`` with its checkpoints; this module is the shell that ``Runner`` and ``Saver`` are in
+production, with every wait made a place where a crash, an outage or another worker may come in between.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from detectors.features import UnitKey
+from detectors.merging import Step, step
+from detectors.profiles import Epoch, Profile
+from stream import topics
+from stream.observer import Effects, ObserveSettings
+from stream.ports import Partition
+from tests.simulation import traffic
+
+PARTITIONS = 2
+STEPS = 60
+FROZEN, AFTERLIFE = 20, 12
+"""Steps at most that a worker sleeps when it loses its partitions, and goes on for then without knowing."""
+
+
+class Diverged(AssertionError):
+    """The published state is not what a plain fold of the input gives."""
+
+
+class Scheme(NamedTuple):
+    """What the shell does right, to be broken on purpose."""
+
+    outputs_first: bool = True
+    units_first: bool = True
+    waits_for_switch: bool = True
+    stamps_what_is_encoded: bool = True
+    marks_clean_when_encoded: bool = True
+
+
+class Choice(NamedTuple):
+    """What a seed is about."""
+
+    settings: ObserveSettings
+    logs: int
+    known: tuple[int, ...]  # references from the beginning
+    coming: tuple[int, ...]  # those that are published while it runs
+    zombies: bool
+
+
+def choose(seed: int) -> Choice:
+    chance = random.Random(seed)
+    watching = chance.random() < 0.04
+    known = tuple(at for at in (0, 3) if chance.random() < 0.5)
+    coming = tuple(at for at in (1, 2, 3) if at not in known and chance.random() < 0.4)
+    zombies = chance.random() < 0.6
+    return Choice(
+        traffic.WATCHING if watching else traffic.PLAIN, chance.randrange(traffic.LOGS), known, coming, zombies
+    )
+
+
+class Worker:
+    """One process. ``doomed``: partitions it has lost and does not know of yet, with the steps that remain to it."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.observer = traffic.observer(world.choice.settings, world.references)
+        self.known = len(world.references)
+        self.outbox: list[Profile | tuple[int, int]] = []
+        self.saving: Iterator[None] | None = None
+        self.saved_place: Partition | None = None
+        self.doomed: dict[Partition, int] = {}
+        self.frozen = 0
+
+    def take(self, place: Partition) -> None:
+        self.observer.assign(place, dict(self.world.saved[place]), 0)
+        self._hasten()
+
+    def lose(self, place: Partition) -> None:
+        self.doomed.pop(place, None)
+        self.observer.drop(place)
+
+    def follow_references(self) -> None:
+        for at in self.world.references[self.known :]:
+            self.outbox += self.observer.set_reference(traffic.references()[at])
+        self.known = len(self.world.references)
+        self._hasten()
+
+    def poll(self, place: Partition, count: int) -> bool:
+        """Whether there was anything to read."""
+        begin = self.observer.next_offset(place) or 0
+        records = self.world.log(place)[begin : min(begin + count, self.world.written[place])]
+        if not records:
+            return False
+        effects: Effects = self.observer.process(place, records)
+        self._hasten()
+        self.outbox += effects.profiles
+        self.outbox += [(place.partition, letter.record.offset) for letter in effects.dead_letters]
+        return True
+
+    def look(self, *, force: bool) -> None:
+        self.outbox += self.observer.profiles_due(self.world.now_ms, force=force)
+
+    def flush(self, count: int) -> None:
+        sent, self.outbox = self.outbox[:count], self.outbox[count:]
+        self.world.publish(sent)
+
+    def save(self, place: Partition) -> Iterator[None]:
+        """A checkpoint; every ``yield`` is a wait for the broker, at which anything may happen."""
+        scheme = self.world.scheme
+        run = self.observer.checkpoint(place)
+        outputs = list(self.outbox)
+        if scheme.outputs_first:
+            while any(output in self.outbox for output in outputs):
+                yield
+                self.flush(self.world.chance.randint(1, 4))
+        early = {unit: run.encode(unit) for unit in run.dirty} if not scheme.stamps_what_is_encoded else {}
+        manifest = None
+        if not scheme.units_first:
+            for unit in run.dirty:
+                run.encode(unit)
+            manifest = run.manifest()
+            yield
+            self.world.write(self, place, *manifest)
+        waiting = list(run.dirty)
+        while waiting:
+            batch, waiting = waiting[:2], waiting[2:]
+            records = [self._encoded(run, unit, place, early) for unit in batch]
+            yield
+            for record in records:
+                self.world.write(self, place, *record)
+        yield
+        self.world.write(self, place, *(manifest or run.manifest()))
+        yield
+        if not scheme.marks_clean_when_encoded:
+            for unit in run.dirty:
+                self.observer._partitions[place].units[unit].dirty = False
+        run.acknowledged()
+
+    def _encoded(
+        self, run: object, unit: UnitKey, place: Partition, early: dict[UnitKey, tuple[bytes, bytes]]
+    ) -> tuple[bytes, bytes]:
+        key, value = run.encode(unit)  # type: ignore[attr-defined]
+        if not early:
+            return key, value
+        old, new = (traffic.checkpoints.decode_unit(v, "") for v in (early[unit][1], value))
+        blob = traffic.checkpoints.unit_blob(new, "")
+        return key, traffic.checkpoints.encode_unit(old.stamp, new.settings, new.reference, blob, "", 1 << 22)
+
+    def _hasten(self) -> None:
+        """The broken scheme that publishes an epoch before its checkpoint."""
+        if not self.world.scheme.waits_for_switch:
+            for assigned in self.observer._partitions.values():
+                for unit in assigned.units.values():
+                    unit.durable = True
+
+
+class World:
+    """Logs, what is saved and published, and workers."""
+
+    def __init__(self, seed: int, scheme: Scheme) -> None:
+        self.choice, self.scheme = choose(seed), scheme
+        self.chance = random.Random(seed * 2 + 1)
+        self.places = [Partition(traffic.TOPIC, number) for number in range(PARTITIONS)]
+        self.written = dict.fromkeys(self.places, 0)
+        self.saved: dict[Partition, dict[bytes, bytes]] = {place: {} for place in self.places}
+        self.references = list(self.choice.known)
+        self.coming = list(self.choice.coming)
+        self.available, self.now_ms = True, 0
+        self.published: list[Profile] = []
+        self.letters: set[tuple[int, int]] = set()
+        self.judged: dict[bytes, Profile] = {}
+        self.passed: dict[bytes, list[Epoch]] = {}
+        self.troubles: Counter[str] = Counter()
+        self.workers = [Worker(self) for _ in range(2)]
+        self.owners: dict[Partition, Worker] = {}
+        for place in self.places:
+            self.give(place)
+
+    def log(self, place: Partition) -> tuple:  # type: ignore[type-arg]
+        return traffic.log(self.choice.logs, place.partition)
+
+    def give(self, place: Partition) -> None:
+        able = [worker for worker in self.workers if not worker.doomed and not worker.frozen]
+        if not able:
+            able = [Worker(self)]
+            self.workers += able
+        self.owners[place] = self.chance.choice(able)
+        self.owners[place].take(place)
+
+    @property
+    def moves(self) -> int:
+        """How often a partition changed hands."""
+        return self.troubles["crash"] + self.troubles["move"]
+
+    def write(self, worker: Worker, place: Partition, key: bytes, value: bytes) -> None:
+        """To the checkpoint topic, which takes it from anyone."""
+        self.troubles["zombie write"] += place in worker.doomed
+        self.saved[place][key] = value
+
+    def publish(self, outputs: list[Profile | tuple[int, int]]) -> None:
+        for output in outputs:
+            if isinstance(output, tuple):
+                self.letters.add(output)
+                continue
+            self.published.append(output)
+            key = topics.profile_key(output.unit, Partition(output.topic, output.partition))
+            newest, passed = self.judged.get(key), self.passed.setdefault(key, [])
+            if step(newest, output, passed) is Step.IGNORED:
+                continue
+            if newest is not None and newest.epoch != output.epoch:
+                passed.append(newest.epoch)
+            self.judged[key] = output
+
+    def run(self) -> None:
+        for _ in range(STEPS):
+            self.now_ms += self.chance.randint(0, 900)
+            for place in self.places:
+                self.written[place] = min(self.written[place] + self.chance.randint(0, 2), traffic.LENGTH)
+            self._fault()
+            awake = [worker for worker in self.workers if worker.observer.partitions and not worker.frozen]
+            zombies = [worker for worker in awake if worker.doomed]
+            if awake:
+                self._work(self.chance.choice(zombies if zombies and self.chance.random() < 0.6 else awake))
+            for worker in self.workers:
+                worker.frozen = max(0, worker.frozen - 1)
+                for place in list(worker.doomed):
+                    worker.doomed[place] -= 1
+                    if not worker.doomed[place]:
+                        self._told(worker, place)
+        self._settle()
+
+    def _fault(self) -> None:
+        what = self.chance.random()
+        if what < 0.05:
+            self._crash(self.chance.choice(self.workers))
+        elif what < 0.1:
+            self.troubles["move"] += 1
+            self._move(self.chance.choice(self.places))
+        elif what < 0.13:
+            self.available = not self.available
+            self.troubles["outage"] += not self.available
+        elif what < 0.16 and self.coming:
+            self.references.append(self.coming.pop(0))
+            self.troubles["late reference"] += 1
+
+    def _crash(self, worker: Worker) -> None:
+        """At any point of what it does: what it had not written is gone, and half of a batch may be."""
+        self.troubles["crash"] += 1
+        self.troubles["torn checkpoint"] += worker.saving is not None
+        worker.flush(self.chance.randint(0, len(worker.outbox)) if self.available else 0)
+        self.workers.remove(worker)
+        self.workers.append(Worker(self))
+        for place in [place for place, owner in self.owners.items() if owner is worker]:
+            self.give(place)
+
+    def _move(self, place: Partition) -> None:
+        """To another worker; the old one hears of it at once, or goes on as a zombie."""
+        old = self.owners[place]
+        if not self.choice.zombies:
+            self._told(old, place)
+            self.give(place)
+            return
+        old.frozen = self.chance.randint(0, FROZEN)
+        for lost in [lost for lost, owner in self.owners.items() if owner is old]:
+            old.doomed[lost] = old.frozen + self.chance.randint(1, AFTERLIFE)
+            self.give(lost)
+
+    def _told(self, worker: Worker, place: Partition) -> None:
+        if worker.saved_place == place:
+            worker.saving = None  # abandoned, as the saver does when it does not hold the partition any more
+        worker.lose(place)
+
+    def _work(self, worker: Worker) -> None:
+        places = worker.observer.partitions
+        what = self.chance.random()
+        if worker.saving is not None and what < 0.5:
+            if self.available:
+                for _ in worker.saving:
+                    break
+                else:
+                    worker.saving = None
+        elif what < 0.75:
+            for place in self.chance.sample(places, len(places)):
+                worker.poll(place, self.chance.randint(1, 7))
+        elif what < 0.85 and self.available:
+            worker.look(force=self.chance.random() < 0.3)
+            worker.flush(self.chance.randint(0, 8))
+        elif what < 0.88:
+            worker.follow_references()
+        elif worker.saving is None:
+            ready = [place for place in places if worker.observer.next_offset(place) is not None]
+            if ready:
+                worker.saved_place = self.chance.choice(ready)
+                worker.saving = worker.save(worker.saved_place)
+
+    def _settle(self) -> None:
+        """Faults end, everything is read, saved and published."""
+        self.available = True
+        self.written = dict.fromkeys(self.places, traffic.LENGTH)
+        for worker in list(self.workers):
+            for place in list(worker.doomed):
+                self._told(worker, place)
+        if self.chance.random() < 0.5:
+            self._crash(self.chance.choice(self.workers))
+        for place, worker in self.owners.items():
+            worker.follow_references()
+            while worker.poll(place, 9):
+                pass
+            if worker.saving is not None:
+                list(worker.saving)
+                worker.saving = None
+            list(worker.save(place))
+        for worker in dict.fromkeys(self.owners.values()):
+            worker.look(force=True)
+            worker.flush(len(worker.outbox))
