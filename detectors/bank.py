@@ -16,6 +16,7 @@ from detectors.column_batches import coerced, first_row, joined, same_shape
 from detectors.columns import MISSING, PRESENT, Bytes8, Columns, Floats
 from detectors.errors import CheckpointError
 from detectors.features import Kind, UnitKey
+from detectors.prepared import PreparedReference
 from detectors.profiles import SCHEMA, Epoch, FeatureProfile, Profile, Signal
 from detectors.references import Reference
 from detectors.sequential import Detection
@@ -72,6 +73,7 @@ _decoder = msgspec.msgpack.Decoder(BankState)
 class Bank:
     """One unit in one partition, under one reference (None: learning) and settings: one epoch.
 
+    :param reference: share a PreparedReference between the shards of one unit.
     :param first_offset: where the epoch begins; the offset to read next.
     :param kinds: of features, where the settings say; else the kind of the first value holds.
     :param previous: the epoch before (or its snapshot, decoded), whose running totals go on.
@@ -93,7 +95,7 @@ class Bank:
         topic: str,
         partition: int,
         settings: BankSettings,
-        reference: Reference | None,
+        reference: Reference | PreparedReference | None,
         first_offset: int,
         *,
         kinds: Mapping[str, Kind] | None = None,
@@ -101,9 +103,9 @@ class Bank:
         snapshot: bytes | None = None,
     ) -> None:
         self.unit, self.topic, self.partition, self.settings = unit, topic, partition, settings
-        self.reference = reference
+        prepared = reference if isinstance(reference, PreparedReference) else PreparedReference(reference)
+        self.reference, self.reference_digest = prepared.reference, prepared.digest
         self._kinds = dict(kinds or {})
-        self.reference_digest = None if reference is None else reference.digest
         self.first_offset = self.next_offset = first_offset
         self.events = self.late = self.duplicate = self.signal_count = self.epoch_events = self.cold = 0
         self.first_timestamp_ms: int | None = None
@@ -115,12 +117,9 @@ class Bank:
         self._pending_rows = 0
         self._order: tuple[tuple[str, ...], tuple[int, ...] | None] = ((), None)
         self._refused: set[str] = set()
-        known = [] if reference is None else reference.features
+        known = [] if self.reference is None else self.reference.features
         self._numbers = ReferencedNumbers(
-            [f for f in known if f.kind is Kind.NUMERIC and f.edges],
-            settings.detectors,
-            settings.adwin_delta,
-            settings.page_hinkley_threshold,
+            prepared, settings.detectors, settings.adwin_delta, settings.page_hinkley_threshold
         )
         self._learning = LearningNumbers()
         self._learning.add([f.feature for f in known if f.kind is Kind.NUMERIC and not f.edges])

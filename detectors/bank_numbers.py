@@ -13,12 +13,11 @@ import numpy as np
 from detectors.columns import INVALID, PRESENT, Bytes8, Floats, Integers
 from detectors.errors import CheckpointError
 from detectors.features import Kind
+from detectors.prepared import PreparedReference
 from detectors.profiles import FeatureProfile
-from detectors.references import FeatureReference
 from detectors.sequential import BUILT_IN, Adwin, Detection, FeatureDetector, PageHinkley, detector_factory
 from detectors.sketches import moments
 from detectors.sketches.quantiles import QuantileSketch
-from detectors.transform import Transform, centre_and_scale
 
 BLOCK = moments.BLOCK
 """Rows worked on at once: the arrays of 20 features stay in the second-level cache."""
@@ -48,21 +47,14 @@ class ReferencedNumbers:
     """Numeric features that the reference knows, F of them, in its order."""
 
     __slots__ = (
-        "_adwins", "_centre", "_custom", "_edges", "_page_hinkley", "_scale", "cells", "features", "invalid",
-        "maximum", "minimum", "names", "present", "sketches", "sum1", "sum2", "transform",
+        "_adwins", "_custom", "_page_hinkley", "_prepared", "cells", "invalid", "maximum", "minimum", "names",
+        "present", "sketches", "sum1", "sum2", "transform",
     )  # fmt: skip
 
-    def __init__(
-        self, features: Sequence[FeatureReference], detectors: Sequence[str], delta: float, threshold: float
-    ) -> None:
-        self.features = tuple(features)
-        self.names = tuple(f.feature for f in features)
-        self.transform = Transform(features)
+    def __init__(self, prepared: PreparedReference, detectors: Sequence[str], delta: float, threshold: float) -> None:
+        self._prepared, self.transform = prepared, prepared.transform
+        self.names = tuple(f.feature for f in prepared.numeric)
         count = len(self.names)
-        pairs = [centre_and_scale(f) for f in features]
-        self._centre = np.array([c for c, _ in pairs], np.float64)
-        self._scale = np.array([s for _, s in pairs], np.float64)
-        self._edges = (np.array([f.edges[0] for f in features]), np.array([f.edges[-1] for f in features]))
         self.cells = np.zeros(self.transform.total_cells, np.int64)
         self.present, self.invalid = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self.sum1, self.sum2 = [0] * count, [0] * count
@@ -87,7 +79,7 @@ class ReferencedNumbers:
         kept = flat.ravel() if present is None else flat[present]
         self.cells += np.bincount(kept, minlength=len(self.cells))
         self.present += len(numbers) if present is None else np.count_nonzero(present, axis=0)
-        first, second = moments.moment_sums(numbers, present, self._centre, self._scale)
+        first, second = moments.moment_sums(numbers, present, self._prepared.centre, self._prepared.scale)
         self.sum1 = list(map(int.__add__, self.sum1, first))
         self.sum2 = list(map(int.__add__, self.sum2, second))
         self._extremes(numbers, present)
@@ -101,7 +93,7 @@ class ReferencedNumbers:
             highest = numbers.max(axis=0, where=present, initial=-np.inf)
         np.minimum(self.minimum, lowest + 0.0, out=self.minimum)
         np.maximum(self.maximum, highest + 0.0, out=self.maximum)
-        below, above = self._edges
+        below, above = self._prepared.below, self._prepared.above
         for column in np.flatnonzero((lowest < below) | (highest >= above)).tolist():
             values = numbers[:, column] if present is None else numbers[present[:, column], column]
             outside = values[(values < below[column]) | (values >= above[column])]

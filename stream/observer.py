@@ -15,6 +15,7 @@ from detectors.bank import BankSettings
 from detectors.columns import Integers
 from detectors.errors import CheckpointError
 from detectors.features import Kind, ModelKey, UnitKey
+from detectors.prepared import PreparedReference
 from detectors.profiles import Profile
 from detectors.references import Reference
 from stream import checkpoints
@@ -127,7 +128,7 @@ class Observer:
     :param references: known at the start; read them all before the first event.
     """
 
-    __slots__ = ("_decoder", "_partitions", "_references", "_settings", "_unit_settings")
+    __slots__ = ("_decoder", "_partitions", "_prepared", "_references", "_settings", "_unit_settings")
 
     def __init__(self, settings: ObserveSettings, references: Iterable[Reference] = ()) -> None:
         self._settings = settings
@@ -135,6 +136,7 @@ class Observer:
                                            settings.recent_ids)  # fmt: skip
         self._decoder = Decoder(settings.rules, settings.message)
         self._references: dict[UnitKey, Reference] = {_target(r): r for r in references}
+        self._prepared: dict[UnitKey | None, PreparedReference] = {None: PreparedReference(None)}
         self._partitions: dict[Partition, _Assigned] = {}
 
     @property
@@ -156,8 +158,15 @@ class Observer:
         assigned = self._partitions.get(partition)
         return None if assigned is None or assigned.position < 0 else assigned.position
 
-    def _reference(self, unit: UnitKey) -> Reference | None:
-        return self._references.get(unit) or self._references.get(UnitKey(unit.model, unit.version, None))
+    def _reference(self, unit: UnitKey) -> PreparedReference:
+        """What the unit is compared with: its segment's reference, else its model version's, else learning."""
+        whole = UnitKey(unit.model, unit.version, None)
+        target = unit if unit in self._references else whole if whole in self._references else None
+        prepared = self._prepared.get(target)
+        if prepared is None:
+            assert target is not None
+            prepared = self._prepared[target] = PreparedReference(self._references[target])
+        return prepared
 
     def assign(
         self, partition: Partition, checkpoint: Mapping[bytes, bytes] | None = None, beginning: int | None = None
@@ -248,7 +257,7 @@ class Observer:
                 effects.limit(limit, len(batch.columns))
                 return
             begin = int(batch.columns.next_offsets[0]) - 1
-            unit = Unit(key, partition, self._unit_settings, self._reference(key), self._kinds(key), begin)
+            unit = Unit.begun(key, partition, self._unit_settings, self._reference(key), self._kinds(key), begin)
             assigned.units[key] = unit
         result = unit.fold(batch)
         effects.count(key.model, "late", result.late)
@@ -290,9 +299,11 @@ class Observer:
         """Takes up a reference, or forgets all of a model version; the last profiles of the epochs that end."""
         if reference is not None:
             self._references[_target(reference)] = reference
+            self._prepared.pop(_target(reference), None)
         if remove is not None:
             for target in [t for t in self._references if t.model_key == remove]:
                 del self._references[target]
+                self._prepared.pop(target, None)
         changed = reference.model_key if reference is not None else remove
         last = []
         for assigned in self._partitions.values():

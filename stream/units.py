@@ -11,8 +11,8 @@ from detectors.column_batches import sliced
 from detectors.columns import Columns, Integers
 from detectors.errors import CheckpointError
 from detectors.features import Kind, UnitKey
+from detectors.prepared import PreparedReference
 from detectors.profiles import Profile
-from detectors.references import Reference
 from stream.columnar import UnitBatch
 from stream.ports import Partition
 
@@ -65,12 +65,11 @@ class Unit:
         key: UnitKey,
         partition: Partition,
         settings: UnitSettings,
-        reference: Reference | None,
         kinds: Mapping[str, Kind],
-        first_offset: int,
+        bank: Bank,
     ) -> None:
         self.key, self.partition, self._settings, self._kinds = key, partition, settings, kinds
-        self.bank = Bank(key, *partition, settings.bank, reference, first_offset, kinds=kinds)
+        self.bank = bank
         self.dirty, self.durable, self.unpublished = True, False, False
         self.stamp = self.skip_below = 0
         self.published_at_ms = 0
@@ -81,12 +80,26 @@ class Unit:
         self._reported: dict[str, int] = {}
 
     @classmethod
+    def begun(
+        cls,
+        key: UnitKey,
+        partition: Partition,
+        settings: UnitSettings,
+        reference: PreparedReference,
+        kinds: Mapping[str, Kind],
+        first_offset: int,
+    ) -> "Unit":
+        """One that was never seen before."""
+        bank = Bank(key, *partition, settings.bank, reference, first_offset, kinds=kinds)
+        return cls(key, partition, settings, kinds, bank)
+
+    @classmethod
     def restored(
         cls,
         key: UnitKey,
         partition: Partition,
         settings: UnitSettings,
-        reference: Reference | None,
+        reference: PreparedReference,
         kinds: Mapping[str, Kind],
         stamp: int,
         skip_below: int,
@@ -98,13 +111,13 @@ class Unit:
             state = _states.decode(blob)
         except msgspec.MsgspecError as error:
             raise CheckpointError(f"{where}: not a unit's snapshot: {error}") from error
-        unit = cls(key, partition, settings, reference, kinds, skip_below)
         before = decode_state(state.bank, where)
-        same = (before.reference, before.settings) == (unit.bank.reference_digest, settings.bank.digest)
-        unit.bank = Bank(
+        same = (before.reference, before.settings) == (reference.digest, settings.bank.digest)
+        bank = Bank(
             key, *partition, settings.bank, reference, skip_below, kinds=kinds,
             previous=None if same else before, snapshot=state.bank if same else None,
         )  # fmt: skip
+        unit = cls(key, partition, settings, kinds, bank)
         unit.dirty, unit.durable, unit.unpublished = not same, same, True
         unit.stamp, unit.skip_below = stamp, skip_below
         unit._newest_ms, unit._look, unit._since_look = state.newest_ms, state.look, state.since_look
@@ -125,9 +138,9 @@ class Unit:
             )
         )
 
-    def switch(self, reference: Reference | None, first_offset: int) -> list[Profile]:
+    def switch(self, reference: PreparedReference, first_offset: int) -> list[Profile]:
         """Begins a new epoch when the reference is another one; the last profile of the old epoch if it is wanted."""
-        if self.bank.reference_digest == (None if reference is None else reference.digest):
+        if self.bank.reference_digest == reference.digest:
             return []
         last = [self.bank.profile()] if self.unpublished and self.durable else []
         self.bank = Bank(

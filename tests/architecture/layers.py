@@ -13,6 +13,7 @@ DETECTORS: tuple[tuple[str, ...], ...] = (
     ("transform", "seasons"),
     ("sheets",),
     ("merging", "window", "evidence", "quality", "reference_builder", "sequential", "changepoint", "retrain"),
+    ("prepared",),
     ("bank_numbers", "bank_labels"),
     ("bank", "incidents", "sizes"),
     ("watch",),

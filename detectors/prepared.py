@@ -1,0 +1,25 @@
+"""A reference made ready for banks: what is derived from it once and shared by every shard that is compared with it."""
+
+import numpy as np
+
+from detectors.features import Kind
+from detectors.references import FeatureReference, Reference
+from detectors.transform import Transform, centre_and_scale
+
+
+class PreparedReference:
+    """Immutable. ``reference`` None: learning. About 1 ms and 16 KB a numeric feature."""
+
+    __slots__ = ("above", "below", "centre", "digest", "numeric", "reference", "scale", "transform")
+
+    def __init__(self, reference: Reference | None) -> None:
+        self.reference = reference
+        self.digest = None if reference is None else reference.digest
+        known = [] if reference is None else reference.features
+        self.numeric: tuple[FeatureReference, ...] = tuple(f for f in known if f.kind is Kind.NUMERIC and f.edges)
+        self.transform = Transform(self.numeric)
+        pairs = [centre_and_scale(f) for f in self.numeric]
+        self.centre = np.array([c for c, _ in pairs], np.float64)
+        self.scale = np.array([s for _, s in pairs], np.float64)
+        self.below = np.array([f.edges[0] for f in self.numeric], np.float64)
+        self.above = np.array([f.edges[-1] for f in self.numeric], np.float64)
