@@ -162,4 +162,5 @@ def band(share: Floats, rows: float, tolerance: float, z: float) -> Floats:
     [0.0435]
     """
     n = max(rows, 1.0)
-    return np.sqrt(share * (1 - share)) * (2 * tolerance + z / np.sqrt(n)) + z * z / (2 * n)
+    eps: Floats = np.sqrt(share * (1 - share)) * (2 * tolerance + z / np.sqrt(n)) + z * z / (2 * n)
+    return eps

@@ -46,7 +46,7 @@ def false_alarms(alarms: int, watched: float) -> FalseAlarms:
     Nothing in T only supports T / 3.
 
     >>> round(false_alarms(0, 3.0e6).mean_time_at_least)
-    1001427
+    1001425
     """
     return FalseAlarms(alarms, watched, watched / _poisson_upper(alarms))
 

@@ -44,6 +44,30 @@ class Action(StrEnum):
     RESOLVE = "resolve"
 
 
+class Change(StrEnum):
+    """What a person can do about one."""
+
+    ACK = "ack"
+    SILENCE = "silence"
+    RESOLVE = "resolve"
+    ACCEPT = "accept"
+    NOTE = "note"
+
+
+NOTES_KEPT = 200
+"""Of one incident; then only its end is still recorded."""
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What a person did, when and why. ``id`` is the change's own, so that none is taken twice."""
+
+    id: str
+    action: Change
+    by: str
+    at_ms: int
+    text: str = ""
+
+
 class Resolution(StrEnum):
     """Why it is over."""
 
@@ -93,6 +117,9 @@ class Incident(msgspec.Struct, frozen=True):
     acknowledged_at_ms: int | None = None
     environment_differences: list[dict[str, Any]] = []
     reference: str | None = None
+    silenced_until_ms: int | None = None  # wall time; who pages leaves it alone until then
+    silenced_by: str | None = None
+    notes: list[Note] = []
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""

@@ -325,7 +325,7 @@ def _learned(name: str, parts: Sequence[FeatureProfile], rows: int) -> FeatureRe
         return FeatureReference(name, kind, 0, missing, invalid)
     low, high, counts = sketch.buckets()
     middle = low / 2 + high / 2
-    edges = cell_edges(middle, counts) if not sketch.shift else _bucket_edges(low, high, counts)
+    edges = cell_edges(middle, counts) if not sketch.shift else bucket_edges(low, high, counts)
     weights = counts / counts.sum()
     mean = float((weights * middle).sum())
     return FeatureReference(
@@ -346,7 +346,7 @@ def _learned(name: str, parts: Sequence[FeatureProfile], rows: int) -> FeatureRe
     )
 
 
-def _bucket_edges(low: Floats, high: Floats, counts: Integers) -> Floats:
+def bucket_edges(low: Floats, high: Floats, counts: Integers) -> Floats:
     """Edges on bucket borders only, so that every bucket's count falls whole into one cell."""
     at = np.searchsorted(np.cumsum(counts), np.ceil(np.asarray(transform.GRID) * counts.sum()))
     top = np.finfo(np.float64).max

@@ -1,5 +1,7 @@
 """Time-of-day (and day-of-week) strata of a reference: what is usual at this hour, and how much days differ."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from detectors.columns import Floats, Integers
@@ -10,8 +12,13 @@ HOURS = 24
 MIN_DAYS_OF_DAY, MIN_DAYS_OF_WEEK = 14, 56
 """Two weeks tell hours apart, eight weeks weekdays."""
 
+MIN_DAY_ROWS = 48
+
 MIN_ROWS = 30
 """Rows a stratum needs; when any hour has fewer, hours are joined in twos, threes, fours, ..."""
+
+CHANCE_Z = 3.0
+"""Standard errors by which a stratum's own spread must exceed what chance gives."""
 
 _WIDTHS = (1, 2, 3, 4, 6, 8, 12)
 _WEEK_PARTS: tuple[tuple[int, ...], ...] = ((0, 1, 2, 3, 4), (5, 6))
@@ -31,7 +38,8 @@ def strata(cells: Integers, cell_count: int, timestamps_ms: Integers) -> list[St
     """Strata of one feature's cells, shape (n,), at their times; none when the reference spans under 14 days.
 
     ``spread`` of a stratum is the between-day standard deviation of the cumulative share at each cell border, with
-    what sampling alone would give taken out.
+    what sampling alone would give taken out: its own where that is beyond chance, and no less than what all strata
+    together say.
     """
     if not len(cells):
         return []
@@ -49,9 +57,44 @@ def strata(cells: Integers, cell_count: int, timestamps_ms: Integers) -> list[St
             chosen = (hour >= start) & (hour < start + width)
             if weekdays:
                 chosen &= np.isin(weekday, weekdays)
-            counts, spread, seen = _stratum(cells[chosen], cell_count, timestamps_ms[chosen] // DAY_MS)
-            found.append(Stratum(start, start + width, weekdays, seen, counts, spread))
-    return found
+            between = _between_days(cells[chosen], cell_count, timestamps_ms[chosen] // DAY_MS)
+            found.append((start, weekdays, between))
+    pooled = max(float(np.mean([np.mean(b.excess / np.maximum(b.binomial, 1e-3)) for _, _, b in found])), 0.0)
+    return [Stratum(start, start + width, days, b.days, b.counts, b.spread(pooled)) for start, days, b in found]
+
+
+def ranks(cells: Integers, timestamps_ms: Integers, found: list[Stratum]) -> Floats:
+    """Middle rank of every cell within its own stratum, less its day's mean, shape (n,).
+
+    What is left when season and day are known: how days differ is in the strata's ``spread`` already. Days of fewer
+    than ``MIN_DAY_ROWS`` rows on average keep their mean, since taking it out would hide dependence within them.
+    """
+    hour, weekday = hour_and_weekday(timestamps_ms)
+    result = np.full(len(cells), 0.5)
+    for stratum in found:
+        chosen = (hour >= stratum.hour_from) & (hour < stratum.hour_to)
+        if stratum.weekdays:
+            chosen &= np.isin(weekday, stratum.weekdays)
+        counts = np.asarray(stratum.counts, np.float64)
+        middle = (np.cumsum(counts) - counts / 2) / max(counts.sum(), 1.0)
+        result[chosen] = middle[cells[chosen]]
+    _, day = np.unique(timestamps_ms // DAY_MS, return_inverse=True)
+    rows = np.bincount(day)
+    if len(cells) < MIN_DAY_ROWS * len(rows):
+        return result
+    return np.asarray(result - (np.bincount(day, weights=result) / rows)[day] + 0.5)
+
+
+def expected(code: int, timestamps_ms: Integers, found: list[Stratum]) -> Floats:
+    """The share of a category in the stratum of every row, shape (n,)."""
+    hour, weekday = hour_and_weekday(timestamps_ms)
+    result = np.zeros(len(timestamps_ms))
+    for stratum in found:
+        chosen = (hour >= stratum.hour_from) & (hour < stratum.hour_to)
+        if stratum.weekdays:
+            chosen &= np.isin(weekday, stratum.weekdays)
+        result[chosen] = stratum.counts[code] / max(sum(stratum.counts), 1)
+    return result
 
 
 def _hours_together(hour: Integers, weekday: Integers, parts: tuple[tuple[int, ...], ...]) -> int | None:
@@ -63,7 +106,23 @@ def _hours_together(hour: Integers, weekday: Integers, parts: tuple[tuple[int, .
     return None
 
 
-def _stratum(cells: Integers, cell_count: int, day: Integers) -> tuple[list[int], list[float], int]:
+class _Between(NamedTuple):
+    """How a stratum's cumulative shares differ between days: variances at each cell border."""
+
+    counts: list[int]
+    days: int
+    binomial: Floats  # share (1 - share)
+    excess: Floats  # variance between days, less that of sampling
+    sampling: Floats
+
+    def spread(self, pooled: float) -> list[float]:
+        """``pooled``: excess as a part of ``binomial``, over all strata."""
+        beyond = self.excess > CHANCE_Z * (2 / max(self.days - 1, 1)) ** 0.5 * self.sampling
+        own = np.where(beyond, self.excess, 0.0)
+        return [round(v, 6) for v in np.sqrt(np.maximum(own, pooled * self.binomial)).tolist()]
+
+
+def _between_days(cells: Integers, cell_count: int, day: Integers) -> _Between:
     counts = np.bincount(cells, minlength=cell_count)
     days, index = np.unique(day, return_inverse=True)
     table = np.zeros((len(days), cell_count))
@@ -71,7 +130,7 @@ def _stratum(cells: Integers, cell_count: int, day: Integers) -> tuple[list[int]
     rows = table.sum(axis=1, keepdims=True)
     cumulative: Floats = np.cumsum(table, axis=1) / rows
     share = np.cumsum(counts) / counts.sum()
-    between = ((cumulative - share) ** 2).mean(axis=0)
-    sampling = share * (1 - share) * float((1 / rows).mean())
-    spread = np.sqrt(np.maximum(between - sampling, 0.0))
-    return counts.tolist(), [round(v, 6) for v in spread.tolist()], len(days)
+    binomial = np.maximum(share * (1 - share), 0.0)
+    between = ((cumulative - share) ** 2).sum(axis=0) / max(len(days) - 1, 1)
+    sampling = binomial * float((1 / rows).mean())
+    return _Between(counts.tolist(), len(days), binomial, between - sampling, sampling)

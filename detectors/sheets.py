@@ -168,16 +168,17 @@ def _status_bets(f: FeatureReference, s: EvidenceSettings) -> tuple[Floats, Floa
 class Sheets:
     """The sheets of a reference: one, or one for each hour and weekday that its strata tell apart.
 
-    Those of the last two moments asked for are kept: built in milliseconds, hundreds of kilobytes each.
+    Of those for moments at most ``kept`` are: built in milliseconds a feature, about 8 KB a feature each.
     """
 
-    __slots__ = ("_kept", "base", "layout", "seasonal", "settings")
+    __slots__ = ("_kept", "_most", "base", "layout", "seasonal", "settings")
 
-    def __init__(self, features: Sequence[FeatureReference], settings: EvidenceSettings) -> None:
+    def __init__(self, features: Sequence[FeatureReference], settings: EvidenceSettings, kept: int = 2) -> None:
         self.layout = Layout(features)
         self.settings = settings
         self.base = Sheet(self.layout, settings)
         self.seasonal = any(f.strata for f in features)
+        self._most = kept
         self._kept: dict[tuple[int, ...], Sheet] = {}
 
     def at(self, moment_ms: int) -> Sheet:
@@ -189,7 +190,7 @@ class Sheets:
         which = tuple(_stratum_at(f, hour, weekday) for f in self.layout.features)
         if which not in self._kept:
             strata = [f.strata[i] if i >= 0 else None for f, i in zip(self.layout.features, which, strict=True)]
-            while len(self._kept) > 1:
+            while len(self._kept) >= self._most:
                 del self._kept[next(iter(self._kept))]
             self._kept[which] = Sheet(self.layout, self.settings, strata)
         return self._kept[which]

@@ -29,7 +29,7 @@ def student(rng: np.random.Generator, n: int, start: int = 0) -> Floats:
 
 def lognormal(rng: np.random.Generator, n: int, start: int = 0) -> Floats:
     """Independent lognormal, sigma 1, scaled to mean 0 and unit variance."""
-    return (rng.lognormal(size=n) - np.exp(0.5)) / np.sqrt((np.e - 1) * np.e)
+    return np.asarray((rng.lognormal(size=n) - np.exp(0.5)) / np.sqrt((np.e - 1) * np.e))
 
 
 def autoregressive(coefficient: float) -> Null:

@@ -161,7 +161,7 @@ class Judge:
             while len(self._sheets) >= SHEETS_KEPT:
                 del self._sheets[next(iter(self._sheets))]
             reference = self._references[digest]
-            sheets = Sheets(reference.features, self._settings.evidence_of(unit.model))
+            sheets = Sheets(reference.features, self._settings.evidence_of(unit.model), self._settings.strata_kept)
             self._sheets[digest] = sheets, [Yardstick(sheets.layout, f) for f in range(len(reference.features))]
         sheets, yardsticks = self._sheets[digest]
         watch = Watch(sheets, yardsticks, self._settings.resolve_after_events)

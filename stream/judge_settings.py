@@ -28,6 +28,7 @@ class JudgeSettings(msgspec.Struct, frozen=True):
     learning: dict[str, int] = {}
     warning_share: float = 0.75
     resolve_after_events: int = 1_000
+    strata_kept: int = 2  # a day's hours are 24, or 48 with weekends; who runs through days in seconds keeps all
     blind: BlindRules = BlindRules()
     retrain: RetrainGuard = RetrainGuard()
 

@@ -7,6 +7,8 @@ dealing of the rows and another show the judge the same merged counts at the sam
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from detectors.errors import FormatError
 from detectors.features import UnitKey
 from detectors.profiles import Profile, Signal
@@ -40,7 +42,7 @@ class Replay:
         self._reference = reference
         known = [] if reference is None else [reference]
         self._observer = Observer(observe_settings(settings, look_events=NEVER), known)
-        self._judge = Judge(judge_settings(settings), known)
+        self._judge = Judge(msgspec.structs.replace(judge_settings(settings), strata_kept=48), known)
         self._places = [Partition(TOPIC, number) for number in range(options.partitions)]
         self._offsets = [0] * options.partitions
         self._numbers: dict[Where, int] = {}  # this look's rows in the file
