@@ -1,4 +1,7 @@
-"""What we rely on in Faust, seen on the embedded broker and on a real Kafka: rows, acknowledgements, restarts."""
+"""What we rely on in Faust, seen on a real Kafka: rows, acknowledgements, restarts.
+
+The embedded broker's rebalances take minutes at times; what the judge does on it is seen by the demo's tests.
+"""
 
 import asyncio
 import time
@@ -15,11 +18,12 @@ from detectors.errors import BrokerError
 from detectors.features import UnitKey
 from detectors.profiles import SCHEMA, Epoch, Profile
 from stream import judge_app, judge_faust
-from stream.backends.embedded import EmbeddedBroker
 from stream.config import KafkaSettings, Settings, TopicSettings
 from stream.judge_app import JudgeApp
 from stream.metrics import Metrics
 from stream.ports import OutRecord
+
+pytestmark = pytest.mark.kafka
 
 PARTITIONS = 3
 
@@ -160,19 +164,11 @@ async def until_equal(read: Callable[[], Awaitable[Any]], wanted: Any, seconds: 
         assert time.monotonic() < deadline, f"{got} is not {wanted}"
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    if request.param == "embedded":
-        with EmbeddedBroker() as broker:
-            made = World(broker.bootstrap_servers)
-            for name, partitions in made.topics.items():
-                broker.create_topic(name, partitions)
-            yield made
-    else:
-        kafka = request.getfixturevalue("kafka")
-        made = World(kafka.bootstrap_servers)
-        await kafka.create_topics(made.topics, {"cleanup.policy": "compact"})
-        yield made
+@pytest.fixture
+async def world(kafka: Any) -> AsyncIterator[World]:
+    made = World(kafka.bootstrap_servers)
+    await kafka.create_topics(made.topics, {"cleanup.policy": "compact"})
+    yield made
     assert made.failures == []
 
 
