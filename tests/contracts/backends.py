@@ -3,9 +3,12 @@
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Protocol
 
+from stream.backends.clock import SystemClock
 from stream.backends.embedded import EmbeddedBroker
+from stream.backends.files import FileBroker, FileSink, FileSource, FileTableReader
 from stream.backends.kafka import KafkaSink, KafkaSource, KafkaTableReader
 from stream.backends.memory import MemoryBroker, MemorySink, MemorySource, MemoryTableReader
 from stream.config import KafkaSettings
@@ -75,6 +78,24 @@ async def memory() -> AsyncIterator[Backend]:
         lambda topics, group: MemorySource(broker, topics, group),
         lambda: MemorySink(broker),
         lambda: MemoryTableReader(broker),
+    )
+    yield backend
+    await backend.close()
+
+
+@asynccontextmanager
+async def files(folder: Path) -> AsyncIterator[Backend]:
+    broker = FileBroker(folder, SystemClock())
+
+    async def create(name: str, partitions: int) -> None:
+        broker.create_topic(name, partitions)
+
+    backend = Backend(
+        "events",
+        create,
+        lambda topics, group: FileSource(broker, topics, group),
+        lambda: FileSink(broker),
+        lambda: FileTableReader(broker),
     )
     yield backend
     await backend.close()

@@ -1,4 +1,4 @@
-"""One suite for memory, the embedded broker and Apache Kafka: they keep the same promises of stream/ports.py."""
+"""One suite for memory, files, the embedded broker and Apache Kafka: all keep the promises of stream/ports.py."""
 
 import asyncio
 import time
@@ -15,10 +15,11 @@ from tests.contracts.backends import Backend, Listener
 DEADLINE = 20.0
 
 
-@pytest.fixture(params=["memory", "embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(params=["memory", "files", "embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
 async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
     opened = {
         "memory": backends.memory,
+        "files": lambda: backends.files(request.getfixturevalue("tmp_path")),
         "embedded": backends.embedded,
         "kafka": lambda: backends.real(request.getfixturevalue("kafka")),
     }[request.param]()
@@ -139,8 +140,8 @@ async def test_offsets_of_begin_end_and_commit(backend: Backend) -> None:
 async def test_a_second_member_takes_over_what_the_first_leaves(
     backend: Backend, request: pytest.FixtureRequest
 ) -> None:
-    if "[embedded]" in request.node.name:
-        pytest.skip("the embedded broker's groups hold one member")
+    if request.node.callspec.params["backend"] in ("embedded", "files"):
+        pytest.skip("groups of the embedded broker and of files hold one member")
     await backend.create(backend.topic, 4)
     group = backend.topic + "-group"
     source, listener = await started(backend, group)
@@ -162,7 +163,7 @@ async def test_a_table_is_the_newest_value_of_each_key(backend: Backend) -> None
     sink = await backend.sink()
     old = [OutRecord(backend.topic, b"k%d" % n, b"old") for n in range(10)]
     new = [OutRecord(backend.topic, b"k%d" % n, b"new") for n in range(5)]
-    await sink.send([*old, *new, OutRecord(backend.topic, b"k9", None), OutRecord(backend.topic, None, b"no key")])
+    await sink.send([*old, *new, OutRecord(backend.topic, b"k9", None), OutRecord(backend.topic, None, b"\xff no key")])
     table = backend.table()
     found = await table.read_to_end(backend.topic)
     assert {key: record.value for key, record in found.items()} == {

@@ -1,0 +1,266 @@
+"""Topics as files: ``FOLDER/TOPIC/PARTITION.jsonl``, one record a line, the line number its offset.
+
+For logs that are kept, looked at and read again without a broker. One process at a time; a group has one member.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from detectors.errors import BrokerError
+from stream.ports import Clock, OutRecord, Partition, Rebalance, Record
+from stream.topics import partition_of
+
+
+class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A record's form on disk; key and value as base64 where they are no UTF-8 text."""
+
+    timestamp_ms: int
+    key: str | None = None
+    value: str | None = None
+    key_base64: bytes | None = None
+    value_base64: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Line).decode
+_committed = msgspec.json.Decoder(dict[str, int]).decode
+
+
+class FileBroker:
+    """A folder of topics."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self.folder = folder
+        self._clock = clock
+        self._marks: dict[Partition, tuple[int, int]] = {}
+
+    def create_topic(self, name: str, partitions: int = 1) -> None:
+        """Raises BrokerError where it exists."""
+        try:
+            (self.folder / name).mkdir(parents=True)
+        except FileExistsError:
+            raise BrokerError(f"topic {name} exists in {self.folder}") from None
+        for number in range(partitions):
+            self._path(Partition(name, number)).touch()
+
+    def partitions(self, topic: str) -> int:
+        count = sum(1 for _ in (self.folder / topic).glob("*.jsonl"))
+        if not count:
+            raise BrokerError(f"no topic {topic} in {self.folder}")
+        return count
+
+    def read(self, place: Partition, offset: int, limit: int | None = None) -> list[Record]:
+        """Complete lines from ``offset`` on; one that is still being written is not there yet."""
+        found: list[Record] = []
+        number, at = self._mark(place, offset)
+        with self._open(place) as lines:
+            lines.seek(at)
+            for line in lines:
+                if not line.endswith(b"\n") or len(found) == limit:
+                    break
+                if number >= offset:
+                    found.append(_record(place, number, line))
+                number, at = number + 1, at + len(line)
+        self._marks[place] = (number, at)
+        return found
+
+    def end(self, place: Partition) -> int:
+        """Counts from the last line that was read."""
+        number, at = self._mark(place)
+        with self._open(place) as lines:
+            lines.seek(at)
+            return number + sum(line.endswith(b"\n") for line in lines)
+
+    def _mark(self, place: Partition, offset: int | None = None) -> tuple[int, int]:
+        """A line and where it begins, at or before ``offset``: the one read last, or the first."""
+        number, at = self._marks.get(place, (0, 0))
+        return (number, at) if offset is None or number <= offset else (0, 0)
+
+    def _open(self, place: Partition) -> BinaryIO:
+        try:
+            return self._path(place).open("rb")
+        except FileNotFoundError:
+            raise BrokerError(f"{place}: no such partition in {self.folder}") from None
+
+    def append(self, records: Sequence[OutRecord]) -> None:
+        """On disk when it returns."""
+        lines: dict[Partition, list[bytes]] = {}
+        for record in records:
+            count = self.partitions(record.topic)
+            number = record.partition
+            if number is None:
+                number = 0 if record.key is None else partition_of(record.key, count)
+            if not 0 <= number < count:
+                raise BrokerError(f"{record.topic}/{number}: no such partition; the topic has {count}")
+            lines.setdefault(Partition(record.topic, number), []).append(self._line(record))
+        for place, block in lines.items():
+            with self._path(place).open("ab") as file:
+                file.write(b"".join(block))
+                file.flush()
+                os.fsync(file.fileno())
+
+    def offsets(self, group: str) -> dict[str, int]:
+        try:
+            return _committed((self.folder / f"{group}.offsets.json").read_bytes())
+        except FileNotFoundError:
+            return {}
+
+    def commit(self, group: str, offsets: Mapping[str, int]) -> None:
+        path = self.folder / f"{group}.offsets.json"
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.encode({**self.offsets(group), **offsets}))
+        fresh.replace(path)
+
+    def _path(self, place: Partition) -> Path:
+        return self.folder / place.topic / f"{place.partition}.jsonl"
+
+    def _line(self, record: OutRecord) -> bytes:
+        key, key_base64 = _text(record.key)
+        value, value_base64 = _text(record.value)
+        line = _Line(self._clock.now_ms(), key, value, key_base64, value_base64, record.headers)
+        return _encode(line) + b"\n"
+
+
+class FileSource:
+    """Reads all partitions of topics; a group of one member, whose commits last."""
+
+    def __init__(self, broker: FileBroker, topics: Sequence[str], group_id: str = "driftline") -> None:
+        self._broker = broker
+        self._topics = tuple(topics)
+        self._group = group_id
+        self._positions: dict[Partition, int] = {}
+        self._running: set[Partition] = set()
+
+    async def start(self, listener: Rebalance) -> None:
+        places = [Partition(name, n) for name in self._topics for n in range(self._broker.partitions(name))]
+        self._positions = dict.fromkeys(places, 0)
+        listener.assigned(places)
+
+    async def poll(self, timeout_ms: int, max_records: int) -> Mapping[Partition, list[Record]]:
+        came = self._take(max_records)
+        if not came:
+            await asyncio.sleep(timeout_ms / 1000)
+            came = self._take(max_records)
+        return came
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        self._positions[partition] = offset
+
+    def resume(self, partitions: Sequence[Partition]) -> None:
+        self._running.update(partitions)
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        self._running.difference_update(partitions)
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        self._broker.commit(self._group, {str(place): offset for place, offset in offsets.items()})
+
+    async def committed(self, partition: Partition) -> int | None:
+        return self._broker.offsets(self._group).get(str(partition))
+
+    async def beginning_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        return dict.fromkeys(partitions, 0)
+
+    async def end_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        return {place: self._broker.end(place) for place in partitions}
+
+    def high_water(self, partition: Partition) -> int | None:
+        return self._broker.end(partition) if partition in self._positions else None
+
+    async def stop(self) -> None:
+        self._positions, self._running = {}, set()
+
+    def _take(self, max_records: int) -> dict[Partition, list[Record]]:
+        came: dict[Partition, list[Record]] = {}
+        for place in sorted(self._running):
+            records = self._broker.read(place, self._positions[place], max_records) if max_records > 0 else []
+            if records:
+                came[place] = records
+                self._positions[place] = records[-1].offset + 1
+                max_records -= len(records)
+        return came
+
+
+class FileSink:
+    """Appends; acknowledged means on disk."""
+
+    def __init__(self, broker: FileBroker) -> None:
+        self._broker = broker
+
+    async def start(self) -> None:
+        """Nothing to open."""
+
+    async def send(self, records: Sequence[OutRecord]) -> None:
+        await asyncio.to_thread(self._broker.append, records)
+
+    async def partitions(self, topic: str) -> int:
+        return self._broker.partitions(topic)
+
+    async def stop(self) -> None:
+        """Nothing is open."""
+
+
+class FileTableReader:
+    """Reads topics as tables: newest value by key."""
+
+    def __init__(self, broker: FileBroker) -> None:
+        self._broker = broker
+        self._next: dict[Partition, int] = {}
+
+    async def read_to_end(self, topic: str, partitions: Sequence[int] | None = None) -> dict[bytes, Record]:
+        numbers = range(self._broker.partitions(topic)) if partitions is None else partitions
+        found: dict[bytes, Record] = {}
+        for place in (Partition(topic, number) for number in numbers):
+            records = self._broker.read(place, 0)
+            self._next[place] = len(records)
+            for record in records:
+                if record.key is None:
+                    continue
+                if record.value is None:
+                    found.pop(record.key, None)
+                else:
+                    found[record.key] = record
+        return found
+
+    async def poll(self, timeout_ms: int) -> Sequence[tuple[Partition, Record]]:
+        came = self._take()
+        if not came and timeout_ms:
+            await asyncio.sleep(timeout_ms / 1000)
+            came = self._take()
+        return came
+
+    async def stop(self) -> None:
+        self._next = {}
+
+    def _take(self) -> list[tuple[Partition, Record]]:
+        came: list[tuple[Partition, Record]] = []
+        for place, position in self._next.items():
+            records = self._broker.read(place, position)
+            self._next[place] = position + len(records)
+            came.extend((place, record) for record in records)
+        return came
+
+
+def _text(data: bytes | None) -> tuple[str | None, bytes | None]:
+    if data is None:
+        return None, None
+    try:
+        return data.decode("utf-8"), None
+    except UnicodeDecodeError:
+        return None, data
+
+
+def _record(place: Partition, number: int, line: bytes) -> Record:
+    try:
+        found = _decode(line)
+    except msgspec.MsgspecError as error:
+        raise BrokerError(f"{place}, line {number + 1}: no record: {error}") from None
+    key = found.key_base64 if found.key is None else found.key.encode()
+    value = found.value_base64 if found.value is None else found.value.encode()
+    return Record(number, found.timestamp_ms, key, value, found.headers)
