@@ -88,13 +88,15 @@ class Step(StrEnum):
 def step(newest: Profile | None, profile: Profile, passed: Sequence[Epoch] = ()) -> Step:
     """How ``profile`` follows the shard's ``newest``; ``passed`` are epochs that the shard has left.
 
-    An older or equal offset is ignored, and so is an epoch that was left: a worker that does not know it was replaced.
+    An older or equal offset is ignored, and so is an epoch that was left or begins earlier: a worker that does not know
+    it was replaced. It counts again once it is further than what is held: then it is the other one that stopped.
     """
     if newest is None:
         return Step.FULL
     if profile.epoch == newest.epoch:
         return Step.NEXT if _place(profile) > _place(newest) else Step.IGNORED
-    if profile.epoch in passed:
+    old = profile.epoch in passed or profile.epoch.first_offset < newest.epoch.first_offset
+    if old and profile.next_offset <= newest.next_offset:
         return Step.IGNORED
     return Step.FULL if profile.epoch.first_offset >= newest.next_offset else Step.BASE
 

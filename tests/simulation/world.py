@@ -72,6 +72,7 @@ class Worker:
         self.frozen = 0
 
     def take(self, place: Partition) -> None:
+        self.follow_references()
         self.observer.assign(place, dict(self.world.saved[place]), 0)
         self._hasten()
 
