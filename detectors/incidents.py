@@ -42,6 +42,7 @@ class Action(StrEnum):
     UPDATE = "update"
     ACKNOWLEDGE = "acknowledge"
     RESOLVE = "resolve"
+    NOTE = "note"
 
 
 class Change(StrEnum):
@@ -84,6 +85,9 @@ LIFECYCLE: dict[tuple[Status, Action], Status] = {
     (Status.ACKNOWLEDGED, Action.UPDATE): Status.ACKNOWLEDGED,
     (Status.ACKNOWLEDGED, Action.ACKNOWLEDGE): Status.ACKNOWLEDGED,
     (Status.ACKNOWLEDGED, Action.RESOLVE): Status.RESOLVED,
+    (Status.OPEN, Action.NOTE): Status.OPEN,
+    (Status.ACKNOWLEDGED, Action.NOTE): Status.ACKNOWLEDGED,
+    (Status.RESOLVED, Action.NOTE): Status.RESOLVED,
 }
 """Every step there is; what is not in it cannot happen."""
 
@@ -142,6 +146,6 @@ def apply(incident: Incident, action: Action, **changes: Any) -> Incident | None
     status = LIFECYCLE.get((incident.status, action))
     if status is None:
         return None
-    if action is Action.UPDATE:
+    if action is not Action.RESOLVE:
         changes["updates"] = incident.updates + 1
     return msgspec.structs.replace(incident, status=status, **changes)

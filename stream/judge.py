@@ -14,15 +14,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from detectors.features import ModelKey, UnitKey
-from detectors.incidents import Resolution
 from detectors.profiles import Profile
 from detectors.quality import BlindReason
 from detectors.references import Reference
 from detectors.sheets import Sheets
 from detectors.sizes import Yardstick
 from detectors.watch import Watch, shown
-from stream import judge_state, judge_view
-from stream.judge_records import Effect, Health
+from stream import judge_actions, judge_state, judge_view
+from stream.actions import Action
+from stream.judge_records import Effect, Health, ReferenceBuilt
 from stream.judge_settings import JudgeSettings
 from stream.judge_unit import UnitJudge
 
@@ -78,7 +78,7 @@ class Judge:
         for unit, own in by_unit.items():
             judge = self._unit(unit)
             newest = self._newest_digest(unit)
-            effects += judge.take(own, newest, now_ms)
+            effects += self._published([*judge.take(own, newest, now_ms), *judge_actions.follow(judge)])
         return effects
 
     def on_tick(self, now_ms: int, health: Health | None = None) -> list[Effect]:
@@ -124,17 +124,18 @@ class Judge:
         self._units.pop(unit, None)
         self._share(unit.model)
 
-    def acknowledge(self, incident_id: str, by: str) -> list[Effect]:
-        """Somebody looks after the incident. Unknown or resolved: nothing."""
-        return [effect for judge in self._units.values() for effect in judge.acknowledge(incident_id, by)]
-
-    def resolve(self, incident_id: str, by: str) -> list[Effect]:
-        """Somebody says that it is over; evidence of its features begins anew."""
-        effects: list[Effect] = []
+    def act(self, action: Action) -> list[Effect]:
+        """Takes in what a person does about an incident; nothing where it is not known, or taken in already."""
         for judge in self._units.values():
-            effects += judge.close(Resolution.BY_HAND, by, only=incident_id)
-            if effects:
-                return [*effects, *judge.settle()]
+            if judge_actions.find(judge, action.incident) is not None:
+                return self._published(judge_actions.act(judge, action))
+        return []
+
+    def _published(self, effects: list[Effect]) -> list[Effect]:
+        """Takes up what it builds itself at once: profiles under it may come before the record is read back."""
+        for effect in list(effects):
+            if isinstance(effect, ReferenceBuilt):
+                effects += self.on_reference(effect.reference)
         return effects
 
     def _unit(self, unit: UnitKey) -> UnitJudge:

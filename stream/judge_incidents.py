@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from detectors import incidents
+from detectors.acceptance import Tally
 from detectors.features import UnitKey
 from detectors.incidents import Action, Incident, IncidentKind, Resolution, Status
 from detectors.retrain import WEEK_MS, Outcome, RetrainGuard
@@ -20,7 +21,7 @@ MISSING_BURST_SIZE, LARGE_PSI, LARGE_SHIFT = 0.05, 0.1, 0.25
 class IncidentLog:
     """A unit's incidents, oldest first, at most INCIDENTS_KEPT. ``episodes``: how many there ever were."""
 
-    __slots__ = ("_guard", "_unit", "episodes", "incidents", "requested_ms", "retrain_log")
+    __slots__ = ("_guard", "_unit", "baselines", "episodes", "incidents", "requested_ms", "retrain_log")
 
     def __init__(self, unit: UnitKey, guard: RetrainGuard) -> None:
         self._unit = unit
@@ -29,6 +30,7 @@ class IncidentLog:
         self.incidents: list[Incident] = []
         self.retrain_log: list[dict[str, Any]] = []
         self.requested_ms: list[int] = []
+        self.baselines: dict[str, Tally] = {}  # of open incidents: what was counted when they were found
 
     def open(self, kind: IncidentKind) -> Incident | None:
         """The open incident of a kind."""
@@ -62,9 +64,13 @@ class IncidentLog:
         after = incidents.apply(incident, action, **changes)
         if after is None:
             return []
-        self.incidents = [after if i.id == after.id else i for i in self.incidents]
-        over = after.status is Status.RESOLVED
+        self.replace(after)
+        over = action is Action.RESOLVE
         return self.told(after, EventType.INCIDENT_RESOLVED if over else EventType.INCIDENT_UPDATED, at_ms)
+
+    def replace(self, after: Incident) -> None:
+        """Its newest form, told nobody."""
+        self.incidents = [after if i.id == after.id else i for i in self.incidents]
 
     def resolve(
         self, incident: Incident, why: Resolution, event: int, at_ms: int, by: str | None = None
@@ -79,20 +85,6 @@ class IncidentLog:
             resolution=why,
             resolved_by=by,
         )
-
-    def acknowledge(self, identifier: str, by: str, at_ms: int) -> list[Effect]:
-        """Somebody looks after it."""
-        for incident in self.incidents:
-            if incident.id == identifier:
-                return self.change(
-                    incident,
-                    Action.ACKNOWLEDGE,
-                    at_ms,
-                    acknowledged_by=by,
-                    acknowledged_at_ms=at_ms,
-                    updates=incident.updates + 1,
-                )
-        return []
 
     def told(self, incident: Incident, kind: EventType, at_ms: int) -> list[Effect]:
         """What goes out of it."""

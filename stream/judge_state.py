@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from detectors.acceptance import Tally
 from detectors.errors import CheckpointError
 from detectors.features import UnitKey
 from detectors.incidents import Incident
@@ -47,6 +48,7 @@ class UnitState(msgspec.Struct, frozen=True, omit_defaults=True):
     environment_event: int
     learned: bool
     rhythm: tuple[float, float]
+    baselines: dict[str, Tally] = {}
 
 
 _profiles = msgspec.json.Encoder()
@@ -83,6 +85,7 @@ def encode(judge: UnitJudge) -> bytes:
         environment_event=judge.environment_event,
         learned=judge.learned,
         rhythm=(judge.rhythm.mean_ms, judge.rhythm.longest_ms),
+        baselines=judge.log.baselines,
     )
     body = zlib.compress(_encoder.encode(state), 1)
     return MAGIC + SCHEMA.to_bytes(2, "little") + zlib.crc32(body).to_bytes(4, "little") + body
@@ -114,4 +117,5 @@ def decode(unit: UnitKey, blob: bytes, judge: UnitJudge) -> UnitJudge:
     judge.history, judge.history_step_ms = state.history, state.history_step_ms
     judge.environment_event, judge.learned = state.environment_event, state.learned
     judge.rhythm = Rhythm(None, *state.rhythm)
+    judge.log.baselines = state.baselines
     return judge

@@ -54,6 +54,7 @@ class UnitJudge:
         self.history_step_ms = 1_000
         self.environment_event = 0
         self.learned = False
+        self.accepted = False  # the present is about to be the reference
         self.rhythm = Rhythm()
         self.blind: BlindReason | None = None
         self.blind_detail = ""
@@ -130,7 +131,7 @@ class UnitJudge:
             effects = self.close(Resolution.REFERENCE_CHANGED)
             self.left = [*self.left[-PASSED_EPOCHS:], self.digest]
         self.digest, self.reference, self.watch, self.saved = digest, None, None, None
-        self.history, self.history_step_ms = [], 1_000
+        self.history, self.history_step_ms, self.accepted = [], 1_000, False
         found = None if digest is None else self._bound(self.unit, digest)
         if found is not None:
             self.reference, self.watch = found
@@ -291,10 +292,6 @@ class UnitJudge:
             effects += self.log.resolve(incident, why, self.events, self.clock_ms or 0, by)
         return effects
 
-    def acknowledge(self, identifier: str, by: str) -> list[Effect]:
-        """Somebody looks after it."""
-        return self.log.acknowledge(identifier, by, self.clock_ms or 0)
-
     # environment
 
     @staticmethod
@@ -333,6 +330,8 @@ class UnitJudge:
             "summary": "the environment differs from training: " + "; ".join(map(judge_words.difference, every[:5])),
         }
         if known is None:
+            if self.accepted:
+                return []
             incident = self._open(
                 IncidentKind.ENVIRONMENT,
                 events,

@@ -13,6 +13,7 @@ DETECTORS: tuple[tuple[str, ...], ...] = (
     ("transform", "seasons"),
     ("sheets",),
     ("merging", "window", "evidence", "quality", "reference_builder", "sequential", "changepoint", "retrain"),
+    ("acceptance",),
     ("prepared",),
     ("bank_numbers", "bank_labels"),
     ("bank", "incidents", "sizes"),
@@ -23,7 +24,7 @@ DETECTORS: tuple[tuple[str, ...], ...] = (
 
 PURE_STREAM = (
     "topics", "ports", "codec", "shapes", "events", "columnar", "units", "formats", "checkpoints", "observer",
-    "judge", "admin", "replay_options",
+    "judge", "actions", "judge_actions", "admin", "replay_options",
 )  # fmt: skip
 """Modules of stream/ without asyncio, clock, files, environment, logging (``admin.ensure`` awaits its port)."""
 

@@ -1,6 +1,7 @@
 """Shards in miniature: columns in, cumulative profiles out, without the observer."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from detectors.profiles import Epoch, FeatureProfile, Profile
 from detectors.reference_builder import as_labels, as_numbers
 from detectors.references import FeatureReference, Reference
 from detectors.sketches.moments import moment_sums
+from detectors.sketches.quantiles import QuantileSketch
 from detectors.transform import centre_and_scale
 
 
@@ -28,6 +30,8 @@ class MiniShard:
         self.cells = [np.zeros(_cells(f), np.int64) for f in reference.features]
         self.status = [[0, 0, 0] for _ in reference.features]
         self.sums = [[0, 0] for _ in reference.features]
+        self.outside = [QuantileSketch() for _ in reference.features]
+        self.unseen: list[Counter[str]] = [Counter() for _ in reference.features]
         self.environments: dict[str, int] = {}
         self.last_ms: int | None = None
 
@@ -51,6 +55,8 @@ class MiniShard:
             self.cells[i] += np.bincount(
                 np.searchsorted(feature.edges, present, side="right"), minlength=len(self.cells[i])
             )
+            beyond = (present < feature.edges[0]) | (present >= feature.edges[-1])
+            self.outside[i].update_many(present[beyond])
             centre, scale = centre_and_scale(feature)
             for start in range(0, len(present), 512):
                 block = present[start : start + 512, None]
@@ -60,6 +66,7 @@ class MiniShard:
         else:
             labels, status = as_labels(values, feature.kind)
             index = {category: j for j, category in enumerate(feature.categories)}
+            self.unseen[i].update(label for label in labels if label is not None and label not in index)
             codes = [index.get(label, len(index) + 1) for label in labels if label is not None]
             self.cells[i] += np.bincount(np.array(codes, np.int64), minlength=len(self.cells[i]))
         for code in range(3):
@@ -76,6 +83,8 @@ class MiniShard:
                 cells=self.cells[i].tobytes(),
                 sum1=self.sums[i][0] if f.kind is Kind.NUMERIC else None,
                 sum2=self.sums[i][1] if f.kind is Kind.NUMERIC else None,
+                sketch=self.outside[i].to_bytes(),
+                categories=dict(self.unseen[i]),
             )
             for i, f in enumerate(self.reference.features)
         ]

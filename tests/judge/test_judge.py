@@ -250,18 +250,6 @@ def test_where_profiles_are_merged_does_not_matter(reference: Reference) -> None
     assert found[0]
 
 
-def test_acknowledged_and_closed_by_hand(reference: Reference) -> None:
-    judge, shard = Judge(SETTINGS, [reference]), MiniShard(reference)
-    play(judge, [shard], 20, 3, age=lambda rng, values: values + 9)
-    identifier = judge.incidents()[0]["id"]
-    assert judge.acknowledge(identifier, "ann")
-    assert judge.incidents()[0]["acknowledged_by"] == "ann"
-    assert judge.resolve(identifier, "ann")
-    assert judge.incidents()[0]["resolved_by"] == "ann"
-    assert judge.acknowledge(identifier, "ann") == []
-    assert judge.state(shard.profile().unit) == "stable"
-
-
 def test_learning_becomes_a_reference_once(reference: Reference) -> None:
     from detectors.features import Kind
     from detectors.profiles import SCHEMA, Epoch, FeatureProfile
