@@ -94,6 +94,7 @@ def wanted_topics(settings: Settings, changelogs: Iterable[str], input_partition
         WantedTopic(topics.dead_letters, DELETE, max_message_bytes=large),
         WantedTopic(topics.views, COMPACT, max_message_bytes=large),
         WantedTopic(topics.incidents, COMPACT),
+        WantedTopic(topics.actions, DELETE),
         WantedTopic(topics.drift_events, DELETE),
         WantedTopic(topics.retrain_requests, DELETE),
     ]

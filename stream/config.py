@@ -104,6 +104,7 @@ class TopicSettings(msgspec.Struct, frozen=True):
     dead_letters: TopicName = "driftline-dead-letters"
     views: TopicName = "driftline-views"
     incidents: TopicName = "driftline-incidents"
+    actions: TopicName = "driftline-actions"
     drift_events: TopicName = "drift-events"
     retrain_requests: TopicName = "retrain-requests"
 
@@ -124,6 +125,7 @@ class TopicSettings(msgspec.Struct, frozen=True):
             self.dead_letters,
             self.views,
             self.incidents,
+            self.actions,
             self.drift_events,
             self.retrain_requests,
         )

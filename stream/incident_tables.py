@@ -38,7 +38,7 @@ def show_one(console: Console, incident: Incident, as_json: bool) -> int:
     console.print(f"[bold]{'resolved':<9}[/] {when(incident.get('resolved_at_ms'))}")
     for note in incident.get("notes") or ():
         said = f"{when(note.get('at_ms'))} {note.get('by', '')}: {note.get('text', '')}"
-        console.print(f"[bold]{'note':<9}[/] {escape(said)}")
+        console.print(f"[bold]{note.get('action', 'note')!s:<9}[/] {escape(said)}")
     console.print(feature_table(incident.get("features") or ()))
     return STABLE
 

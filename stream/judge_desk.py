@@ -1,15 +1,17 @@
 """Between the pure judge and its shell: what the judge says becomes records that are ready to be sent. No Kafka."""
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
 import orjson
 
 from detectors import references
-from detectors.errors import ReferenceError
+from detectors.errors import FormatError, ReferenceError
 from detectors.features import UnitKey
 from detectors.profiles import Profile
-from stream import events_out, topics
+from stream import actions, events_out, topics
+from stream.actions import Action
 from stream.config import Settings
 from stream.events_out import EventType
 from stream.judge import Judge
@@ -23,6 +25,9 @@ VIEWS_PER_TICK = 100
 """A view of 20 features takes about a millisecond to make: a tick stays below a fifth of the loop's time, and of 1,000
 models that change all the time each is shown anew every five seconds."""
 
+ACTIONS_KEPT = 10_000
+"""The newest changes to incidents, for units that become this worker's later; some 500 bytes each."""
+
 
 class JudgeDesk:
     """The judge of one worker. Whatever changes a unit also puts its view in the queue of those to be published."""
@@ -35,6 +40,7 @@ class JudgeDesk:
         self._views: dict[UnitKey, None] = {}  # in the order of their turn
         self._outbox: list[OutRecord] = []
         self._touched: set[UnitKey] = set()
+        self._actions: OrderedDict[bytes, Action] = OrderedDict()
 
     @property
     def units(self) -> set[UnitKey]:
@@ -54,10 +60,45 @@ class JudgeDesk:
         self._touched.update(effect.unit for effect in effects)
         self._outbox.extend(self._records(effects, None))
 
+    def apply_action(self, key: bytes, value: bytes | None) -> None:
+        """A record of the actions topic. Of a unit that is not ours it is kept: it may become ours."""
+        if value is None:
+            self._actions.pop(key, None)
+            return
+        try:
+            action = actions.decode(value, f"{self._topics.actions}, key {key.decode(errors='replace')}")
+        except FormatError as error:
+            log.error("%s", error)
+            self._metrics.error("actions")
+            return
+        self._actions[key] = action
+        while len(self._actions) > ACTIONS_KEPT:
+            self._actions.popitem(last=False)
+        self._act([action])
+
+    def _act(self, wanted: Iterable[Action]) -> None:
+        """What comes of it goes out with the next tick."""
+        for action in wanted:
+            effects = self._judge.act(action)
+            if effects:
+                self._metrics.actions.add((effects[0].unit.model, action.action.value))
+                self._touched.update(effect.unit for effect in effects)
+                self._outbox.extend(self._records(effects, None))
+
+    def _catch_up(self, incidents: Iterable[str]) -> None:
+        """Actions on incidents that were not known when they came, oldest first."""
+        names = set(incidents)
+        found = [action for action in self._actions.values() if action.incident in names]
+        self._act(sorted(found, key=lambda action: (action.at_ms, action.id)))
+
     def on_profile(self, profile: Profile, now_ms: int) -> Sequence[OutRecord]:
         effects = self._judge.on_profile(profile, now_ms)
         self._views[profile.unit] = None
-        return self._records(effects, now_ms)
+        records = [*self._outbox, *self._records(effects, now_ms)]  # what was said first goes out first
+        self._outbox = []
+        if self._actions:
+            self._catch_up(effect.id for effect in effects if isinstance(effect, IncidentRecord))
+        return records
 
     def on_tick(self, now_ms: int) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
         effects = self._judge.on_tick(now_ms, self._health(now_ms))
@@ -79,6 +120,8 @@ class JudgeDesk:
     def restore(self, unit: UnitKey, blob: bytes) -> None:
         self._judge.restore(unit, blob)
         self._views[unit] = None
+        if self._actions:
+            self._catch_up(str(incident["id"]) for incident in self._judge.incidents(unit))
 
     def forget(self, unit: UnitKey) -> None:
         self._judge.forget(unit)
@@ -98,6 +141,8 @@ class JudgeDesk:
                 records.append(OutRecord(self._topics.incidents, effect.id.encode(), value))
             elif isinstance(effect, ReferenceBuilt):
                 key = topics.reference_key(effect.reference.model_key)
+                if effect.reference.segment is not None:  # beside the whole population's, not in its place
+                    key = topics.unit_key(effect.unit)
                 records.append(OutRecord(self._topics.references, key, references.encode(effect.reference)))
             else:
                 self._count(effect, now_ms)

@@ -15,6 +15,8 @@ MODEL_LABELS = ("model", "model_version", "segment")
 
 FEATURE_LABELS = (*MODEL_LABELS, "feature")
 
+MAX_INCIDENTS = 10_000
+
 STATISTICS = ("evidence_log10", "psi", "wasserstein", "kolmogorov_smirnov", "jensen_shannon")
 
 
@@ -46,6 +48,7 @@ class ModelFamilies:
         details.sort(key=lambda item: (item[0].model, item[0].version, item[0].segment or ""))
         self._left_out = {unit: names for unit, names in self._left_out.items() if unit in owned}
         yield from self._models(details)
+        yield from self._incidents(owned)
         yield from self._features(details)
 
     def _models(self, details: list[tuple[UnitKey, Json]]) -> Iterator[Metric]:
@@ -77,6 +80,28 @@ class ModelFamilies:
         for model in sorted({unit.model for unit, _ in details}):
             budget.add_metric((model,), self._budget(model))
         yield from (info, state, score, threshold, *plain.values(), budget)
+
+    def _incidents(self, owned: set[UnitKey]) -> Iterator[Metric]:
+        count = _gauge(
+            "open_incidents", "Incidents that are not resolved: open or acknowledged.", (*MODEL_LABELS, "status")
+        )
+        silence = _gauge(
+            "silenced_until_timestamp_seconds", "Until when nobody is to be paged about any incident.", MODEL_LABELS
+        )
+        by_unit: dict[UnitKey, list[Json]] = {unit: [] for unit in owned}
+        for incident in self._views.incidents(state="open", limit=MAX_INCIDENTS):
+            unit = UnitKey(str(incident.get("model")), str(incident.get("version")), incident.get("segment"))
+            if unit in by_unit:
+                by_unit[unit].append(incident)
+        for unit, found in sorted(by_unit.items(), key=lambda item: _labels(item[0])):
+            taken = sum(incident.get("status") == "acknowledged" for incident in found)
+            count.add_metric((*_labels(unit), "open"), len(found) - taken)
+            count.add_metric((*_labels(unit), "acknowledged"), taken)
+            silences = [incident.get("silenced_until_ms") for incident in found]
+            until = [at_ms for at_ms in silences if at_ms is not None]
+            if until and len(until) == len(silences):
+                silence.add_metric(_labels(unit), min(until) / 1000)
+        yield from (count, silence)
 
     def _features(self, details: list[tuple[UnitKey, Json]]) -> Iterator[Metric]:
         score = _gauge("feature_score", "A feature's score, by statistic.", (*FEATURE_LABELS, "statistic"))

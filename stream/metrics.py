@@ -43,6 +43,7 @@ EVENTS = Spec(
 PUBLISHED = Spec("published", "Records written, by topic.", ("topic", "outcome"))
 DETECTIONS = Spec("detections", "Incidents opened.", ("model", "model_version", "kind", "severity"))
 RETRAINS = Spec("retrain_requests", "Retrain requests made or withheld, and why.", ("model", "outcome"))
+ACTIONS = Spec("incident_actions", "What people did about incidents, as it took effect.", ("model", "action"))
 SUPPRESSED = Spec("series_suppressed", "Features whose series went beyond the limit per model version.", ("model",))
 ERRORS = Spec("errors", "Errors by component.", ("component",))
 REBALANCES = Spec("consumer_rebalances", "Times that the consumer groups changed who owns which partition.")
@@ -131,6 +132,7 @@ class Metrics:
         self.published_records = Counter(PUBLISHED)
         self.detections = Counter(DETECTIONS)
         self.retrains = Counter(RETRAINS)
+        self.actions = Counter(ACTIONS)
         self.suppressed = Counter(SUPPRESSED)
         self.errors = Counter(ERRORS)
         self.rebalances = Counter(REBALANCES)
@@ -153,6 +155,7 @@ class Metrics:
             self.published_records,
             self.detections,
             self.retrains,
+            self.actions,
             self.errors,
             self.rebalances,
             self.limits,

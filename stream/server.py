@@ -8,18 +8,29 @@ import hmac
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Protocol
+from uuid import uuid4
 
 import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
 
-from detectors.errors import DriftlineError
+from detectors.errors import BrokerError, DriftlineError, FormatError
+from detectors.incidents import NOTES_KEPT, Change
+from stream import actions
 from stream import views as views_module
+from stream.actions import Action
+from stream.backends.clock import SystemClock
 from stream.config import HttpSettings
+from stream.ports import Clock
 from stream.views import Json, Views
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Record = Callable[[Action], Awaitable[None]]
+"""Writes a change to its topic; BrokerError when it cannot."""
+
+RECORD_SECONDS = 8.0
+"""Less than those who ask wait for an answer."""
 
 MAX_REQUESTS_AT_ONCE = 256
 """Each long poll holds one; at 64 KB of request they bound the memory of requests to 16 MB."""
@@ -65,19 +76,25 @@ class Server:
         health: Health,
         registry: CollectorRegistry,
         add_pages: Callable[[web.Application, Views], None] | None = None,
+        record: Record | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._settings = settings
         self._views = views
         self._health = health
         self._registry = registry
+        self._record = record
         self._running = 0
         self._stopping = asyncio.Event()
         self._app = web.Application(middlewares=[self._guard], client_max_size=settings.max_request_bytes)
         self._app.on_response_prepare.append(_secure)
         self._app.add_routes(self._routes())
+        if record is not None:
+            self._app.add_routes([web.post("/api/v1/incidents/{id}/{action}", self._act)])
         if add_pages is not None:
             add_pages(self._app, views)
         self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=1.0, handle_signals=False)
+        self._now_ms = (clock or SystemClock()).now_ms
         self.port = settings.port
 
     async def start(self) -> None:
@@ -189,6 +206,34 @@ class Server:
         if incident is None:
             return _error(HTTPStatus.NOT_FOUND, f"no incident {request.match_info['id']!r}")
         return _json(incident)
+
+    async def _act(self, request: web.Request) -> web.Response:
+        """Answers when the change is recorded; the judge of the model takes it in within a second."""
+        incident, name = self._views.incident(request.match_info["id"]), request.match_info["action"]
+        if incident is None:
+            return _error(HTTPStatus.NOT_FOUND, f"no incident {request.match_info['id']!r}")
+        if name not in list(Change):
+            return _error(HTTPStatus.NOT_FOUND, f"no action {name!r}: {', '.join(Change)}")
+        change = Change(name)
+        if incident.get("resolved_at_ms") is not None and change is not Change.NOTE:
+            return _error(HTTPStatus.CONFLICT, "it is resolved; only notes can be added")
+        if len(incident.get("notes") or ()) >= NOTES_KEPT and change not in (Change.RESOLVE, Change.ACCEPT):
+            return _error(HTTPStatus.CONFLICT, f"it has {NOTES_KEPT} notes; it can only be resolved or accepted")
+        try:
+            action = actions.asked(incident["id"], change, await request.read(), self._now_ms(), str(uuid4()))
+        except FormatError as error:
+            return _error(HTTPStatus.BAD_REQUEST, str(error))
+        assert self._record is not None
+        try:
+            async with asyncio.timeout(RECORD_SECONDS):
+                await self._record(action)
+        except TimeoutError:
+            text = f"Kafka did not acknowledge it in {RECORD_SECONDS:.0f} s; ask again with the same id"
+            return _json({"error": text, "id": action.id}, HTTPStatus.SERVICE_UNAVAILABLE.value)
+        except BrokerError as error:
+            return _json({"error": str(error), "id": action.id}, HTTPStatus.SERVICE_UNAVAILABLE.value)
+        recorded = {"id": action.id, "incident": action.incident, "action": name, "at_ms": action.at_ms}
+        return _json(recorded, HTTPStatus.ACCEPTED.value)
 
     async def _changes(self, request: web.Request) -> web.Response:
         since = _whole(request.query.get("since"), 0)

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from detectors.errors import BrokerError, DriftlineError
-from stream import admin, judge_faust, judge_settings, observe_settings, pages, versions
+from stream import actions, admin, judge_faust, judge_settings, observe_settings, pages, versions
+from stream.actions import Action
 from stream.backends import kafka as kafka_backend
 from stream.backends.clock import SystemClock
 from stream.backends.kafka_admin import KafkaCluster
@@ -25,7 +26,7 @@ from stream.metric_families import ModelFamilies
 from stream.metric_service import ServiceFamilies
 from stream.metrics import Metrics
 from stream.observer import Observer
-from stream.ports import Clock, TableReader
+from stream.ports import Clock, OutRecord, TableReader
 from stream.runner import Runner
 from stream.server import Server
 from stream.views import Json, Views
@@ -56,6 +57,7 @@ class Worker:
         self._role = role
         self._clock = clock or SystemClock()
         self._started_ms = self._clock.now_ms()
+        self._can_write = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stop_observing = asyncio.Event()
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -67,7 +69,15 @@ class Worker:
         self._judge = self._make_judge()
         self._follower = self._make_follower()
         self._make_gauges()
-        self._server = Server(settings.http, self.views, self, self.metrics.registry, pages.add_pages)
+        self._server = Server(
+            settings.http,
+            self.views,
+            self,
+            self.metrics.registry,
+            pages.add_pages,
+            self._record if self._desk is not None else None,
+            self._clock,
+        )
 
     @property
     def port(self) -> int:
@@ -92,6 +102,7 @@ class Worker:
             assert self._sink is not None
             assert self._follower is not None
             await self._wait_for_broker(self._sink.start)
+            self._can_write = True
             # A profile must not meet a judge that does not know its reference yet.
             await self._first(self._follower.caught_up.wait())
             await self._first(self._judge.start())
@@ -178,10 +189,18 @@ class Worker:
             self._reader,
             {
                 topics.references: self._desk.apply_reference,
+                topics.actions: self._desk.apply_action,
                 topics.incidents: self.views.apply_incident,
                 topics.views: self.views.apply_view,
             },
         )
+
+    async def _record(self, action: Action) -> None:
+        if self._sink is None or not self._can_write:
+            raise BrokerError("not connected to Kafka yet; try again")
+        topic = self._settings.topics.actions
+        await self._sink.send([OutRecord(topic, actions.key(action), actions.encode(action))])
+        self.metrics.published(topic, 1)
 
     def _make_gauges(self) -> None:
         installed = versions.installed()

@@ -85,6 +85,14 @@ class QuantileSketch:
             self._coarsen(other.shift)
         self._add(other.keys >> np.uint64(self.shift - other.shift), other.counts)
 
+    def subtract(self, other: "QuantileSketch") -> None:
+        """Takes away what ``other`` has seen, which must be a part of what this one has: exact at its own shift."""
+        keys = other.keys >> np.uint64(max(self.shift - other.shift, 0))
+        counts = np.concatenate((self.counts, -other.counts))
+        self.keys, self.counts = _grouped(np.concatenate((self.keys, keys)), counts)
+        seen = self.counts > 0
+        self.keys, self.counts = self.keys[seen], self.counts[seen]
+
     def _add(self, keys: np.ndarray[tuple[int], np.dtype[np.uint64]], counts: Integers) -> None:
         self.keys, self.counts = _grouped(np.concatenate((self.keys, keys)), np.concatenate((self.counts, counts)))
         while len(self.keys) > self.limit:

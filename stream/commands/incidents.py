@@ -64,6 +64,29 @@ def ack(incident: str, silence_hours: float | None, by: str | None, note: str, *
 
 @incidents.command()
 @click.argument("incident")
+@click.option("--hours", type=click.FloatRange(min=0, max=720), default=4, show_default=True, help="For how long.")
+@BY
+@NOTE
+@URL
+@CONFIG
+def silence(incident: str, hours: float, by: str | None, note: str, **where: Any) -> int:
+    """Do not page about it for a while; 0 hours ends a silence."""
+    return _change(incident, "silence", {"silence_hours": hours}, by, note, **where)
+
+
+@incidents.command()
+@click.argument("incident")
+@click.argument("text")
+@BY
+@URL
+@CONFIG
+def note(incident: str, text: str, by: str | None, **where: Any) -> int:
+    """Write TEXT beside it; nothing else changes."""
+    return _change(incident, "note", {}, by, text, **where)
+
+
+@incidents.command()
+@click.argument("incident")
 @BY
 @NOTE
 @URL

@@ -226,12 +226,18 @@ def _notes(item: Json) -> Markup | None:
     entries = [
         element(
             "li",
-            element("p", str(row.get("text", row.get("note", "")))),
-            element("small", f"{row.get('by', 'somebody')}, {words.moment(row.get('at_ms'))}"),
+            element("p", str(row["text"])) if row.get("text") else None,
+            element("small", f"{_done(row)}{row.get('by', 'somebody')}, {words.moment(row.get('at_ms'))}"),
         )
         for row in rows[-200:]
     ]
     return element("section", element("h2", "Notes"), element("ul", entries, class_="notes"))
+
+
+def _done(row: Json) -> str:
+    """What was done with the note."""
+    labels = {action.name: action.label for action in ACTIONS if action.name != "note"}
+    return f"{labels[row['action']]}: " if row.get("action") in labels else ""
 
 
 class Action(NamedTuple):

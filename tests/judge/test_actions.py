@@ -1,4 +1,4 @@
-"""What people do about incidents: taken in once, kept through a restart, and an accepted present that raises nothing."""
+"""What people do about incidents: taken in once, kept through a restart; an accepted present raises nothing."""
 
 from typing import Any
 

@@ -1,0 +1,190 @@
+"""The present as a new reference: what was counted since an incident was found, in the old reference's cells.
+
+A profile under a reference keeps exact counts of its cells and a sketch of the values beyond its range, all of the
+epoch. Two tallies of the same epochs differ by what came between them, and that difference is a reference again.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from detectors import reference_builder, references
+from detectors.columns import Floats, Integers
+from detectors.features import Kind
+from detectors.merging import cells_of
+from detectors.profiles import Epoch, FeatureProfile, Profile
+from detectors.references import FeatureReference, Reference
+from detectors.sketches.moments import mean_and_std
+from detectors.sketches.quantiles import QuantileSketch, merged
+from detectors.transform import centre_and_scale
+
+
+class FeatureTally(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One feature over all shards; members as in a FeatureProfile."""
+
+    feature: str
+    kind: Kind
+    count: int
+    invalid: int
+    cells: bytes = b""
+    sum1: int = 0
+    sum2: int = 0
+    sketch: bytes = b""
+    categories: dict[str, int] = {}
+    overflow: int = 0
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """A unit's counts under one reference at one moment. About 5 KB a feature, whatever the number of shards."""
+
+    events: int
+    clock_ms: int | None
+    epochs: dict[str, Epoch]
+    features: dict[str, FeatureTally]
+    environments: dict[str, int]
+
+
+def tally(profiles: Sequence[Profile], clock_ms: int | None) -> Tally:
+    """What ``profiles``, the newest of one reference's shards, have counted."""
+    parts: dict[str, list[FeatureProfile]] = {}
+    environments: Counter[str] = Counter()
+    for profile in sorted(profiles, key=lambda p: p.shard):
+        environments.update(profile.environments)
+        for feature in profile.features:
+            parts.setdefault(feature.feature, []).append(feature)
+    return Tally(
+        sum(profile.epoch_events for profile in profiles),
+        clock_ms,
+        {profile.shard: profile.epoch for profile in profiles},
+        {name: _tally(name, found) for name, found in sorted(parts.items())},
+        dict(environments),
+    )
+
+
+def _tally(name: str, parts: Sequence[FeatureProfile]) -> FeatureTally:
+    kind = parts[0].kind
+    parts = [part for part in parts if part.kind is kind]
+    length = max(len(part.cells) for part in parts) // 8
+    categories: Counter[str] = Counter()
+    for part in parts:
+        categories.update(part.categories)
+    return FeatureTally(
+        name,
+        kind,
+        sum(part.count for part in parts),
+        sum(part.invalid for part in parts),
+        sum((cells_of(part.cells, length) for part in parts), np.zeros(length, np.int64)).tobytes(),
+        sum(part.sum1 or 0 for part in parts),
+        sum(part.sum2 or 0 for part in parts),
+        merged(QuantileSketch.from_bytes(part.sketch) for part in parts).to_bytes(),
+        dict(categories),
+        sum(part.category_overflow for part in parts),
+    )
+
+
+def comparable(before: Tally, now: Tally) -> bool:
+    """Whether every shard of ``before`` is still in the epoch that it was in, so that differences mean something."""
+    return all(now.epochs.get(shard) == epoch for shard, epoch in before.epochs.items())
+
+
+def present_reference(
+    reference: Reference, before: Tally, now: Tally, *, segment: str | None, source: Mapping[str, str]
+) -> Reference:
+    """The reference of what came between two comparable tallies under ``reference``.
+
+    Dependence is taken over from the old one, seasons are not: what was seen is too short to tell them.
+    Between the old edges nothing finer is known; beyond them the sketch says it. O(cells).
+    """
+    rows = now.events - before.events
+    environments = Counter(now.environments)
+    environments.subtract(before.environments)
+    environment = reference.environment
+    if found := sorted(((-n, text) for text, n in environments.items() if n > 0)):
+        environment = {str(k): str(v) for k, v in json.loads(found[0][1]).items()}
+    return Reference(
+        schema=references.SCHEMA,
+        model=reference.model,
+        version=reference.version,
+        rows=rows,
+        features=[_feature(f, before.features.get(f.feature), now.features.get(f.feature), rows)
+                  for f in reference.features],
+        environment=environment,
+        source={"kind": "accepted", "before": reference.digest, **source},
+        segment=segment,
+        first_timestamp_ms=before.clock_ms,
+        last_timestamp_ms=now.clock_ms,
+    )  # fmt: skip
+
+
+def _feature(
+    old: FeatureReference, before: FeatureTally | None, now: FeatureTally | None, rows: int
+) -> FeatureReference:
+    if now is None or now.kind is not old.kind:
+        return FeatureReference(old.feature, old.kind, 0, rows)
+    if before is None or before.kind is not old.kind:
+        before = FeatureTally(old.feature, old.kind, 0, 0)
+    present, invalid = now.count - before.count, now.invalid - before.invalid
+    missing = rows - present - invalid
+    length = len(old.edges) + 1 if old.kind is Kind.NUMERIC else len(old.categories) + 2
+    cells = cells_of(now.cells, length) - cells_of(before.cells, length)
+    if old.kind is Kind.NUMERIC:
+        return _numeric(old, cells, before, now, (present, missing, invalid))
+    counts = Counter(dict(zip(old.categories, cells.tolist(), strict=False)))
+    counts.update(now.categories)
+    counts.subtract(before.categories)
+    seen = {category: count for category, count in counts.items() if count > 0}
+    made = reference_builder.category_counts(old.feature, old.kind, seen, missing, invalid)
+    other = made.other + int(cells[-2]) + now.overflow - before.overflow
+    return msgspec.structs.replace(made, present=present, other=other, tau=old.tau, identifier=old.identifier)
+
+
+def _numeric(
+    old: FeatureReference, cells: Integers, before: FeatureTally, now: FeatureTally, status: tuple[int, int, int]
+) -> FeatureReference:
+    low, high, counts = _buckets(old, cells, before, now)
+    if not len(counts):
+        return FeatureReference(old.feature, old.kind, 0, status[1], status[2])
+    edges = reference_builder.bucket_edges(low, high, counts)
+    heavy = np.sort(np.argsort(-counts, kind="stable")[: reference_builder.MAX_ATOMS])
+    heavy = heavy[counts[heavy] >= reference_builder.ATOM_SHARE * counts.sum()]
+    after = np.minimum(np.nextafter(high[heavy], np.inf), edges[-1])
+    edges = np.unique(np.concatenate((edges, low[heavy], after)) + 0.0)
+    places = edges.searchsorted(low, side="right")
+    centre, scale = centre_and_scale(old)
+    mean, std = mean_and_std(now.count - before.count, now.sum1 - before.sum1, now.sum2 - before.sum2, centre, scale)
+    return FeatureReference(
+        old.feature,
+        old.kind,
+        int(counts.sum()),
+        status[1] + status[0] - int(counts.sum()),
+        status[2],
+        edges=edges.tolist(),
+        counts=np.bincount(places, weights=counts, minlength=len(edges) + 1).astype(np.int64).tolist(),
+        mean=mean,
+        std=std,
+        distinct=len(counts),
+        tau=old.tau,
+    )
+
+
+def _buckets(
+    old: FeatureReference, cells: Integers, before: FeatureTally, now: FeatureTally
+) -> tuple[Floats, Floats, Integers]:
+    """Lowest and highest value and count of everything between the tallies, ascending, none empty."""
+    outside = QuantileSketch.from_bytes(now.sketch)
+    outside.subtract(QuantileSketch.from_bytes(before.sketch))
+    low, high, counts = outside.buckets()
+    edges = np.asarray(old.edges)
+    if len(edges):  # a coarse bucket may reach into the range, where none of its values lie
+        high = np.where(low < edges[0], np.minimum(high, np.nextafter(edges[0], -np.inf)), high)
+        low = np.where(low < edges[0], low, np.maximum(low, edges[-1]))
+    inner = cells[1:-1] if len(edges) > 1 else np.zeros(0, np.int64)
+    low = np.concatenate((edges[:-1], low))
+    high = np.concatenate((np.nextafter(edges[1:], -np.inf), high))
+    counts = np.concatenate((inner, counts))
+    order = np.argsort(low, kind="stable")
+    kept = order[counts[order] > 0]
+    return low[kept], high[kept], counts[kept]
