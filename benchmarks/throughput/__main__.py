@@ -99,6 +99,7 @@ def measure(cluster: Cluster, events: int, rounds: int, only: str, out: Path) ->
         "features": traffic.FEATURES,
         "partitions": traffic.PARTITIONS,
         "cpus": os.cpu_count(),
+        "load_average": round(os.getloadavg()[1], 1),
         "machine": platform.machine(),
         "python": platform.python_version(),
         "kafka": "4.1.0",
