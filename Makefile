@@ -6,13 +6,14 @@ STAMP := $(VENV)/.installed
 # Two processes: most tests wait for brokers and services more than they compute.
 JOBS ?= 2
 
-.PHONY: help demo test check lint bench clean
+.PHONY: help demo test check lint docs bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo              run the whole service on an embedded broker and watch it find three injected changes"
 	@echo "make test              run the tests (a real Kafka is started by them where Java and Maven are present)"
 	@echo "make check             lint, types and the everyday tests"
+	@echo "make docs              build the documentation into build/site"
 	@echo "make bench             throughput against what a user could write instead, on a real broker"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -33,6 +34,11 @@ lint: $(STAMP)
 
 check: lint
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not slow and not kafka'
+
+docs: $(STAMP)
+	@$(BIN)/python -m tests.docs.pages
+	@$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks.throughput

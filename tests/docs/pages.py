@@ -1,0 +1,287 @@
+"""Writes what the documentation takes from the code: ``python -m tests.docs.pages``.
+
+docs/metrics.md from the metrics' families, docs/events-out.md, docs/asyncapi.json and docs/schemas/ from the records of the
+events. The module map is put into docs/architecture.md when the site is built (``tests.docs.hook``).
+"""
+
+# ruff: noqa: E501 - the pages' own text
+
+import ast
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+from prometheus_client import Metric
+
+from detectors.profiles import Signal
+from stream import event_schemas, versions
+from stream.config import TopicSettings
+from stream.events_out import EventType
+from stream.metric_families import STATISTICS, ModelFamilies
+from stream.metric_service import ServiceFamilies
+from stream.metrics import Metrics
+from stream.ports import Partition
+from stream.views import STATES, Views
+from tests.architecture import layers
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+WHEN = {
+    EventType.SIGNAL: "River's ADWIN or Page-Hinkley said something of one feature in one partition. A second opinion: it pages nobody.",
+    EventType.INCIDENT_OPENED: "The evidence passed the threshold, or a library differs from training.",
+    EventType.INCIDENT_UPDATED: "More features joined, or what is said of it changed.",
+    EventType.INCIDENT_RESOLVED: "The features are back within the reference's band, or the reference was replaced.",
+    EventType.MODEL_STATE: "A model became learning, stable, warning, drift or blind.",
+    EventType.RETRAIN_REQUESTED: "The world changed, and neither cooldown nor weekly cap forbids a training.",
+}
+
+
+def metric_families() -> list[Metric]:
+    """Every family that a worker with both roles shows."""
+    metrics = Metrics()
+    views = Views()
+    models = ModelFamilies(views, list, lambda _: 1.0, metrics.suppressed, 100)
+    observing = SimpleNamespace(lags={Partition("t", 0): 0}, checkpoint_at_ms=0, checkpoint_bytes=0, units=0)
+    judging = SimpleNamespace(topic="t", partitions={0}, row_bytes=0)
+    metrics.live = [models, ServiceFamilies("", "", "", observing, judging)]
+    return list(metrics.collect())
+
+
+def labels_of(family: Metric) -> tuple[str, ...]:
+    return tuple(family._labelnames)  # type: ignore[attr-defined]
+
+
+def metrics_page() -> str:
+    """docs/metrics.md."""
+    head = f"""# Metrics
+
+`GET /metrics` of every worker. A worker shows the models that are its to judge and the partitions that are its to read, so that
+sums over workers count nothing twice; during a rebalance two may show the same model for a moment: `max by (model, ...)`.
+Counters start at zero with the process. What is not known is absent and never zero.
+
+* `model_version` is the version; `segment` is empty for the whole population.
+* `state` is one of {", ".join(f"`{state}`" for state in STATES)}; exactly one of them is 1.
+* `statistic` is one of {", ".join(f"`{name}`" for name in STATISTICS)}. Only `evidence_log10` alarms; the others say how large a
+  difference is. [What an alarm means](detection.md) explains them.
+* Of one model version at most `limits.feature_series_per_model` features have series: those that drifted first, then by evidence.
+  `driftline_series_suppressed_total` counts those that fell out.
+
+Alerts over these metrics are in `deploy/prometheus/rules.yml`; [Operating](operations.md) says what to do about each.
+This page is written from the code by `python -m tests.docs.pages`.
+"""
+    parts = [head]
+    for title, kind in (("Gauges", "gauge"), ("Counters", "counter"), ("Histograms", "histogram")):
+        parts.append(f"\n## {title}\n\n| name | labels | |\n|---|---|---|")
+        for family in sorted(metric_families(), key=lambda family: family.name):
+            if family.type == kind:
+                name = family.name + ("_total" if kind == "counter" else "")
+                labels = " ".join(f"`{label}`" for label in labels_of(family))
+                parts.append(f"| `{name}` | {labels} | {family.documentation} |")
+    return "\n".join(parts) + "\n"
+
+
+def schema_file(kind: str) -> str:
+    """`incident.opened.v1.json`"""
+    return kind.removeprefix("io.driftline.") + ".json"
+
+
+def all_schemas() -> dict[str, dict[str, Any]]:
+    """By event type; the signal's record is the detectors' own with the unit beside it."""
+    found = dict(event_schemas.schemas())
+    signal = msgspec.defstruct(
+        "SignalData",
+        [
+            *((field.name, field.type) for field in msgspec.structs.fields(Signal)),
+            ("model", str),
+            ("version", str),
+            ("segment", str | None),
+            ("shard", str),
+        ],
+        frozen=True,
+    )
+    if EventType.SIGNAL.value not in found:
+        template = found[EventType.MODEL_STATE.value]
+        shape = msgspec.json.schema(signal, ref_template="#/$defs/{name}")
+        properties = {
+            **template["properties"],
+            "type": {"const": EventType.SIGNAL.value},
+            "data": {"$ref": shape["$ref"]},
+        }
+        found[EventType.SIGNAL.value] = {
+            **template,
+            "title": EventType.SIGNAL.value,
+            "properties": properties,
+            "$defs": shape["$defs"],
+        }
+    return found
+
+
+def events_page() -> str:
+    """docs/events-out.md."""
+    topics = TopicSettings()
+    parts = [
+        f"""# Events out
+
+What happened is told on two topics as [CloudEvents 1.0](https://cloudevents.io) in structured JSON, keyed by the model's name:
+`{topics.drift_events}` for people and dashboards, `{topics.retrain_requests}` for pipelines. Delivery is at least once; `id` is a
+UUIDv5 of what happened, the same after a restart or a replay, so whoever drops repeated ids sees each thing once. `time` is event
+time. Members may be added and are never renamed within a version: read what you know and ignore the rest.
+
+The schemas below are JSON Schema 2020-12; [asyncapi.json](asyncapi.json) describes the topics for tools that read AsyncAPI 3.0.
+`examples/drift_events.py` is a plain consumer; `examples/retrain_requests.py` hands requests to Airflow, GitHub, Kubeflow or MLflow.
+A retrain request has ten members under `data` at most and stays below 64 KB, which is what GitHub's `repository_dispatch` takes.
+This page is written from the code by `python -m tests.docs.pages`.
+
+| type | topic | when | schema |
+|---|---|---|---|"""
+    ]
+    schemas = all_schemas()
+    for kind in EventType:
+        topic = topics.retrain_requests if kind is EventType.RETRAIN_REQUESTED else topics.drift_events
+        file = schema_file(kind.value)
+        parts.append(f"| `{kind.value}` | `{topic}` | {WHEN[kind]} | [{file}](schemas/{file}) |")
+    for kind in (EventType.INCIDENT_OPENED, EventType.MODEL_STATE, EventType.SIGNAL, EventType.RETRAIN_REQUESTED):
+        title = "an incident (opened, updated, resolved)" if kind is EventType.INCIDENT_OPENED else kind.value
+        parts.append(f"\n## `data` of {title}\n\n| member | type | |\n|---|---|---|")
+        schema = schemas[kind.value]
+        data = schema["$defs"][schema["properties"]["data"]["$ref"].rsplit("/", 1)[1]]
+        required = set(data.get("required", ()))
+        for name, member in data["properties"].items():
+            parts.append(
+                f"| `{name}` | {_type(member, schema['$defs'])} | {'' if name in required else 'may be absent'} |"
+            )
+    return "\n".join(parts) + "\n"
+
+
+def _type(member: dict[str, Any], defs: dict[str, Any]) -> str:
+    if "anyOf" in member:
+        return " or ".join(_type(one, defs) for one in member["anyOf"])
+    if "$ref" in member:
+        return _type(defs[member["$ref"].rsplit("/", 1)[1]], defs)
+    if "enum" in member:
+        return ", ".join(f"`{value}`" for value in member["enum"])
+    if member.get("type") == "array" and "items" in member and member["items"]:
+        return f"array of {_type(member['items'], defs)}"
+    if member.get("type") == "object" and member.get("properties"):
+        return "{" + ", ".join(member["properties"]) + "}"
+    return str(member.get("type", "any"))
+
+
+def asyncapi() -> dict[str, Any]:
+    """AsyncAPI 3.0 of the two topics."""
+    topics = TopicSettings()
+    out = {topics.drift_events: "driftEvents", topics.retrain_requests: "retrainRequests"}
+    messages = {
+        kind.value: {
+            "name": kind.value,
+            "contentType": "application/cloudevents+json",
+            "summary": WHEN[kind],
+            "payload": {
+                "schemaFormat": "application/schema+json;version=2020-12",
+                "schema": {"$ref": f"schemas/{schema_file(kind.value)}"},
+            },
+        }
+        for kind in EventType
+    }
+    of_topic = {
+        topic: [
+            kind.value for kind in EventType if (kind is EventType.RETRAIN_REQUESTED) == (name == "retrainRequests")
+        ]
+        for topic, name in out.items()
+    }
+    return {
+        "asyncapi": "3.0.0",
+        "info": {"title": "driftline", "version": versions.installed()["driftline"]},
+        "channels": {
+            out[topic]: {
+                "address": topic,
+                "messages": {_short(kind): {"$ref": f"#/components/messages/{kind}"} for kind in kinds},
+                "bindings": {"kafka": {"topic": topic}},
+            }
+            for topic, kinds in of_topic.items()
+        },
+        "operations": {
+            f"send{name[0].upper()}{name[1:]}": {"action": "send", "channel": {"$ref": f"#/channels/{name}"}}
+            for name in out.values()
+        },
+        "components": {"messages": messages},
+    }
+
+
+def _short(kind: str) -> str:
+    return kind.removeprefix("io.driftline.").replace(".", "-")
+
+
+def module_map() -> str:
+    """The modules of both packages, each with the first sentence of its docstring."""
+    parts = ["### detectors/: pure, lowest layer first\n\n| layer | module | what lives in it |\n|---|---|---|"]
+    for number, names in enumerate(layers.DETECTORS):
+        for name in names:
+            if any(name in above for above in layers.DETECTORS[:number]):
+                continue
+            parts.extend(
+                f"| {number} | `{path.relative_to(ROOT)}` | {_sentence(path)} |"
+                for path in _files(ROOT / "detectors", name)
+            )
+    kinds: dict[str, list[Path]] = {"pure": [], "edges": [], "roots": []}
+    for path in sorted((ROOT / "stream").rglob("*.py")):
+        word = path.relative_to(ROOT / "stream").parts[0].removesuffix(".py")
+        kind = "roots" if word in layers.ROOTS else "pure" if word in layers.PURE_STREAM else "edges"
+        if path.name != "__init__.py":
+            kinds[kind].append(path)
+    titles = {
+        "pure": "stream/: pure stages, which know no loop, clock, file or log",
+        "edges": "stream/: formats, views, and the edges of the world",
+        "roots": "stream/: composition roots, which nothing but commands and each other import",
+    }
+    for kind, title in titles.items():
+        parts.append(f"\n### {title}\n\n| module | what lives in it |\n|---|---|")
+        parts.extend(f"| `{path.relative_to(ROOT)}` | {_sentence(path)} |" for path in kinds[kind])
+    parts.append("\n### Each library has one home\n\n| library | imported only in |\n|---|---|")
+    parts.extend(
+        f"| {library} | {', '.join(f'`{home}*`' if home.endswith('.') else f'`{home}`' for home in homes)} |"
+        for library, homes in layers.HOMES.items()
+    )
+    return "\n".join(parts) + "\n"
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    path = folder / f"{name}.py"
+    if path.exists():
+        return [path]
+    return [file for file in sorted((folder / name).glob("*.py")) if file.name != "__init__.py"]
+
+
+def _sentence(path: Path) -> str:
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return " ".join(text.split("\n\n")[0].split()).split(". ")[0].rstrip(".").replace("|", "\\|").replace("``", "`")
+
+
+def contributing_page() -> str:
+    """docs/contributing.md is CONTRIBUTING.md, which must lie where people look for it."""
+    return (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def files() -> dict[Path, str]:
+    """Every generated file."""
+    found = {
+        DOCS / "metrics.md": metrics_page(),
+        DOCS / "events-out.md": events_page(),
+        DOCS / "asyncapi.json": _json(asyncapi()),
+        DOCS / "contributing.md": contributing_page(),
+    }
+    for kind, schema in all_schemas().items():
+        found[DOCS / "schemas" / schema_file(kind)] = _json(schema)
+    return found
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    for path, text in files().items():
+        path.write_text(text, encoding="utf-8")

@@ -1,0 +1,57 @@
+"""What a user installs: a wheel that holds everything and runs by itself."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import ROOT
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    for name in names:  # a build in the checkout would leave its folders there
+        if name.startswith(("detectors/", "stream/", "pyproject", "README")) and (ROOT / name).exists():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    run(sys.executable, "-m", "pip", "wheel", str(source), "--no-deps", "--quiet", "-w", str(folder))
+    (found,) = folder.glob("driftline-*.whl")
+    return found
+
+
+def run(*command: str, cwd: Path | None = None, seconds: float = 300) -> str:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("DRIFTLINE_", "PYTHON"))}
+    answer = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=cwd, timeout=seconds, env={**environ, "NO_COLOR": "1"}
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return answer.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_wheel_holds_every_module_and_what_the_page_needs(wheel: Path) -> None:
+    held = set(zipfile.ZipFile(wheel).namelist())
+    listed = subprocess.run(
+        ["git", "ls-files", "detectors", "stream"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not [name for name in listed if (ROOT / name).exists() and name not in held]
+    assert {"stream/static/page.css", "stream/static/page.js", "stream/py.typed", "detectors/py.typed"} <= held
+    assert not [name for name in held if name.startswith(("tests/", "docs/", "benchmarks/"))]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_installed_into_a_fresh_environment_the_demo_finds_its_changes(wheel: Path, tmp_path: Path) -> None:
+    run(sys.executable, "-m", "venv", str(tmp_path / "venv"))
+    python = str(tmp_path / "venv" / "bin" / "python")
+    run(python, "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), str(wheel), seconds=400)
+    program = str(tmp_path / "venv" / "bin" / "driftline")
+    told = run(program, "demo", "--headless", "--seconds", "25", "--port", "0", cwd=tmp_path, seconds=150)
+    assert "3 of 3 injected changes found, no false reports" in told
