@@ -364,7 +364,7 @@ def decode_state(data: bytes, where: str) -> BankState:
     """A snapshot's content. Raises CheckpointError naming ``where``."""
     try:
         state = _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{where}: not a bank's snapshot: {error}") from error
     if state.schema != SCHEMA:
         raise CheckpointError(f"{where}: snapshot schema {state.schema}, this driftline reads {SCHEMA}")

@@ -11,6 +11,8 @@ every coarser binning is a grouping of them.
 """
 
 import hashlib
+import math
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -20,6 +22,9 @@ from detectors.features import Kind, ModelKey
 
 SCHEMA = 1
 """Version of the artefact's layout; another one is refused by name."""
+
+LARGEST = 2**53
+"""Counts above are no exact floats any more."""
 
 
 class Stratum(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -102,11 +107,43 @@ def decode(data: bytes, where: str = "reference") -> Reference:
     """Raises ReferenceError naming ``where``, the path inside the artefact and what is wrong."""
     try:
         reference = _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ReferenceError(f"{where}: not a driftline reference: {error}") from error
     if reference.schema != SCHEMA:
         raise ReferenceError(
             f"{where}: reference schema {reference.schema}, this driftline reads {SCHEMA}; rebuild it with "
             "'driftline reference build'"
         )
+    names = [feature.feature for feature in reference.features]
+    wrong = "a feature stands in it twice" if len(set(names)) < len(names) else ""
+    for feature in reference.features:
+        wrong = wrong or _contradiction(feature)
+    if wrong:
+        raise ReferenceError(f"{where}: {wrong}; rebuild it with 'driftline reference build'")
     return reference
+
+
+def _contradiction(feature: FeatureReference) -> str:
+    """What makes a feature of a reference unusable, in words; empty when nothing does."""
+    name, edges, counts = f"feature {feature.feature!r}", feature.edges, feature.counts
+    if (edges or counts) and len(counts) != len(edges) + 1:
+        return f"{name} has {len(counts)} counts for {len(edges)} edges"
+    if not all(map(math.isfinite, edges)) or any(a >= b for a, b in pairwise(edges)):
+        return f"{name} has edges that do not rise"
+    if len(feature.category_counts) != len(feature.categories) or len(set(feature.categories)) < len(
+        feature.categories
+    ):
+        return f"{name} has {len(feature.category_counts)} counts for {len(set(feature.categories))} categories"
+    cells = len(counts) if feature.kind is Kind.NUMERIC else len(feature.categories) + 1
+    for stratum in feature.strata:
+        if len(stratum.counts) != cells:
+            return f"{name} has a stratum of {len(stratum.counts)} counts for {cells} cells"
+        if not all(0 <= day < 7 for day in stratum.weekdays) or not 0 <= stratum.hour_from < stratum.hour_to <= 24:
+            return f"{name} has a stratum of no hours"
+    whole = [feature.present, feature.missing, feature.invalid, feature.other, feature.distinct, *counts]
+    whole += [*feature.category_counts, *(n for stratum in feature.strata for n in stratum.counts)]
+    if not all(0 <= n < LARGEST for n in whole):
+        return f"{name} has a count below 0 or above {LARGEST}"
+    if feature.tau < 1.0 or (feature.std or 0.0) < 0.0:
+        return f"{name} has a negative standard deviation or a dependence factor below 1"
+    return ""

@@ -120,7 +120,7 @@ def decode_unit(value: bytes, where: str) -> UnitRecord:
     """Raises CheckpointError naming ``where`` when the envelope is not whole or of another schema."""
     try:
         record = _units.decode(value)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{where}: checkpoint is not ours: {error}") from error
     if record.schema != SCHEMA:
         raise CheckpointError(f"{where}: checkpoint schema {record.schema}, this driftline reads {SCHEMA}")
@@ -150,7 +150,7 @@ def decode_manifest(value: bytes, where: str) -> Manifest:
     """Raises CheckpointError naming ``where``."""
     try:
         manifest = _manifests.decode(value)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{where}: manifest is not ours: {error}") from error
     if manifest.schema != SCHEMA:
         raise CheckpointError(f"{where}: manifest schema {manifest.schema}, this driftline reads {SCHEMA}")

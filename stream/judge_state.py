@@ -102,12 +102,13 @@ def decode(unit: UnitKey, blob: bytes, judge: UnitJudge) -> UnitJudge:
         raise CheckpointError(f"judge of {unit}: snapshot is damaged, its checksum differs")
     try:
         state = _decoder.decode(zlib.decompress(body))
-    except (msgspec.MsgspecError, zlib.error) as error:
+        profiles = {name: _profile_decoder.decode(s.profile) for name, s in state.shards.items()}
+    except (msgspec.MsgspecError, zlib.error, UnicodeDecodeError) as error:
         raise CheckpointError(f"judge of {unit}: snapshot cannot be read: {error}") from error
     if state.unit != unit:
         raise CheckpointError(f"judge of {unit}: snapshot is of {state.unit}")
     judge.shards = {
-        name: Shard(_profile_decoder.decode(s.profile), s.passed, None, s.base or (s.judged and state.watch is None))
+        name: Shard(profiles[name], s.passed, None, s.base or (s.judged and state.watch is None))
         for name, s in state.shards.items()
     }
     judge.digest, judge.left, judge.saved = state.digest, state.left, state.watch

@@ -109,7 +109,7 @@ class Unit:
         where = f"{partition}: {key} at stamp {stamp}"
         try:
             state = _states.decode(blob)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise CheckpointError(f"{where}: not a unit's snapshot: {error}") from error
         before = decode_state(state.bank, where)
         same = (before.reference, before.settings) == (reference.digest, settings.bank.digest)

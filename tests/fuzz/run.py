@@ -1,0 +1,66 @@
+"""Inputs dealt to the targets, and what came of them."""
+
+import asyncio
+import random
+import time
+import traceback
+from typing import NamedTuple
+
+from tests.fuzz import http
+from tests.fuzz.mutate import mutated
+from tests.fuzz.targets import Target, all_targets
+
+HTTP_SHARE = 0.01
+SLOW_SECONDS = 5.0
+KEPT = 5
+"""Findings of a target that are told."""
+
+
+class Report(NamedTuple):
+    """``findings``: input and what happened."""
+
+    target: str
+    inputs: int
+    accepted: int
+    seconds: float
+    findings: list[tuple[bytes, str]]
+
+
+def fuzz(inputs: int, seed: int, only: str | None = None) -> list[Report]:
+    """One report a target."""
+    reports = [
+        _fuzz(target, inputs if only else int(inputs * target.share), seed)
+        for target in all_targets()
+        if only in (None, target.name)
+    ]
+    if only in (None, "http"):
+        count, began = inputs if only else int(inputs * HTTP_SHARE), time.monotonic()
+        accepted, findings = asyncio.run(http.fuzz(count, seed))
+        reports.append(Report("http", count, accepted, time.monotonic() - began, findings))
+    return reports
+
+
+def _fuzz(target: Target, inputs: int, seed: int) -> Report:
+    chance, began = random.Random(f"{seed}/{target.name}"), time.monotonic()
+    accepted, findings, kinds = 0, list[tuple[bytes, str]](), set[str]()
+    for _ in range(inputs):
+        data = mutated(chance, target.corpus)
+        asked = time.perf_counter()
+        try:
+            accepted += target.run(data)
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            kind = f"{type(error).__name__}: {str(error)[:120]} at {where.filename.rsplit('/', 1)[-1]}:{where.lineno}"
+            if kind not in kinds and len(findings) < KEPT:
+                kinds.add(kind)
+                findings.append((data, kind))
+        if (seconds := time.perf_counter() - asked) > SLOW_SECONDS:
+            findings.append((data, f"took {seconds:.1f} s"))
+    return Report(target.name, inputs, accepted, time.monotonic() - began, findings)
+
+
+def table(reports: list[Report]) -> str:
+    lines = ["| target | inputs | accepted | findings | seconds |", "|---|---|---|---|---|"]
+    lines += [f"| {r.target} | {r.inputs} | {r.accepted} | {len(r.findings)} | {r.seconds:.0f} |" for r in reports]
+    lines += [f"{r.target}: {what}\n    {data[:300]!r}" for r in reports for data, what in r.findings]
+    return "\n".join(lines)

@@ -1,0 +1,231 @@
+"""What reads bytes of others. A target returns whether it accepted them; anything it raises is a finding."""
+
+import json
+import tempfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from detectors import references
+from detectors.bank import BankSettings
+from detectors.errors import CheckpointError, DriftlineError, ReferenceError, SettingsError
+from detectors.features import UnitKey
+from detectors.reference_builder import build_reference
+from stream import checkpoints, config, judge_state
+from stream.checkpoints import UnitRecord
+from stream.codec import Decoder, Limits
+from stream.events import Rules
+from stream.judge import Judge
+from stream.judge_settings import judge_settings
+from stream.observer import Observer, ObserveSettings
+from stream.ports import Partition, Record
+
+HERE = Partition("inference-events", 0)
+NOW_MS = 1_763_700_000_000
+UNIT = UnitKey("m", "1", None)
+SETTINGS = ObserveSettings(bank=BankSettings(detectors=()), message=Limits(1 << 15, 50), look_events=4, recent_ids=20)
+RULES = {"m": Rules(segment_by="c", ignore=frozenset(["ignored"]), categorical=frozenset(["code"]))}
+
+
+class Target(NamedTuple):
+    """``share`` of all inputs."""
+
+    name: str
+    share: float
+    corpus: list[bytes]
+    run: Callable[[bytes], bool]
+
+
+def all_targets() -> list[Target]:
+    """Those that need no loop; HTTP has its own module."""
+    return [_decoder(), _checkpoints(), _references(), _judge(), _settings()]
+
+
+def event(**more: object) -> bytes:
+    plain = {
+        "id": "e1",
+        "model": "m",
+        "version": "1",
+        "ts": NOW_MS,
+        "features": {"x": 1.5, "y": 2, "c": "a", "flag": True, "code": 7},
+        "prediction": 0.25,
+        "scores": {"a": 0.5},
+        "latency_ms": 3.5,
+        "error": False,
+        "env": {"python": "3.11"},
+    }
+    return json.dumps({**plain, **more}).encode()
+
+
+def _decoder() -> Target:
+    columns = {
+        "model": "m",
+        "ts": [NOW_MS] * 3,
+        "features": {"x": [1, 2, 3], "c": ["a", "b", None]},
+        "prediction": [1, 2, 3],
+    }
+    corpus = [
+        event(), event(version=3), event(ts="2026-01-01T00:00:00Z", segment="s"), event(features={}),
+        b"[" + event() + b"," + event(id=2) + b"]", json.dumps(columns).encode(), event(features={"v": [1, 2]}),
+        json.dumps(json.loads(event()), indent=1).encode(),
+    ]  # fmt: skip
+    decoder, observer, offset = Decoder(RULES, SETTINGS.message), Observer(SETTINGS), 0
+    observer.assign(HERE)
+
+    def run(data: bytes) -> bool:
+        """Both paths say the same, and every record is rows or a dead letter with a reason."""
+        nonlocal offset
+        offset += 1
+        record = Record(offset, NOW_MS + offset, None, data)
+        fast, general = decoder.decode(HERE, [record]), decoder.decode(HERE, [record], fast=False)
+        assert [r for _, r in fast.rejects] == [r for _, r in general.rejects], "the paths refuse differently"
+        assert _said(fast) == _said(general), "the paths read differently"
+        effects = observer.process(HERE, [record])
+        assert effects.outcomes, "neither accepted nor refused"
+        assert all(letter.reason for letter in effects.dead_letters), "refused without a reason"
+        return not effects.dead_letters
+
+    return Target("decoder", 0.84, corpus, run)
+
+
+def _said(decoded: object) -> object:
+    batches = [b.columns for b in decoded.batches]  # type: ignore[attr-defined]
+    return sorted(
+        (
+            (str(c.unit), len(c), c.timestamps_ms.tolist(), sorted(zip(c.numeric, c.numbers.T.tolist(), strict=True)))
+            for c in batches
+        ),
+        key=repr,
+    )
+
+
+def _saved() -> dict[bytes, bytes]:
+    rng = np.random.default_rng(1)
+    reference = build_reference("m", "1", {"x": rng.normal(size=100)})
+    observer = Observer(SETTINGS, [reference])
+    observer.assign(HERE)
+    observer.process(HERE, [Record(i, NOW_MS + i * 500, None, event(id=i, ts=NOW_MS + i * 500)) for i in range(20)])
+    run = observer.checkpoint(HERE)
+    return dict([*(run.encode(unit) for unit in run.dirty), run.manifest()])
+
+
+def _checkpoints() -> Target:
+    saved = _saved()
+    keys, values = list(saved), list(saved.values())
+    plain = [checkpoints.unit_blob(checkpoints.decode_unit(value, ""), "") for value in values[:-1]]
+    corpus = [*keys, *values, *plain]
+    turn = 0
+
+    def run(data: bytes) -> bool:
+        """As a key, a unit's record, a manifest, and as a snapshot in a whole envelope."""
+        nonlocal turn
+        turn += 1
+        try:
+            if turn % 4 == 0:
+                checkpoints.parse_key(data)
+                return True
+            if turn % 4 == 1:
+                broken = {**saved, keys[0]: data}
+            elif turn % 4 == 2:
+                broken = {**saved, keys[-1]: data}
+            else:
+                envelope = checkpoints.encode_unit(20, SETTINGS.bank.digest, None, data, "", 1 << 22)
+                assert msgspec.msgpack.decode(envelope, type=UnitRecord).size == len(data)
+                broken = {**saved, keys[0]: envelope}
+            for key, value in broken.items():
+                checkpoints.describe(key, value)
+            Observer(SETTINGS).assign(HERE, broken)
+        except CheckpointError:
+            return False
+        return True
+
+    return Target("checkpoints", 0.06, corpus, run)
+
+
+def _references() -> Target:
+    rng = np.random.default_rng(2)
+    made = build_reference("m", "1", {"x": rng.normal(size=200), "c": ["a", "b"] * 100, "flag": [True, False] * 100})
+    corpus = [references.encode(made), references.encode(msgspec.structs.replace(made, features=made.features[:1]))]
+    judging = judge_settings(config.Settings())
+
+    def run(data: bytes) -> bool:
+        """What is taken must be of use to the observer and the judge."""
+        try:
+            reference = references.decode(data, "fuzz")
+        except ReferenceError:
+            return False
+        observer = Observer(SETTINGS, [reference])
+        observer.assign(HERE)
+        observer.process(HERE, [Record(0, NOW_MS, None, event(model=reference.model, version=reference.version))])
+        observer.checkpoint(HERE).acknowledged()
+        judge = Judge(judging, [reference])
+        for profile in observer.profiles_due(0, force=True):
+            judge.on_profile(profile, NOW_MS)
+        return True
+
+    return Target("references", 0.05, corpus, run)
+
+
+def _judge() -> Target:
+    observer, rng = Observer(SETTINGS), np.random.default_rng(3)
+    reference = build_reference("m", "1", {"x": rng.normal(size=100)})
+    observer = Observer(SETTINGS, [reference])
+    observer.assign(HERE)
+    observer.process(HERE, [Record(i, NOW_MS + i * 500, None, event(id=i)) for i in range(20)])
+    run_ = observer.checkpoint(HERE)
+    for unit in run_.dirty:
+        run_.encode(unit)
+    run_.acknowledged()
+    settings = judge_settings(config.Settings())
+    judge = Judge(settings, [reference])
+    judge.on_profiles(observer.profiles_due(0, force=True), NOW_MS)
+    whole = judge.snapshot(UNIT)
+    corpus = [whole, zlib.decompress(whole[10:])]
+    turn = 0
+
+    def run(data: bytes) -> bool:
+        """As the envelope, and as the state in a whole one."""
+        nonlocal turn
+        turn += 1
+        if turn % 2:
+            body = zlib.compress(data, 1)
+            data = (
+                judge_state.MAGIC
+                + judge_state.SCHEMA.to_bytes(2, "little")
+                + zlib.crc32(body).to_bytes(4, "little")
+                + body
+            )
+        fresh = Judge(settings, [reference])
+        try:
+            fresh.restore(UNIT, data)
+        except CheckpointError:
+            return False
+        return True
+
+    return Target("judge snapshots", 0.02, corpus, run)
+
+
+def _settings() -> Target:
+    corpus = [
+        b"kafka:\n  bootstrap_servers: a:9092,b:9092\n  security_protocol: SSL\n",
+        b"models:\n  fraud:\n    segment_by: country\n    ignore: [id]\n    features:\n      x: {kind: numeric}\n",
+        b"topics: {events: [a, b], labels: []}\nlimits:\n  models: 10\nhttp: {port: 0, token: secret}\n",
+        b"false_alarms_per_model_per_month: 1\ndetection:\n  detectors: [adwin]\nblind:\n  lag_seconds: 5.5\n",
+    ]
+    path = Path(tempfile.mkdtemp(prefix="driftline-fuzz-")) / "settings.yaml"
+
+    def run(data: bytes) -> bool:
+        path.write_bytes(data)
+        try:
+            config.masked(config.load(path, {}))
+        except SettingsError:
+            return False
+        except DriftlineError as error:
+            raise AssertionError(f"another error than SettingsError: {error}") from error
+        return True
+
+    return Target("settings", 0.02, corpus, run)
