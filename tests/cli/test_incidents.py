@@ -121,6 +121,22 @@ def test_a_change_carries_who_why_and_the_token(
     assert f"{action} recorded" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("words", "body"),
+    [
+        (["silence", "8c1d", "--hours", "3"], {"by": "anna", "note": "", "silence_hours": 3.0}),
+        (["note", "8c1d", "new camera"], {"by": "anna", "note": "new camera"}),
+    ],
+)
+def test_silences_and_notes_are_sent(
+    worker: tuple[str, type[Worker]], tmp_path: Path, words: list[str], body: dict[str, Any]
+) -> None:
+    path = tmp_path / "driftline.yaml"
+    path.write_text("http: {token: sesame}", encoding="utf-8")
+    assert cli.run(["incidents", *words, "--by", "anna", "--url", worker[0], "--config", str(path)]) == 0
+    assert worker[1].asked[-1][1:] == (f"/api/v1/incidents/8c1d/{words[0]}", "Bearer sesame", body)
+
+
 def test_without_the_token_a_change_is_refused(
     worker: tuple[str, type[Worker]], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from detectors import references
 from detectors.features import UnitKey
+from detectors.incidents import Change
 from detectors.reference_builder import build_reference
 from detectors.references import Reference
-from stream import event_schemas, judge_desk, topics
+from stream import actions, event_schemas, judge_desk, topics
 from stream.config import Settings
 from stream.event_schemas import DATA
 from stream.events_out import EventType
@@ -156,3 +157,64 @@ def test_health_is_of_the_last_minute() -> None:
     watch(60_000)
     watch(91_000)
     assert watch(121_000) == Health(lag_records=None, lag_seconds=None, records={"m": 0}, invalid={"m": 0})
+
+
+def action(run: Run, incident: str, change: Change, identifier: str = "a1") -> tuple[bytes, bytes]:
+    made = actions.Action(actions.SCHEMA, identifier, incident, change, "ann", run.now_ms)
+    return actions.key(made), actions.encode(made)
+
+
+def test_an_action_goes_out_once_and_before_what_follows_it() -> None:
+    run = Run()
+    [opened, *_] = events([*run.looks(5, 0.0), *run.looks(5, 2.0)], "driftline-incidents")
+    record = action(run, opened["id"], Change.ACK)
+    run.desk.apply_action(*record)
+    run.desk.apply_action(*record)
+    later = run.looks(1, 2.0)
+    assert [event["status"] for event in events(later, "driftline-incidents")][:1] == ["acknowledged"]
+    records, changed = run.desk.on_tick(run.now_ms)
+    assert (events(list(records), "driftline-incidents"), set(changed)) == ([], {UNIT})
+    assert run.metrics.actions.values() == {("m", "ack"): 1}
+
+
+def test_an_action_of_a_unit_that_is_another_workers_waits_until_it_is_ours() -> None:
+    run = Run()
+    [opened, *_] = events([*run.looks(5, 0.0), *run.looks(5, 2.0)], "driftline-incidents")
+    other = Run()
+    other.desk.apply_action(*action(run, opened["id"], Change.ACK))
+    other.desk.apply_action(*action(run, opened["id"], Change.NOTE, "gone"))
+    other.desk.apply_action(action(run, opened["id"], Change.NOTE, "gone")[0], None)
+    assert other.desk.on_tick(0) == ([], set())
+    other.desk.restore(UNIT, run.desk.snapshot(UNIT))
+    [told] = events(list(other.desk.on_tick(0)[0]), "driftline-incidents")
+    assert (told["status"], len(told["notes"])) == ("acknowledged", 1)
+    other.desk.restore(UNIT, other.desk.snapshot(UNIT))
+    assert events(list(other.desk.on_tick(0)[0]), "driftline-incidents") == []
+
+
+def test_an_action_on_an_incident_that_is_found_again_after_a_crash_is_not_lost() -> None:
+    run = Run()
+    [opened, *_] = events([*run.looks(5, 0.0), *run.looks(5, 2.0)], "driftline-incidents")
+    again = Run()
+    again.desk.apply_action(*action(run, opened["id"], Change.ACK))
+    again.looks(5, 0.0)
+    again.looks(5, 2.0)
+    assert again.metrics.actions.values() == {("m", "ack"): 1}
+
+
+def test_a_broken_action_is_said_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    run = Run()
+    run.desk.apply_action(b"i/1", b"nonsense")
+    assert run.metrics.errors.value(("actions",)) == 1
+    assert "key i/1" in caplog.text
+
+
+def test_actions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge_desk, "ACTIONS_KEPT", 1)
+    run, other = Run(), Run()
+    [opened, *_] = events([*run.looks(5, 0.0), *run.looks(5, 2.0)], "driftline-incidents")
+    for n in ("1", "2"):
+        other.desk.apply_action(*action(run, opened["id"], Change.NOTE, n))
+    other.desk.restore(UNIT, run.desk.snapshot(UNIT))
+    [told] = events(list(other.desk.on_tick(0)[0]), "driftline-incidents")
+    assert [note["id"] for note in told["notes"]] == ["2"]

@@ -91,6 +91,26 @@ def filled() -> Metrics:
     return metrics
 
 
+def test_open_incidents_are_counted_and_a_silence_holds_only_when_it_is_of_all() -> None:
+    views = Views()
+    views.apply_view(b"k", view())
+    metrics = worker(views)
+    labels = {"model": "fraud", "model_version": "3"}
+    more: list[dict[str, object]] = [
+        {"status": "acknowledged", "silenced_until_ms": 9_000},
+        {"status": "open", "silenced_until_ms": 5_000},
+        {"status": "open"},
+    ]
+    until = []
+    for n, fields in enumerate(more):
+        incident = {"id": str(n), "model": "fraud", "version": "3", "segment": None, "opened_at_ms": n, **fields}
+        views.apply_incident(str(n).encode(), orjson.dumps(incident))
+        until.append(value(metrics, "silenced_until_timestamp_seconds", **labels))
+    assert until == [9.0, 5.0, None]
+    assert value(metrics, "open_incidents", **labels, status="open") == 2
+    assert value(metrics, "open_incidents", **labels, status="acknowledged") == 1
+
+
 def test_promtool_finds_nothing_to_say() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
