@@ -61,7 +61,7 @@ BURST = 0.05
 FACTORS = (10.0, 12.0, 60.0, 100.0, 1000.0, 1024.0, 3600.0, 1e6, 2.54, 0.4536, 1.609344, 0.3048, 28.3495, 1.8, 86400.0)
 """Units people mix up: metric steps, time, bytes, inch, pound, mile, foot, ounce, Fahrenheit's degree."""
 
-FACTOR_ERROR = 0.06
+FACTOR_ERROR = 0.04
 """For factors that the world itself may bring about, mean and spread must both fit this well."""
 
 LARGE_FACTOR = 10.0
@@ -101,9 +101,9 @@ def _moments(symptoms: Sequence[Symptom]) -> tuple[Reason, str] | None:
     for s in numeric:
         if s.std is not None and s.std <= STUCK_SHARE * (s.reference_std or 0.0) and s.events >= STUCK_EVENTS:
             return Reason.STUCK_VALUE, f"{s.feature} is stuck at {s.mean:.6g}"
-    for s in numeric:
+    for i, s in enumerate(numeric):
         factor = unit_factor(s)
-        if factor is not None:
+        if factor is not None and (i == 0 or max(factor, 1 / factor) >= LARGE_FACTOR):  # many features hide chance fits
             return Reason.UNIT_CHANGE, f"{s.feature} is {factor:.4g} times what it was, mean and spread alike"
     for i, s in enumerate(numeric):
         for other in numeric[i + 1 :]:
