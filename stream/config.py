@@ -206,7 +206,8 @@ class FeatureSettings(msgspec.Struct, frozen=True):
 
 
 class ModelSettings(msgspec.Struct, frozen=True):
-    """One model, all its versions. ``reference``: a file, ``topic`` (the artefact topic) or ``learn``."""
+    """One model, all its versions. ``reference``: a file, which is published to the artefact topic at start; ``topic``
+    or ``learn``: what that topic has, and where it has none, the first ``learning_events`` become one."""
 
     reference: str = "topic"  # a file, "topic", or "learn"
     segment_by: str | None = None  # a feature whose values are judged each on its own

@@ -1,0 +1,43 @@
+"""References that the settings name as files: read at start and published, so that every worker has the same."""
+
+from pathlib import Path
+
+from detectors import references
+from detectors.errors import SettingsError
+from detectors.references import Reference
+from stream import topics
+from stream.config import Settings
+from stream.ports import OutRecord
+
+NO_FILE = ("topic", "learn")
+
+
+def read(settings: Settings) -> list[Reference]:
+    """The references that ``models.NAME.reference`` names. SettingsError or ReferenceError names key and file."""
+    found = []
+    for name, model in settings.models.items():
+        if model.reference in NO_FILE:
+            continue
+        key = f"models.{name}.reference"
+        try:
+            data = Path(model.reference).read_bytes()
+        except OSError as error:
+            raise SettingsError(
+                f"{key}: {model.reference}: {error.strerror}; it is a reference file, 'topic' or 'learn'"
+            ) from error
+        reference = references.decode(data, f"{key}: {model.reference}")
+        if reference.model != name:
+            raise SettingsError(
+                f"{key}: {model.reference} is the reference of model {reference.model!r}, not of {name!r}; "
+                f"build it with 'driftline reference build --model {name}'"
+            )
+        found.append(reference)
+    return found
+
+
+def records(settings: Settings) -> list[OutRecord]:
+    """What to write to the references topic; the same content again changes nothing."""
+    return [
+        OutRecord(settings.topics.references, topics.reference_key(reference.model_key), references.encode(reference))
+        for reference in read(settings)
+    ]
