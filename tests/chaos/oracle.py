@@ -1,0 +1,154 @@
+"""What must have been counted, folded anew from the input topic, against what was published."""
+
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from detectors import references
+from detectors.merging import Step, step
+from detectors.profiles import Epoch, Profile
+from detectors.references import Reference
+from stream import config
+from stream.observe_settings import observe_settings
+from stream.observer import Observer
+from stream.ports import Partition, Record
+from tests.service.processes import PARTITIONS, Deployment
+
+
+class Verdict(NamedTuple):
+    """Events that were lost, counted too often, and shards whose profile is not the fold; ids told in two ways."""
+
+    produced: int
+    counted: int
+    missing: int
+    extra: int
+    wrong: list[str]
+    told: int
+    repeated: int
+    contradicting: list[str]
+    incidents: int
+
+    @property
+    def good(self) -> bool:
+        return self.produced > 0 and not (self.missing or self.extra or self.wrong or self.contradicting)
+
+
+async def read(deployment: Deployment, topic: str) -> dict[Partition, list[Record]]:
+    """A whole topic."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=deployment.bootstrap_servers, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        consumer.assign(places)
+        ends = await consumer.end_offsets(places)
+        found: dict[Partition, list[Record]] = {Partition(*place): [] for place in places}
+        while any([await consumer.position(place) < ends[place] for place in places]):
+            for place, batch in (await consumer.getmany(timeout_ms=200)).items():
+                found[Partition(*place)] += [
+                    Record(r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in batch
+                ]
+        return found
+    finally:
+        await consumer.stop()
+
+
+def newest(records: Iterable[Record]) -> dict[bytes, Profile]:
+    """As the judge takes them: of each shard the one that says most."""
+    held: dict[bytes, Profile] = {}
+    passed: dict[bytes, list[Epoch]] = {}
+    for record in records:
+        if record.value is None or record.key is None:
+            continue
+        profile = msgspec.json.decode(record.value, type=Profile)
+        before = held.get(record.key)
+        if step(before, profile, passed.setdefault(record.key, [])) is Step.IGNORED:
+            continue
+        if before is not None and before.epoch != profile.epoch:
+            passed[record.key].append(before.epoch)
+        held[record.key] = profile
+    return held
+
+
+async def counted(deployment: Deployment) -> dict[bytes, Profile]:
+    """What is published now."""
+    topics = await read(deployment, deployment.topics["profiles"])
+    return newest(record for records in topics.values() for record in records)
+
+
+async def judge(deployment: Deployment) -> Verdict:
+    """Everything that was written, against everything that was read."""
+    settings = config.load(deployment.path, {})
+    held = await counted(deployment)
+    log = await read(deployment, settings.topics.events[0])
+    known = [
+        references.decode(r.value, "references")
+        for records in (await read(deployment, settings.topics.references)).values()
+        for r in records
+        if r.value
+    ]
+    expected = plain_counts(settings, log)
+    got = {(p.model, p.partition): p.events for p in held.values()}
+    missing = sum(max(0, count - got.get(shard, 0)) for shard, count in expected.items())
+    extra = sum(max(0, count - expected.get(shard, 0)) for shard, count in got.items())
+    wrong = [text for profile in held.values() if (text := difference(settings, log, known, profile))]
+    told, repeated, contradicting, incidents = _compared(await _told(deployment))
+    return Verdict(
+        sum(expected.values()), sum(got.values()), missing, extra, wrong, told, repeated, contradicting, incidents
+    )
+
+
+def plain_counts(settings: config.Settings, log: dict[Partition, list[Record]]) -> dict[tuple[str, int], int]:
+    """Events by model and partition; a repeated id of one partition counts once. No code of ours takes part."""
+    counts: dict[tuple[str, int], int] = {}
+    for place, records in log.items():
+        seen: set[str] = set()
+        for record in records:
+            event = msgspec.json.decode(record.value or b"null")
+            if event["id"] not in seen:
+                seen.add(event["id"])
+                shard = (event["model"], place.partition)
+                counts[shard] = counts.get(shard, 0) + 1
+    return counts
+
+
+def difference(
+    settings: config.Settings, log: dict[Partition, list[Record]], known: list[Reference], profile: Profile
+) -> str:
+    """How a published profile differs from the fold of its partition by one observer that nothing happens to."""
+    place, begin = Partition(profile.topic, profile.partition), profile.epoch.first_offset
+    reference = next((r for r in known if r.digest == profile.epoch.reference), None)
+    if profile.epoch.reference is not None and reference is None:
+        return f"{place}: {profile.unit}: reference {profile.epoch.reference} is on no topic"
+    from_start = [reference] if reference is not None and not any(r.offset < begin for r in log[place]) else []
+    observer = Observer(observe_settings(settings), from_start)
+    observer.assign(place)
+    observer.process(place, [r for r in log[place] if r.offset < begin])
+    if reference is not None:
+        observer.set_reference(reference)
+    observer.process(place, [r for r in log[place] if begin <= r.offset < profile.next_offset])
+    wanted = observer._partitions[place].units[profile.unit].bank.profile()
+    fields = [name for name in Profile.__struct_fields__ if getattr(wanted, name) != getattr(profile, name)]
+    return f"{place}: {profile.unit}: {', '.join(fields)} differ" if fields else ""
+
+
+async def _told(deployment: Deployment) -> list[dict[str, Any]]:
+    topics = [deployment.topics[name] for name in ("drift_events", "retrain_requests")]
+    logs = [await read(deployment, topic) for topic in topics]
+    return [json.loads(r.value) for log in logs for records in log.values() for r in records if r.value]
+
+
+def _compared(told: list[dict[str, Any]]) -> tuple[int, int, list[str], int]:
+    """How many ids, how many repeats, ids whose repeats say something else, and incidents opened."""
+    first: dict[str, dict[str, Any]] = {}
+    contradicting = []
+    for event in told:
+        before = first.setdefault(event["id"], event)
+        if before != event:
+            contradicting.append(f"{event['type']} {event['id']}")
+    opened = sum(event["type"] == "io.driftline.incident.opened.v1" for event in first.values())
+    return len(first), len(told) - len(first), sorted(set(contradicting)), opened

@@ -1,0 +1,101 @@
+"""One chaos run: producers, workers, faults, and the count at the end."""
+
+import asyncio
+import time
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tests.chaos import oracle
+from tests.chaos.faults import Fleet, inflict
+from tests.chaos.oracle import Verdict
+from tests.chaos.producers import Producers
+from tests.kafka.server import Server
+from tests.service.processes import Deployment
+
+COUNTED_SECONDS = 90.0
+"""Until everything must be published once the faults have ended."""
+
+
+class Outcome(NamedTuple):
+    """What was done, and what came of it. ``ended``: workers that gave up by themselves and were started again."""
+
+    faults: list[tuple[str, float]]
+    verdict: Verdict
+    ended: int
+    logs: list[str]
+    seconds: float
+    seed: int
+
+
+async def chaos(broker: Server, folder: Path, *, short: bool, seed: int) -> Outcome:
+    """On a broker that may be killed."""
+    began = time.monotonic()
+    deployment = Deployment(broker.bootstrap_servers, folder, checkpoint_interval_seconds=2, learning_events=2_000)
+    await deployment.prepare()
+    random = np.random.default_rng(seed)
+    known = {
+        "amount": random.normal(50.0, 10.0, 20_000),
+        "age": random.normal(40.0, 8.0, 20_000),
+        "country": random.choice(["de", "fr", "it"], 20_000).tolist(),
+    }
+    await deployment.publish_reference("steady", "1", known)
+    fleet, producers, stop = Fleet(deployment, broker, seed), Producers(deployment, seed), asyncio.Event()
+    await fleet.start()
+    sending = asyncio.create_task(producers.run(stop))
+    try:
+        await asyncio.sleep(8)
+        shifting = asyncio.create_task(_shift(producers, 20 if short else 100))
+        faults = await inflict(fleet, short=short)
+        shifting.cancel()
+        stop.set()
+        async with asyncio.timeout(COUNTED_SECONDS):
+            await sending
+        verdict = await _settled(deployment)
+    finally:
+        stop.set()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        await fleet.stop()
+    return Outcome(faults, verdict, fleet.ended, fleet.logs, time.monotonic() - began, seed)
+
+
+async def _shift(producers: Producers, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    producers.shifted = True
+
+
+async def _settled(deployment: Deployment) -> Verdict:
+    """The verdict as soon as it is good, or when time is up."""
+    deadline = time.monotonic() + COUNTED_SECONDS
+    while True:
+        async with asyncio.timeout(COUNTED_SECONDS):
+            verdict = await oracle.judge(deployment)
+        if (verdict.good and verdict.incidents) or time.monotonic() > deadline:
+            return verdict
+        await asyncio.sleep(2)
+
+
+def table(outcome: Outcome) -> str:
+    """For people and for the docs."""
+    verdict, lines = outcome.verdict, ["| fault | times |", "|---|---|"]
+    lines += [f"| {name} | {times} |" for name, times in Counter(name for name, _ in outcome.faults).items()]
+    lines += [
+        "",
+        "| result | |",
+        "|---|---|",
+        f"| faults | {len(outcome.faults)} in {outcome.seconds:.0f} s |",
+        f"| events in the log, repeats left out | {verdict.produced} |",
+        f"| counted | {verdict.counted} |",
+        f"| missing | {verdict.missing} |",
+        f"| extra | {verdict.extra} |",
+        f"| profiles that are not the fold of their log | {len(verdict.wrong)} |",
+        f"| drift events and retrain requests, by id | {verdict.told} |",
+        f"| told again, same id and content | {verdict.repeated - len(verdict.contradicting)} |",
+        f"| told again with another content | {len(verdict.contradicting)} |",
+        f"| incidents opened | {verdict.incidents} |",
+        f"| workers that gave up and were started again | {outcome.ended} |",
+    ]
+    return "\n".join([*lines, *verdict.wrong, *verdict.contradicting])
