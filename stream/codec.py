@@ -15,12 +15,12 @@ from detectors.errors import FormatError
 from detectors.features import UnitKey
 from stream import events, shapes
 from stream.columnar import UnitBatch, batches_of, merged
-from stream.events import NO_RULES, Row, Rules
+from stream.events import Row, Rules
 from stream.ports import Partition, Record
 from stream.shapes import Shape
 
 MAX_SHAPES = 4_096
-"""Compiled shapes; some 20 KB each, so 80 MB at worst. Beyond it all are forgotten and learned anew."""
+"""Hints with a shape; a compiled one takes some 20 KB, so 80 MB at worst. Beyond it all are learned anew."""
 
 LEAF = 32
 """A group that does not fit is cut in eight until so few are left, which take the general path."""
@@ -74,12 +74,13 @@ class Decoder:
     :param rules: by model, how its events are read.
     """
 
-    __slots__ = ("_limits", "_rules", "_shapes", "_sole")
+    __slots__ = ("_compiled", "_limits", "_rules", "_shapes", "_sole")
 
     def __init__(self, rules: Mapping[str, Rules] | None = None, limits: Limits | None = None) -> None:
         self._rules = rules or {}
         self._limits = limits or Limits()
-        self._shapes: dict[bytes, Shape | None] = {}
+        self._shapes: dict[bytes, Shape] = {}  # by what was sniffed
+        self._compiled: dict[str, Shape] = {}  # by specification: models that send the same share one
         self._sole: dict[Partition, Shape] = {}
 
     def decode(self, partition: Partition, records: Sequence[Record], *, fast: bool = True) -> Decoded:
@@ -100,36 +101,58 @@ class Decoder:
         return batch.decoded
 
     def _fast(self, partition: Partition, batch: _Batch) -> None:
-        whole = np.arange(len(batch.records))
-        sole = self._sole.get(partition)
-        if sole is not None and self._attempt(sole, batch, whole):
+        sole = self._sole.pop(partition, None)
+        if sole is not None and self._attempt(sole, batch, np.arange(len(batch.records))):
+            self._sole[partition] = sole
             return
-        groups: dict[bytes, list[int]] = {}
-        for at, value in enumerate(batch.values):
-            groups.setdefault(_sniffed(value), []).append(at)
-        for hint, members in groups.items():
-            self._group(hint, np.array(members), batch)
-        only = self._shapes.get(next(iter(groups))) if len(groups) == 1 else None
-        if only is not None:
-            self._sole[partition] = only
-        else:
-            self._sole.pop(partition, None)
-
-    def _group(self, hint: bytes, members: Integers, batch: _Batch) -> None:
-        shape = self._shapes.get(hint)
-        misfits: list[int] = []
-        if shape is None:
-            misfits = members.tolist()
-        else:
-            self._divide(shape, batch, members, misfits)
-        if not misfits:
-            return
-        grown = self._learn(hint, shape, [batch.values[at] for at in misfits[:SAMPLED]])
-        if grown is not None and grown is not shape:
-            remaining: list[int] = []
-            self._divide(grown, batch, np.array(misfits), remaining)
-            misfits = remaining
+        hints = list(map(_sniffed, batch.values))
+        misfits = self._by_shape(batch, hints, range(len(hints)))
+        if misfits and self._learn(batch, hints, misfits):
+            misfits = self._by_shape(batch, hints, misfits)
         batch.general += misfits
+        found = {self._shapes.get(hint) for hint in set(hints)}
+        only = found.pop()
+        if only is not None and not found:
+            self._sole[partition] = only
+
+    def _by_shape(self, batch: _Batch, hints: Sequence[bytes], members: Sequence[int]) -> list[int]:
+        """Decodes what fits the shape known for its hint, all of one shape together; the rest comes back."""
+        groups: dict[Shape, list[int]] = {}
+        misfits: list[int] = []
+        for at in members:
+            shape = self._shapes.get(hints[at])
+            if shape is None:
+                misfits.append(at)
+            else:
+                groups.setdefault(shape, []).append(at)
+        for shape, found in groups.items():
+            self._divide(shape, batch, np.array(found), misfits)
+        return misfits
+
+    def _learn(self, batch: _Batch, hints: Sequence[bytes], misfits: Sequence[int]) -> bool:
+        """Learns shapes from some misfits of every hint; whether any is new."""
+        samples: dict[bytes, list[bytes | None]] = {}
+        for at in misfits:
+            sample = samples.setdefault(hints[at], [])
+            if len(sample) < SAMPLED:
+                sample.append(batch.values[at])
+        learned = {hint: self._learned(hint, sample) for hint, sample in samples.items()}
+        return any(learned.values())
+
+    def _learned(self, hint: bytes, values: Sequence[bytes | None]) -> bool:
+        known = self._shapes.get(hint)
+        spec = shapes.learn(_plain(values), None if known is None else known.spec, self._rules)
+        if spec is None or (known is not None and spec == known.spec):
+            return False
+        if max(len(self._shapes), len(self._compiled)) >= MAX_SHAPES:
+            self._shapes.clear()
+            self._compiled.clear()
+        name = repr(spec)  # names in their order: the compiled decoder expects them so
+        shape = self._compiled.get(name)
+        if shape is None:
+            shape = self._compiled[name] = Shape(spec, self._rules)
+        self._shapes[hint] = shape
+        return True
 
     def _divide(self, shape: Shape, batch: _Batch, members: Integers, misfits: list[int]) -> None:
         if self._attempt(shape, batch, members):
@@ -143,14 +166,13 @@ class Decoder:
     def _attempt(self, shape: Shape, batch: _Batch, members: Integers) -> bool:
         everything = len(members) == len(batch.records)
         chosen: Any = batch.values if everything else [batch.values[at] for at in members.tolist()]
-        if not all(chosen) or max(map(len, chosen)) > self._limits.event_bytes:
-            return False
+        most = self._limits.event_bytes
         try:
             if everything:
-                found = shape.decode(chosen, batch.next_offsets, batch.record_ms, batch.order)
+                found = shape.decode(chosen, batch.next_offsets, batch.record_ms, batch.order, most)
             else:
                 found = shape.decode(
-                    chosen, batch.next_offsets[members], batch.record_ms[members], batch.order[members]
+                    chosen, batch.next_offsets[members], batch.record_ms[members], batch.order[members], most
                 )
         except FormatError:
             return False
@@ -159,16 +181,6 @@ class Decoder:
         batch.decoded.batches += found
         batch.decoded.count("timestamps", shape.clamped)
         return True
-
-    def _learn(self, hint: bytes, known: Shape | None, values: Sequence[bytes | None]) -> Shape | None:
-        spec = shapes.learn(_plain(values), None if known is None else known.spec)
-        if spec is None or (known is not None and spec == known.spec):
-            return known
-        if len(self._shapes) >= MAX_SHAPES:
-            self._shapes.clear()
-        shape = Shape(spec, self._rules.get(spec.model, NO_RULES))
-        self._shapes[hint] = shape
-        return shape
 
     def _general(self, batch: _Batch) -> None:
         rows: list[Row] = []

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from detectors.column_batches import taken
+from detectors.column_batches import sliced, taken
 from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Columns, Floats, Integers
 from detectors.features import FeatureSpec, Kind, UnitKey
 from detectors.projections import MAX_DIMENSION, derive, derived_names
@@ -34,8 +34,16 @@ class UnitBatch:
     identities: list[str | None]
     environments: list[tuple[int, str]] = field(default_factory=list)
 
+    def part(self, unit: UnitKey, start: int, end: int) -> "UnitBatch":
+        """Rows of one unit, copied: a slow unit must not hold a fast one's memory."""
+        columns = sliced(self.columns, start, end)
+        columns.unit = unit
+        columns.numbers = columns.numbers.copy()
+        environments = [(row - start, text) for row, text in self.environments if start <= row < end]
+        return UnitBatch(columns, self.order[start:end], self.identities[start:end], environments)
+
     def taken(self, rows: Integers) -> "UnitBatch":
-        """The given rows, ascending."""
+        """The given rows, in that order."""
         at = rows.tolist()
         place = {row: new for new, row in enumerate(at)} if self.environments else {}
         return UnitBatch(
@@ -213,29 +221,25 @@ def _side_by_side(parts: Sequence[tuple[Bytes8 | None, int]], rows: int) -> Byte
 
 def units_of(
     gathered: Gathered,
-    names: tuple[str, list[str | None], list[str | None]],
+    names: tuple[list[str], list[str | None], list[str | None]],
     next_offsets: Integers,
     timestamps_ms: Integers,
     order: Integers,
     identities: list[str | None],
 ) -> list[UnitBatch]:
-    """Rows dealt to their units by (model, versions, segments). Raises FormatError for a name that cannot be one."""
-    places: dict[tuple[str | None, str | None], list[int]] = {}
-    model, versions, segments = names
-    pairs = set(zip(versions, segments, strict=True))
-    units = {pair: checked_unit(model, pair[0] or NO_VERSION, pair[1]) for pair in pairs}
-    everything = gathered.columns(next(iter(units.values())), next_offsets, timestamps_ms)
+    """Rows dealt to their units by (models, versions, segments). Raises FormatError for a name that cannot be one."""
+    uniform = all(len(set(column)) == 1 for column in names)
+    rows = [tuple(column[0] for column in names)] if uniform else list(zip(*names, strict=True))
+    codes = {name: code for code, name in enumerate(dict.fromkeys(rows))}
+    units = [checked_unit(model, version or NO_VERSION, segment) for model, version, segment in codes]
+    everything = gathered.columns(units[0], next_offsets, timestamps_ms)
     whole = UnitBatch(everything, order, identities, gathered.environments)
-    if len(pairs) == 1:
+    if len(units) == 1:
         return [whole]
-    for row, pair in enumerate(zip(versions, segments, strict=True)):
-        places.setdefault(pair, []).append(row)
-    batches = []
-    for pair, rows in places.items():
-        batch = whole.taken(np.array(rows, np.int64))
-        batch.columns.unit = units[pair]
-        batches.append(batch)
-    return batches
+    code = np.fromiter(map(codes.__getitem__, rows), np.int64, len(rows))
+    dealt = whole.taken(np.argsort(code, kind="stable"))
+    ends = np.cumsum(np.bincount(code)).tolist()
+    return [dealt.part(unit, start, end) for unit, start, end in zip(units, [0, *ends], ends, strict=False)]
 
 
 def batches_of(rows: Sequence[Row], next_offsets: Sequence[int], order: Sequence[int]) -> tuple[list[UnitBatch], int]:

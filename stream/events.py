@@ -9,6 +9,7 @@ import json
 import math
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -200,6 +201,7 @@ def _row(event: Any, record: Record, rules: Mapping[str, Rules]) -> Row:
     return Row(unit, timestamp_ms, clamped, identity_of(event.get("id")), values, environment_of(event.get("env")))
 
 
+@lru_cache(4_096)
 def checked_unit(model: str, version: str, segment: str | None) -> UnitKey:
     """The unit. Raises FormatError for a name that is too long or cannot be written."""
     for what, name in (("model", model), ("version", version), ("segment", segment)):

@@ -5,7 +5,7 @@ does not fit it exactly fails there and takes the general path, which gives the 
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any, Literal
@@ -16,7 +16,17 @@ import numpy as np
 from detectors.columns import Floats, Integers
 from detectors.features import ERROR, LATENCY_MS, PREDICTION, SCORE_PREFIX
 from stream.columnar import Gathered, UnitBatch, refused, units_of
-from stream.events import MAX_ID, Rules, category_of, environment_of, event_time, identity_of, in_reason, name_of
+from stream.events import (
+    MAX_ID,
+    NO_RULES,
+    Rules,
+    category_of,
+    environment_of,
+    event_time,
+    identity_of,
+    in_reason,
+    name_of,
+)
 
 _TOP: dict[str, Any] = {
     "version": str | int | None,
@@ -43,7 +53,7 @@ _ESCAPED = re.compile(r'["\\\x00-\x1f]')
 class ShapeSpec(msgspec.Struct, frozen=True):
     """What a shape is made of: JSON type by name, in the order of first appearance."""
 
-    model: str
+    model: str | None  # of a model with rules of its own; None: any without
     features: dict[str, str]
     scores: dict[str, str]
     prediction: str
@@ -68,8 +78,8 @@ def merged_code(one: str, other: str) -> str:
     return other if one == "none" else "any"
 
 
-def learn(events: Iterable[Any], known: ShapeSpec | None) -> ShapeSpec | None:
-    """The shape of all these events of one model, grown from ``known``; None when they have none."""
+def learn(events: Iterable[Any], known: ShapeSpec | None, ruled: Container[str]) -> ShapeSpec | None:
+    """The shape of all these events, grown from ``known``; None when they have none. ``ruled``: models with rules."""
     spec = known
     for event in events:
         if not isinstance(event, dict) or not isinstance(event.get("model"), str) or isinstance(event.get("id"), list):
@@ -77,9 +87,10 @@ def learn(events: Iterable[Any], known: ShapeSpec | None) -> ShapeSpec | None:
         features, scores = event.get("features") or {}, event.get("scores") or {}
         if not isinstance(features, dict) or not isinstance(scores, dict):
             continue
+        model = event["model"] if event["model"] in ruled else None
         if spec is None:
-            spec = ShapeSpec(event["model"], {}, {}, "none", ())
-        if spec.model != event["model"] or any(refused(name) for name in features):
+            spec = ShapeSpec(model, {}, {}, "none", ())
+        if spec.model != model or any(refused(name) for name in features):
             return None
         if any(map(_ESCAPED.search, (*event, *features, *scores))):
             return None
@@ -116,15 +127,18 @@ def _struct(name: str, fields: dict[str, Any]) -> type[msgspec.Struct]:
 
 
 class Shape:
-    """A compiled shape under its model's rules."""
+    """A compiled shape under the rules of its model, or of none."""
 
-    __slots__ = ("_decode", "_features", "_getters", "_names", "_numeric", "_rules", "_scores", "clamped", "spec")
+    __slots__ = (
+        "_decode", "_features", "_getters", "_names", "_numeric", "_ruled", "_rules", "_scores", "clamped", "spec",
+    )  # fmt: skip
 
-    def __init__(self, spec: ShapeSpec, rules: Rules) -> None:
-        self.spec, self._rules = spec, rules
+    def __init__(self, spec: ShapeSpec, rules: Mapping[str, Rules]) -> None:
+        self.spec, self._ruled = spec, rules
+        self._rules = NO_RULES if spec.model is None else rules[spec.model]
         self.clamped = 0
         self._names = tuple(spec.features)
-        free = rules.ignore | rules.categorical
+        free = self._rules.ignore | self._rules.categorical
         codes = {n: "any" if n in free else code for n, code in spec.features.items()}
         self._numeric = all(code == "number" for code in codes.values()) and bool(codes)
         self._features = _struct("Features", {n: _TYPES[code] for n, code in codes.items()})
@@ -138,7 +152,7 @@ class Shape:
         event = msgspec.defstruct(
             "Event",
             [
-                ("model", Literal[spec.model]),
+                ("model", str if spec.model is None else Literal[spec.model]),
                 *((f"t{i}", *nested.get(name, (_TOP.get(name, Any), None))) for i, name in enumerate(names)),
             ],
             rename={f"t{i}": name for i, name in enumerate(names)},
@@ -150,10 +164,15 @@ class Shape:
         self._decode = msgspec.json.Decoder(event).decode_lines
 
     def decode(
-        self, values: Sequence[bytes], offsets: Integers, record_ms: Integers, order: Integers
+        self, values: Sequence[bytes], offsets: Integers, record_ms: Integers, order: Integers, most_bytes: int
     ) -> list[UnitBatch] | None:
         """The batches of these messages, one event each; None when one of them does not fit."""
-        lines = b"\n".join(values)
+        try:
+            lines = b"\n".join(values)
+        except TypeError:  # a tombstone
+            return None
+        if len(lines) > most_bytes and max(map(len, values)) > most_bytes:
+            return None
         if lines.count(b"\n") != len(values) - 1:
             return None
         try:
@@ -167,6 +186,9 @@ class Shape:
     def _columns(
         self, rows: list[Any], offsets: Integers, record_ms: Integers, order: Integers
     ) -> list[UnitBatch] | None:
+        models = [row.model for row in rows]
+        if self.spec.model is None and not self._ruled.keys().isdisjoint(models):
+            return None
         absent = (None,) * len(rows)
         columns = {name: list(map(get, rows)) for name, get in self._getters.items()}
         gathered = Gathered(len(rows))
@@ -189,7 +211,7 @@ class Shape:
         if "env" in columns and any(columns["env"]):
             texts = [(row, environment_of(env)) for row, env in enumerate(columns["env"]) if env]
             gathered.environments = [(row, text) for row, text in texts if text is not None]
-        units = (self.spec.model, _names(columns.get("version", absent)), _names(segments))
+        units = (models, _names(columns.get("version", absent)), _names(segments))
         return units_of(gathered, units, offsets, times, order, _identities(columns.get("id", absent)))
 
     def _feature_columns(self, features: Sequence[Any], gathered: Gathered) -> dict[str, Sequence[Any]]:
