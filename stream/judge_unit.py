@@ -88,7 +88,7 @@ class UnitJudge:
             if step is Step.IGNORED:
                 continue
             heard = True
-            if step is not Step.NEXT:
+            if step is not Step.NEXT or profile.epoch.reference != self.digest:
                 effects += self._enter(profile.epoch.reference, newest)
             delta = self._place(known, profile, step)
             self._count_environments(environments, before if step is Step.NEXT else None, profile)

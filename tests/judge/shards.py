@@ -22,7 +22,7 @@ class MiniShard:
 
     def __init__(self, reference: Reference, partition: int = 0, first_offset: int = 0, events_before: int = 0) -> None:
         self.reference = reference
-        self.digest = reference.digest
+        self.digest: str | None = reference.digest
         self.partition = partition
         self.first_offset = first_offset
         self.events_before = events_before

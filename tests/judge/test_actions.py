@@ -7,7 +7,7 @@ import pytest
 
 from detectors.incidents import NOTES_KEPT, Change
 from detectors.reference_builder import build_reference
-from detectors.references import Reference
+from detectors.references import FeatureReference, Reference
 from stream.actions import SCHEMA, Action
 from stream.events_out import EventType
 from stream.judge import Judge
@@ -175,7 +175,25 @@ def test_the_accepted_reference_describes_the_present(world: World) -> None:
     assert set(shop.categories) == {"a", "b", "c", "new"}
 
 
-def _share_below(reference: Any, edge: float) -> float:
+@pytest.mark.parametrize("learning", [False, True])
+def test_a_reference_that_is_read_after_the_first_profile_under_it_is_entered(learning: bool) -> None:
+    rng = np.random.default_rng(4)
+    old, new = (build_reference("m", "1", rows(rng, 5_000)) for _ in range(2))
+    judge = Judge(JudgeSettings(), [] if learning else [old])
+    shard = MiniShard(old)
+    if learning:
+        shard.digest = None
+    judge.on_profile(shard.add(rows(rng, 50), START_MS), START_MS)
+    after = MiniShard(new, 0, shard.events, shard.events)
+    judge.on_profile(after.add(rows(rng, 50), START_MS + 1_000), START_MS)
+    judge.on_reference(new)
+    judge.on_profile(after.add(rows(rng, 50), START_MS + 2_000), START_MS)
+    view = judge.model_view(after.profile().unit)
+    assert (view["reference"]["digest"], view["epoch_events"], view["events"]) == (new.digest, 100, 150)
+    assert view["state"] == "stable"
+
+
+def _share_below(reference: FeatureReference, edge: float) -> float:
     """Share of the reference below ``edge``, to one of its cells."""
     below = np.searchsorted(reference.edges, edge, side="right")
     return float(np.sum(reference.counts[:below])) / reference.present

@@ -45,7 +45,12 @@ class Site:
         self.failure: BrokerError | None = None
         self.views = Views()
         self.client: aiohttp.ClientSession
-        for name, more in (("i1", {}), ("over", {"resolved_at_ms": 5}), ("full", {"notes": [{}] * NOTES_KEPT})):
+        members: dict[str, dict[str, Any]] = {
+            "i1": {},
+            "over": {"resolved_at_ms": 5},
+            "full": {"notes": [{}] * NOTES_KEPT},
+        }
+        for name, more in members.items():
             incident = {"id": name, "model": "m", "version": "1", "segment": None, "opened_at_ms": 1, **more}
             self.views.apply_incident(name.encode(), orjson.dumps(incident))
 
