@@ -31,7 +31,7 @@ def settings_for(bootstrap_servers: str) -> Settings:
 async def test_what_is_missing_is_created_and_then_found_well(kafka) -> None:  # type: ignore[no-untyped-def]
     settings = settings_for(kafka.bootstrap_servers)
     first = await admin.ensure(settings, KafkaCluster(settings.kafka), create=True)
-    assert sum(finding.level is Level.CREATED for finding in first) == 2 + 8 + 1
+    assert sum(finding.level is Level.CREATED for finding in first) == 2 + len(settings.topics.own()) + 1
     second = await admin.ensure(settings, KafkaCluster(settings.kafka), create=True)
     assert {finding.level for finding in second if finding.topic} == {Level.OK}
     assert [finding.text for finding in second if "compact" in finding.text]
