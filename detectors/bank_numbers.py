@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from detectors.columns import INVALID, PRESENT, Bytes8, Floats, Integers
+from detectors.dependence import RunningDependence, RunningState
 from detectors.errors import CheckpointError
 from detectors.features import Kind
 from detectors.prepared import PreparedReference
@@ -229,12 +230,13 @@ class LearningState(msgspec.Struct, frozen=True):
     minimum: bytes
     maximum: bytes
     sketches: list[bytes]
+    dependence: list[RunningState] = []
 
 
 class LearningNumbers:
-    """Numeric features that no reference knows: quantile sketch, moments in sequence, extremes."""
+    """Numeric features that no reference knows: quantile sketch, moments in sequence, extremes, serial dependence."""
 
-    __slots__ = ("_held", "index", "invalid", "maximum", "minimum", "present", "sketches", "sums")
+    __slots__ = ("_held", "dependence", "index", "invalid", "maximum", "minimum", "present", "sketches", "sums")
 
     def __init__(self) -> None:
         self.index: dict[str, int] = {}
@@ -242,6 +244,7 @@ class LearningNumbers:
         self.sums = np.zeros((3, 0))  # pivot (the first value), sum of x - pivot, sum of its square
         self.minimum, self.maximum = np.zeros(0), np.zeros(0)
         self.sketches: list[QuantileSketch] = []
+        self.dependence: list[RunningDependence] = []
         self._held: list[list[Floats]] = []
 
     def add(self, names: Sequence[str]) -> None:
@@ -249,6 +252,7 @@ class LearningNumbers:
         for name in names:
             self.index[name] = len(self.index)
             self.sketches.append(QuantileSketch())
+            self.dependence.append(RunningDependence())
             self._held.append([])
         more = len(names)
         self.present = np.concatenate((self.present, np.zeros(more, np.int64)))
@@ -285,7 +289,9 @@ class LearningNumbers:
 
     def _settle(self, at: int) -> None:
         if self._held[at]:
-            self.sketches[at].update_many(np.concatenate(self._held[at]))
+            values = np.concatenate(self._held[at])
+            self.sketches[at].update_many(values)
+            self.dependence[at].update(values)
             self._held[at] = []
 
     def profiles(self) -> list[FeatureProfile]:
@@ -309,6 +315,7 @@ class LearningNumbers:
                     minimum=float(self.minimum[at]) if count else None,
                     maximum=float(self.maximum[at]) if count else None,
                     sketch=self.sketches[at].to_bytes(),
+                    tau=self.dependence[at].factor,
                 )
             )
         return made
@@ -325,6 +332,7 @@ class LearningNumbers:
             self.minimum.tobytes(),
             self.maximum.tobytes(),
             [sketch.to_bytes() for sketch in self.sketches],
+            [running.snapshot() for running in self.dependence],
         )
 
     @classmethod
@@ -338,6 +346,8 @@ class LearningNumbers:
         learning.minimum = np.frombuffer(state.minimum, np.float64).copy()
         learning.maximum = np.frombuffer(state.maximum, np.float64).copy()
         learning.sketches = [QuantileSketch.from_bytes(data) for data in state.sketches]
+        if state.dependence:
+            learning.dependence = [RunningDependence.from_state(running) for running in state.dependence]
         return learning
 
 

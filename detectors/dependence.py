@@ -5,9 +5,10 @@ For independent rows it is 1; for a first-order autoregression with coefficient 
 Source: batch means, e.g. Flegal and Jones (2010), doi:10.1214/09-AOS735.
 """
 
+import msgspec
 import numpy as np
 
-from detectors.columns import Floats
+from detectors.columns import Floats, Integers
 
 MIN_BLOCKS = 24
 """Fewer blocks say too little about their variance."""
@@ -36,3 +37,108 @@ def dependence_factor(channel: Floats) -> float:
             best = max(best, ratio)
         length *= 2
     return best
+
+
+FIRST = 256
+"""Values that the ranks of a running estimate are taken among: 2 KB a feature, and only while learning."""
+
+LEVELS = 14
+"""Blocks of up to 2^13 values."""
+
+
+class RunningState(msgspec.Struct, frozen=True):
+    """Snapshot of ``RunningDependence``."""
+
+    first: bytes
+    left: list[int]
+    blocks: list[int]
+    squares: list[int]
+    total: int
+
+
+class RunningDependence:
+    """``dependence_factor`` of a stream in little memory: the ranks of values among the first 256, and for every
+    doubling block length the sum of squared block sums. All integers, so it does not matter how the stream is cut.
+    Cost: about 60 ns a value in batches of 512.
+
+    >>> running = RunningDependence()
+    >>> running.update(np.tile([0.0, 1.0], 500))
+    >>> running.factor
+    1.0
+    """
+
+    __slots__ = ("_blocks", "_first", "_left", "_order", "_squares", "_total")
+
+    def __init__(self) -> None:
+        self._first = np.zeros(0)
+        self._order: Floats | None = None
+        self._left = [-1] * LEVELS  # the block at each level that waits for its neighbour; sums are never negative
+        self._blocks = [0] * LEVELS
+        self._squares = [0] * LEVELS
+        self._total = 0
+
+    def update(self, values: Floats) -> None:
+        """Takes finite ``values``, shape (n,), in log order."""
+        if self._order is None:
+            need = FIRST - len(self._first)
+            self._first = np.concatenate((self._first, values[:need]))
+            values = values[need:]
+            if len(self._first) < FIRST:
+                return
+            self._order = np.sort(self._first)
+            self._push(self._ranks(self._first))
+        if len(values):
+            self._push(self._ranks(values))
+
+    def _ranks(self, values: Floats) -> Integers:
+        assert self._order is not None
+        below, upto = self._order.searchsorted(values, "left"), self._order.searchsorted(values, "right")
+        return (below + upto).astype(np.int64)
+
+    def _push(self, sums: Integers) -> None:
+        self._total += int(sums.sum())
+        for level in range(LEVELS):
+            self._blocks[level] += len(sums)
+            self._squares[level] += int((sums * sums).sum())
+            if self._left[level] >= 0:
+                sums = np.concatenate(([self._left[level]], sums))
+            self._left[level] = int(sums[-1]) if len(sums) % 2 else -1
+            pairs = len(sums) // 2
+            if not pairs:
+                return
+            sums = sums[: 2 * pairs : 2] + sums[1 : 2 * pairs : 2]
+
+    @property
+    def factor(self) -> float:
+        """tau so far; 1 before there are enough values."""
+        count = self._blocks[0]
+        if count < 4 * MIN_BLOCKS:
+            return 1.0
+        mean = self._total / count
+        variance = self._squares[0] / count - mean * mean
+        best = 1.0
+        for level in range(1, LEVELS):
+            blocks, length = self._blocks[level], 1 << level
+            if blocks < MIN_BLOCKS or variance <= 0.0:
+                break
+            ratio = (self._squares[level] / blocks - (length * mean) ** 2) / (length * variance)
+            if ratio > 1 + 2.5 * (2 / (blocks - 1)) ** 0.5:
+                best = max(best, ratio)
+        return best
+
+    def snapshot(self) -> RunningState:
+        """The whole state."""
+        return RunningState(
+            self._first.tobytes(), list(self._left), list(self._blocks), list(self._squares), self._total
+        )
+
+    @classmethod
+    def from_state(cls, state: RunningState) -> "RunningDependence":
+        """Takes up a snapshot."""
+        running = cls()
+        running._first = np.frombuffer(state.first).copy()
+        if len(running._first) == FIRST:
+            running._order = np.sort(running._first)
+        running._left, running._blocks = list(state.left), list(state.blocks)
+        running._squares, running._total = list(state.squares), state.total
+        return running

@@ -311,7 +311,8 @@ def _learned(name: str, parts: Sequence[FeatureProfile], rows: int) -> FeatureRe
     invalid = sum(part.invalid for part in parts)
     present = sum(part.count for part in parts)
     missing = rows - present - invalid  # a shard that never saw the feature missed it in every event
-    tau = max(part.tau for part in parts)
+    # A shard sees every so-manieth event only: what it finds reaches so many times further in the whole stream.
+    tau = 1 + (max(part.tau for part in parts) - 1) * len(parts)
     if kind is not Kind.NUMERIC:
         tally: Counter[str] = Counter()
         for part in parts:
