@@ -160,7 +160,11 @@ class Watch:
         """Takes ``snapshot`` back; False when it does not fit this reference's bets."""
         shape = self.sheets.base.shares.shape
         size = 8 * shape[0] * shape[1]
-        if any(len(bucket.table) != size for bucket in state.buckets) or not self.evidence.restore(state.evidence):
+        if any(len(bucket.table) != size or len(bucket.sums) % 16 for bucket in state.buckets):
+            return False
+        if any(len(one.counts) % 48 or not 0 <= one.feature < shape[0] for one in state.latched):
+            return False
+        if not self.evidence.restore(state.evidence):
             return False
         self.window = Window(state.buckets, (shape[0], shape[1]))
         for latched in state.latched:

@@ -15,7 +15,7 @@ import numpy as np
 
 from detectors.columns import Floats, Integers
 from detectors.features import ERROR, LATENCY_MS, PREDICTION, SCORE_PREFIX
-from stream.columnar import Gathered, UnitBatch, refused, units_of
+from stream.columnar import MAX_FEATURE_NAME, Gathered, UnitBatch, refused, units_of
 from stream.events import (
     MAX_ID,
     NO_RULES,
@@ -91,6 +91,8 @@ def learn(events: Iterable[Any], known: ShapeSpec | None, ruled: Container[str])
         if spec is None:
             spec = ShapeSpec(model, {}, {}, "none", ())
         if spec.model != model or any(refused(name) for name in features):
+            return None
+        if any(len(SCORE_PREFIX) + len(name) > MAX_FEATURE_NAME for name in scores):
             return None
         if any(map(_ESCAPED.search, (*event, *features, *scores))):
             return None

@@ -25,7 +25,7 @@ fields = ("id", "model", "version", "ts", "features", "prediction", "scores", "s
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_broken_inputs_are_accepted_or_refused_with_a_reason(target: Target) -> None:
-    seed = secrets.randbelow(1 << 32)
+    seed = 1  # the same each time: what is new is looked for by ``make fuzz``
     report = _fuzz(target, SHORT[target.name], seed)
     assert not report.findings, f"seed {seed}\n{table([report])}"
 
