@@ -151,8 +151,9 @@ def judge(story: Sequence[Injection], made: Iterable[Injected], reports: Sequenc
 
 
 def _before(report: Report, injected: Injected) -> bool:
-    opened = report.incident.get("opened_at_event")
-    return report.received_ms < injected.at_ms or (opened is not None and int(opened) < injected.after_events)
+    """By the event time it opened at: events read are no measure, for partitions run ahead of each other."""
+    opened_ms = report.incident.get("opened_at_ms")
+    return report.received_ms < injected.at_ms or (opened_ms is not None and int(opened_ms) < injected.at_ms)
 
 
 def _consequence(report: Report) -> bool:

@@ -56,7 +56,7 @@ def test_a_change_that_was_never_made_fails() -> None:
     "false",
     [
         Report(11_000, incident("phishing", "age_of_domain")),  # before its injection by the clock
-        Report(22_000, incident("phishing", "age_of_domain", opened_at_event=900)),  # and by the events
+        Report(22_000, incident("phishing", "age_of_domain", opened_at_ms=19_900)),  # and by event time
         Report(22_000, incident("phishing", "popup_window")),  # a feature that nobody touched
         Report(22_000, incident("stranger", "x")),
         Report(22_000, {"model": "phishing", "state": "blind", "verdict": "blind"}),
@@ -66,6 +66,11 @@ def test_anything_else_that_is_reported_is_false(false: Report) -> None:
     summary = judge(STORY, all_injected(), [*all_found(), false])
     assert summary.false_reports == [false]
     assert not summary.passed
+
+
+def test_partitions_that_run_ahead_of_each_other_make_no_report_false() -> None:
+    early = Report(30_500, incident("land-cover", kind="environment", opened_at_event=990, opened_at_ms=30_100))
+    assert judge(STORY, all_injected(), [*all_found(), early]).passed
 
 
 def test_what_the_model_answers_follows_from_its_input() -> None:
