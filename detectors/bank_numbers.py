@@ -23,6 +23,9 @@ from detectors.sketches.quantiles import QuantileSketch
 BLOCK = moments.BLOCK
 """Rows worked on at once: the arrays of 20 features stay in the second-level cache."""
 
+HELD_BLOCKS = 16
+"""Blocks whose values outside the reference's range wait for their sketch: at most 64 KiB a feature."""
+
 HELD = 4096
 """Values a learning feature holds back before they go into its sketch: 32 KiB."""
 
@@ -48,8 +51,8 @@ class ReferencedNumbers:
     """Numeric features that the reference knows, F of them, in its order."""
 
     __slots__ = (
-        "_adwins", "_custom", "_page_hinkley", "_prepared", "cells", "invalid", "maximum", "minimum", "names",
-        "present", "sketches", "sum1", "sum2", "transform",
+        "_adwins", "_custom", "_outside", "_page_hinkley", "_prepared", "cells", "invalid", "maximum", "minimum",
+        "names", "present", "sketches", "sum1", "sum2", "transform",
     )  # fmt: skip
 
     def __init__(self, prepared: PreparedReference, detectors: Sequence[str], delta: float, threshold: float) -> None:
@@ -61,6 +64,7 @@ class ReferencedNumbers:
         self.sum1, self.sum2 = [0] * count, [0] * count
         self.minimum, self.maximum = np.full(count, np.inf), np.full(count, -np.inf)
         self.sketches: dict[int, QuantileSketch] = {}
+        self._outside: dict[int, list[Floats]] = {}  # not yet in their sketch: few at a time cost a sort each
         self._adwins = (Adwin(count, delta), Adwin(count, delta)) if "adwin" in detectors else None
         self._page_hinkley = PageHinkley(count, threshold) if "page_hinkley" in detectors else None
         self._custom: dict[str, tuple[Callable[[], FeatureDetector], list[FeatureDetector]]] = {}
@@ -98,7 +102,17 @@ class ReferencedNumbers:
         for column in np.flatnonzero((lowest < below) | (highest >= above)).tolist():
             values = numbers[:, column] if present is None else numbers[present[:, column], column]
             outside = values[(values < below[column]) | (values >= above[column])]
-            self.sketches.setdefault(column, QuantileSketch()).update_many(outside)
+            held = self._outside.setdefault(column, [])
+            held.append(outside)
+            if len(held) >= HELD_BLOCKS:
+                self._settle(column)
+
+    def _settle(self, column: int) -> None:
+        self.sketches.setdefault(column, QuantileSketch()).update_many(np.concatenate(self._outside.pop(column)))
+
+    def _settle_all(self) -> None:
+        for column in list(self._outside):
+            self._settle(column)
 
     def _detect(self, u: Floats, z: Floats, present: Any) -> Iterator[tuple[str, Detection]]:
         if self._page_hinkley is not None:
@@ -140,6 +154,7 @@ class ReferencedNumbers:
 
     def profiles(self) -> list[FeatureProfile]:
         """One per feature, ``missing`` left for the bank to fill in."""
+        self._settle_all()
         offsets = self.transform.offsets.tolist()
         return [
             FeatureProfile(
@@ -168,6 +183,7 @@ class ReferencedNumbers:
 
     def snapshot(self) -> ReferencedState:
         """The whole state."""
+        self._settle_all()
         return ReferencedState(
             self.cells.tobytes(),
             self.present.tolist(),
