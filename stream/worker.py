@@ -306,6 +306,12 @@ async def run(settings: Settings, role: str, stop: asyncio.Event) -> None:
         await worker.stop()
 
 
+def collect_seldom() -> None:
+    """What is imported stays, and the hot path makes little garbage but many objects: this saves 4-13 % of its time."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
+
+
 def main(settings: Settings, role: str = "all") -> int:
     """The command: until SIGTERM or SIGINT. Exit status 0 after a clean stop, 2 after an error, which is printed."""
     logging.basicConfig(
@@ -315,9 +321,7 @@ def main(settings: Settings, role: str = "all") -> int:
         for noisy in ("faust", "aiokafka", "kafka"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         logging.getLogger("mode").setLevel(logging.ERROR)  # warns of every timer that is a moment late
-    # What is imported stays, and the hot path makes little garbage but many objects: collecting seldom saves 4-13 %.
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
+    collect_seldom()
     try:
         asyncio.run(_until_signal(settings, role))
     except DriftlineError as error:

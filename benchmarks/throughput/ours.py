@@ -11,7 +11,7 @@ from benchmarks.throughput import traffic
 from benchmarks.throughput.peers import Spent, now, since
 from detectors import references
 from detectors.reference_builder import build_reference
-from stream import topics
+from stream import topics, worker
 from stream.backends.clock import SystemClock
 from stream.backends.kafka import KafkaSink, KafkaSource, KafkaTableReader
 from stream.config import KafkaSettings, Settings, TopicSettings
@@ -118,4 +118,5 @@ def _report(meter: Meter, settings: Settings) -> None:
 
 
 def run(servers: str, topic: str, count: int) -> Spent:
+    worker.collect_seldom()  # as the worker does
     return asyncio.run(_run(servers, topic, count))
