@@ -1,10 +1,11 @@
 """Keys and partitions of driftline's own topics. Pure; topic names come from the settings."""
 
+from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
 from detectors.errors import FormatError
 from detectors.features import ModelKey, UnitKey
-from stream.ports import Partition
+from stream.ports import Partition, Record
 
 _M, _R, _SEED, _MASK = 0x5BD1E995, 24, 0x9747B28C, 0xFFFFFFFF
 
@@ -90,3 +91,14 @@ def parse_profile_key(key: bytes) -> tuple[UnitKey, Partition]:
 
 def _part(text: str) -> bytes:
     return quote(text, safe="").encode("ascii")
+
+
+def keep_newest(found: dict[bytes, Record], records: Iterable[Record]) -> None:
+    """Reads ``records`` into a table as Kafka compacts a topic: newest by key, none where it is a tombstone."""
+    for record in records:
+        if record.key is None:
+            continue
+        if record.value is None:
+            found.pop(record.key, None)
+        else:
+            found[record.key] = record

@@ -13,7 +13,7 @@ import msgspec
 
 from detectors.errors import BrokerError
 from stream.ports import Clock, OutRecord, Partition, Rebalance, Record
-from stream.topics import partition_of
+from stream.topics import keep_newest, partition_of
 
 
 class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -219,13 +219,7 @@ class FileTableReader:
         for place in (Partition(topic, number) for number in numbers):
             records = self._broker.read(place, 0)
             self._next[place] = len(records)
-            for record in records:
-                if record.key is None:
-                    continue
-                if record.value is None:
-                    found.pop(record.key, None)
-                else:
-                    found[record.key] = record
+            keep_newest(found, records)
         return found
 
     async def poll(self, timeout_ms: int) -> Sequence[tuple[Partition, Record]]:

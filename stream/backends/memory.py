@@ -13,7 +13,7 @@ import msgspec
 
 from detectors.errors import BrokerError
 from stream.ports import Clock, OutRecord, Partition, Rebalance, Record
-from stream.topics import partition_of
+from stream.topics import keep_newest, partition_of
 
 _offset = attrgetter("offset")
 
@@ -359,13 +359,7 @@ class MemoryTableReader:
         for place in (Partition(topic, number) for number in numbers):
             log = self._broker.log(place)
             self._next[place] = log.end
-            for record in log.records:
-                if record.key is None:
-                    continue
-                if record.value is None:
-                    found.pop(record.key, None)
-                else:
-                    found[record.key] = record
+            keep_newest(found, log.records)
         await asyncio.sleep(0)
         return found
 

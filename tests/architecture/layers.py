@@ -23,7 +23,7 @@ DETECTORS: tuple[tuple[str, ...], ...] = (
 """The pure half. A name stands for a module or a folder of modules."""
 
 PURE_STREAM = (
-    "topics", "ports", "codec", "shapes", "events", "columnar", "units", "formats", "checkpoints", "observer",
+    "topics", "ports", "codec", "shapes", "events", "columnar", "units", "checkpoints", "observer",
     "judge", "actions", "judge_actions", "admin", "replay_options",
 )  # fmt: skip
 """Modules of stream/ without asyncio, clock, files, environment, logging (``admin.ensure`` awaits its port)."""
