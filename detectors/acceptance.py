@@ -138,7 +138,9 @@ def _feature(
     seen = {category: count for category, count in counts.items() if count > 0}
     made = reference_builder.category_counts(old.feature, old.kind, seen, missing, invalid)
     other = made.other + int(cells[-2]) + now.overflow - before.overflow
-    return msgspec.structs.replace(made, present=present, other=other, tau=old.tau, identifier=old.identifier)
+    return msgspec.structs.replace(
+        made, present=present, other=other, tau=old.tau, tau_presence=old.tau_presence, identifier=old.identifier
+    )
 
 
 def _numeric(
@@ -167,6 +169,7 @@ def _numeric(
         std=std,
         distinct=len(counts),
         tau=old.tau,
+        tau_presence=old.tau_presence,
     )
 
 

@@ -91,6 +91,7 @@ class Watch:
             wanted = min(max(wanted, self._resolve_after), PROBE_LIMIT * self._resolve_after)
             self.probes[feature] = Probe(table.shape[1], wanted)
             self._latched_mask[feature] = True
+        self.evidence.hold(fired)
         return Findings(fired, returned)
 
     def _alarms(self) -> list[int]:
@@ -173,6 +174,7 @@ class Watch:
             probe.counts, probe.expected, probe.tolerated = np.frombuffer(latched.counts).reshape(3, 2, -1).copy()
             self.probes[latched.feature] = probe
             self._latched_mask[latched.feature] = True
+        self.evidence.hold(list(self.probes))
         self.feature_log10 = self.evidence.feature_log10
         return True
 
