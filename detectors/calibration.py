@@ -4,7 +4,7 @@ Numbers in, figures out; whose rows they are, and showing them, is for others.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -34,9 +34,10 @@ Done = Callable[[int], None]
 
 
 class AlarmRate(msgspec.Struct, frozen=True):
-    """Incidents in ``months`` of the events' own clock; rates per model and month, with a 95 % interval.
+    """Incidents in ``months`` of the events' own clock; rates per model and month, ``low`` to ``high`` at 95 %.
 
-    ``months_between_at_least``: what the mean time between false alarms is not below, at the interval's upper end.
+    ``months_between_at_least``: with 95 % confidence (one-sided), the mean time between false alarms. ``open_share``:
+    of the time in which an incident was open; an alarm that never ends is one alarm, and no sign of a clean stretch.
     """
 
     alarms: int
@@ -45,6 +46,7 @@ class AlarmRate(msgspec.Struct, frozen=True):
     low: float
     high: float
     months_between_at_least: float
+    open_share: float
 
 
 class FeatureDelay(msgspec.Struct, frozen=True):
@@ -82,10 +84,10 @@ class Calibrator:
     """
 
     def __init__(self, monitor: Monitor, area: Stretch, *, copies: int | None, seed: int) -> None:
-        self._monitor, self._area, self._seed = monitor, area, seed
-        self._clock_ms = np.maximum.accumulate(area.moments_ms)
-        self._codes = monitor.codes(list(area.columns))
-        span_ms = int(self._clock_ms[-1]) - int(self._clock_ms[0])
+        self.monitor, self.area, self._seed = monitor, area, seed
+        self.clock_ms = np.maximum.accumulate(area.moments_ms)
+        self.codes = monitor.codes(list(area.columns))
+        span_ms = int(self.clock_ms[-1]) - int(self.clock_ms[0])
         self._step_ms = max(span_ms / max(len(area) - 1, 1), 1e-3)
         self._months = self._step_ms * len(area) / MONTH_MS
         self._looks = -(-len(area) // monitor.look_events)
@@ -95,9 +97,9 @@ class Calibrator:
         self.starts: Integers = np.sort(rng.integers(0, len(area) - self.horizon + 1, STARTS))
 
     def _enough_copies(self) -> int:
-        budget = self._monitor.sheets.settings.false_alarms_per_month
+        budget = self.monitor.sheets.settings.false_alarms_per_month
         wanted = math.ceil(3 / (budget * self._months))
-        affordable = LOOK_FEATURES // (self._looks * max(self._monitor.features, 1))
+        affordable = LOOK_FEATURES // (self._looks * max(self.monitor.features, 1))
         return max(min(wanted, affordable, MOST_COPIES), LEAST_COPIES)
 
     @property
@@ -107,21 +109,21 @@ class Calibrator:
 
     @property
     def _horizon_looks(self) -> int:
-        return -(-self.horizon // self._monitor.look_events)
+        return -(-self.horizon // self.monitor.look_events)
 
     def run(self, done: Done = lambda looks: None) -> Calibration:
         """``done`` hears of looks as they are through."""
-        course = Course(self._monitor, self._codes, self._clock_ms, self.starts)
+        course = Course(self.monitor, self.codes, self.clock_ms, self.starts)
         done(self._looks)
         delays = self._delays(course, done)
-        block = stretch.longest_block(self._area.columns)
-        block = block._replace(rows=max(block.rows, self._monitor.look_events))
-        weekly = any(s.weekdays for f in self._monitor.sheets.layout.features for s in f.strata)
-        period_ms = bootstrap.period_ms(self._clock_ms, weekly) if self._area.timed else None
+        block = stretch.longest_block(self.area.columns)
+        block = block._replace(rows=max(block.rows, self.monitor.look_events))
+        weekly = any(s.weekdays for f in self.monitor.sheets.layout.features for s in f.strata)
+        period_ms = bootstrap.period_ms(self.clock_ms, weekly) if self.area.timed else None
         return Calibration(
-            rows=len(self._area),
-            budget=self._monitor.sheets.settings.false_alarms_per_month,
-            as_it_was=alarm_rate(course.incidents, self._months),
+            rows=len(self.area),
+            budget=self.monitor.sheets.settings.false_alarms_per_month,
+            as_it_was=alarm_rate(course.incidents, self._months, open_share=course.open_share),
             resampled=self._resampled(block.rows, period_ms, done),
             copies=self.copies,
             block=block,
@@ -133,31 +135,31 @@ class Calibrator:
 
     def _resampled(self, block: int, period_ms: int | None, done: Done) -> AlarmRate:
         rng = np.random.default_rng([self._seed, 1])
-        run = Rehearsal(self._monitor)
-        begin_ms = now_ms = int(self._clock_ms[0])
+        run = Rehearsal(self.monitor)
+        begin_ms = now_ms = int(self.clock_ms[0])
         counts = []
         for _ in range(self.copies):
             before = run.incidents
             if period_ms is None:
-                rows = bootstrap.circular_rows(rng, len(self._area), block)
-                clock_ms = self._clock_ms + (now_ms - int(self._clock_ms[0]))
-                now_ms += round(self._step_ms * len(self._area))
+                rows = bootstrap.circular_rows(rng, len(self.area), block)
+                clock_ms = self.clock_ms + (now_ms - int(self.clock_ms[0]))
+                now_ms += round(self._step_ms * len(self.area))
             else:
-                rows, clock_ms, now_ms = bootstrap.rows_at_their_time(rng, self._clock_ms, block, period_ms, now_ms)
-            for look in self._monitor.looks(self._codes[rows], clock_ms):
+                rows, clock_ms, now_ms = bootstrap.rows_at_their_time(rng, self.clock_ms, block, period_ms, now_ms)
+            for look in self.monitor.looks(self.codes[rows], clock_ms):
                 run.take(look)
             counts.append(run.incidents - before)
             done(self._looks)
-        return alarm_rate(run.incidents, (now_ms - begin_ms) / MONTH_MS, counts)
+        return alarm_rate(run.incidents, (now_ms - begin_ms) / MONTH_MS, counts, run.open_share)
 
     def _delays(self, course: Course, done: Done) -> list[FeatureDelay]:
         found = []
         for number, change in enumerate(Injected):
             rng = np.random.default_rng([self._seed, 2, number])
-            changed = [inject(column, change, rng) for column in self._area.columns]
+            changed = [inject(column, change, rng) for column in self.area.columns]
             able = np.array([column is not None for column in changed])
-            columns = [new or old for new, old in zip(changed, self._area.columns, strict=True)]
-            codes = self._monitor.codes(columns) if able.any() else self._codes
+            columns = [new or old for new, old in zip(changed, self.area.columns, strict=True)]
+            codes = self.monitor.codes(columns) if able.any() else self.codes
             runs: list[list[int | None]] = [[] for _ in columns]
             for start in self.starts.tolist():
                 fresh = course.open_at(start)
@@ -167,21 +169,23 @@ class Calibrator:
                 done(self._horizon_looks)
             found += [
                 FeatureDelay(name, change, evaluation.median_delay(runs[f]) if able[f] else None)
-                for f, name in enumerate(self._monitor.sheets.layout.names)
+                for f, name in enumerate(self.monitor.sheets.layout.names)
             ]
         return found
 
 
-def alarm_rate(alarms: int, months: float, counts: "list[int] | None" = None) -> AlarmRate:
+def alarm_rate(alarms: int, months: float, counts: Sequence[int] = (), open_share: float = 0.0) -> AlarmRate:
     """The rate of ``alarms`` in ``months``: exact Poisson limits, and none narrower than what ``counts`` of equal parts
-    of the time differ by (alarms that come in bunches are no Poisson process).
+    of the time differ by (alarms that come in bunches are no Poisson process). No alarm in T only supports T / 3.
 
     >>> nothing = alarm_rate(0, 30.0)
     >>> nothing.low, round(nothing.high, 3), round(nothing.months_between_at_least, 1)
-    (0.0, 0.1, 10.0)
+    (0.0, 0.123, 10.0)
     """
     low, high = evaluation.poisson_interval(alarms)
-    if counts and len(counts) > 1:
-        spread = 1.96 * math.sqrt(len(counts) * float(np.var(counts, ddof=1)))
-        low, high = max(min(low, alarms - spread), 0.0), max(high, alarms + spread)
-    return AlarmRate(alarms, months, alarms / months, low / months, high / months, months / high)
+    bound = months / evaluation.false_alarms(alarms, months).mean_time_at_least
+    if len(counts) > 1:
+        error = math.sqrt(len(counts) * float(np.var(counts, ddof=1)))
+        low, high = max(min(low, alarms - 1.96 * error), 0.0), max(high, alarms + 1.96 * error)
+        bound = max(bound, alarms + 1.645 * error)
+    return AlarmRate(alarms, months, alarms / months, low / months, high / months, months / bound, open_share)

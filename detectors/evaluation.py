@@ -52,16 +52,14 @@ def false_alarms(alarms: int, watched: float) -> FalseAlarms:
 
 
 def poisson_interval(count: int) -> tuple[float, float]:
-    """The means that ``count`` events do not rule out at 95 %, exactly (Garwood, 1936, doi:10.1093/biomet/28.3-4.437).
+    """The means that ``count`` events do not rule out at 95 %, exactly: 2.5 % beyond either end.
 
-    Central, with 2.5 % beyond either end; of no event one-sided, which is the rule of three.
+    Source: Garwood (1936), doi:10.1093/biomet/28.3-4.437.
 
     >>> [tuple(round(end, 3) for end in poisson_interval(count)) for count in (0, 1, 10)]
-    [(0.0, 2.996), (0.025, 5.572), (4.795, 18.39)]
+    [(0.0, 3.689), (0.025, 5.572), (4.795, 18.39)]
     """
-    if not count:
-        return 0.0, _poisson_mean(0, 0.05)
-    return _poisson_mean(count - 1, 0.975), _poisson_mean(count, 0.025)
+    return _poisson_mean(count - 1, 0.975) if count else 0.0, _poisson_mean(count, 0.025)
 
 
 def _poisson_mean(count: int, probability: float) -> float:

@@ -60,12 +60,12 @@ class Monitor:
 class Rehearsal:
     """A fresh watch, and the incidents that the judge would have opened. Cost: about 120 us a look of 20 features."""
 
-    __slots__ = ("_open", "_sheets", "events", "incidents", "watch")
+    __slots__ = ("_open", "_sheets", "_under_alarm", "events", "incidents", "watch")
 
     def __init__(self, monitor: Monitor) -> None:
         self._sheets = monitor.sheets
         self.watch = Watch(monitor.sheets, (), monitor.resolve_after)
-        self.events = 0
+        self.events = self._under_alarm = 0
         self.incidents = 0
         self._open: list[tuple[int, int, set[int]]] = []  # began, opened, features
 
@@ -78,7 +78,14 @@ class Rehearsal:
             self._open = [known for known in self._open if not known[2].isdisjoint(self.watch.probes)]
         if findings.fired:
             self._fired(findings.fired)
+        if self._open:
+            self._under_alarm += look.arrived
         return findings
+
+    @property
+    def open_share(self) -> float:
+        """Of the events, those that came while an incident was open."""
+        return self._under_alarm / max(self.events, 1)
 
     def _fired(self, fired: list[int]) -> None:
         began = min(self.watch.beginning(f).event for f in fired)
@@ -95,7 +102,7 @@ class Course:
     ``shares``: M_f as a share of the model's threshold, shape (looks, F), 0 while the feature is reported already.
     """
 
-    __slots__ = ("_kept", "_monitor", "clock_ms", "codes", "incidents", "shares")
+    __slots__ = ("_kept", "_monitor", "clock_ms", "codes", "incidents", "open_share", "shares")
 
     def __init__(self, monitor: Monitor, codes: Integers, clock_ms: Integers, starts: Integers) -> None:
         """``starts``: rows at which changes will be made."""
@@ -112,7 +119,7 @@ class Course:
             share[list(run.watch.probes)] = 0.0
             shares.append(share)
         self.shares = np.array(shares)
-        self.incidents = run.incidents
+        self.incidents, self.open_share = run.incidents, run.open_share
 
     def delays(self, changed: Integers, able: "np.ndarray", start: int, horizon: int) -> list[int | None]:
         """Events from row ``start`` until each feature is reported, were it alone to change there; shape (F,).
