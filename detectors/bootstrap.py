@@ -120,7 +120,7 @@ def rows_at_their_time(
 
 
 def period_ms(moments_ms: Integers, weekly: bool) -> int | None:
-    """What blocks are moved by: days, weeks where weekdays differ and there are enough; None for too short a stretch."""
+    """What blocks are moved by: days, or weeks where weekdays differ; None where the stretch spans too few."""
     span = int(moments_ms[-1]) - int(moments_ms[0])
     if weekly and span >= MIN_PERIODS * WEEK_MS:
         return WEEK_MS

@@ -65,6 +65,7 @@ class Calibration(msgspec.Struct, frozen=True):
     as_it_was: AlarmRate
     resampled: AlarmRate
     copies: int
+    copies_wanted: int  # that many without an alarm would support the budget
     block: BlockLength
     at_their_time: bool
     starts: list[int]
@@ -91,16 +92,15 @@ class Calibrator:
         self._step_ms = max(span_ms / max(len(area) - 1, 1), 1e-3)
         self._months = self._step_ms * len(area) / MONTH_MS
         self._looks = -(-len(area) // monitor.look_events)
-        self.copies = copies or self._enough_copies()
+        self.copies_wanted = math.ceil(3 / (monitor.sheets.settings.false_alarms_per_month * self._months))
+        self.copies = copies or self._affordable_copies()
         self.horizon = min(HORIZON, len(area) // 2)
         rng = np.random.default_rng([seed, 0])
         self.starts: Integers = np.sort(rng.integers(0, len(area) - self.horizon + 1, STARTS))
 
-    def _enough_copies(self) -> int:
-        budget = self.monitor.sheets.settings.false_alarms_per_month
-        wanted = math.ceil(3 / (budget * self._months))
+    def _affordable_copies(self) -> int:
         affordable = LOOK_FEATURES // (self._looks * max(self.monitor.features, 1))
-        return max(min(wanted, affordable, MOST_COPIES), LEAST_COPIES)
+        return max(min(self.copies_wanted, affordable, MOST_COPIES), LEAST_COPIES)
 
     @property
     def work(self) -> int:
@@ -126,6 +126,7 @@ class Calibrator:
             as_it_was=alarm_rate(course.incidents, self._months, open_share=course.open_share),
             resampled=self._resampled(block.rows, period_ms, done),
             copies=self.copies,
+            copies_wanted=self.copies_wanted,
             block=block,
             at_their_time=period_ms is not None,
             starts=self.starts.tolist(),

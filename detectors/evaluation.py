@@ -95,7 +95,7 @@ def median_delay(found: Sequence[int | None]) -> MedianDelay:
     >>> median_delay([10, 20, 30, 40, 50, 60, 70, None])
     MedianDelay(runs=8, median=40.0, low=10.0, high=None, missed=0.125)
     """
-    ordered = sorted((float(d) for d in found if d is not None)) + [math.inf] * sum(d is None for d in found)
+    ordered = sorted(float(d) for d in found if d is not None) + [math.inf] * sum(d is None for d in found)
     runs = len(ordered)
     if not runs:
         return MedianDelay(0, None, None, None, 0.0)
@@ -104,7 +104,7 @@ def median_delay(found: Sequence[int | None]) -> MedianDelay:
         below += 1
     low, high = (ordered[0], math.inf) if below < 0 else (ordered[below], ordered[runs - 1 - below])
     missed = sum(map(math.isinf, ordered)) / runs
-    return MedianDelay(runs, *map(_finite, (_quantile(ordered, 0.5), low, high)), missed)
+    return MedianDelay(runs, _finite(_quantile(ordered, 0.5)), _finite(low), _finite(high), missed)
 
 
 def _finite(value: float) -> float | None:

@@ -15,7 +15,7 @@ MISSING_SHARE = 0.05
 """Of the present values, those that an injected gap takes away."""
 
 MIX_SHARE = 0.10
-"""Of the present values, those that an injected mix moves to one category."""
+"""Of the present values, those that an injected mix moves to one category from the others."""
 
 DISCRETE = 20
 """A column with this many rows for each of its values is discrete: what is injected stays among its values."""
@@ -42,7 +42,7 @@ def inject(column: Column, change: Injected, rng: np.random.Generator) -> Column
       a constant alone. In a discrete column the result is rounded up or down to a value that the column has, by chance
       and in proportion, so that the mean is kept within its range;
     * missing makes 5 % of the present values missing;
-    * mix moves 10 % of the rows to the reference's second most frequent category.
+    * mix moves 10 % of the present values from the others to the reference's second most frequent category.
 
     Cost: O(n log n).
 
@@ -60,7 +60,9 @@ def inject(column: Column, change: Injected, rng: np.random.Generator) -> Column
     if change is Injected.MIX:
         if feature.kind is Kind.NUMERIC or feature.identifier or len(feature.categories) < 2:
             return None
-        return column._replace(values=np.where(rng.random(len(column.status)) < MIX_SHARE, 1.0, column.values))
+        others = float((column.values[column.present] != 1.0).mean()) if column.present.any() else 1.0
+        joins = rng.random(len(column.status)) * others < MIX_SHARE
+        return column._replace(values=np.where(joins, 1.0, column.values))
     values = column.values[column.present]
     if feature.kind is not Kind.NUMERIC or not feature.std or not len(values):
         return None

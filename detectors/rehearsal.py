@@ -1,15 +1,16 @@
 """A judge's decisions over coded rows: the same watch, the same looks, the same rule of what is one incident."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from detectors import incidents, stretch
-from detectors.columns import Floats, Integers
+from detectors.columns import Bools, Floats, Integers
 from detectors.evidence import Evidence
 from detectors.references import Reference
 from detectors.sheets import EvidenceSettings, Sheets
+from detectors.stretch import Column
 from detectors.watch import Findings, Watch
 
 TABLES_HELD = 256
@@ -42,7 +43,7 @@ class Monitor:
         """How many there are, F."""
         return len(self.sheets.layout.names)
 
-    def codes(self, columns: "list[stretch.Column]") -> Integers:
+    def codes(self, columns: Sequence[Column]) -> Integers:
         """See ``stretch.codes``."""
         return stretch.codes(columns, self.sheets.layout, self.sheets.base)
 
@@ -121,7 +122,7 @@ class Course:
         self.shares = np.array(shares)
         self.incidents, self.open_share = run.incidents, run.open_share
 
-    def delays(self, changed: Integers, able: "np.ndarray", start: int, horizon: int) -> list[int | None]:
+    def delays(self, changed: Integers, able: Bools, start: int, horizon: int) -> list[int | None]:
         """Events from row ``start`` until each feature is reported, were it alone to change there; shape (F,).
 
         ``changed`` are the codes of the rows with all features changed: features have their own evidence each, so one
@@ -152,10 +153,10 @@ class Course:
             pending &= ~hit
         return found
 
-    def open_at(self, start: int) -> "np.ndarray":
+    def open_at(self, start: int) -> Bools:
         """Features that are not reported already when row ``start`` comes, shape (F,)."""
         first = start // self._monitor.look_events
-        return np.ones(self._monitor.features, bool) if not first else self.shares[first - 1] > 0.0
+        return np.ones(self._monitor.features, bool) if not first else np.asarray(self.shares[first - 1] > 0.0)
 
 
 def _shares(evidence: Evidence, feature_log10: Floats) -> Floats:

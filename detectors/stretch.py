@@ -12,7 +12,7 @@ import numpy as np
 
 from detectors import bootstrap
 from detectors.bootstrap import BlockLength
-from detectors.columns import PRESENT, Bytes8, Floats, Integers
+from detectors.columns import PRESENT, Bools, Bytes8, Floats, Integers
 from detectors.features import Kind
 from detectors.references import FeatureReference
 from detectors.sheets import Layout, Sheet, cell_counts
@@ -35,9 +35,9 @@ class Column(NamedTuple):
         return np.asarray(self.feature.edges).searchsorted(self.values, side="right").astype(np.int64)
 
     @property
-    def present(self) -> "np.ndarray":
-        """Where there is a value."""
-        return self.status == PRESENT
+    def present(self) -> Bools:
+        """Where there is a value, shape (n,)."""
+        return np.asarray(self.status == PRESENT)
 
 
 def label_cells(feature: FeatureReference, labels: Iterable[str | None]) -> Floats:

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from detectors.calibration import AlarmRate, Calibration, FeatureDelay
+from detectors.evaluation import MedianDelay
 from detectors.injection import Injected
 
 LONG_MONTHS = 24.0
@@ -91,9 +92,9 @@ def show(console: Console, found: Calibrated) -> None:
     ]
     for line in lines:
         console.print(line, soft_wrap=True)
-    wide = not console.is_terminal or console.width >= WIDE
-    width = console.width if console.is_terminal else PIPED_WIDTH
-    console.print(_delays(figures, wide), width=width, crop=False)
+    if not console.is_terminal:
+        console = Console(file=console.file, width=PIPED_WIDTH, highlight=False)
+    console.print(_delays(figures, console.width >= WIDE))
 
 
 def rate_words(rate: AlarmRate) -> str:
@@ -108,14 +109,17 @@ def remarks(figures: Calibration) -> list[str]:
     how = "moved by whole days or weeks" if figures.at_their_time else "begun anywhere"
     said = [f"the stretch {figures.copies:,} times over, in blocks of {figures.block.rows:,} rows {how}"]
     if not figures.block.enough:
-        said.append("rows depend on each other for longer than a block may be: the rate may be too low; a longer stretch helps")
+        said.append(
+            "rows depend on each other beyond a block: the rate may be too low; a longer stretch has longer ones"
+        )
     if figures.resampled.open_share >= MUCH:
         said.append(
-            f"an incident was open for {figures.resampled.open_share:.0%} of the time: not clean, or moving in a way that "
-            "the reference does not show"
+            f"an incident was open for {figures.resampled.open_share:.0%} of the time: the stretch is not clean, or "
+            "moves in a way that the reference does not show"
         )
     if not figures.resampled.alarms:
-        said.append("no alarm in a time T only shows that they are T / 3 apart")
+        more = "" if held(figures) else f"; --bootstrap {figures.copies_wanted} would tell, if none came"
+        said.append(f"no alarm in a time T only shows that they are T / 3 apart{more}")
     return [*said, "what never happened in the stretch is not in these figures"]
 
 
@@ -140,19 +144,24 @@ def _slowness(figures: Calibration, delays: dict[Injected, FeatureDelay]) -> flo
     return max((figures.horizon * (1 + d.missed) if d.median is None else d.median for d in known), default=0.0)
 
 
-def cell(delay: FeatureDelay, horizon: int, *, wide: bool = True) -> str:
+def cell(found: FeatureDelay, horizon: int, *, wide: bool = True) -> str:
     """``median (low-high)`` and the share missed, if any."""
-    known = delay.delay
-    if known is None:
+    delay = found.delay
+    if delay is None:
         return "-"
-    if not known.runs:
+    low, high = ("" if v is None else f"{v:,.0f}" for v in (delay.low, delay.high))
+    interval = f" ({low}-{high})" if wide and low else ""
+    share = f" {delay.missed:.0%}" if 0 < delay.missed < 1 else ""
+    return median(delay, horizon) + interval + share
+
+
+def median(delay: MedianDelay, horizon: int) -> str:
+    """The median in events, or why there is none."""
+    if not delay.runs:
         return "reported"
-    if known.missed == 1.0:
+    if delay.missed == 1:
         return "missed"
-    median, low, high = ("-" if v is None else f"{v:,.0f}" for v in (known.median, known.low, known.high))
-    beyond = f">{horizon:,}" if known.median is None else median
-    interval = f" ({low}-{'' if known.high is None else high})" if wide else ""
-    return f"{beyond}{interval}" + (f" {known.missed:.0%}" if known.missed else "")
+    return f">{horizon:,}" if delay.median is None else f"{delay.median:,.0f}"
 
 
 def _delays(figures: Calibration, wide: bool) -> Table:

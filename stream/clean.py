@@ -81,7 +81,9 @@ class CleanRows:
         self._options, self._wish, self._reference = options, wish, reference
         self.timed = options.is_events or options.timestamp is not None
         if wish.clean.timed and not self.timed:
-            raise FormatError(f"{options.file}: --clean names times, and the rows carry none: name events, or --timestamp")
+            raise FormatError(
+                f"{options.file}: --clean names times, and the rows carry none: name events, or --timestamp"
+            )
         self._events = 0
         self._unit: UnitKey | None = None
         self.first_event = 0
@@ -113,7 +115,9 @@ class CleanRows:
     def _settle(self) -> None:
         self._moments += [event.timestamp_ms for event in self._pending]
         if len(self._moments) > MOST_ROWS:
-            raise FormatError(f"{self._options.file}: --clean holds more than {MOST_ROWS:,} events: name a part of them")
+            raise FormatError(
+                f"{self._options.file}: --clean holds more than {MOST_ROWS:,} events: name a part of them"
+            )
         self._chunks.append([_values(feature, self._pending) for feature in self._reference.features])
         self._pending = []
 

@@ -66,8 +66,8 @@ def replay(
     feature unless named otherwise. Without --reference and --reference-rows the first 10,000 events are learned from.
     Exit status 0 stable, 1 drift, 2 error.
 
-    With --clean it also tells the rate of false alarms on that stretch, and after how many events a shift of .25, .5 and
-    1 sigma, a doubled variance, missing values and another mix of categories would be found there, feature by feature.
+    With --clean it also tells the rate of false alarms on that stretch, and after how many events a shift of .25, .5
+    and 1 sigma, a doubled variance, missing values and another mix of categories would be found there, by feature.
 
     \b
       driftline replay history.csv --reference-rows 10000

@@ -20,9 +20,7 @@ def calibrator(values: Floats, copies: int | None = 2, seed: int = 1, budget: fl
     columns = {f"x{f}": values[:REFERENCE, f] for f in range(values.shape[1])}
     reference = build_reference("m", "1", columns)
     rest = values[REFERENCE:]
-    monitor = Monitor(
-        reference, EvidenceSettings(false_alarms_per_month=budget), look_events=32, resolve_after=1_000
-    )
+    monitor = Monitor(reference, EvidenceSettings(false_alarms_per_month=budget), look_events=32, resolve_after=1_000)
     area = [Column(f, rest[:, k].copy(), np.zeros(len(rest), np.uint8)) for k, f in enumerate(reference.features)]
     moments = np.arange(1, len(rest) + 1) * 1_000
     return Calibrator(monitor, Stretch(area, moments, False), copies=copies, seed=seed)
