@@ -33,10 +33,7 @@ def main(
     with progress.rows(options.file, quiet) as done:
         found, clean = replayed(options, done, wish)
     if clean is not None:
-        calibrator = clean.calibrator(judge_settings(_settings(options)), LOOK_EVENTS)
-        with progress.steps("calibration", calibrator.work, quiet) as done:
-            figures = calibrator.run(done)
-        found = msgspec.structs.replace(found, calibration=Calibrated(figures, clean.first_event, clean.seed))
+        found = calibrated(found, clean, options, quiet=quiet)
     if plot_file is not None:
         _plot(found, plot_file)
     console = Console(highlight=False)
@@ -72,6 +69,14 @@ def replayed(
             clean.take(look)
         done(len(look))
     return replay.report(), clean
+
+
+def calibrated(found: Replayed, clean: CleanRows, options: ReplayOptions, *, quiet: bool) -> Replayed:
+    """The replay with what the clean rows say beside it."""
+    calibrator = clean.calibrator(judge_settings(_settings(options)), LOOK_EVENTS)
+    with progress.steps("calibration", calibrator.work, quiet) as done:
+        figures = calibrator.run(done)
+    return msgspec.structs.replace(found, calibration=Calibrated(figures, clean.first_event, clean.seed))
 
 
 def _settings(options: ReplayOptions) -> Settings:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detectors import evaluation
+from detectors import evaluation, synthetic
 from detectors.calibration import Calibration, Calibrator, alarm_rate
 from detectors.columns import Floats
 from detectors.injection import Injected
@@ -79,6 +79,25 @@ def test_a_stretch_full_of_short_changes_is_seen_to_break_the_budget() -> None:
     found = calibrator(values, copies=4).run()
     assert found.as_it_was.alarms == 4
     assert found.resampled.low > found.budget
+
+
+def test_blocks_at_their_time_of_day_keep_a_season_that_blocks_from_anywhere_would_break() -> None:
+    rng = np.random.default_rng(6)
+    rows, days = synthetic.DAY_EVENTS, 15
+    values = synthetic.daily_sine(1.5)(rng, 2 * days * rows, 0)
+    moments = 1_700_006_400_000 + np.arange(len(values)) * 60_000  # midnight
+    half = days * rows
+    reference = build_reference("m", "1", {"x": values[:half]}, timestamps_ms=moments[:half])
+    assert reference.features[0].strata
+    monitor = Monitor(reference, EvidenceSettings(), look_events=32, resolve_after=1_000)
+    area = [Column(reference.features[0], values[half:], np.zeros(half, np.uint8))]
+    found = {
+        timed: Calibrator(monitor, Stretch(area, moments[half:], timed), copies=2, seed=1).run()
+        for timed in (True, False)
+    }
+    assert found[True].at_their_time
+    assert found[True].resampled.alarms == 0
+    assert found[False].resampled.alarms > 0
 
 
 def test_without_a_number_there_are_as_many_copies_as_the_budget_takes() -> None:
