@@ -24,10 +24,10 @@ STARTS = 20
 HORIZON = 10_000
 """Events within which a change is found or missed, half the stretch at most."""
 
-LEAST_COPIES, MOST_COPIES = 20, 1_000
+LEAST_COPIES = 20
 
-LOOK_FEATURES = 4_000_000
-"""Resampling by default stops at so many looks times features: about half a minute."""
+LOOK_FEATURES, LOOK_ITSELF = 8_000_000, 12
+"""Resampling by default stops at so many features looked at, a look itself counting as 12: about 40 seconds."""
 
 MONTH_MS = MONTH_SECONDS * 1000
 Done = Callable[[int], None]
@@ -78,7 +78,7 @@ class Calibrator:
 
     The resampled rows are one long stream under one watch: alarms open, last and are over as in service. Without
     ``copies``: as many as zero alarms in them would take to support the budget (three times its mean time between
-    alarms), within ``LEAST_COPIES``, ``MOST_COPIES`` and ``LOOK_FEATURES``. The same ``seed``, the same figures.
+    alarms), at least ``LEAST_COPIES`` and within ``LOOK_FEATURES``. The same ``seed``, the same figures.
 
     Cost: rows / look_events * (copies + 2) looks of about 120 us for 20 features, and as many as
     ``6 * STARTS * horizon / look_events`` of 90 us. Memory: 16 bytes a row and feature, twice.
@@ -99,8 +99,8 @@ class Calibrator:
         self.starts: Integers = np.sort(rng.integers(0, len(area) - self.horizon + 1, STARTS))
 
     def _affordable_copies(self) -> int:
-        affordable = LOOK_FEATURES // (self._looks * max(self.monitor.features, 1))
-        return max(min(self.copies_wanted, affordable, MOST_COPIES), LEAST_COPIES)
+        affordable = LOOK_FEATURES // (self._looks * (self.monitor.features + LOOK_ITSELF))
+        return max(min(self.copies_wanted, affordable), LEAST_COPIES)
 
     @property
     def work(self) -> int:

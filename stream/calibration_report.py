@@ -20,7 +20,7 @@ MUCH = 0.05
 """Of the time with an incident open: more is worth a word."""
 
 VERDICTS = {
-    True: "the budget of {} is kept (95 % confidence)",
+    True: "the budget of {} is kept, as far as this stretch can show (95 % confidence)",
     False: "the budget of {} is not kept",
     None: "too little time to tell whether the budget of {} is kept",
 }

@@ -42,7 +42,8 @@ def _evidence(axis: Any, found: Replayed) -> None:
     axis.plot([p.event for p in found.points], [p.evidence_log10 for p in found.points], color="#1c2330", lw=1)
     if found.threshold_log10 is not None:
         axis.axhline(found.threshold_log10, color="#d9480f", ls="--", lw=1)
-        axis.set_ylim(top=min(axis.get_ylim()[1], svg.CEILING * max(found.threshold_log10, 1.0)))
+        lowest = min([0.0, *(p.evidence_log10 for p in found.points)])
+        axis.set_ylim(lowest, min(axis.get_ylim()[1], svg.CEILING * max(found.threshold_log10, 1.0)))
     if found.calibration is not None:
         axis.axvspan(found.calibration.first_event, found.calibration.last_event, color="#2b8a3e", alpha=0.1, lw=0)
     for incident in found.incidents:

@@ -43,7 +43,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object ins
     "--bootstrap",
     type=click.IntRange(1, 100_000),
     metavar="N",
-    help="Resample the clean stretch N times [default: as often as the budget needs, in about half a minute].",
+    help="Resample the clean stretch N times [default: as often as the budget needs, within about 40 seconds].",
 )
 @click.option("--seed", type=click.IntRange(min=0), metavar="S", help="Of the calibration's chance [default: 1].")
 @JSON
