@@ -34,7 +34,7 @@ def block_length(channel: Floats) -> BlockLength:
     doi:10.1080/07474930802459016, for blocks on a circle.
 
     >>> block_length(np.random.default_rng(1).normal(size=10_000))
-    BlockLength(rows=1, enough=True)
+    BlockLength(rows=2, enough=True)
     """
     n = len(channel)
     longest = max(math.ceil(min(3 * math.sqrt(n), n / 3)), 1)

@@ -24,7 +24,7 @@ STARTS = 20
 HORIZON = 10_000
 """Events within which a change is found or missed, half the stretch at most."""
 
-LEAST_COPIES = 20
+USUAL_COPIES, LEAST_COPIES = 20, 4
 
 LOOK_FEATURES, LOOK_ITSELF = 8_000_000, 12
 """Resampling by default stops at so many features looked at, a look itself counting as 12: about 40 seconds."""
@@ -78,10 +78,10 @@ class Calibrator:
 
     The resampled rows are one long stream under one watch: alarms open, last and are over as in service. Without
     ``copies``: as many as zero alarms in them would take to support the budget (three times its mean time between
-    alarms), at least ``LEAST_COPIES`` and within ``LOOK_FEATURES``. The same ``seed``, the same figures.
+    alarms) and ``USUAL_COPIES`` at least, within ``LOOK_FEATURES``. The same ``seed``, the same figures.
 
     Cost: rows / look_events * (copies + 2) looks of about 120 us for 20 features, and as many as
-    ``6 * STARTS * horizon / look_events`` of 90 us. Memory: 16 bytes a row and feature, twice.
+    ``6 * STARTS * horizon / look_events`` of 90 us. Memory: 24 bytes a row and feature.
     """
 
     def __init__(self, monitor: Monitor, area: Stretch, *, copies: int | None, seed: int) -> None:
@@ -100,7 +100,7 @@ class Calibrator:
 
     def _affordable_copies(self) -> int:
         affordable = LOOK_FEATURES // (self._looks * (self.monitor.features + LOOK_ITSELF))
-        return max(min(self.copies_wanted, affordable), LEAST_COPIES)
+        return max(min(max(self.copies_wanted, USUAL_COPIES), affordable), LEAST_COPIES)
 
     @property
     def work(self) -> int:
@@ -144,7 +144,7 @@ class Calibrator:
             if period_ms is None:
                 rows = bootstrap.circular_rows(rng, len(self.area), block)
                 clock_ms = self.clock_ms + (now_ms - int(self.clock_ms[0]))
-                now_ms += round(self._step_ms * len(self.area))
+                now_ms += max(round(self._step_ms * len(self.area)), 1)
             else:
                 rows, clock_ms, now_ms = bootstrap.rows_at_their_time(rng, self.clock_ms, block, period_ms, now_ms)
             for look in self.monitor.looks(self.codes[rows], clock_ms):

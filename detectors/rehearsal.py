@@ -10,7 +10,7 @@ from detectors.columns import Bools, Floats, Integers
 from detectors.evidence import Evidence
 from detectors.references import Reference
 from detectors.sheets import EvidenceSettings, Sheets
-from detectors.stretch import Column
+from detectors.stretch import Codes, Column
 from detectors.watch import Findings, Watch
 
 TABLES_HELD = 256
@@ -43,11 +43,11 @@ class Monitor:
         """How many there are, F."""
         return len(self.sheets.layout.names)
 
-    def codes(self, columns: Sequence[Column]) -> Integers:
+    def codes(self, columns: Sequence[Column]) -> Codes:
         """See ``stretch.codes``."""
         return stretch.codes(columns, self.sheets.layout, self.sheets.base)
 
-    def looks(self, codes: Integers, clock_ms: Integers) -> Iterator[Look]:
+    def looks(self, codes: Codes, clock_ms: Integers) -> Iterator[Look]:
         """Rows of ``codes`` as looks. ``clock_ms``: the newest time so far at every row, shape (n,)."""
         step = self.look_events
         shape = self.sheets.base.shares.shape
@@ -105,7 +105,7 @@ class Course:
 
     __slots__ = ("_kept", "_monitor", "clock_ms", "codes", "incidents", "open_share", "shares")
 
-    def __init__(self, monitor: Monitor, codes: Integers, clock_ms: Integers, starts: Integers) -> None:
+    def __init__(self, monitor: Monitor, codes: Codes, clock_ms: Integers, starts: Integers) -> None:
         """``starts``: rows at which changes will be made."""
         self._monitor, self.codes, self.clock_ms = monitor, codes, clock_ms
         run = Rehearsal(monitor)
@@ -122,7 +122,7 @@ class Course:
         self.shares = np.array(shares)
         self.incidents, self.open_share = run.incidents, run.open_share
 
-    def delays(self, changed: Integers, able: Bools, start: int, horizon: int) -> list[int | None]:
+    def delays(self, changed: Codes, able: Bools, start: int, horizon: int) -> list[int | None]:
         """Events from row ``start`` until each feature is reported, were it alone to change there; shape (F,).
 
         ``changed`` are the codes of the rows with all features changed: features have their own evidence each, so one

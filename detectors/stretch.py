@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from detectors import bootstrap
 from detectors.bootstrap import BlockLength
@@ -16,6 +17,8 @@ from detectors.columns import PRESENT, Bools, Bytes8, Floats, Integers
 from detectors.features import Kind
 from detectors.references import FeatureReference
 from detectors.sheets import Layout, Sheet, cell_counts
+
+Codes = npt.NDArray[np.int32]
 
 CATEGORIES_LOOKED_AT = 8
 """Frequent categories that the block length is estimated from."""
@@ -65,12 +68,12 @@ class Stretch:
         return len(self.moments_ms)
 
 
-def codes(columns: Sequence[Column], layout: Layout, sheet: Sheet) -> Integers:
+def codes(columns: Sequence[Column], layout: Layout, sheet: Sheet) -> Codes:
     """Places in a look's table, shape (n, 2 F): of every value (the table's end where there is none), and status."""
     count = len(layout.names)
     width = sheet.shares.shape[1]
     nowhere = 2 * count * width
-    found = np.empty((len(columns[0].status), 2 * count), np.int64)  # a status's code is its bin: present is 0
+    found = np.empty((len(columns[0].status), 2 * count), np.int32)  # a status's code is its bin: present is 0
     for f, column in enumerate(columns):
         if column.feature.kind is Kind.NUMERIC and not column.feature.edges:
             found[:, f] = nowhere
@@ -81,7 +84,7 @@ def codes(columns: Sequence[Column], layout: Layout, sheet: Sheet) -> Integers:
     return found
 
 
-def tables(found: Integers, look_events: int, shape: tuple[int, int]) -> Floats:
+def tables(found: Codes, look_events: int, shape: tuple[int, int]) -> Floats:
     """Counts of every look, shape (looks, D, B), of rows of ``codes`` in order; the last look may be shorter.
 
     Cost: about 3 ns a code.

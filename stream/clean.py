@@ -23,7 +23,7 @@ LEAST_ROWS = 500
 """Fewer rows hold too few places to begin a change at."""
 
 MOST_ROWS = 2_000_000
-"""Of 20 features they take 0.4 GB here and 1.3 GB while they are judged."""
+"""Of 20 features they take 0.4 GB here and 1 GB more while they are judged."""
 
 CHUNK = 4_096
 

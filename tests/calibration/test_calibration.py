@@ -64,6 +64,13 @@ def test_a_clean_stretch_has_no_false_alarm() -> None:
     assert found.resampled.months_between_at_least == pytest.approx(found.resampled.months / 3, rel=2e-3)
 
 
+def test_rows_that_all_have_one_time_give_figures() -> None:
+    maker = calibrator(normal(1_000, 1))
+    area = Stretch(maker.area.columns, np.zeros(1_000, np.int64), True)
+    found = Calibrator(maker.monitor, area, copies=2, seed=1).run()
+    assert np.isfinite(found.resampled.high)
+
+
 def test_an_alarm_that_never_ends_is_told_by_how_long_it_was_open() -> None:
     values = normal(4_000, 1)
     values[REFERENCE:] += 1.0
