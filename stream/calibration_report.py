@@ -88,20 +88,21 @@ def show(console: Console, found: Calibrated) -> None:
         f"  resampled  {rate_words(figures.resampled)}",
         *(f"             {escape(remark)}" for remark in remarks(figures)),
         "",
-        f"[bold]events until a change is found[/], {delay_words(figures)}",
     ]
     for line in lines:
         console.print(line, soft_wrap=True)
     if not console.is_terminal:
         console = Console(file=console.file, width=PIPED_WIDTH, highlight=False)
-    console.print(_delays(figures, console.width >= WIDE))
+    wide = console.width >= WIDE
+    console.print(f"[bold]events until a change is found[/], {delay_words(figures, wide=wide)}", soft_wrap=True)
+    console.print(_delays(figures, wide))
 
 
 def rate_words(rate: AlarmRate) -> str:
     """The alarms, how long was watched, and the rate that they leave possible."""
     alarms = "no false alarm" if not rate.alarms else f"{rate.alarms:,} false alarm{'s' if rate.alarms > 1 else ''}"
     limit = f"{_figure(rate.per_month)} a month ({_figure(rate.low)} to {_figure(rate.high)})"
-    return f"{alarms} in {_months(rate.months)}: {limit}, one in {_months(rate.months_between_at_least)} or more"
+    return f"{alarms} in {_months(rate.months)}: {limit}, at least {_months(rate.months_between_at_least)} apart"
 
 
 def remarks(figures: Calibration) -> list[str]:
@@ -123,10 +124,11 @@ def remarks(figures: Calibration) -> list[str]:
     return [*said, "what never happened in the stretch is not in these figures"]
 
 
-def delay_words(figures: Calibration) -> str:
+def delay_words(figures: Calibration, *, wide: bool = True) -> str:
     """What the cells of the table are."""
+    interval = " (95 % interval)" if wide else ""
     return (
-        f"each feature alone, {len(figures.starts)} random places: median (95 % interval), "
+        f"each feature alone, {len(figures.starts)} random places: median{interval}, "
         f"share missed within {figures.horizon:,} events"
     )
 
