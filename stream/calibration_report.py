@@ -28,16 +28,12 @@ VERDICTS = {
 
 
 class Calibrated(msgspec.Struct, frozen=True):
-    """Figures, and whose: ``first_event`` is the number of the clean stretch's first event in the history."""
+    """Figures, and whose: the numbers of the clean stretch's first and last event in the history."""
 
     figures: Calibration
     first_event: int
+    last_event: int
     seed: int
-
-    @property
-    def last_event(self) -> int:
-        """The number of the clean stretch's last event."""
-        return self.first_event + self.figures.rows - 1
 
     def as_json(self) -> dict[str, Any]:
         """The key ``calibration`` of ``replay --json``."""

@@ -79,14 +79,10 @@ class CleanRows:
 
     def __init__(self, options: ReplayOptions, wish: CalibrationOptions, reference: Reference) -> None:
         self._options, self._wish, self._reference = options, wish, reference
-        self.timed = options.is_events or options.timestamp is not None
-        if wish.clean.timed and not self.timed:
-            raise FormatError(
-                f"{options.file}: --clean names times, and the rows carry none: name events, or --timestamp"
-            )
+        self._timed: bool | None = None  # not known before the first row
         self._events = 0
         self._unit: UnitKey | None = None
-        self.first_event = 0
+        self.first_event = self.last_event = 0
         self.seed = wish.seed
         self._pending: list[Event] = []
         self._moments: list[int] = []
@@ -94,15 +90,26 @@ class CleanRows:
 
     def take(self, rows: Sequence[Row]) -> None:
         """More of the history, in order. Raises FormatError where the stretch is longer than can be held."""
+        if self._timed is None and rows:
+            self._timed = self._has_times(rows[0][2])
         for row in rows:
             for event in event_columns.rows_of(row, self._options.file):
                 self._events += 1
                 if self._wish.clean.holds(self._events, event.timestamp_ms):
-                    self.first_event = self.first_event or self._events
+                    self.first_event, self.last_event = self.first_event or self._events, self._events
                     self._one_unit(event.unit, row[0])
                     self._pending.append(event)
         if len(self._pending) >= CHUNK:
             self._settle()
+
+    def _has_times(self, line: bytes) -> bool:
+        options = self._options
+        own = dataset.event_moment_ms(line) is not None if options.is_events else options.timestamp is not None
+        if self._wish.clean.timed and not own:
+            raise FormatError(
+                f"{options.file}: --clean names times, and the rows carry none: name events, or --timestamp"
+            )
+        return own
 
     def _one_unit(self, unit: UnitKey, row: int) -> None:
         self._unit = self._unit or unit
@@ -133,7 +140,7 @@ class CleanRows:
             Column(feature, np.concatenate([v for v, _ in parts]), np.concatenate([s for _, s in parts]))
             for feature, parts in zip(self._reference.features, zip(*self._chunks, strict=True), strict=True)
         ]
-        return Stretch(columns, np.array(self._moments, np.int64), self.timed)
+        return Stretch(columns, np.array(self._moments, np.int64), bool(self._timed))
 
     def calibrator(self, settings: JudgeSettings, look_events: int) -> Calibrator:
         """What judges the stretch as the replay was judged."""

@@ -76,7 +76,9 @@ def calibrated(found: Replayed, clean: CleanRows, options: ReplayOptions, *, qui
     calibrator = clean.calibrator(judge_settings(_settings(options)), LOOK_EVENTS)
     with progress.steps("calibration", calibrator.work, quiet) as done:
         figures = calibrator.run(done)
-    return msgspec.structs.replace(found, calibration=Calibrated(figures, clean.first_event, clean.seed))
+    return msgspec.structs.replace(
+        found, calibration=Calibrated(figures, clean.first_event, clean.last_event, clean.seed)
+    )
 
 
 def _settings(options: ReplayOptions) -> Settings:

@@ -146,6 +146,23 @@ def test_segments_are_not_mixed(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "row 901: is of a/" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("times", [True, False])
+def test_lines_without_times_have_no_time_of_day(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], *, times: bool
+) -> None:
+    path = tmp_path / "events.jsonl"
+    ts = '"ts": {}, ' if times else ""
+    event = '{{"model": "a", ' + ts + '"features": {{"x": {}}}}}\n'
+    numbers = np.random.default_rng(3).normal(size=1_500).tolist()
+    given = [(1_700_000_000 + 600 * k, x) if times else (x,) for k, x in enumerate(numbers)]
+    path.write_text("".join(event.format(*values) for values in given), encoding="utf-8")
+    arguments = ["replay", str(path), "--reference-rows", "500", "--rate", "0.001", "--bootstrap", "1", "--json"]
+    assert cli.run([*arguments, "--clean", ":"]) == 0
+    resampled = json.loads(capsys.readouterr().out)["calibration"]["false_alarms"]["resampled"]
+    assert resampled["at_their_time_of_day"] is times
+    assert cli.run([*arguments, "--clean", "2023-11-18:"]) == (0 if times else 2)
+
+
 def test_a_span_of_two_separators_is_refused() -> None:
     with pytest.raises(FormatError, match=r"FROM\.\.TO with times that have colons"):
         clean.span("2024-01-01T00:00:2024-02-01")
