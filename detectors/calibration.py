@@ -163,10 +163,9 @@ class Calibrator:
             codes = self.monitor.codes(columns) if able.any() else self.codes
             runs: list[list[int | None]] = [[] for _ in columns]
             for start in self.starts.tolist():
-                fresh = course.open_at(start)
-                for f, delay in enumerate(course.delays(codes, able, start, self.horizon)):
-                    if fresh[f]:
-                        runs[f].append(delay)
+                answer = course.delays(codes, able, start, self.horizon)
+                for f in np.flatnonzero(answer.quiet).tolist():
+                    runs[f].append(answer.delays[f])
                 done(self._horizon_looks)
             found += [
                 FeatureDelay(name, change, evaluation.median_delay(runs[f]) if able[f] else None)

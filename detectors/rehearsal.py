@@ -122,13 +122,13 @@ class Course:
         self.shares = np.array(shares)
         self.incidents, self.open_share = run.incidents, run.open_share
 
-    def delays(self, changed: Codes, able: Bools, start: int, horizon: int) -> list[int | None]:
-        """Events from row ``start`` until each feature is reported, were it alone to change there; shape (F,).
+    def delays(self, changed: Codes, able: Bools, start: int, horizon: int) -> "Found":
+        """Events from row ``start`` until each feature is reported, were it alone to change there.
 
         ``changed`` are the codes of the rows with all features changed: features have their own evidence each, so one
-        pass serves them all. Features that are not ``able`` to change, or are reported already, are None, as are those
-        not reported within ``horizon`` events. Alarm and blame are the watch's: f is found when
-        ``(M_f + sum of the others' M without the change) / F >= 1 / a`` and no other has more.
+        pass serves them all. None is a feature that is not ``able`` to change or not reported within ``horizon``
+        events. Alarm and blame are the watch's: f is found when ``(M_f + sum of the others' M without the change) / F
+        >= 1 / a`` and no other has more.
         """
         step, count = self._monitor.look_events, self._monitor.features
         first = start // step
@@ -137,7 +137,8 @@ class Course:
         rows[: start - low] = self.codes[low:start]
         evidence = Evidence(self._monitor.sheets)
         evidence.restore(self._kept[first])
-        pending = able & self.open_at(start)
+        quiet = np.asarray((self.shares[max(first - 1, 0) : -(-high // step)] > 0.0).all(axis=0))
+        pending = able & quiet
         found: list[int | None] = [None] * count
         for k, look in enumerate(self._monitor.looks(rows, self.clock_ms[low:high]), first):
             end = min((k + 1) * step, high)
@@ -151,12 +152,15 @@ class Course:
             for f in np.flatnonzero(hit).tolist():
                 found[f] = end - start
             pending &= ~hit
-        return found
+        return Found(found, quiet)
 
-    def open_at(self, start: int) -> Bools:
-        """Features that are not reported already when row ``start`` comes, shape (F,)."""
-        first = start // self._monitor.look_events
-        return np.ones(self._monitor.features, bool) if not first else np.asarray(self.shares[first - 1] > 0.0)
+
+class Found(NamedTuple):
+    """Delays in events of all features, None where missed. ``quiet`` is False where the feature is reported without
+    the change too, before it or within the horizon: then its delay says nothing of the change. Shapes (F,)."""
+
+    delays: list[int | None]
+    quiet: Bools
 
 
 def _shares(evidence: Evidence, feature_log10: Floats) -> Floats:

@@ -79,6 +79,17 @@ def test_an_alarm_that_never_ends_is_told_by_how_long_it_was_open() -> None:
     assert found.resampled.open_share > 0.9
 
 
+def test_an_alarm_of_the_stretch_itself_is_no_finding_of_what_was_injected() -> None:
+    values = normal(4_000, 2)
+    values[REFERENCE + 2_000 :, 0] += 0.6
+    found = calibrator(values).run()
+    runs = {(d.feature, d.change): d.delay for d in found.delays}
+    own, other = runs["x0", Injected.QUARTER_SIGMA], runs["x1", Injected.QUARTER_SIGMA]
+    assert own is not None
+    assert other is not None
+    assert own.runs < other.runs == 20
+
+
 def test_a_stretch_full_of_short_changes_is_seen_to_break_the_budget() -> None:
     values = normal(16_000, 1)
     for start in range(REFERENCE, len(values), 4_000):

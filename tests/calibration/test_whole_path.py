@@ -80,7 +80,7 @@ def test_a_delay_is_that_of_a_replay_of_the_changed_file(
     able = np.array([column is not None for column in new])
     codes = calibrator.monitor.codes([n or c for n, c in zip(new, columns, strict=True)])
     course = Course(calibrator.monitor, calibrator.codes, calibrator.clock_ms, np.array([start]))
-    told = course.delays(codes, able, start, ROWS)[place]
+    told = course.delays(codes, able, start, ROWS).delays[place]
 
     mended = [list(column) for column in raw]
     moved = new[place]
