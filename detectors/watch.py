@@ -9,7 +9,7 @@ import numpy as np
 from detectors.columns import Floats
 from detectors.evidence import Beginning, Evidence, EvidenceState
 from detectors.merging import Counts
-from detectors.sheets import Sheets
+from detectors.sheets import Sheet, Sheets
 from detectors.sizes import Sizes, Yardstick
 from detectors.verdict import Symptom
 from detectors.window import Bucket, Probe, Window
@@ -79,10 +79,14 @@ class Watch:
         sheet = self.sheets.at(now_ms)
         table = sheet.table(arrived.cells, arrived.statuses)
         self.window.add(table, arrived.sums, arrived.events, events)
-        returned = [f for f, probe in self.probes.items() if probe.add(sheet, table, f, arrived.events)]
+        return self.judge(sheet, table, now_ms, events, arrived.events)
+
+    def judge(self, sheet: Sheet, table: Floats, now_ms: int, events: int, arrived: int) -> Findings:
+        """The decision of a look without its window: ``table`` are the counts (D, B) of ``arrived`` events."""
+        returned = [f for f, probe in self.probes.items() if probe.add(sheet, table, f, arrived)]
         if returned:
             self.release(returned)
-        self.evidence.look(sheet, table, now_ms, events, arrived.events)
+        self.evidence.look(sheet, table, now_ms, events, arrived)
         self.feature_log10 = self.evidence.feature_log10
         fired = self._alarms()
         for feature in fired:
