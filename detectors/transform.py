@@ -142,7 +142,7 @@ def _slots(numbers: Floats, start: Floats | float, per_slot: Floats | float) -> 
     """Monotone in the value, which is all that correctness needs: an edge in an earlier slot is a smaller number."""
     with np.errstate(over="ignore", invalid="ignore"):
         places = (numbers - start) * per_slot
-    return np.clip(np.nan_to_num(places, nan=0.0), 0, SLOTS - 1).astype(np.int64)
+    return np.fmin(np.fmax(places, 0), SLOTS - 1).astype(np.int64)  # the span of a constant makes NaN, which is 0 here
 
 
 _score = lru_cache(65_536)(NormalDist().inv_cdf)  # features of equal rows share most of their ranks
