@@ -88,9 +88,9 @@ def partitions(draw: st.DrawFn) -> bytes:
     return data
 
 
-@given(partitions(), st.integers(0, 12), st.lists(st.integers(1, 9), min_size=1, max_size=12))
+@given(partitions(), st.integers(0, 12), st.lists(st.none() | st.integers(1, 9), min_size=1, max_size=12))
 def test_records_and_positions_are_those_of_aiokafka_however_polls_are_cut(
-    data: bytes, position: int, polls: list[int]
+    data: bytes, position: int, polls: list[int | None]
 ) -> None:
     theirs, their_place = fetched(data, position)
     ours, our_place = fetched(data, position)
