@@ -48,4 +48,4 @@ bench-detection: $(STAMP)
 	@$(BIN)/python -m benchmarks.detection $(ARGS)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
