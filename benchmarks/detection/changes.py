@@ -39,7 +39,9 @@ def suite(size: int, quick: bool, seed: int) -> Rows:
     rows = []
     for name, change in CHANGES.items():
         target = TARGETS.get(name) if size >= TARGET_ROWS else None
-        rows.append({"change": name, "reference": size, **_delays(bench, change, 20 if quick else 50), "target": target})
+        rows.append(
+            {"change": name, "reference": size, **_delays(bench, change, 20 if quick else 50), "target": target}
+        )
     return {"changes": rows}
 
 

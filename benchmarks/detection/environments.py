@@ -33,9 +33,7 @@ def python_of(library: str) -> Path:
     if not done.exists():
         venv.create(folder, with_pip=True, clear=True)
         command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", str(pins)]
-        made = subprocess.run(
-            [*command, library, *ALSO.get(library, ())], capture_output=True, text=True, check=False
-        )
+        made = subprocess.run([*command, library, *ALSO.get(library, ())], capture_output=True, text=True, check=False)
         if made.returncode:
             raise LeftOut(f"does not install: {_last_line(made.stderr)}")
         done.touch()

@@ -1,10 +1,9 @@
 """driftline as one contender among others: the evidence of one feature, or of a model's features, look by look."""
 
+from benchmarks.detection.looks import Desk
 from detectors.columns import Floats
 from detectors.reference_builder import build_reference
 from detectors.sheets import MONTH_SECONDS
-
-from benchmarks.detection.looks import Desk
 
 TITLE = "driftline"
 DEFAULT_GUARANTEE = MONTH_SECONDS

@@ -16,7 +16,7 @@ WINDOWS, EXPECTED_RUN_TIME = [25, 50, 100], 150
 
 
 def cvm(reference: np.ndarray, streams: np.ndarray) -> Prepared:
-    np.random.seed(1)  # noqa: NPY002 - the library's own source of chance
+    np.random.seed(1)
     known = reference[:ROWS, None].astype(np.float32)
     detector = CVMDriftOnline(known, EXPECTED_RUN_TIME, WINDOWS, n_bootstraps=BOOTSTRAPS, verbose=False)
     values, said = np.zeros((2, *streams.shape))
