@@ -2,8 +2,8 @@
 
     python -m benchmarks.detection [--quick] [--seed N] [--jobs N] [--data DIR] [--alone] [--out DIR]
 
-Prints tables. ``--out DIR`` also writes DIR/benchmark-detection.json, DIR/benchmark-detection.md and two pictures into DIR/images;
-``--out docs`` makes the page of the documentation. Every number but the cost follows from the seed.
+Prints tables. ``--out DIR`` also writes DIR/benchmark-detection.json, DIR/benchmark-detection.md and two pictures into
+DIR/images; ``--out docs`` makes the page of the documentation. Every number but the cost follows from the seed.
 """
 
 import argparse

@@ -36,12 +36,10 @@ CHANGES: dict[str, synthetic.Change] = {
 def suite(size: int, quick: bool, seed: int) -> Rows:
     """Every change of an independent normal feature, against a reference of ``size`` rows."""
     bench = looks.Bench(synthetic.normal, size, 1, seed)
-    rows = []
+    runs, rows = 20 if quick else 50, []
     for name, change in CHANGES.items():
         target = TARGETS.get(name) if size >= TARGET_ROWS else None
-        rows.append(
-            {"change": name, "reference": size, **_delays(bench, change, 20 if quick else 50), "target": target}
-        )
+        rows.append({"change": name, "reference": size, **_delays(bench, change, runs), "target": target})
     return {"changes": rows}
 
 

@@ -1,10 +1,9 @@
 """Contenders side by side: at their defaults, and at one measured false alarm in ``TARGET`` events.
 
-Each has the same reference, the same null streams and the same changes. Zero alarms in T events support a mean time of T / 3
-at 95 %; a parameter is tuned on no fewer than ``TARGET`` events.
+Each has the same reference, the same null streams and the same changes. Zero alarms in T events support a mean time of
+T / 3 at 95 %; a parameter is tuned on no fewer than ``TARGET`` events.
 """
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -120,7 +119,7 @@ def _delays(
 ) -> list[dict[str, Any]]:
     rows = []
     for name, change in synthetic.CHANGES.items():
-        streams = _changed(np.random.default_rng(seed + 2), runs, HORIZON, lambda _: True, change)
+        streams = _changed(np.random.default_rng(seed + 2), runs, HORIZON, runs, change)
         found = [
             next((event - BEFORE for event in alarms if event > BEFORE), None)
             for alarms in contender.alarms(parameter, reference, streams)
@@ -138,7 +137,7 @@ def _blames(
     for changed in CHANGED:
         rng, found = np.random.default_rng(seed + 3), []
         for _ in range(runs):
-            streams = _changed(rng, FEATURES, BLAME_HORIZON, lambda f: f < changed, synthetic.shift(0.5))
+            streams = _changed(rng, FEATURES, BLAME_HORIZON, changed, synthetic.shift(0.5))
             named = contender.named(parameter, reference, streams, BEFORE)
             found.append(evaluation.blame([str(f) for f in named], [str(f) for f in range(changed)]))
         precision = [blame.precision for blame in found if blame.precision is not None]
@@ -154,12 +153,9 @@ def _blames(
     return rows
 
 
-def _changed(
-    rng: np.random.Generator, runs: int, horizon: int, which: Callable[[int], bool], change: synthetic.Change
-) -> Floats:
-    """Normal streams, shape (runs, BEFORE + horizon); the chosen ones change after BEFORE."""
+def _changed(rng: np.random.Generator, runs: int, horizon: int, changed: int, change: synthetic.Change) -> Floats:
+    """Normal streams, shape (runs, BEFORE + horizon); the first ``changed`` of them change after BEFORE."""
     streams = rng.normal(size=(runs, BEFORE + horizon))
-    for run, values in enumerate(streams):
-        if which(run):
-            values[BEFORE:] = change(rng, values[BEFORE:])
+    for values in streams[:changed]:
+        values[BEFORE:] = change(rng, values[BEFORE:])
     return streams

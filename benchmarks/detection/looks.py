@@ -56,8 +56,10 @@ class Desk:
             yield Counts(np.bincount(part.reshape(-1), minlength=total), status, sums, len(part))
 
     def alarms(self, watch: Watch, values: Floats, start: int) -> list[tuple[int, list[int]]]:
-        """(events of ``values`` seen, features) of every alarm; ``start`` events went before. After each, evidence begins
-        anew."""
+        """(events of ``values`` seen, features) of every alarm, after which evidence begins anew.
+
+        ``start`` events went before.
+        """
         found, seen = [], 0
         for counts in self.looks(values):
             seen += counts.events

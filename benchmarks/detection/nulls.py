@@ -1,4 +1,4 @@
-"""Null streams, in which nothing changes: how often the evidence alarms, at a guarantee of one in 1e10 feature-events."""
+"""Null streams, in which nothing changes: false alarms of the evidence at a guarantee of one in 1e10 feature-events."""
 
 from typing import Any
 

@@ -49,7 +49,7 @@ OPPONENTS = (
 )
 
 NOT_COMPARED = {
-    "alibi-detect, MMD and LSDD online": "need TensorFlow or PyTorch, and look at all features together: they blame none",
+    "alibi-detect, MMD and LSDD online": "need TensorFlow or PyTorch, and judge all features together",
     "alibi-detect, FET online": "is for streams of zeros and ones only",
 }
 """What the libraries have besides, each with its reason."""

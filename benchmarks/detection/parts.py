@@ -1,11 +1,11 @@
-"""The benchmark's parts: what is run, each in a process of the pool, and the rows that come back under their tables' names."""
+"""The benchmark's parts: what is run, each in a process of the pool, and their rows by the tables' names."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.detection import changes, comparison, nulls, opponents, pipeline, real
 from benchmarks.detection.nulls import Rows
@@ -43,11 +43,15 @@ def chosen(quick: bool, seed: int, data: Path | None, alone: bool) -> list[Part]
     for count in pipeline.PARTITIONS[::-1]:
         found.append(Part(f"pipeline, nulls, {count} partitions", partial(pipeline.null_suite, count, quick, seed)))
         found.append(Part(f"pipeline, changes, {count} partitions", partial(pipeline.change_suite, count, quick, seed)))
-    for size in (nulls.QUICK_SIZES if quick else nulls.SIZES)[::-1]:
-        found.append(Part(f"null streams, {size:,} rows", partial(nulls.suite, size, quick, seed)))
+    found += [
+        Part(f"null streams, {size:,} rows", partial(nulls.suite, size, quick, seed))
+        for size in (nulls.QUICK_SIZES if quick else nulls.SIZES)[::-1]
+    ]
     found.append(Part("null streams, 300 features", partial(nulls.wide, quick, seed)))
-    for size in (100_000,) if quick else changes.SIZES[::-1]:
-        found.append(Part(f"changes, {size:,} rows", partial(changes.suite, size, quick, seed)))
+    found += [
+        Part(f"changes, {size:,} rows", partial(changes.suite, size, quick, seed))
+        for size in ((100_000,) if quick else changes.SIZES[::-1])
+    ]
     found.append(Part("changes of dependent streams", partial(changes.dependent, quick, seed)))
     found.append(Part("driftline beside others", partial(comparison.ours, quick, seed)))
     return found
@@ -92,8 +96,7 @@ def ordered(rows: Rows) -> Rows:
 TITLES = ("driftline", *(opponent.title for opponent in opponents.OPPONENTS))
 
 
-def _place(row: dict[str, object]) -> tuple[int, ...]:
-    """By contender as they are listed; other rows by size and partitions; the sort keeps what one part made in order."""
+def _place(row: dict[str, Any]) -> tuple[int, int, int]:
+    """Contenders as they are listed, others by rows of the reference and partitions; one part's rows stay in order."""
     title = row.get("detector")
-    numbers = (row.get("features") if isinstance(row.get("features"), int) else 0, row.get("reference", 0))
-    return (TITLES.index(title) if title in TITLES else len(TITLES), *map(int, numbers), int(row.get("partitions", 0)))  # type: ignore[call-overload]
+    return TITLES.index(title) if title in TITLES else len(TITLES), row.get("reference", 0), row.get("partitions", 0)

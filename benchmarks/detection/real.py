@@ -1,7 +1,7 @@
 """Real streams, where there are any: ``--data DIR``. Nothing of them is part of the project.
 
-Each is read as its publishers describe it, so that where it changes is known, or that nobody knows; its events go through
-the whole pipeline at the default budget, one false alarm a month.
+Each is read as its publishers describe it, so that where it changes is known, or that nobody knows; its events go
+through the whole pipeline at the default budget, one false alarm a month.
 """
 
 import csv
@@ -23,7 +23,7 @@ NEAR = 1_000
 
 
 class Stream(NamedTuple):
-    """``values``, shape (rows, F); the first ``reference_rows`` are the reference; ``changes``: rows where it changes."""
+    """``values``, shape (rows, F), the first ``reference_rows`` for the reference; ``changes``: where rows change."""
 
     name: str
     names: list[str]
@@ -35,7 +35,7 @@ class Stream(NamedTuple):
 
 
 def elec2(folder: Path, rng: np.random.Generator) -> Stream:
-    """Half-hourly electricity market; three features are constant up to row 17,424. Its date is a clock and left out."""
+    """Half-hourly electricity market; three features are constant up to row 17,424. Left out: its date, a clock."""
     with (folder / "elec2" / "electricity.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     names = [name for name in rows[0] if name not in ("date", "day", "period", "class")]
@@ -57,7 +57,7 @@ def gas_sensor(folder: Path, rng: np.random.Generator) -> Stream:
 
 
 def insects_gradual(folder: Path, rng: np.random.Generator) -> Stream:
-    """Insects by their wing beats; changes at row 14,028, shuffled before and after it, since rows before already move."""
+    """Insects by their wing beats; changes at row 14,028. Shuffled before and after: rows before it already move."""
     with (folder / "insects_gradual" / "gradual_balanced_24150.csv").open(newline="") as file:
         values = np.array([[float(cell) for cell in row[:-1]] for row in csv.reader(file)])
     change = 14_028

@@ -1,8 +1,8 @@
 """alibi-detect's online Cramér-von Mises detector, which looks at every event.
 
-It has no default but what its documentation shows; the expected run time ``ert`` is what a user sets. With a parameter its
-test statistics are compared with that many times its thresholds, since finding thresholds for a longer run time by its
-bootstrap takes hours.
+It has no default but what its documentation shows; the expected run time ``ert`` is what a user sets. With a parameter
+its test statistics are compared with that many times its thresholds, since finding thresholds for a longer run time by
+its bootstrap takes hours.
 """
 
 import numpy as np

@@ -4,8 +4,8 @@ A question is one line of JSON on standard input, its arrays lie beside it as ``
 
     {"method": "adwin", "parameter": 0.002 or null, "reference": "a.npy", "streams": "b.npy"}
 
-``reference`` has shape (rows,), ``streams`` shape (runs, events); a parameter of null is the library's default. The answer is one
-line on standard output: ``{"alarms": [[event, ...], ...]}``, the number of events seen at each alarm of each run.
+``reference`` has shape (rows,), ``streams`` shape (runs, events); a parameter of null is the library's default. The
+answer is one line on standard output: ``{"alarms": [[event, ...], ...]}``, the events seen at each alarm of each run.
 """
 
 import json
