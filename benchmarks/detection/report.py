@@ -115,9 +115,9 @@ $ {command}
 * *Delay*: events from the change to the alarm; *missed*: the share not found within the horizon, which is 10,000 events
   (30,000 on streams that depend on time, 5,000 side by side). driftline looks every 32 events here.
 * *default*: as the library comes. *equal*: the parameter at which it was measured to raise one false alarm in 100,000
-  events of a normal stream, found by bisection; the same for driftline, whose guarantee is then its parameter. At its default
-  driftline promises one a month: at an event a second that is one in 2.6 million. Where false alarms are many, a short
-  delay may be one that came by chance: read both tables.
+  events of a normal stream, found by bisection; the same for driftline, whose guarantee is then its parameter. At its
+  default driftline promises one a month: at an event a second that is one in 2.6 million. Where false alarms are many,
+  a short delay may be one that came by chance: read both tables.
 * Opponents are the libraries themselves, each in an environment of its own, with a reference of 20,000 rows
   (Evidently's Kolmogorov-Smirnov test 1,000, for which it is the default; alibi-detect's bootstrap 1,000). River sees raw values;
   Evidently and NannyML see windows of 1,000 events, and a change comes in the middle of one.

@@ -22,8 +22,8 @@ Prepared = Callable[[float | None], Alarms]
 Method = Callable[[np.ndarray, np.ndarray], Prepared]
 """(reference, streams) -> what answers for every parameter; what does not depend on it is computed once."""
 
-KEPT = 4
-"""Prepared methods that are remembered: a bisection asks for the same arrays again."""
+KEPT = 64
+"""Prepared methods that are remembered: the same arrays are asked for at many parameters."""
 
 
 class Scores(NamedTuple):
