@@ -119,8 +119,8 @@ $ {command}
   default driftline promises one a month: at an event a second that is one in 2.6 million. Where false alarms are many,
   a short delay may be one that came by chance: read both tables.
 * Opponents are the libraries themselves, each in an environment of its own, with a reference of 20,000 rows
-  (Evidently's Kolmogorov-Smirnov test 1,000, for which it is the default; alibi-detect's bootstrap 1,000). River sees raw values;
-  Evidently and NannyML see windows of 1,000 events, and a change comes in the middle of one.
+  (Evidently's Kolmogorov-Smirnov test 1,000, for which it is the default; alibi-detect's bootstrap 1,000). River sees
+  raw values; Evidently and NannyML see windows of 1,000 events, and a change comes in the middle of one.
 
 ![delay beside others, at equal false alarms](images/benchmark-delay.png)
 
