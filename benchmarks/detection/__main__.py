@@ -31,16 +31,11 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def command(given: argparse.Namespace) -> str:
-    """The command that makes these results again; where data lies is the reader's to know."""
-    words = [
-        *(["--quick"] if given.quick else []),
-        *(["--alone"] if given.alone else []),
-        *(["--data DIR"] if given.data else []),
-        f"--seed {given.seed}",
-        "--out docs",
-    ]
-    return f"make bench-detection ARGS='{' '.join(words)}'"
+def arguments(given: argparse.Namespace) -> str:
+    """What makes these results again; where data lies is the reader's to know."""
+    flags = [name for name in ("quick", "alone") if getattr(given, name)]
+    words = [*(f"--{flag}" for flag in flags), *(["--data DIR"] if given.data else []), f"--seed {given.seed}"]
+    return " ".join(words)
 
 
 def main() -> int:
@@ -56,7 +51,7 @@ def main() -> int:
     for part, found, seconds in parts.run(chosen, given.jobs):
         console.print(f"  {seconds:5.0f} s  {part.name}")
         parts.merge(rows, found)
-    results: dict[str, Any] = {"command": command(given), "seed": given.seed, "quick": given.quick}
+    results: dict[str, Any] = {"arguments": arguments(given), "seed": given.seed, "quick": given.quick}
     results |= {**parts.ordered(rows), "cost": [cost.measured(given.seed)]}
     report.show(console, results)
     told, failed = report.verdicts(results)

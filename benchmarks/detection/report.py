@@ -101,11 +101,14 @@ def verdicts(results: Row) -> tuple[str, list[str]]:
 HEAD = """# Detection, measured
 
 What the evidence promises and how soon it finds a change, beside what one would pick instead. Every figure on this page
-comes from one command and follows from its seed, but for the cost, which is of the machine:
+comes from one command and follows from its seed, but for the cost, which is of the machine. `DIR` holds real streams,
+and may be left out:
 
 ```console
-$ {command}
+$ make bench-detection ARGS='--data DIR --out docs'
 ```
+
+The figures below were made with `{arguments}`.
 
 {told}. {failed}
 
@@ -132,7 +135,7 @@ def page(results: Row) -> str:
     """docs/benchmark-detection.md."""
     told, failed = verdicts(results)
     said = "Nothing was above its target." if not failed else "What did not hold: " + "; ".join(failed) + "."
-    parts = [HEAD.format(command=results["command"], told=told[0].upper() + told[1:], failed=said)]
+    parts = [HEAD.format(arguments=results["arguments"], told=told[0].upper() + told[1:], failed=said)]
     for name, rows in tables(results).items():
         parts.append(f"\n## {TITLES[name]}\n\n| {' | '.join(key.replace('_', ' ') for key in rows[0])} |")
         parts.append("|" + "---|" * len(rows[0]))

@@ -152,9 +152,9 @@ def test_page_and_pictures_are_made_from_the_rows(tmp_path: Path) -> None:
     rows = comparison._compared("driftline", comparison.nullcontext(Toy()), (10.0, 0.1), plan, SEED, blame=True)
     null = {"stream": "normal", "alarms": 0, "feature_events": 3_000_000, "counts": True}
     pipeline = {"stream": "normal", "partitions": 1, "incidents": 3, "months": 1.0, "kept": False}
-    results = {**rows, "command": "make it", "nulls": [null], "changes": [], "pipeline_nulls": [pipeline]}
+    results = {**rows, "arguments": "--seed 1", "nulls": [null], "changes": [], "pipeline_nulls": [pipeline]}
     page = report.page(results)
-    assert "$ make it" in page
+    assert "made with `--seed 1`" in page
     assert "one in at least 1e+06" in page
     assert "pipeline: 3 incidents" in page
     pictures.delay(rows["comparison"], tmp_path / "delay.png")
