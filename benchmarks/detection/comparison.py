@@ -22,13 +22,13 @@ TARGET = 100_000
 """Events of one feature per false alarm at which contenders are equal."""
 
 REFERENCE_ROWS = 20_000
-RUNS = 20
-"""Null streams side by side; windowed libraries take them as the columns of one table."""
-
 BEFORE, HORIZON = 500, 5_000
 """Events before a change and after it. Half a window before it, so that windows are met in their middle."""
 
-FEATURES, CHANGED, BLAME_HORIZON = 20, (1, 5, 20), 3_000
+FEATURES = 20
+"""Null streams side by side, as those of a model would be: windowed libraries take them as the columns of one table."""
+
+CHANGED, BLAME_HORIZON = (1, 5, 20), 3_000
 OTHER_NULLS = ("student-t3", "lognormal", "ar1-.8", "daily-sine")
 TOO_SLOW_FOR_BLAME = 20
 
@@ -79,11 +79,9 @@ def _compared(
 ) -> Rows:
     with opened as contender:
         rng = np.random.default_rng(seed)
-        reference = rng.normal(size=REFERENCE_ROWS)
-        nulls = rng.normal(size=(RUNS, plan.null_events // RUNS))
-        tuned = loosest(
-            lambda parameter: _count(contender, parameter, reference, nulls), *scale, plan.null_events // TARGET
-        )
+        reference, allowed = rng.normal(size=REFERENCE_ROWS), plan.null_events // TARGET
+        nulls = rng.normal(size=(FEATURES, plan.null_events // FEATURES))
+        tuned = loosest(lambda parameter: _count(contender, parameter, reference, nulls), *scale, allowed)
         rows: Rows = {"false_alarms": [], "comparison": [], "blame": []}
         for setting, parameter in (("default", None), ("equal", tuned)):
             if setting == "equal" and tuned is None:
@@ -94,6 +92,9 @@ def _compared(
             rows["false_alarms"].append(head | _false_alarms(contender, parameter, alarms, plan, seed))
             rows["comparison"] += [head | row for row in _delays(contender, parameter, reference, plan.delays, seed)]
             if blame:
+                if setting == "equal" and not contender.one_by_one:
+                    parameter = loosest(lambda p: len(contender.named(p, reference, nulls, 0)), *scale, allowed)
+                    head["parameter"] = parameter
                 rows["blame"] += [head | row for row in _blames(contender, parameter, reference, plan.blames, seed)]
     return rows
 
@@ -105,11 +106,11 @@ def _count(contender: Contender, parameter: float | None, reference: Floats, str
 def _false_alarms(contender: Contender, parameter: float | None, normal: int, plan: Plan, seed: int) -> dict[str, Any]:
     """Per 100,000 events of null streams of each kind; those that are not normal get a quarter of the events."""
     row: dict[str, Any] = {"normal": normal * 1e5 / plan.null_events}
-    rng, events = np.random.default_rng(seed + 1), plan.null_events // 4 // RUNS
+    rng, events = np.random.default_rng(seed + 1), plan.null_events // 4 // FEATURES
     for name in OTHER_NULLS:
         null = synthetic.NULLS[name]
         reference = null(rng, REFERENCE_ROWS, 0)
-        streams = np.stack([null(rng, events, 0) for _ in range(RUNS)])
+        streams = np.stack([null(rng, events, 0) for _ in range(FEATURES)])
         row[name] = _count(contender, parameter, reference, streams) * 1e5 / streams.size
     bound = evaluation.false_alarms(normal, plan.null_events)
     return row | {"events": plan.null_events, "alarms": normal, "at_least": bound.mean_time_at_least}
@@ -140,7 +141,7 @@ def _blames(
         for _ in range(runs):
             streams = _changed(rng, FEATURES, BLAME_HORIZON, changed, synthetic.shift(0.5))
             named = contender.named(parameter, reference, streams, BEFORE)
-            found.append(evaluation.blame([str(f) for f in named], [str(f) for f in range(changed)]))
+            found.append(evaluation.blame(sorted({str(f) for f in named}), [str(f) for f in range(changed)]))
         precision = [blame.precision for blame in found if blame.precision is not None]
         recall = [blame.recall for blame in found if blame.recall is not None]
         rows.append(

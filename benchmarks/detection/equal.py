@@ -12,14 +12,17 @@ STEPS = 12
 
 
 class Contender(Protocol):
-    """A detector under a parameter."""
+    """A detector under a parameter. ``one_by_one``: what it says of a model is what it says of each feature alone."""
+
+    @property
+    def one_by_one(self) -> bool: ...
 
     def alarms(self, parameter: float | None, reference: Floats, streams: Floats) -> list[list[int]]:
         """Events at which it alarmed in each of ``streams``, shape (runs, events)."""
         ...
 
-    def named(self, parameter: float | None, reference: Floats, streams: Floats, after: int) -> set[int]:
-        """Features blamed after event ``after`` of one model, whose features' ``streams`` have shape (F, events)."""
+    def named(self, parameter: float | None, reference: Floats, streams: Floats, after: int) -> list[int]:
+        """Features as they were blamed after event ``after``; ``streams``, shape (F, events), are one model's."""
         ...
 
 

@@ -60,6 +60,8 @@ THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREA
 class Asked:
     """An opponent's process, from ``with`` to its end. Raises LeftOut where there is none."""
 
+    one_by_one = True
+
     def __init__(self, opponent: Opponent, python: Path | None = None) -> None:
         self._opponent = opponent
         self._python = python or environments.python_of(opponent.library)
@@ -113,10 +115,10 @@ class Asked:
         found: list[list[int]] = json.loads(answer)["alarms"]
         return found
 
-    def named(self, parameter: float | None, reference: Floats, streams: Floats, after: int) -> set[int]:
-        """Features that alarmed after event ``after``; ``streams``, shape (F, events), are one model's features."""
+    def named(self, parameter: float | None, reference: Floats, streams: Floats, after: int) -> list[int]:
+        """Features as they alarmed after event ``after``; ``streams``, shape (F, events), are one model's."""
         found = self.alarms(parameter, reference, streams)
-        return {feature for feature, events in enumerate(found) if any(event > after for event in events)}
+        return [feature for feature, events in enumerate(found) for event in events if event > after]
 
     def _file(self, values: Floats) -> str:
         key = hashlib.blake2b(values.tobytes() + str(values.shape).encode()).hexdigest()

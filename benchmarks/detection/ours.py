@@ -13,15 +13,17 @@ DEFAULT_GUARANTEE = MONTH_SECONDS
 class Ours:
     """Its parameter is the guarantee: feature-events per false alarm that are promised."""
 
+    one_by_one = False
+
     def alarms(self, parameter: float | None, reference: Floats, streams: Floats) -> list[list[int]]:
         """Events at which it alarmed in each of ``streams``, shape (runs, events)."""
         desk = Desk(build_reference("bench", "1", {"x": reference}), parameter or DEFAULT_GUARANTEE)
         return [[seen for seen, _ in desk.alarms(desk.watch(), run[:, None], 0)] for run in streams]
 
-    def named(self, parameter: float | None, reference: Floats, streams: Floats, after: int) -> set[int]:
-        """Features blamed after event ``after``; ``streams``, shape (F, events), are one model's features."""
+    def named(self, parameter: float | None, reference: Floats, streams: Floats, after: int) -> list[int]:
+        """Features as they were blamed after event ``after``; ``streams``, shape (F, events), are one model's."""
         columns = {f"x{i}": reference for i in range(len(streams))}
         guarantee = parameter or DEFAULT_GUARANTEE * len(streams)
         desk = Desk(build_reference("bench", "1", columns), guarantee)
         found = desk.alarms(desk.watch(), streams.T, 0)
-        return {feature for seen, fired in found if seen > after for feature in fired}
+        return [feature for seen, fired in found if seen > after for feature in fired]
