@@ -31,17 +31,22 @@ class Opponent(NamedTuple):
     strict: float
     loose: float
     cost: int = 1
+    quick: bool = False  # whether the quick form has it
 
 
 OPPONENTS = (
-    Opponent("ADWIN, raw", "river", "river_raw", "adwin", "delta", 1e-12, 0.5),
-    Opponent("Page-Hinkley, raw", "river", "river_raw", "page_hinkley", "threshold", 1e4, 5.0),
+    Opponent("ADWIN, raw", "river", "river_raw", "adwin", "delta", 1e-12, 0.5, quick=True),
+    Opponent("Page-Hinkley, raw", "river", "river_raw", "page_hinkley", "threshold", 1e4, 5.0, quick=True),
     Opponent("KSWIN, raw", "river", "river_raw", "kswin", "-log10 alpha", 18.0, 1.0, cost=10),
-    Opponent("Evidently, its choice", "evidently", "evidently_windows", "default", "distance", 2.0, 0.005),
-    Opponent("Evidently, KS", "evidently", "evidently_windows", "ks", "-log10 p", 50.0, 0.1),
-    Opponent("Evidently, PSI", "evidently", "evidently_windows", "psi", "PSI", 5.0, 0.001),
-    Opponent("Evidently, Jensen-Shannon", "evidently", "evidently_windows", "jensenshannon", "distance", 1.0, 0.005),
-    Opponent("NannyML, Jensen-Shannon", "nannyml", "nannyml_chunks", "jensen_shannon", "distance", 1.0, 0.005),
+    Opponent(
+        "Evidently, its choice", "evidently", "evidently_windows", "default", "distance", 2.0, 0.005, 4, quick=True
+    ),
+    Opponent("Evidently, KS", "evidently", "evidently_windows", "ks", "-log10 p", 50.0, 0.1, 4),
+    Opponent("Evidently, PSI", "evidently", "evidently_windows", "psi", "PSI", 5.0, 0.001, 4),
+    Opponent("Evidently, Jensen-Shannon", "evidently", "evidently_windows", "jensenshannon", "distance", 1.0, 0.005, 4),
+    Opponent(
+        "NannyML, Jensen-Shannon", "nannyml", "nannyml_chunks", "jensen_shannon", "distance", 1.0, 0.005, quick=True
+    ),
     Opponent("NannyML, KS", "nannyml", "nannyml_chunks", "kolmogorov_smirnov", "distance", 1.0, 0.005),
     Opponent("NannyML, Wasserstein", "nannyml", "nannyml_chunks", "wasserstein", "distance", 2.0, 0.005),
     Opponent("NannyML, Hellinger", "nannyml", "nannyml_chunks", "hellinger", "distance", 1.0, 0.005),
