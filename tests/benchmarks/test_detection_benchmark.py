@@ -85,7 +85,7 @@ def test_an_opponent_answers_from_its_own_process_as_the_library_does_here() -> 
 
 
 def test_a_worker_that_ends_is_left_out_with_its_last_word() -> None:
-    missing = Opponent("nothing", "river", "river_raw", "no_such_method", "p", 1.0, 0.1)
+    missing = Opponent("nothing", "river", "river_raw", "no_such_method", "p", 1.0, 0.1, quick=True)
     rows = comparison.theirs(missing, True, SEED)
     assert "no_such_method" in rows["left_out"][0]["reason"]
 
