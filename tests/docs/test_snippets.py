@@ -30,6 +30,7 @@ NOT_RUN = {
     "make test": "this is it",
     "make check": "it would run this test within itself",
     "make docs": "tests/docs/test_site.py builds the site",
+    "make bench-detection ARGS='--data DIR --out docs'": "half an hour: tests/benchmarks",
     "docker compose up --build --detach": "needs a container engine: deploy/compose/smoke.sh",
     "docker compose --profile demo up --build": "needs a container engine: deploy/compose/smoke.sh",
     "driftline demo --headless --seconds 25": "tests/demo runs it, and tests/docs/test_release.py from a wheel",
