@@ -106,6 +106,21 @@ def _place(profile: Profile) -> tuple[int, int, int]:
     return profile.next_offset, profile.events, profile.late + profile.duplicate
 
 
+def span(parts: Sequence[tuple[Profile | None, Profile]], clock_ms: int | None) -> tuple[int, int] | None:
+    """After when and until when what is new in ``parts`` came, each a shard's profile after the one before it.
+
+    ``clock_ms`` is the newest time before: what goes beyond it came after it, in whichever shard; of shards that lag
+    behind the others it is from their own last time. None where no profile has a time.
+    """
+    until = max((p.last_timestamp_ms for _, p in parts if p.last_timestamp_ms is not None), default=None)
+    if until is None:
+        return None
+    if clock_ms is not None and until > clock_ms:
+        return clock_ms, until
+    starts = (p.first_timestamp_ms if before is None else before.last_timestamp_ms for before, p in parts)
+    return min((start for start in starts if start is not None), default=until), until
+
+
 def cells_of(data: bytes, length: int) -> Integers:
     """Counts from a profile's bytes; zeros where there are none or of another length."""
     if len(data) != 8 * length:

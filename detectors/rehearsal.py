@@ -20,9 +20,10 @@ STRATA_KEPT = 48
 
 
 class Look(NamedTuple):
-    """The counts (D, B) of ``arrived`` events and the time of the newest."""
+    """The counts (D, B) of ``arrived`` events, and the time of the newest before them and of the newest of them."""
 
     table: Floats
+    before_ms: int
     now_ms: int
     arrived: int
 
@@ -47,15 +48,18 @@ class Monitor:
         """See ``stretch.codes``."""
         return stretch.codes(columns, self.sheets.layout, self.sheets.base)
 
-    def looks(self, codes: Codes, clock_ms: Integers) -> Iterator[Look]:
-        """Rows of ``codes`` as looks. ``clock_ms``: the newest time so far at every row, shape (n,)."""
+    def looks(self, codes: Codes, clock_ms: Integers, before_ms: int | None = None) -> Iterator[Look]:
+        """Rows of ``codes`` as looks. ``clock_ms``: the newest time so far at every row, shape (n,), and before."""
+        before_ms = int(clock_ms[0]) if before_ms is None and len(clock_ms) else before_ms or 0
         step = self.look_events
         shape = self.sheets.base.shares.shape
         for start in range(0, len(codes), step * TABLES_HELD):
             part = codes[start : start + step * TABLES_HELD]
             for k, table in enumerate(stretch.tables(part, step, (shape[0], shape[1]))):
                 end = min((k + 1) * step, len(part))
-                yield Look(table, int(clock_ms[start + end - 1]), end - k * step)
+                now_ms = int(clock_ms[start + end - 1])
+                yield Look(table, before_ms, now_ms, end - k * step)
+                before_ms = now_ms
 
 
 class Rehearsal:
@@ -73,7 +77,7 @@ class Rehearsal:
     def take(self, look: Look) -> Findings:
         """One look."""
         self.events += look.arrived
-        sheet = self._sheets.at(look.now_ms)
+        sheet = self._sheets.over(look.before_ms, look.now_ms)
         findings = self.watch.judge(sheet, look.table, look.now_ms, self.events, look.arrived)
         if findings.returned:
             self._open = [known for known in self._open if not known[2].isdisjoint(self.watch.probes)]
@@ -140,11 +144,12 @@ class Course:
         quiet = np.asarray((self.shares[max(first - 1, 0) : -(-high // step)] > 0.0).all(axis=0))
         pending = able & quiet
         found: list[int | None] = [None] * count
-        for k, look in enumerate(self._monitor.looks(rows, self.clock_ms[low:high]), first):
+        before_ms = int(self.clock_ms[low - 1]) if low else None
+        for k, look in enumerate(self._monitor.looks(rows, self.clock_ms[low:high], before_ms), first):
             end = min((k + 1) * step, high)
             if end - start > horizon or not pending.any():
                 break
-            sheet = self._monitor.sheets.at(look.now_ms)
+            sheet = self._monitor.sheets.over(look.before_ms, look.now_ms)
             evidence.look(sheet, look.table, look.now_ms, end, look.arrived)
             own = _shares(evidence, evidence.feature_log10)
             others, most = _others(self.shares[k])

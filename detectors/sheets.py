@@ -4,6 +4,7 @@ Per feature two components: which *value* came (evidence bins of the present val
 missing, invalid). The first F components are values, the last F statuses.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -48,6 +49,20 @@ class EvidenceSettings(msgspec.Struct, frozen=True):
         return MONTH_SECONDS / self.false_alarms_per_month
 
 
+HOUR_MS = 3_600_000
+
+LONGEST_HOURS = 168
+"""A look over more than a week is judged by its last one."""
+
+
+class Usual(NamedTuple):
+    """What is usual in some part of the day and week: counts per cell, spread between days at each, how many days."""
+
+    counts: Floats
+    spread: Floats
+    days: int
+
+
 class Layout:
     """Where the cells of each feature of a reference lie in one flat row. ``bins``: their evidence bins."""
 
@@ -73,17 +88,15 @@ def evidence_bins(feature: FeatureReference) -> Integers:
     return bins.astype(np.int64)
 
 
-def cell_counts(feature: FeatureReference, stratum: Stratum | None = None) -> Floats:
+def cell_counts(feature: FeatureReference) -> Floats:
     """The reference's count in each cell."""
-    if stratum is not None:
-        return np.asarray(stratum.counts, np.float64)
     if feature.kind is not Kind.NUMERIC:
         return np.asarray([*feature.category_counts, feature.other, 0], np.float64)
     return np.asarray(feature.counts if feature.edges else [0], np.float64)
 
 
 class Sheet:
-    """The bets of a layout in one stratum of time. D = 2 F components, K bets at most, B bins at most.
+    """The bets of a layout, in general or in a part of the day. D = 2 F components, K bets at most, B bins at most.
 
     ``gains``: (D, 2 K, B), 0 where padded: first the log ratios, divided by their bet's tau, then the ratios less their
     mean under the reference; so that both sums over a look are one matrix product. ``weights``: (D, K), 1 / tau.
@@ -97,12 +110,10 @@ class Sheet:
         "weights",
     )  # fmt: skip
 
-    def __init__(
-        self, layout: Layout, settings: EvidenceSettings, strata: Sequence[Stratum | None] | None = None
-    ) -> None:
+    def __init__(self, layout: Layout, settings: EvidenceSettings, usual: Sequence[Usual | None] | None = None) -> None:
         self.layout = layout
         features = layout.features
-        chosen = strata or [None] * len(features)
+        chosen = usual or [None] * len(features)
         self.tau = np.array([f.tau for f in features] + [_presence_tau(f) for f in features])
         self.rows = np.array([max(f.present, 1) for f in features] + [max(f.rows, 1) for f in features], np.float64)
         self.ordered = np.array([f.kind is Kind.NUMERIC for f in features] + [False] * len(features), bool)
@@ -150,20 +161,20 @@ class _Bets(NamedTuple):
     band: Floats
 
 
-def _value_bets(f: FeatureReference, cells_to_bins: Integers, stratum: Stratum | None, s: EvidenceSettings) -> _Bets:
+def _value_bets(f: FeatureReference, cells_to_bins: Integers, usual: Usual | None, s: EvidenceSettings) -> _Bets:
     """Bets on all movements at their tau, and where dependence within a day (or part) is much less, the same bets at
     that tau against a band that holds what days (or parts) differ by: for large changes, found early."""
     whole: Floats = np.bincount(cells_to_bins, weights=cell_counts(f)).astype(np.float64)
-    bins: Floats = np.bincount(cells_to_bins, weights=cell_counts(f, stratum)).astype(np.float64)
+    bins = whole if usual is None else np.bincount(cells_to_bins, weights=usual.counts).astype(np.float64)
     total = bins.sum()
     if not total or f.identifier:
         return _Bets(np.ones((1, len(bins))), np.ones(1), np.full(len(bins), 1 / len(bins)), np.zeros(len(bins)))
     p = (whole + 0.5) / (whole.sum() + 0.5 * len(whole))
-    if stratum is not None:
+    if usual is not None:
         p = (bins + BORROWED * p) / (total + BORROWED)
     ordered = f.kind is Kind.NUMERIC
-    share = np.cumsum(bins)[:-1] / total if ordered else bins / total
-    between = _between(f, stratum, cells_to_bins)
+    share = np.clip(np.cumsum(bins)[:-1] / total if ordered else bins / total, 0.0, 1.0)
+    between = _between(f, usual, cells_to_bins)
     eps = np.maximum(bets.tolerated(share, s.tolerance), s.share_tolerance) + f.rank_error
     families = [(f.tau, eps + _unsure(share, f.tau, total))]
     if f.tau_within:
@@ -181,13 +192,11 @@ def _unsure(share: Floats, tau: float, rows: float) -> Floats:
     return np.asarray(DEPENDENT_Z * np.sqrt(share * (1 - share) * (tau - 1) / rows))
 
 
-def _between(f: FeatureReference, stratum: Stratum | None, cells_to_bins: Integers) -> Floats:
+def _between(f: FeatureReference, usual: Usual | None, cells_to_bins: Integers) -> Floats:
     """What days (or parts of the reference) may differ by, at the bins' borders where ordered, else per bin."""
-    at_cells = np.zeros(len(cells_to_bins))
-    if f.reach:
-        at_cells = np.asarray(f.reach)
-    if stratum is not None and stratum.spread:
-        at_cells = np.maximum(at_cells, np.asarray(stratum.spread) * DAYS_Z * (1 + 1 / max(stratum.days, 1) ** 0.5))
+    at_cells = np.asarray(f.reach) if f.reach else np.zeros(len(cells_to_bins))
+    if usual is not None:
+        at_cells = np.maximum(at_cells, usual.spread * DAYS_Z * (1 + 1 / max(usual.days, 1) ** 0.5))
     at_border = at_cells[np.flatnonzero(np.diff(cells_to_bins, append=cells_to_bins[-1] + 1))]
     if f.kind is Kind.NUMERIC:
         return np.asarray(at_border[:-1])
@@ -210,7 +219,7 @@ def _status_bets(f: FeatureReference, s: EvidenceSettings) -> _Bets:
 
 
 class Sheets:
-    """The sheets of a reference: one, or one for each hour and weekday that its strata tell apart.
+    """The sheets of a reference: one, or one for each hour and weekday that its strata tell apart, or several hours.
 
     Of those for moments at most ``kept`` are: built in milliseconds a feature, about 8 KB a feature each.
     """
@@ -223,21 +232,32 @@ class Sheets:
         self.base = Sheet(self.layout, settings)
         self.seasonal = any(f.strata for f in features)
         self._most = kept
-        self._kept: dict[tuple[int, ...], Sheet] = {}
+        self._kept: dict[tuple[tuple[tuple[int, ...], int], ...], Sheet] = {}
 
     def at(self, moment_ms: int) -> Sheet:
         """The sheet in force at a moment of event time, UTC."""
+        return self.over(moment_ms, moment_ms)
+
+    def over(self, from_ms: int, to_ms: int) -> Sheet:
+        """The sheet of what came after ``from_ms`` until ``to_ms``: of its hour, or of all hours begun meanwhile
+        together, each alike."""
         if not self.seasonal:
             return self.base
-        day, rest = divmod(moment_ms, 86_400_000)
-        hour, weekday = rest // 3_600_000, (day + 3) % 7
-        which = tuple(_stratum_at(f, hour, weekday) for f in self.layout.features)
-        if which not in self._kept:
-            strata = [f.strata[i] if i >= 0 else None for f, i in zip(self.layout.features, which, strict=True)]
+        last = to_ms // HOUR_MS
+        hours = range(max(min(from_ms // HOUR_MS + 1, last), last - LONGEST_HOURS + 1), last + 1)
+        which = Counter(
+            tuple(_stratum_at(f, hour % 24, (hour // 24 + 3) % 7) for f in self.layout.features) for hour in hours
+        )
+        key = tuple(sorted(which.items()))
+        if key not in self._kept:
+            usual = [
+                _usual(f, [(f.strata[at[i]], weight) for at, weight in key if at[i] >= 0])
+                for i, f in enumerate(self.layout.features)
+            ]
             while len(self._kept) >= self._most:
                 del self._kept[next(iter(self._kept))]
-            self._kept[which] = Sheet(self.layout, self.settings, strata)
-        return self._kept[which]
+            self._kept[key] = Sheet(self.layout, self.settings, usual)
+        return self._kept[key]
 
 
 def _stratum_at(feature: FeatureReference, hour: int, weekday: int) -> int:
@@ -245,3 +265,17 @@ def _stratum_at(feature: FeatureReference, hour: int, weekday: int) -> int:
         if stratum.hour_from <= hour < stratum.hour_to and (not stratum.weekdays or weekday in stratum.weekdays):
             return i
     return -1
+
+
+def _usual(feature: FeatureReference, strata: Sequence[tuple[Stratum, int]]) -> Usual | None:
+    """Several strata together, each by how many hours it holds."""
+    if not strata:
+        return None
+    hours = np.array([weight for _, weight in strata], np.float64)
+    counts = np.array([stratum.counts for stratum, _ in strata], np.float64)
+    totals = np.maximum(counts.sum(axis=1), 1.0)
+    shares = (hours / hours.sum()) @ (counts / totals[:, None])
+    width = len(evidence_bins(feature))
+    spread = np.array([stratum.spread or np.zeros(width) for stratum, _ in strata], np.float64)
+    days = min(stratum.days for stratum, _ in strata)
+    return Usual(shares * totals.sum(), (hours / hours.sum()) @ spread, days)

@@ -74,9 +74,10 @@ class Watch:
         """log10 A over all features, the reported ones too."""
         return self.evidence.model(self.feature_log10)
 
-    def look(self, arrived: Counts, now_ms: int, events: int) -> Findings:
-        """Takes what ``arrived`` until ``now_ms`` of event time, when the unit had seen ``events``."""
-        sheet = self.sheets.at(now_ms)
+    def look(self, arrived: Counts, now_ms: int, events: int, span_ms: tuple[int, int] | None = None) -> Findings:
+        """Takes what ``arrived`` until ``now_ms`` of event time, when the unit had seen ``events``. ``span_ms``: after
+        when and until when it came, where it is not all of one moment."""
+        sheet = self.sheets.over(*(span_ms or (now_ms, now_ms)))
         table = sheet.table(arrived.cells, arrived.statuses)
         self.window.add(table, arrived.sums, arrived.events, events)
         return self.judge(sheet, table, now_ms, events, arrived.events)

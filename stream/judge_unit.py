@@ -79,6 +79,8 @@ class UnitJudge:
         """Puts ``profiles`` in place and looks once. ``newest``: digest of the model's newest reference."""
         effects: list[Effect] = []
         arrived: Counts | None = None
+        clock_ms = self.clock_ms
+        parts: list[tuple[Profile | None, Profile]] = []
         environments: dict[str, int] = {}
         heard = False
         for profile in profiles:
@@ -95,11 +97,12 @@ class UnitJudge:
             effects += self._signals(before, profile)
             if delta is not None and profile.epoch.reference == self.digest:
                 arrived = delta if arrived is None else arrived.plus(delta)
+                parts.append((before, profile))
             if profile.last_timestamp_ms is not None:
                 self.clock_ms = max(self.clock_ms or profile.last_timestamp_ms, profile.last_timestamp_ms)
         if heard:
             self.rhythm.heard(now_ms)
-        return [*effects, *self._judge(arrived, environments)]
+        return [*effects, *self._judge(arrived, environments, merging.span(parts, clock_ms))]
 
     def bind(self) -> list[Effect]:
         """Where the reference that the shards are under has come, what waited for it is judged now."""
@@ -153,14 +156,16 @@ class UnitJudge:
         known.profile, known.counts = profile, counts
         return None if step is Step.BASE else delta
 
-    def _judge(self, arrived: Counts | None, environments: dict[str, int]) -> list[Effect]:
+    def _judge(
+        self, arrived: Counts | None, environments: dict[str, int], span: tuple[int, int] | None = None
+    ) -> list[Effect]:
         if self.watch is None or self.reference is None or self.clock_ms is None:
             return [*self._learn(), *self.settle()]
         effects: list[Effect] = []
         events = self.events
         effects += self._environment(environments, events)
         if arrived is not None and arrived.events > 0:
-            findings = self.watch.look(arrived, self.clock_ms, events)
+            findings = self.watch.look(arrived, self.clock_ms, events, span)
             if findings.returned:
                 effects += self._returned(events)
             if findings.fired:
