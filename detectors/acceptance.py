@@ -136,9 +136,9 @@ def _feature(
     counts.update(now.categories)
     counts.subtract(before.categories)
     seen = {category: count for category, count in counts.items() if count > 0}
-    made = reference_builder.category_counts(old.feature, old.kind, seen, missing, invalid)
-    other = made.other + int(cells[-2]) + now.overflow - before.overflow
-    return msgspec.structs.replace(made, present=present, other=other, tau=old.tau, identifier=old.identifier)
+    overflow = now.overflow - before.overflow
+    made = reference_builder.category_counts(old.feature, old.kind, seen, missing, invalid, overflow)
+    return msgspec.structs.replace(made, present=present, tau=old.tau, identifier=old.identifier or made.identifier)
 
 
 def _numeric(
@@ -166,6 +166,7 @@ def _numeric(
         mean=mean,
         std=std,
         distinct=len(counts),
+        identifier=old.identifier,
         tau=old.tau,
     )
 

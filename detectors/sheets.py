@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from detectors import bets, transform
+from detectors import bets, transform, unlisted
 from detectors.columns import Floats, Integers
 from detectors.features import Kind
 from detectors.references import FeatureReference, Stratum
@@ -53,12 +53,13 @@ class Layout:
 
 
 def evidence_bins(feature: FeatureReference) -> Integers:
-    """The bin of every cell; of a categorical feature the rarer ones share the last but one, unseen is the last."""
+    """The bin of every cell; of a categorical feature the rarer ones share the last but one, what is not listed is the
+    last: which of those are new nobody can tell."""
     if feature.kind is Kind.NUMERIC:
         return transform.coarse_bins(feature) if feature.edges else np.zeros(1, np.int64)
     own = min(len(feature.categories), OWN_BINS)
     bins = np.minimum(np.arange(len(feature.categories) + 2), own)
-    bins[-1] = own + 1
+    bins[-2:] = own + 1
     return bins.astype(np.int64)
 
 
@@ -69,6 +70,23 @@ def cell_counts(feature: FeatureReference, stratum: Stratum | None = None) -> Fl
     if feature.kind is not Kind.NUMERIC:
         return np.asarray([*feature.category_counts, feature.other, 0], np.float64)
     return np.asarray(feature.counts if feature.edges else [0], np.float64)
+
+
+def bin_counts(feature: FeatureReference, bins: Integers, stratum: Stratum | None = None) -> Floats:
+    """The reference's counts in the evidence ``bins``; as many outside a list of categories as new rows will have.
+
+    They are taken from the rare categories first, which is where they were counted.
+    """
+    counts: Floats = np.bincount(bins, weights=cell_counts(feature, stratum)).astype(np.float64)
+    if feature.kind is Kind.NUMERIC:
+        return counts
+    new = feature.unlisted * counts.sum() - counts[-1]
+    from_rare = min(new, counts[-2])
+    own = counts[:-2].sum()
+    counts[:-2] *= 1 - (new - from_rare) / own if own else 1.0
+    counts[-2] -= from_rare
+    counts[-1] += new
+    return counts
 
 
 class Sheet:
@@ -129,8 +147,7 @@ class Sheet:
 def _value_bets(
     f: FeatureReference, cells_to_bins: Integers, stratum: Stratum | None, s: EvidenceSettings
 ) -> tuple[Floats, Floats, Floats]:
-    counts = cell_counts(f, stratum)
-    bins: Floats = np.bincount(cells_to_bins, weights=counts).astype(np.float64)
+    bins = bin_counts(f, cells_to_bins, stratum)
     total = bins.sum()
     if not total or f.identifier:
         return np.zeros((1, len(bins))), np.full(len(bins), 1 / len(bins)), np.zeros(len(bins))
@@ -142,6 +159,9 @@ def _value_bets(
         return np.log(bets.ordered(p, eps)), p, eps
     eps = np.maximum(bets.band(bins / total, rows, s.tolerance, s.band_z), s.share_tolerance)
     eps += _between_days(stratum, cells_to_bins, ordered=False)
+    own = len(bins) - 2
+    eps[-2] += max(bins[:-2].sum() / total - 1 + unlisted.left_out(f.category_counts, own), 0.0) if own else 0.0
+    eps[-1] += f.unlisted_error
     favourites = np.argsort(-bins[:-2], kind="stable")[: bets.FAVOURITES].tolist()
     return np.log(bets.unordered(p, eps, [*favourites, len(p) - 2, len(p) - 1])), p, eps
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from detectors import merging, quality, reference_builder
+from detectors import learned_reference, merging, quality
 from detectors.features import UnitKey
 from detectors.incidents import Action, Incident, IncidentKind, Resolution, Status
 from detectors.merging import Counts, Step
@@ -174,7 +174,7 @@ class UnitJudge:
         if self.digest is not None or self.learned or self.epoch_events < wanted:
             return []
         self.learned = True
-        built = reference_builder.reference_from_profiles(
+        built = learned_reference.reference_from_profiles(
             self.unit.model, self.unit.version, self.present, segment=self.unit.segment
         )
         return [ReferenceBuilt(self.unit, built)]

@@ -1,0 +1,55 @@
+"""How many of a categorical feature's values to expect outside a list of its most frequent categories.
+
+The list was chosen by the very rows that it is compared with, so it fits them better than any others: of new rows more
+lie outside. Counts and shares only; what a reference keeps of them is in ``references``.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from detectors.columns import Integers
+
+LATER = 5
+"""The last fifth of the rows is held against a list of those before."""
+
+
+def left_out(counts: Sequence[int] | Integers, listed: int) -> float:
+    """The share of values that would find their category outside the ``listed`` most frequent, had each not been
+    counted itself. ``counts`` of all categories, falling.
+
+    This leave-one-out share is unbiased for new rows that are drawn alike, whatever their distribution. Where all are
+    listed it is the share seen once: Good (1953), doi:10.1093/biomet/40.3-4.237. Cost O(categories).
+
+    >>> left_out([5, 3, 1, 1], 10)
+    0.2
+    >>> left_out([5, 3, 1, 1], 1)
+    0.5
+    """
+    falling = np.asarray(counts, np.int64)
+    total = int(falling.sum())
+    if not total:
+        return 0.0
+    least, tied = 1, 1.0
+    if len(falling) > listed:
+        least = int(falling[listed - 1])
+        tied = float((falling[:listed] == least).sum() / (falling == least).sum())
+    others = falling - 1  # of a value's category, without the value
+    inside = falling[others > least].sum() + tied * falling[(others == least) & (others > 0)].sum()
+    return 1.0 - float(inside) / total
+
+
+def later(labels: Sequence[str], listed: int) -> float:
+    """The share of the last fifth of ``labels``, in log order, outside the ``listed`` most frequent of those before.
+
+    Ids that live for a while only, such as sessions, are not drawn alike: they are told by this alone.
+
+    >>> later(["a", "b", "a", "b", "c"], 10)
+    1.0
+    """
+    cut = len(labels) - len(labels) // LATER
+    if cut == len(labels):
+        return 0.0
+    known = {category for category, _ in Counter(labels[:cut]).most_common(listed)}
+    return sum(label not in known for label in labels[cut:]) / (len(labels) - cut)
