@@ -61,20 +61,7 @@ def build_reference(
         raise ReferenceError(f"reference of {model}/{version}: no rows to build it from")
     if len(set(lengths.values())) > 1:
         raise ReferenceError(f"reference of {model}/{version}: columns differ in length: {lengths}")
-    features = []
-    for name, values in columns.items():
-        kind = (kinds or {}).get(name) or infer_kind(values)
-        if kind is None:
-            raise ReferenceError(f"reference of {model}/{version}: feature {name!r} has no value to infer a kind from")
-        if kind is Kind.NUMERIC:
-            features.append(numeric_reference(name, *as_numbers(values), timestamps_ms))
-        elif kind is Kind.VECTOR:
-            features += vector_references(name, values, timestamps_ms)
-        else:
-            features.append(categorical_reference(name, kind, *as_labels(values, kind), timestamps_ms))
-    twice = [name for name, count in Counter(f.feature for f in features).items() if count > 1]
-    if twice:
-        raise ReferenceError(f"reference of {model}/{version}: a list's derived feature {twice[0]!r} is a column too")
+    features = _features(f"reference of {model}/{version}", columns, timestamps_ms, kinds or {})
     times = timestamps_ms if timestamps_ms is not None and len(timestamps_ms) else None
     return Reference(
         schema=references.SCHEMA,
@@ -88,6 +75,29 @@ def build_reference(
         first_timestamp_ms=None if times is None else int(times.min()),
         last_timestamp_ms=None if times is None else int(times.max()),
     )
+
+
+def _features(
+    whose: str,
+    columns: Mapping[str, Sequence[Any] | np.ndarray],
+    timestamps_ms: Integers | None,
+    kinds: Mapping[str, Kind],
+) -> list[FeatureReference]:
+    features: list[FeatureReference] = []
+    for name, values in columns.items():
+        kind = kinds.get(name) or infer_kind(values)
+        if kind is None:
+            raise ReferenceError(f"{whose}: feature {name!r} has no value to infer a kind from")
+        if kind is Kind.NUMERIC:
+            features.append(numeric_reference(name, *as_numbers(values), timestamps_ms))
+        elif kind is Kind.VECTOR:
+            features += vector_references(name, values, timestamps_ms)
+        else:
+            features.append(categorical_reference(name, kind, *as_labels(values, kind), timestamps_ms))
+    twice = [name for name, count in Counter(f.feature for f in features).items() if count > 1]
+    if twice:
+        raise ReferenceError(f"{whose}: a list's derived feature {twice[0]!r} is a column too")
+    return features
 
 
 def infer_kind(values: Sequence[Any] | np.ndarray) -> Kind | None:

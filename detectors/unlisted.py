@@ -37,7 +37,7 @@ def left_out(counts: Sequence[int] | Integers, listed: int) -> float:
         tied = float((falling[:listed] == least).sum() / (falling == least).sum())
     others = falling - 1  # of a value's category, without the value
     inside = falling[others > least].sum() + tied * falling[(others == least) & (others > 0)].sum()
-    return 1.0 - float(inside) / total
+    return round(1.0 - float(inside) / total, 12)
 
 
 def later(labels: Sequence[str], listed: int) -> float:

@@ -16,7 +16,7 @@ from detectors.merging import Counts, Step
 from detectors.profiles import Profile
 from detectors.quality import BlindReason, EnvironmentDifference, Rhythm
 from detectors.references import Reference
-from detectors.verdict import Decision, Verdict, decide
+from detectors.verdict import Verdict, decide
 from detectors.watch import Watch, WatchState, shown
 from stream import judge_incidents, judge_words
 from stream.events_out import EventType
@@ -215,20 +215,20 @@ class UnitJudge:
         assert self.watch is not None
         begin = min((self.watch.beginning(f) for f in fired), key=lambda b: b.event)
         known = self.log.together(begin.event)
-        members, since = list(fired), begin.event
+        members, since = list(fired), begin.latest
         if known is not None:
             index = self.watch.sheets.layout.index
             members += [index[f["feature"]] for f in known.features if index[f["feature"]] in self.watch.probes]
-            since = min(since, known.began_at_event or since)
         evidence = self.watch.feature_log10
         rows, symptoms = self._rows(sorted(set(members), key=lambda f: (-evidence[f], f)), since)
-        verdict = decide(symptoms, self._recent_environment())
+        verdict = decide(symptoms, self.recent_environment())
         changes: dict[str, Any] = {
             "features": rows,
             "severity": judge_incidents.severity(rows),
             "verdict": verdict.verdict.value,
             "reason": verdict.reason.value,
             "summary": verdict.detail,
+            "verdict_events": 0,
         }
         if known is not None:
             return self.log.change(known, Action.UPDATE, self.clock_ms or 0, **changes)
@@ -240,10 +240,7 @@ class UnitJudge:
             began_interval=(begin.earliest, begin.latest),
             **changes,
         )
-        return [
-            *self.log.told(incident, EventType.INCIDENT_OPENED, incident.opened_at_ms),
-            *self._retrain(incident, verdict, events),
-        ]
+        return self.log.told(incident, EventType.INCIDENT_OPENED, incident.opened_at_ms)
 
     def _rows(self, features: Sequence[int], since: int) -> tuple[list[dict[str, Any]], list[Any]]:
         assert self.watch is not None
@@ -257,17 +254,6 @@ class UnitJudge:
     def _open(self, kind: IncidentKind, events: int, **what: Any) -> Incident:
         assert self.clock_ms is not None
         return self.log.add(kind, events, self.clock_ms, reference=self.digest, **what)
-
-    def _retrain(self, incident: Incident, decision: Decision, events: int) -> list[Effect]:
-        """Asks for a retraining where the guard lets it."""
-        assert self.watch is not None
-        if not self.log.may_retrain(incident, decision):
-            return []
-        now_ms = incident.opened_at_ms
-        data = judge_words.retrain_request(
-            self.unit, incident, self.watch, self.reference, self.present, events, now_ms
-        )
-        return [DriftEvent(EventType.RETRAIN_REQUESTED, self.unit, now_ms, data, (incident.id,))]
 
     def _returned(self, events: int) -> list[Effect]:
         """Over when every feature of it is back."""
@@ -309,7 +295,7 @@ class UnitJudge:
                 seen[text] = seen.get(text, 0) + count
         return quality.environment_differences(self.reference.environment if self.reference else {}, seen)
 
-    def _recent_environment(self) -> list[str]:
+    def recent_environment(self) -> list[str]:
         known = self.log.open(IncidentKind.ENVIRONMENT)
         return [] if known is None else [judge_words.difference(d) for d in known.environment_differences]
 
