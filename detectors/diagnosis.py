@@ -30,8 +30,8 @@ STUCK = 1e-6
 STUCK_TOP = 0.95
 """A category that was this frequent may well be all that comes."""
 
-SMALL_FACTOR_ERROR, FACTOR_ERROR = 0.015, 0.15
-"""How well a factor below ``verdict.LARGE_FACTOR`` must be known, and a larger one: a world may double."""
+FACTOR_ERRORS = ((50.0, 0.2), (verdict.LARGE_FACTOR, 0.05), (1.0, 0.015))
+"""How well a factor must be known, by its size: a world may double, or grow tenfold, but hardly by fifty."""
 
 SLACK = 0.01
 """Of log scale, beside two standard errors: where values are whole numbers, distributions fit in steps."""
@@ -138,9 +138,8 @@ def _unit(case: Case) -> tuple[float, float] | None:
     error = _scale_error(case)
     fitting: list[tuple[float, tuple[float, float]]] = []
     for factor, offset in UNITS:
-        large = max(factor, 1 / factor) >= verdict.LARGE_FACTOR
-        known = error <= (FACTOR_ERROR if large else SMALL_FACTOR_ERROR)
-        if known and _apart(now, before, factor, offset) <= chance:
+        known = next(least for size, least in FACTOR_ERRORS if max(factor, 1 / factor) >= size)
+        if error <= known and _apart(now, before, factor, offset) <= chance:
             fitting.append((abs(_best_scale(case, factor, offset, error)), (factor, offset)))
     least = min((off for off, _ in fitting), default=math.inf)
     if least > 2 * error + SLACK:

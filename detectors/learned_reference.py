@@ -92,6 +92,7 @@ def _learned(name: str, parts: Sequence[FeatureProfile], rows: int) -> FeatureRe
     weights = counts / counts.sum()
     mean = float((weights * middle).sum())
     rises, falls = sum(part.rises for part in parts), sum(part.falls for part in parts)
+    counts_on = len(low) > MANY_VALUES and COUNTER_STEPS * min(rises, falls) <= max(rises, falls)
     return FeatureReference(
         name,
         kind,
@@ -106,6 +107,6 @@ def _learned(name: str, parts: Sequence[FeatureProfile], rows: int) -> FeatureRe
         std=float(np.sqrt((weights * (middle - mean) ** 2).sum())),
         rank_error=sketch.rank_error,
         distinct=len(low),
-        identifier=len(low) > MANY_VALUES and COUNTER_STEPS * min(rises, falls) <= max(rises, falls),
-        tau=tau,
+        identifier=counts_on,
+        tau=1.0 if counts_on else tau,
     )

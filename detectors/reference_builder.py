@@ -202,11 +202,9 @@ def numeric_reference(
     strata = [] if timestamps_ms is None else seasons.strata(cells, len(edges) + 1, timestamps_ms[present])
     if strata and timestamps_ms is not None:  # dependence beyond what the season explains
         u = seasons.ranks(cells, timestamps_ms[present], strata)
-    tau = max(
-        dependence.dependence_factor(u),
-        dependence.dependence_factor(np.abs(u - 0.5)),
-        dependence.dependence_factor(present.astype(np.float64)),
-    )
+    tau = dependence.dependence_factor(present.astype(np.float64))
+    if not counts_on:  # of what counts on only the presence is judged
+        tau = max(tau, *(dependence.dependence_factor(channel) for channel in (u, np.abs(u - 0.5))))
     return _replace(bare, tau=tau, strata=strata, identifier=counts_on)
 
 

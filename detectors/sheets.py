@@ -17,7 +17,10 @@ from detectors.references import FeatureReference, Stratum
 MONTH_SECONDS = 365.2425 / 12 * 86_400
 
 OWN_BINS = 30
-"""Categories with a bin of their own; what is rarer is one bin, so that a feature stays within 32 bins."""
+"""Categories with a bin of their own; of more of them OWN_OF_MANY have, and the rarer share RARE_BINS by turns, so that
+one of them that becomes frequent is seen. A feature stays within 32 bins."""
+
+OWN_OF_MANY, RARE_BINS = 23, 8
 
 DAYS_Z = 3.0
 """How many between-day standard deviations of a stratum its band allows for."""
@@ -53,14 +56,19 @@ class Layout:
 
 
 def evidence_bins(feature: FeatureReference) -> Integers:
-    """The bin of every cell; of a categorical feature the rarer ones share the last but one, what is not listed is the
-    last: which of those are new nobody can tell."""
+    """The bin of every cell; of a categorical feature the frequent categories come first, then the rare ones, last what
+    is not listed: which of those are new nobody can tell."""
     if feature.kind is Kind.NUMERIC:
         return transform.coarse_bins(feature) if feature.edges else np.zeros(1, np.int64)
-    own = min(len(feature.categories), OWN_BINS)
-    bins = np.minimum(np.arange(len(feature.categories) + 2), own)
-    bins[-2:] = own + 1
+    own, places = own_bins(feature), np.arange(len(feature.categories) + 2)
+    bins = np.where(places < own, places, own + (places - own) % RARE_BINS)
+    bins[-2:] = own + (RARE_BINS if len(feature.categories) > own else 0)
     return bins.astype(np.int64)
+
+
+def own_bins(feature: FeatureReference) -> int:
+    """How many categories have a bin of their own."""
+    return len(feature.categories) if len(feature.categories) <= OWN_BINS else OWN_OF_MANY
 
 
 def cell_counts(feature: FeatureReference, stratum: Stratum | None = None) -> Floats:
@@ -80,11 +88,11 @@ def bin_counts(feature: FeatureReference, bins: Integers, stratum: Stratum | Non
     counts: Floats = np.bincount(bins, weights=cell_counts(feature, stratum)).astype(np.float64)
     if feature.kind is Kind.NUMERIC:
         return counts
+    own, rare = counts[: own_bins(feature)], counts[own_bins(feature) : -1]
     new = feature.unlisted * counts.sum() - counts[-1]
-    from_rare = min(new, counts[-2])
-    own = counts[:-2].sum()
-    counts[:-2] *= 1 - (new - from_rare) / own if own else 1.0
-    counts[-2] -= from_rare
+    from_rare = min(new, rare.sum())
+    for part, taken in ((rare, from_rare), (own, new - from_rare)):
+        part *= 1 - taken / part.sum() if part.sum() else 1.0
     counts[-1] += new
     return counts
 
@@ -159,11 +167,13 @@ def _value_bets(
         return np.log(bets.ordered(p, eps)), p, eps
     eps = np.maximum(bets.band(bins / total, rows, s.tolerance, s.band_z), s.share_tolerance)
     eps += _between_days(stratum, cells_to_bins, ordered=False)
-    own = len(bins) - 2
-    eps[-2] += max(bins[:-2].sum() / total - 1 + unlisted.left_out(f.category_counts, own), 0.0) if own else 0.0
+    own, rare = own_bins(f), len(bins) - 1 - own_bins(f)
+    if rare:  # the frequent ones were chosen by these rows, and will be less frequent in others
+        chosen = bins[:own].sum() / total - 1 + unlisted.left_out(f.category_counts, own)
+        eps[own:-1] += 2 * max(chosen, 0.0) / rare
     eps[-1] += f.unlisted_error
-    favourites = np.argsort(-bins[:-2], kind="stable")[: bets.FAVOURITES].tolist()
-    return np.log(bets.unordered(p, eps, [*favourites, len(p) - 2, len(p) - 1])), p, eps
+    favourites = np.argsort(-bins[:own], kind="stable")[: bets.FAVOURITES // 2 if rare else bets.FAVOURITES].tolist()
+    return np.log(bets.unordered(p, eps, [*favourites, *range(own, len(p))])), p, eps
 
 
 def _between_days(stratum: Stratum | None, cells_to_bins: Integers, *, ordered: bool) -> Floats | float:

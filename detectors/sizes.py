@@ -10,7 +10,7 @@ from detectors import distances, transform
 from detectors.columns import Floats
 from detectors.features import Kind
 from detectors.references import FeatureReference
-from detectors.sheets import Layout, bin_counts
+from detectors.sheets import Layout, bin_counts, own_bins
 from detectors.sketches.moments import BITS
 
 
@@ -39,9 +39,10 @@ class Yardstick:
         self.borders: Floats = edges[np.flatnonzero(np.diff(bins))] if len(edges) else edges
         self.labels: list[str] = []
         if self.feature.kind is not Kind.NUMERIC:
-            own = len(self.counts) - 2
+            own = own_bins(self.feature)
+            rare = [f"(rare {k})" for k in range(1, len(self.counts) - own)]
             last = "(not listed)" if self.feature.other else "(unseen)"
-            self.labels = [*self.feature.categories[:own], "(rare)", last]
+            self.labels = [*self.feature.categories[:own], *rare, last]
         self.centre, self.scale = transform.centre_and_scale(self.feature)
 
     def sizes(self, present: Floats, mean: float | None = None) -> Sizes:

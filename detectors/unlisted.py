@@ -17,7 +17,7 @@ LATER = 5
 
 def left_out(counts: Sequence[int] | Integers, listed: int) -> float:
     """The share of values that would find their category outside the ``listed`` most frequent, had each not been
-    counted itself. ``counts`` of all categories, falling.
+    counted itself; ties are broken by chance. ``counts`` of all categories.
 
     This leave-one-out share is unbiased for new rows that are drawn alike, whatever their distribution. Where all are
     listed it is the share seen once: Good (1953), doi:10.1093/biomet/40.3-4.237. Cost O(categories).
@@ -27,17 +27,15 @@ def left_out(counts: Sequence[int] | Integers, listed: int) -> float:
     >>> left_out([5, 3, 1, 1], 1)
     0.5
     """
-    falling = np.asarray(counts, np.int64)
-    total = int(falling.sum())
+    levels, many = np.unique(np.asarray(counts, np.int64), return_counts=True)
+    total = int((levels * many).sum())
     if not total:
         return 0.0
-    least, tied = 1, 1.0
-    if len(falling) > listed:
-        least = int(falling[listed - 1])
-        tied = float((falling[:listed] == least).sum() / (falling == least).sum())
-    others = falling - 1  # of a value's category, without the value
-    inside = falling[others > least].sum() + tied * falling[(others == least) & (others > 0)].sum()
-    return round(1.0 - float(inside) / total, 12)
+    above = np.cumsum(many[::-1])[::-1] - 1  # categories that stay more frequent than one that lost a value
+    tied = np.where(np.diff(levels, prepend=0) == 1, np.concatenate(([0], many[:-1])), 0)
+    inside = np.clip((listed - above) / (tied + 1), 0.0, 1.0)
+    inside[levels <= 1] = 0.0
+    return round(1.0 - float((levels * many * inside).sum()) / total, 12)
 
 
 def later(labels: Sequence[str], listed: int) -> float:

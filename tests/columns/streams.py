@@ -45,7 +45,7 @@ def events(
     columns: Columns, step_ms: int, environments: Sequence[Mapping[str, str]] | None = None
 ) -> list[tuple[int, int, bytes]]:
     """Native events of a table's rows."""
-    plain = {name: v.tolist() if isinstance(v, np.ndarray) else list(v) for name, v in columns.items()}
+    plain = {name: [v.item() if isinstance(v, np.generic) else v for v in column] for name, column in columns.items()}
     names = list(plain)
     made = []
     for number, row in enumerate(zip(*plain.values(), strict=True), 1):
