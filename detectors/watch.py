@@ -124,8 +124,8 @@ class Watch:
         """Where the change of a reported feature is estimated to have begun, as it was when it was found."""
         return self.begun[feature]
 
-    def present(self, feature: int, since: int = 0) -> tuple[Sizes, Symptom, Floats]:
-        """Sizes, symptoms and bin counts of the recent past of a feature, from event ``since`` on."""
+    def present(self, feature: int, since: int | None = None) -> tuple[Sizes, Symptom, Floats]:
+        """Sizes, symptoms and bin counts of a feature in the recent past, or from event ``since`` on."""
         yardstick = self.yardsticks[feature]
         reference = yardstick.feature
         recent = self.window.since(since)
@@ -171,7 +171,7 @@ class Watch:
         """Takes ``snapshot`` back; False when it does not fit this reference's bets."""
         shape = self.sheets.base.shares.shape
         size = 8 * shape[0] * shape[1]
-        if any(len(bucket.table) != size or len(bucket.sums) != 24 * (shape[0] // 2) for bucket in state.buckets):
+        if any(2 * len(bucket.table) != size or len(bucket.sums) != 24 * (shape[0] // 2) for bucket in state.buckets):
             return False
         if any(len(one.counts) % 48 or not 0 <= one.feature < shape[0] for one in state.latched):
             return False

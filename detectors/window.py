@@ -13,15 +13,21 @@ NEWEST = 4
 
 BUCKETS = 8
 BUCKET_EVENTS = 128
-"""Older looks are put together to at least so many events: the window is the newest four looks and before them 1,024
-events or 8 looks, whichever is more; 66 KB for 20 features."""
+"""Older looks are put together to at least so many events: the recent past is the newest four looks and before them
+1,024 events or 8 looks, whichever is more."""
+
+OLD = 8
+"""Buckets of what is older still, each at most half of what is newer: to date a change that took long to find. In all
+60 KB for 20 features."""
+
+Singles = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 RETURN_Z = 2.5
 """Standard errors that the present may stand outside the band by and still count as back."""
 
 
 class Bucket(msgspec.Struct):
-    """Of the events after the unit's ``first`` one: component counts (D, B) and moment sums (F, 3), as float64."""
+    """Of the events after the unit's ``first``: component counts (D, B) as float32, moment sums (F, 3) as float64."""
 
     first: int
     events: int
@@ -36,7 +42,7 @@ class Part:
 
     __slots__ = ("events", "first", "from_ms", "sums", "table", "to_ms")
 
-    def __init__(self, first: int, events: int, from_ms: int, to_ms: int, table: Floats, sums: Floats) -> None:
+    def __init__(self, first: int, events: int, from_ms: int, to_ms: int, table: Singles, sums: Floats) -> None:
         self.first, self.events = first, events
         self.from_ms, self.to_ms = from_ms, to_ms
         self.table, self.sums = table, sums
@@ -57,32 +63,46 @@ class Window:
     def __init__(self, buckets: list[Bucket] | None = None, shape: tuple[int, int] = (0, 0)) -> None:
         self._parts: deque[Part] = deque()
         for b in buckets or []:
-            table, sums = np.frombuffer(b.table).reshape(shape).copy(), np.frombuffer(b.sums).reshape(-1, 3).copy()
+            table, sums = np.frombuffer(b.table, np.float32).reshape(shape), np.frombuffer(b.sums).reshape(-1, 3).copy()
             self._parts.append(Part(b.first, b.events, b.from_ms, b.to_ms, table, sums))
 
     def add(self, table: Floats, sums: Floats, events: int, position: int, now_ms: int) -> None:
         """Adds a look of ``events`` events that ended at the unit's event ``position`` at ``now_ms`` of event time."""
         parts = self._parts
         from_ms = min(parts[-1].to_ms, now_ms) if parts else now_ms
-        parts.append(Part(position - events, events, from_ms, now_ms, table.copy(), sums.copy()))
+        parts.append(Part(position - events, events, from_ms, now_ms, table.astype(np.float32), sums.copy()))
         if len(parts) > NEWEST + 1 and parts[-NEWEST - 2].events < BUCKET_EVENTS:
             parts[-NEWEST - 2].take(parts[-NEWEST - 1])
             del parts[-NEWEST - 1]
-        if len(parts) > BUCKETS + NEWEST:
-            parts.popleft()
+        if len(parts) > OLD + BUCKETS + NEWEST:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Puts two neighbours together, the oldest that may be; where none may, the oldest bucket goes."""
+        parts = self._parts
+        newer = sum(part.events for part in parts)
+        for at in range(len(parts) - BUCKETS - NEWEST):
+            together = parts[at].events + parts[at + 1].events
+            newer -= parts[at].events
+            if 2 * together <= newer - parts[at + 1].events:
+                parts[at].take(parts[at + 1])
+                del parts[at + 1]
+                return
+        parts.popleft()
 
     def buckets(self) -> list[Part]:
         """All of it, oldest first."""
         return list(self._parts)
 
-    def since(self, event: int = 0) -> tuple[int, Floats, Floats] | None:
-        """Events, counts and moment sums of the buckets that began at ``event`` or later, at least the newest."""
-        chosen = [part for part in self._parts if part.first >= event] or list(self._parts)[-1:]
+    def since(self, event: int | None = None) -> tuple[int, Floats, Floats] | None:
+        """Events, counts and moment sums of the recent past, or from ``event`` on; at least of the newest look."""
+        recent = list(self._parts)[-BUCKETS - NEWEST :] if event is None else self._parts
+        chosen = [part for part in recent if event is None or part.first >= event] or list(self._parts)[-1:]
         if not chosen:
             return None
         return (
             sum(part.events for part in chosen),
-            np.sum([part.table for part in chosen], axis=0),
+            np.sum([part.table for part in chosen], axis=0, dtype=np.float64),
             np.sum([part.sums for part in chosen], axis=0),
         )
 

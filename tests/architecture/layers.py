@@ -16,7 +16,7 @@ DETECTORS: tuple[tuple[str, ...], ...] = (
     ("acceptance", "learned_reference", "diagnosis"),
     ("prepared",),
     ("bank_numbers", "bank_labels"),
-    ("bank", "incidents", "sizes", "changepoint"),
+    ("bank", "incidents", "sizes", "changepoint", "checks"),
     ("watch",),
     ("synthetic", "evaluation"),
 )
