@@ -25,7 +25,7 @@ def date(sheet: Sheet, window: Window, feature: int, known: Beginning) -> Beginn
     """
     buckets = window.buckets()
     rows = [feature, len(sheet.layout.names) + feature]
-    tables = np.stack([bucket.table for bucket in buckets])
+    tables = np.stack([bucket.table for bucket in buckets]).astype(np.float64)
     weights = np.logaddexp(*(_after(sheet, tables, row) for row in rows))
     first = np.array([bucket.first for bucket in buckets], np.float64)
     events = np.array([bucket.events for bucket in buckets], np.float64)
