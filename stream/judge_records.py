@@ -6,6 +6,7 @@ import msgspec
 
 from detectors.features import UnitKey
 from detectors.references import Reference
+from detectors.retrain import Outcome
 from stream.events_out import EventType
 
 
@@ -34,7 +35,14 @@ class ReferenceBuilt(msgspec.Struct, frozen=True):
     reference: Reference
 
 
-Effect = DriftEvent | IncidentRecord | ReferenceBuilt
+class RetrainDecided(msgspec.Struct, frozen=True):
+    """Whether an incident asks for a retraining, or why not; the request itself is a DriftEvent."""
+
+    unit: UnitKey
+    outcome: Outcome
+
+
+Effect = DriftEvent | IncidentRecord | ReferenceBuilt | RetrainDecided
 
 
 class Health(msgspec.Struct, frozen=True):

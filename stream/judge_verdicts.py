@@ -5,10 +5,11 @@ from typing import Any
 from detectors import acceptance
 from detectors.diagnosis import Case, diagnose
 from detectors.incidents import Action, Incident, IncidentKind, Status
+from detectors.retrain import Outcome
 from detectors.verdict import Decision
 from stream import judge_words
 from stream.events_out import EventType
-from stream.judge_records import DriftEvent, Effect
+from stream.judge_records import DriftEvent, Effect, RetrainDecided
 from stream.judge_unit import UnitJudge
 
 SETTLED_AFTER = (512, 4_096)
@@ -58,9 +59,11 @@ def _retrain(judge: UnitJudge, incident_id: str, decision: Decision) -> list[Eff
     now_ms = judge.clock_ms or 0
     if any(asked["incident"] == incident_id for asked in judge.log.retrain_log):
         return []
-    if not judge.log.may_retrain(incident, decision, now_ms):
-        return []
+    outcome = judge.log.may_retrain(incident, decision, now_ms)
+    decided = RetrainDecided(judge.unit, outcome)
+    if outcome is not Outcome.REQUESTED:
+        return [decided]
     data = judge_words.retrain_request(
         judge.unit, incident, judge.watch, judge.reference, judge.present, judge.events, now_ms
     )
-    return [DriftEvent(EventType.RETRAIN_REQUESTED, judge.unit, now_ms, data, (incident_id,))]
+    return [decided, DriftEvent(EventType.RETRAIN_REQUESTED, judge.unit, now_ms, data, (incident_id,))]
