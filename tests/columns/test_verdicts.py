@@ -9,7 +9,7 @@ import pytest
 from detectors.synthetic import autoregressive, normal
 from tests.columns.streams import opened, reference_of, replayed
 
-BEFORE, AFTER = 1_000, 4_800
+BEFORE, AFTER = 1_000, 5_200
 Columns = dict[str, Any]
 Change = Callable[[np.random.Generator, Columns], Columns]
 
