@@ -15,7 +15,7 @@ help:
 	@echo "make check             lint, types and the everyday tests"
 	@echo "make docs              build the documentation into build/site"
 	@echo "make bench             throughput against what a user could write instead, on a real broker"
-	@echo "make bench-detection   false alarms, delays and cost, beside River's detectors and tests on windows"
+	@echo "make bench-detection   false alarms, delays and cost, beside the libraries that one would pick instead"
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "driftline needs Python 3.11 or newer; try make PYTHON=python3.12")'
@@ -48,4 +48,4 @@ bench-detection: $(STAMP)
 	@$(BIN)/python -m benchmarks.detection $(ARGS)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

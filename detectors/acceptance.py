@@ -144,7 +144,13 @@ def _feature(
     seen = {category: count for category, count in counts.items() if count > 0}
     overflow = now.overflow - before.overflow
     made = reference_builder.category_counts(old.feature, old.kind, seen, missing, invalid, overflow)
-    return msgspec.structs.replace(made, present=present, tau=old.tau, identifier=old.identifier or made.identifier)
+    return msgspec.structs.replace(
+        made,
+        present=present,
+        tau=old.tau,
+        tau_presence=old.tau_presence,
+        identifier=old.identifier or made.identifier,
+    )
 
 
 def _numeric(
@@ -174,6 +180,7 @@ def _numeric(
         distinct=len(counts),
         identifier=old.identifier,
         tau=old.tau,
+        tau_presence=old.tau_presence,
     )
 
 

@@ -4,6 +4,7 @@ All features of a shard lie side by side in arrays. Every result is the same how
 integer, a minimum, a multiset, or a sum that runs in sequence from the carried value.
 """
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -65,7 +66,7 @@ class ReferencedNumbers:
         self.minimum, self.maximum = np.full(count, np.inf), np.full(count, -np.inf)
         self.sketches: dict[int, QuantileSketch] = {}
         self._outside: dict[int, list[Floats]] = {}  # not yet in their sketch: few at a time cost a sort each
-        self._adwins = (Adwin(count, delta), Adwin(count, delta)) if "adwin" in detectors else None
+        self._adwins = {channel: Adwin(count, delta) for channel in ("u", "spread") if "adwin" in detectors}
         self._page_hinkley = PageHinkley(count, threshold) if "page_hinkley" in detectors else None
         self._custom: dict[str, tuple[Callable[[], FeatureDetector], list[FeatureDetector]]] = {}
         for name in detectors:
@@ -118,38 +119,31 @@ class ReferencedNumbers:
         if self._page_hinkley is not None:
             for detection in self._page_hinkley.update(z, present):
                 yield "page_hinkley", detection
-        channels: dict[str, list[list[float]]] = {}
         rows: list[Integers | None] = [None] * len(self.names)
         if present is not None:
-            whole = present.all(axis=0)
-            rows = [None if w else np.flatnonzero(present[:, c]) for c, w in enumerate(whole.tolist())]
+            whole = present.all(axis=0).tolist()
+            rows = [None if whole[column] else np.flatnonzero(present[:, column]) for column in range(len(rows))]
+        channels = {"u": u, "spread": np.abs(u - 0.5), "z": z}
 
-        def columns(channel: str) -> list[list[float]]:
-            if channel not in channels:
-                values = (z if channel == "z" else u if channel == "u" else np.abs(u - 0.5)).T
-                if present is None:
-                    channels[channel] = values.tolist()
-                else:
-                    channels[channel] = [
-                        (v if at is None else v[at]).tolist() for v, at in zip(values, rows, strict=True)
-                    ]
-            return channels[channel]
+        def values(channel: str, column: int) -> Floats:
+            given, kept = channels[channel][:, column], rows[column]
+            return given if kept is None else given[kept]
 
         def fired(at: Sequence[int], column: int, channel: str) -> Iterator[Detection]:
             kept = rows[column]
             for row in at:
                 yield Detection(int(row if kept is None else kept[row]), column, channel)
 
-        if self._adwins is not None:
-            for channel, adwin in zip(("u", "spread"), self._adwins, strict=True):
-                for column, values in enumerate(columns(channel)):
-                    if hits := adwin.update(column, values):
-                        for detection in fired(hits, column, channel):
-                            yield "adwin", detection
+        for channel, adwin in self._adwins.items():
+            for column in range(len(self.names)):
+                # an array makes its floats one by one: a list of them all would go through the cache twice
+                if hits := adwin.update(column, array("d", values(channel, column).tobytes())):
+                    for detection in fired(hits, column, channel):
+                        yield "adwin", detection
         for name, (_, detectors) in self._custom.items():
             for column, detector in enumerate(detectors):
                 channel = getattr(detector, "channel", "u")
-                for detection in fired(detector.update_many(columns(channel)[column]), column, channel):
+                for detection in fired(detector.update_many(values(channel, column).tolist()), column, channel):
                     yield name, detection
 
     def profiles(self) -> list[FeatureProfile]:
@@ -193,8 +187,8 @@ class ReferencedNumbers:
             self.minimum.tobytes(),
             self.maximum.tobytes(),
             {column: self.sketches[column].to_bytes() for column in sorted(self.sketches)},
-            self._adwins[0].snapshot() if self._adwins else b"",
-            self._adwins[1].snapshot() if self._adwins else b"",
+            self._adwins["u"].snapshot() if self._adwins else b"",
+            self._adwins["spread"].snapshot() if self._adwins else b"",
             self._page_hinkley.snapshot() if self._page_hinkley else b"",
             {name: [d.snapshot() for d in detectors] for name, (_, detectors) in self._custom.items()},
         )
@@ -212,8 +206,8 @@ class ReferencedNumbers:
         self.maximum = np.frombuffer(state.maximum, np.float64).copy()
         self.sketches = {column: QuantileSketch.from_bytes(data) for column, data in state.sketches.items()}
         cold = 0
-        if self._adwins is not None:
-            cold += self._adwins[0].restore(state.adwin_u) + self._adwins[1].restore(state.adwin_spread)
+        if self._adwins:
+            cold += self._adwins["u"].restore(state.adwin_u) + self._adwins["spread"].restore(state.adwin_spread)
         if self._page_hinkley is not None:
             cold += self._page_hinkley.restore(state.page_hinkley)
         return cold + sum(self._restore_custom(name, state.others.get(name, [])) for name in self._custom)

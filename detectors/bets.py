@@ -43,10 +43,10 @@ SHAPES: tuple[Mixture, ...] = (
     ((0.9, 0.0, 1.0), (0.1, 3.0, 1.0)),  # a part of the population is elsewhere
     ((0.9, 0.0, 1.0), (0.1, -3.0, 1.0)),
 )
-TOWARDS = (0.02, 0.1, 0.4, 0.95)
+TOWARDS = (0.02, 0.06, 0.2, 0.5, 0.95)
 AWAY = 0.5
 FAVOURITES = 12
-"""Categories with bets of their own; 5 each keeps the family under 70."""
+"""Categories with bets of their own; 6 each keeps the family under 90."""
 
 _normal = NormalDist()
 
@@ -164,15 +164,21 @@ def nearest(f: Floats, p: Floats, eps: Floats) -> Floats:
     return np.clip(f / largest, low, high)
 
 
-def band(share: Floats, rows: float, tolerance: float, z: float) -> Floats:
-    """eps for a (cumulative) share q of a reference of ``rows`` effective rows: what sampling may have hidden, and
-    change too small to matter: sqrt(q (1 - q)) (2 m + z / sqrt(n)) + z^2 / (2 n).
+def tolerated(share: Floats, tolerance: float) -> Floats:
+    """eps for a (cumulative) share q of change too small to matter: 2 m sqrt(q (1 - q)).
 
-    The last term keeps the band honest at shares of zero, where z = 4.5 and n = 10,000 leave 0.1 %.
+    >>> tolerated(np.array([0.5, 0.1]), 0.02).round(4).tolist()
+    [0.02, 0.012]
+    """
+    return np.asarray(2 * tolerance * np.sqrt(share * (1 - share)))
+
+
+def band(share: Floats, rows: float, tolerance: float, z: float) -> Floats:
+    """``tolerated`` and what sampling may have hidden in a reference of ``rows`` effective rows:
+    sqrt(q (1 - q)) z / sqrt(n) + z^2 / (2 n), the last term for shares of zero.
 
     >>> band(np.array([0.5]), 10_000, 0.02, 4.5).round(4).tolist()
     [0.0435]
     """
     n = max(rows, 1.0)
-    eps: Floats = np.sqrt(share * (1 - share)) * (2 * tolerance + z / np.sqrt(n)) + z * z / (2 * n)
-    return eps
+    return tolerated(share, tolerance) + z * np.sqrt(share * (1 - share) / n) + z * z / (2 * n)

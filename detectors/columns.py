@@ -10,6 +10,7 @@ from detectors.features import FeatureSpec, Kind, UnitKey
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Bytes8 = npt.NDArray[np.uint8]
+Bools = npt.NDArray[np.bool_]
 
 PRESENT, MISSING, INVALID = 0, 1, 2
 """Codes of ``Columns.number_status`` and ``Columns.label_status``."""

@@ -48,19 +48,67 @@ def false_alarms(alarms: int, watched: float) -> FalseAlarms:
     >>> round(false_alarms(0, 3.0e6).mean_time_at_least)
     1001425
     """
-    return FalseAlarms(alarms, watched, watched / _poisson_upper(alarms))
+    return FalseAlarms(alarms, watched, watched / _poisson_mean(alarms, 0.05))
 
 
-def _poisson_upper(count: int, confidence: float = 0.95) -> float:
-    """The rate under which at most ``count`` happens with probability 1 - confidence; by bisection."""
-    low, high = float(count), 4.0 * count + 20.0
+def poisson_interval(count: int) -> tuple[float, float]:
+    """The means that ``count`` events do not rule out at 95 %, exactly: 2.5 % beyond either end.
+
+    Source: Garwood (1936), doi:10.1093/biomet/28.3-4.437.
+
+    >>> [tuple(round(end, 3) for end in poisson_interval(count)) for count in (0, 1, 10)]
+    [(0.0, 3.689), (0.025, 5.572), (4.795, 18.39)]
+    """
+    return _poisson_mean(count - 1, 0.975) if count else 0.0, _poisson_mean(count, 0.025)
+
+
+def _poisson_mean(count: int, probability: float) -> float:
+    """The mean of which at most ``count`` events come with ``probability``; by bisection."""
+    low, high = 0.0, 4.0 * count + 20.0
+    logs = [math.lgamma(k + 1) for k in range(count + 1)]
     for _ in range(80):
         middle = (low + high) / 2
-        tail = math.exp(-middle) * math.fsum(
-            math.exp(k * math.log(middle) - math.lgamma(k + 1)) for k in range(count + 1)
-        )
-        low, high = (middle, high) if tail > 1 - confidence else (low, middle)
+        tail = math.fsum(math.exp(k * math.log(middle) - middle - log) for k, log in enumerate(logs))
+        low, high = (middle, high) if tail > probability else (low, middle)
     return high
+
+
+class MedianDelay(msgspec.Struct, frozen=True):
+    """Of repeated changes, a missed one counting as infinitely late: the median delay in events and its interval.
+
+    ``median``, ``low`` and ``high`` are None where they lie beyond the horizon; ``missed`` is a share.
+    """
+
+    runs: int
+    median: float | None
+    low: float | None
+    high: float | None
+    missed: float
+
+
+def median_delay(found: Sequence[int | None]) -> MedianDelay:
+    """The median of ``found``, None for a missed change, with its 95 % interval between order statistics.
+
+    The interval holds for any distribution: the number of delays below the median is binomial. Below six runs it is
+    unbounded above and starts at the smallest. Source: David and Nagaraja, Order Statistics (2003), section 7.1.
+
+    >>> median_delay([10, 20, 30, 40, 50, 60, 70, None])
+    MedianDelay(runs=8, median=40.0, low=10.0, high=None, missed=0.125)
+    """
+    ordered = sorted(float(d) for d in found if d is not None) + [math.inf] * sum(d is None for d in found)
+    runs = len(ordered)
+    if not runs:
+        return MedianDelay(0, None, None, None, 0.0)
+    below = -1
+    while sum(math.comb(runs, k) for k in range(below + 2)) <= 0.025 * 2**runs:
+        below += 1
+    low, high = (ordered[0], math.inf) if below < 0 else (ordered[below], ordered[runs - 1 - below])
+    missed = sum(map(math.isinf, ordered)) / runs
+    return MedianDelay(runs, _finite(_quantile(ordered, 0.5)), _finite(low), _finite(high), missed)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 class Blame(msgspec.Struct, frozen=True):

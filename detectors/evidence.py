@@ -2,15 +2,24 @@
 
 For every feature, bets (see ``bets``) on the bin of the next event are multiplied up and restarted by the clock:
 
-    R_k <- (R_k + seconds since the last block) * product over the block's events of (L_k(bin) / N_k)^(1 / tau)
+    R_k <- (R_k + seconds since the last block) * product over the block's events of (L_k(bin) / N_k)^(1 / tau_k)
     M_f = mean_k R_k        A = mean_f M_f        alarm when A >= 1 / a,   blame f when M_f >= F / a
 
-with a the false alarms allowed per second. R_k minus the time that has passed is a supermartingale under every
-distribution of the band, whatever the dependence between features and whenever one looks; so the mean time between
-false alarms is at least 1 / a. Source: Shin, Ramdas and Rinaldo, "E-detectors" (2022), arXiv:2203.03532;
-Shiryaev (1963), Roberts (1966). Assumption: tau covers the serial dependence of the feature (a heuristic). The
-evidence of one block of ``BLOCK_MS`` or ``BLOCK_EVENTS``, whichever is less, is capped at half of what an alarm needs
-(the smaller of an e-value and a constant is one), so that one burst cannot page.
+with a the false alarms allowed per second. L_k is a likelihood ratio whose mean is at most 1 under every distribution
+within the tolerance of the reference's *sample*; N_k is for that sample being one: the mean of L_k over the reference's
+rows and all events so far, the look's own among them, over its mean over the reference's rows alone (in first order:
+1 + sum of (L_k - mean) / (rows + events)). Where reference and stream are draws from one distribution, which of all
+the values came in this look is chance, and by Hoeffding (1963, doi:10.1080/01621459.1963.10500830, theorem 4) the mean
+of a product over draws without replacement is at most that with replacement, N_k^n: so the look's factor has a mean of
+at most 1 given everything that was seen, for a reference of any size, and R_k at any fixed time a mean of at most the
+time that has passed. A stable stream so becomes part of what it is compared with, and a small reference grows by it.
+R_k as a detector that one may stop at any time: Shin, Ramdas and Rinaldo, "E-detectors" (2022), arXiv:2203.03532;
+Shiryaev (1963), Roberts (1966). With N_k = 1 the mean time between alarms is at least 1 / a by their theorem, whatever
+the dependence between features and whenever one looks; with N_k it is measured (benchmarks/detection).
+
+Assumption: tau covers the serial dependence of the feature (a heuristic). The evidence of one block of ``BLOCK_MS`` or
+``BLOCK_EVENTS``, whichever is less, is capped at half of what an alarm needs (the smaller of an e-value and a constant
+is one), so that one burst cannot page.
 
 Input are only histograms of what arrived since the last look, so shards add up.
 """
@@ -22,7 +31,7 @@ import msgspec
 import numpy as np
 
 from detectors.columns import Floats, Integers
-from detectors.sheets import Sheet, Sheets
+from detectors.sheets import DEPENDENT_Z, Sheet, Sheets
 
 BLOCK_MS = 1_000
 
@@ -34,6 +43,12 @@ LONG_BLOCKS = 1.5
 
 LONGEST_STEP_SECONDS = 600.0
 """A silence does not count for more: the clock may only be slowed (R grows less), never hurried."""
+
+POOLED = 1_000_000
+"""Events that join the reference at most; by then it knows its shares better than the tolerance."""
+
+NORMAL_DENSITY = 0.399
+"""Of the standard normal at its median: a share of .01 there is a shift of .025 standard deviations."""
 
 _LN10 = math.log(10)
 
@@ -50,6 +65,8 @@ class EvidenceState(msgspec.Struct, frozen=True):
     since_ms: bytes
     block_ms: int | None
     block_events: int = 0
+    excess: bytes = b""
+    pooled: bytes = b""
 
 
 class Evidence:
@@ -68,21 +85,9 @@ class Evidence:
     """
 
     __slots__ = (
-        "_base",
-        "_block",
-        "_block_events",
-        "_block_ms",
-        "_cap",
-        "_climb",
-        "_log_r",
-        "_settings",
-        "_since",
-        "_since_ms",
-        "_used",
-        "bets_of",
-        "features",
-        "share",
-    )
+        "_base", "_block", "_block_events", "_block_ms", "_cap", "_climb", "_excess", "_held", "_log_r", "_pooled",
+        "_settings", "_since", "_since_ms", "_used", "bets_of", "features", "share",
+    )  # fmt: skip
 
     def __init__(self, sheets: Sheets) -> None:
         sheet = sheets.base
@@ -96,6 +101,9 @@ class Evidence:
         self._block: Floats = np.zeros(sheet.used.shape)  # log evidence of the present block
         self._log_r: Floats = self._base
         self._climb: Floats = np.zeros(sheet.used.shape)  # CUSUM of each bet, for dating the change
+        self._excess: Floats = np.zeros(sheet.used.shape)  # of each bet's ratio over its mean, summed over the events
+        self._pooled: Floats = np.zeros(len(sheet.used))  # how many events of each component that is
+        self._held = np.zeros(len(sheet.used), bool)  # components of features that are known to have changed
         self._since: Integers = np.zeros(sheet.used.shape, np.int64)
         self._since_ms: Integers = np.zeros(sheet.used.shape, np.int64)
         self._block_ms: int | None = None
@@ -105,7 +113,7 @@ class Evidence:
     def look(self, sheet: Sheet, table: Floats, now_ms: int, events: int, arrived: int) -> None:
         """Takes the counts of one look, shape (D, B), at ``now_ms`` of event time. ``events`` counts the unit's events
         including the ``arrived`` of this look; it dates the beginning of a change."""
-        gain = np.matmul(sheet.log_bets, table[:, :, None])[:, :, 0]
+        gain = self._gain(sheet, table)
         step_ms = BLOCK_MS if self._block_ms is None else now_ms - self._block_ms
         cap = self._cap
         if self._block_ms is None or step_ms >= BLOCK_MS or self._block_events >= BLOCK_EVENTS:
@@ -126,6 +134,33 @@ class Evidence:
             self._since_ms[fresh] = now_ms
             self._climb[fresh] = 0.0
         self._climb += np.minimum(gain, cap)
+
+    def _gain(self, sheet: Sheet, table: Floats) -> Floats:
+        """Log evidence of one look, shape (D, K), the mean of each ratio over all that was seen taken into account."""
+        sums = np.matmul(sheet.gains, table[:, :, None])[:, :, 0]
+        most = sheet.used.shape[1]
+        arrived = table.sum(axis=1)
+        joining = arrived * ~(self._held | (self._pooled >= POOLED))
+        self._pooled += joining
+        self._excess += sums[:, most:] * (joining > 0)[:, None]
+        mean = 1.0 + self._excess / (sheet.rows + self._pooled)[:, None]
+        gain: Floats = sums[:, :most]
+        gain -= np.log(np.maximum(mean, sheet.least)) * sheet.weights * arrived[:, None]
+        return gain
+
+    def smallest_shift(self, sheet: Sheet, feature: int) -> float:
+        """The shift, in standard deviations of a normal feature, below which no stream however long is enough:
+        m / 0.4 (the tolerance) + 3 sqrt((tau - 1) / rows) / 0.8 (an unsure tau) + sqrt(2 tau ln(F K / a) / rows).
+
+        The last term is where the log likelihood ratio of a reference of so many rows (and what has joined it) against
+        a stream without end, rows shift^2 / (2 tau), reaches what blame needs.
+        """
+        tau = float(sheet.tau[feature])
+        rows = float(sheet.rows[feature] + self._pooled[feature])
+        needed = self.blame_log10 * _LN10 + math.log(max(int(self.bets_of[feature]), 1))
+        tolerated = self._settings.tolerance / NORMAL_DENSITY
+        unsure = DEPENDENT_Z * math.sqrt((tau - 1) / rows) / (2 * NORMAL_DENSITY)
+        return tolerated + unsure + math.sqrt(2 * tau * max(needed, 0.0) / rows)
 
     @property
     def threshold_log10(self) -> float:
@@ -182,6 +217,13 @@ class Evidence:
             bool(best >= climb.shape[1]),
         )
 
+    def hold(self, features: Sequence[int]) -> None:
+        """These have changed: what comes is compared with the reference alone, until ``restart``."""
+        for feature in features:
+            rows = [feature, self.features + feature]
+            self._excess[rows] = self._pooled[rows] = 0.0
+            self._held[rows] = True
+
     def restart(self, features: Sequence[int]) -> None:
         """Evidence of these features begins again at nothing: they are back, or already reported."""
         for feature in features:
@@ -190,6 +232,8 @@ class Evidence:
             self._log_r[rows] = -np.inf
             self._block[rows] = 0.0
             self._climb[rows] = 0.0
+            self._excess[rows] = self._pooled[rows] = 0.0
+            self._held[rows] = False
 
     def snapshot(self) -> EvidenceState:
         """Plain state."""
@@ -203,16 +247,23 @@ class Evidence:
             self._since_ms.tobytes(),
             self._block_ms,
             self._block_events,
+            self._excess.tobytes(),
+            self._pooled.tobytes(),
         )
 
     def restore(self, state: EvidenceState) -> bool:
-        """Takes ``snapshot`` back; False when it is of another family of bets, which starts the evidence anew."""
+        """Takes ``snapshot`` back, ``hold`` excepted; False when it is of another family of bets, which starts the
+        evidence anew."""
         shape = self._base.shape
-        parts = (state.base, state.block, state.log_r, state.climb, state.since, state.since_ms)
+        parts = (state.base, state.block, state.log_r, state.climb, state.since, state.since_ms, state.excess)
         if tuple(state.shape) != shape or any(len(part) != 8 * shape[0] * shape[1] for part in parts):
             return False
+        if len(state.pooled) != 8 * shape[0]:
+            return False
         self._base, self._block, self._log_r, self._climb = (np.frombuffer(p).reshape(shape).copy() for p in parts[:4])
-        self._since, self._since_ms = (np.frombuffer(p, np.int64).reshape(shape).copy() for p in parts[4:])
+        self._since, self._since_ms = (np.frombuffer(p, np.int64).reshape(shape).copy() for p in parts[4:6])
+        self._excess = np.frombuffer(state.excess).reshape(shape).copy()
+        self._pooled = np.frombuffer(state.pooled).copy()
         self._block_ms, self._block_events = state.block_ms, state.block_events
         return True
 

@@ -55,6 +55,9 @@ class Change(StrEnum):
     NOTE = "note"
 
 
+SOON, LATEST = 512, 1_024
+"""Events after an incident's opening within which a change still counts as the same, at least and at most."""
+
 NOTES_KEPT = 200
 """Of one incident; then only its end is still recorded."""
 
@@ -150,3 +153,16 @@ def apply(incident: Incident, action: Action, **changes: Any) -> Incident | None
     if action is not Action.RESOLVE:
         changes["updates"] = incident.updates + 1
     return msgspec.structs.replace(incident, status=status, **changes)
+
+
+def same_change(began_at_event: int, known_began_at_event: int, known_opened_at_event: int) -> bool:
+    """Whether a change belongs to an open incident.
+
+    It does where it began before the incident was found, or so soon after that the estimate of a slow feature may be
+    off: as long as the finding took, within bounds.
+
+    >>> same_change(1_400, 900, 1_000), same_change(1_600, 900, 1_000)
+    (True, False)
+    """
+    took = known_opened_at_event - known_began_at_event
+    return began_at_event <= known_opened_at_event + min(max(took, SOON), LATEST)

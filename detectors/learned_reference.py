@@ -17,6 +17,9 @@ from detectors.references import FeatureReference, Reference
 from detectors.sketches.categories import estimate_distinct
 from detectors.sketches.quantiles import QuantileSketch, merged
 
+MOVED_ROWS = 50
+"""A feature learned from fewer independent rows than these did not stay at one level meanwhile."""
+
 
 def reference_from_profiles(
     model: str,
@@ -28,7 +31,9 @@ def reference_from_profiles(
 ) -> Reference:
     """The reference of everything that ``profiles`` (the learning shards' newest) have counted.
 
-    Cells come from merged sketches, so ``rank_error`` says how exact they are. Raises ReferenceError without an event.
+    Cells come from merged sketches, so ``rank_error`` says how exact they are. Features that drifted meanwhile are told
+    by their dependence and named in ``source["moved"]``; the same dependence keeps their evidence small. Raises
+    ReferenceError without an event.
     """
     rows = sum(profile.epoch_events for profile in profiles)
     if not rows:
@@ -40,6 +45,8 @@ def reference_from_profiles(
     environment: Counter[str] = Counter()
     for profile in profiles:
         environment.update(profile.environments)
+    features = [_learned(name, parts, rows) for name, parts in sorted(by_name.items())]
+    moved = [f.feature for f in features if f.tau > 2 and f.rows < MOVED_ROWS * f.tau]
     firsts = [p.first_timestamp_ms for p in profiles if p.first_timestamp_ms is not None]
     lasts = [p.last_timestamp_ms for p in profiles if p.last_timestamp_ms is not None]
     return Reference(
@@ -47,9 +54,9 @@ def reference_from_profiles(
         model=model,
         version=version,
         rows=rows,
-        features=[_learned(name, parts, rows) for name, parts in sorted(by_name.items())],
+        features=features,
         environment=_most_common_environment(environment),
-        source={"kind": "learned", **(source or {})},
+        source={"kind": "learned", **({"moved": moved} if moved else {}), **(source or {})},
         segment=segment,
         first_timestamp_ms=min(firsts, default=None),
         last_timestamp_ms=max(lasts, default=None),

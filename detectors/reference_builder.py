@@ -30,6 +30,9 @@ While learning only steps are counted: then at most one in COUNTER_STEPS goes ba
 
 COUNTER_STEPS = 100
 
+FAST_GAIN = 2.0
+"""Bets of their own on fast changes are kept where dependence within a day or part is so many times less."""
+
 ATOM_SHARE = 1 / 256
 """A value this frequent is an atom."""
 
@@ -185,6 +188,7 @@ def numeric_reference(
     distinct, counts = np.unique(values, return_counts=True)
     edges = cell_edges(distinct, counts)
     cells = edges.searchsorted(values, side="right")
+    mean, std = _mean_and_std(values)
     bare = FeatureReference(
         name,
         Kind.NUMERIC,
@@ -193,19 +197,19 @@ def numeric_reference(
         invalid,
         edges=edges.tolist(),
         counts=np.bincount(cells, minlength=len(edges) + 1).tolist(),
-        mean=math.fsum((values / len(values)).tolist()),
-        std=_std(values),
+        mean=mean,
+        std=std,
         distinct=len(distinct),
     )
     u = transform.Transform([bare]).ranks(values[:, None], cells[:, None])[0][:, 0]
     counts_on = len(distinct) > MANY_VALUES and _counts_on(u)
-    strata = [] if timestamps_ms is None else seasons.strata(cells, len(edges) + 1, timestamps_ms[present])
-    if strata and timestamps_ms is not None:  # dependence beyond what the season explains
-        u = seasons.ranks(cells, timestamps_ms[present], strata)
-    tau = dependence.dependence_factor(present.astype(np.float64))
-    if not counts_on:  # of what counts on only the presence is judged
-        tau = max(tau, *(dependence.dependence_factor(channel) for channel in (u, np.abs(u - 0.5))))
-    return _replace(bare, tau=tau, strata=strata, identifier=counts_on)
+    if counts_on:  # only its presence is judged
+        return _replace(bare, tau_presence=dependence.dependence_factor(present.astype(np.float64)), identifier=True)
+    times = None if timestamps_ms is None else timestamps_ms[present]
+    strata = [] if times is None else seasons.strata(cells, len(edges) + 1, times)
+    if strata and times is not None:  # dependence beyond what the season explains
+        u = seasons.ranks(cells, times, strata)
+    return _with_dependence(bare, [u, np.abs(u - 0.5)], present, cells, strata, times)
 
 
 def _counts_on(ranks: Floats) -> bool:
@@ -228,9 +232,36 @@ def vector_references(
     ]
 
 
-def _std(values: Floats) -> float:
-    scale = float(np.abs(values).max()) or 1.0  # so that squares of huge values stay finite
-    return float((values / scale).std() * scale)
+def _with_dependence(
+    bare: FeatureReference,
+    channels: Sequence[Floats],
+    present: np.ndarray,
+    cells: Integers,
+    strata: list[Stratum],
+    times: Integers | None,
+) -> FeatureReference:
+    """``bare`` with its strata and both dependence factors: of all movements, and of those within a day or part."""
+    shown = dependence.dependence_factor(present.astype(np.float64))
+    tau = max(map(dependence.dependence_factor, channels))
+    bare = _replace(bare, tau=tau, tau_presence=shown, strata=strata)
+    day = seasons.days_of(times) if strata and times is not None else None
+    part = seasons.parts_of(len(cells)) if day is None else day
+    if part is None or tau < FAST_GAIN:
+        return bare
+    longest = len(cells) // (int(part.max()) + 1)
+    within = max(dependence.dependence_factor(seasons.less_part(channel, part), longest) for channel in channels)
+    if FAST_GAIN * within > tau:
+        return bare
+    count = len(bare.counts) if bare.kind is Kind.NUMERIC else len(bare.categories) + 2
+    reach = [] if day is not None else seasons.reach(cells, count, part)
+    return _replace(bare, tau_within=within, reach=reach)
+
+
+def _mean_and_std(values: Floats) -> tuple[float, float]:
+    scale = float(np.abs(values).max()) or 1.0  # so that sums and squares of huge values stay finite
+    scaled = values / scale
+    mean = math.fsum(scaled.tolist()) / len(values)
+    return min(max(mean, -1.0), 1.0) * scale, float(scaled.std() * scale)
 
 
 def cell_edges(distinct: Floats, counts: Integers) -> Floats:
@@ -269,21 +300,16 @@ def categorical_reference(
     other = len(bare.categories)
     present = status == PRESENT
     codes = np.array([index.get(label, other) for label in labels if label is not None], np.int64)
-    strata = [] if timestamps_ms is None else seasons.strata(codes, other + 2, timestamps_ms[present])
-    taus = [
-        dependence.dependence_factor(channel) for channel in _indicators(codes, other, strata, timestamps_ms, present)
-    ]
-    taus.append(dependence.dependence_factor(present.astype(np.float64)))
-    return _replace(bare, tau=max(taus), strata=strata)
+    times = None if timestamps_ms is None else timestamps_ms[present]
+    strata = [] if times is None else seasons.strata(codes, other + 2, times)
+    return _with_dependence(bare, _indicators(codes, other, strata, times), present, codes, strata, times)
 
 
-def _indicators(
-    codes: Integers, other: int, strata: list[Stratum], timestamps_ms: Integers | None, present: np.ndarray
-) -> list[Floats]:
+def _indicators(codes: Integers, other: int, strata: list[Stratum], times: Integers | None) -> list[Floats]:
     """What dependence is told from: one column for each frequent category, less what its season explains."""
     channels = [(codes == c).astype(np.float64) for c in range(min(other + 1, 8))]
-    if strata and timestamps_ms is not None:
-        expected = [seasons.expected(c, timestamps_ms[present], strata) for c in range(len(channels))]
+    if strata and times is not None:
+        expected = [seasons.expected(c, times, strata) for c in range(len(channels))]
         channels = [channel - usual for channel, usual in zip(channels, expected, strict=True)]
     return channels
 

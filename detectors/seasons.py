@@ -12,7 +12,14 @@ HOURS = 24
 MIN_DAYS_OF_DAY, MIN_DAYS_OF_WEEK = 14, 56
 """Two weeks tell hours apart, eight weeks weekdays."""
 
-MIN_DAY_ROWS = 48
+MIN_PART_ROWS = 48
+"""A day or part of fewer rows on average says too little of dependence within it."""
+
+PARTS = 16
+"""Where days do not do, the reference is cut into so many equal parts to see how its level moves."""
+
+OUTER = 0.02
+"""Beyond these quantiles nothing is known of how far shares can move but what is known at them."""
 
 MIN_ROWS = 30
 """Rows a stratum needs; when any hour has fewer, hours are joined in twos, threes, fours, ..."""
@@ -64,11 +71,7 @@ def strata(cells: Integers, cell_count: int, timestamps_ms: Integers) -> list[St
 
 
 def ranks(cells: Integers, timestamps_ms: Integers, found: list[Stratum]) -> Floats:
-    """Middle rank of every cell within its own stratum, less its day's mean, shape (n,).
-
-    What is left when season and day are known: how days differ is in the strata's ``spread`` already. Days of fewer
-    than ``MIN_DAY_ROWS`` rows on average keep their mean, since taking it out would hide dependence within them.
-    """
+    """Middle rank of every cell within its own stratum, shape (n,): what is left when the season is known."""
     hour, weekday = hour_and_weekday(timestamps_ms)
     result = np.full(len(cells), 0.5)
     for stratum in found:
@@ -78,11 +81,38 @@ def ranks(cells: Integers, timestamps_ms: Integers, found: list[Stratum]) -> Flo
         counts = np.asarray(stratum.counts, np.float64)
         middle = (np.cumsum(counts) - counts / 2) / max(counts.sum(), 1.0)
         result[chosen] = middle[cells[chosen]]
-    _, day = np.unique(timestamps_ms // DAY_MS, return_inverse=True)
-    rows = np.bincount(day)
-    if len(cells) < MIN_DAY_ROWS * len(rows):
-        return result
-    return np.asarray(result - (np.bincount(day, weights=result) / rows)[day] + 0.5)
+    return result
+
+
+def days_of(timestamps_ms: Integers) -> Integers | None:
+    """Which day every row is of, shape (n,), counted from 0; None where days have too few rows."""
+    days, day = np.unique(timestamps_ms // DAY_MS, return_inverse=True)
+    return day if len(day) >= MIN_PART_ROWS * len(days) else None
+
+
+def parts_of(rows: int) -> Integers | None:
+    """Which of ``PARTS`` equal parts every row is in, shape (n,); None where they have too few rows."""
+    return np.arange(rows) * PARTS // rows if rows >= MIN_PART_ROWS * PARTS else None
+
+
+def less_part(channel: Floats, part: Integers) -> Floats:
+    """``channel`` with the mean of its part taken out."""
+    return np.asarray(channel - (np.bincount(part, weights=channel) / np.bincount(part))[part])
+
+
+def reach(cells: Integers, cell_count: int, part: Integers) -> list[float]:
+    """How far the cumulative share at each cell may come to lie from the whole's: as far as that of any part does, and
+    as much further as parts are apart. Beyond the outer quantiles no less than at them."""
+    table = np.zeros((int(part.max()) + 1, cell_count))
+    np.add.at(table, (part, cells), 1)
+    cumulative = np.cumsum(table, axis=1) / table.sum(axis=1, keepdims=True)
+    share = np.cumsum(np.bincount(cells, minlength=cell_count)) / len(cells)
+    far = np.abs(cumulative - share).max(axis=0) + np.ptp(cumulative, axis=0)
+    for outer, at in ((share < OUTER, share >= OUTER), (share > 1 - OUTER, share <= 1 - OUTER)):
+        if at.any():
+            nearest = np.flatnonzero(at)[0 if outer[0] else -1]
+            far[outer] = np.maximum(far[outer], far[nearest])
+    return [round(v, 6) for v in far.tolist()]
 
 
 def expected(code: int, timestamps_ms: Integers, found: list[Stratum]) -> Floats:

@@ -7,7 +7,6 @@ is: values go in as columns, rows at which a detector fired come out.
 import importlib
 import inspect
 from collections.abc import Callable, Sequence
-from operator import length_hint
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -70,17 +69,16 @@ class Adwin:
     def _fresh(self) -> Any:
         return ADWIN(delta=self.delta)._helper
 
-    def update(self, column: int, values: list[float]) -> list[int]:
+    def update(self, column: int, values: Sequence[float]) -> list[int]:
         """Feeds finite ``values`` to one feature's detector; the rows at which it fired."""
-        if not any(map(self._updates[column], iterator := iter(values))):
-            return []
-        fired = []
-        while True:
-            fired.append(len(values) - length_hint(iterator) - 1)
+        fired: list[int] = []
+        rest = values
+        while any(map(self._updates[column], rows := iter(rest))):
+            rest = list(rows)
+            fired.append(len(values) - len(rest) - 1)
             core = self._cores[column] = self._fresh()
             self._updates[column] = core.update
-            if not any(map(core.update, iterator)):
-                return fired
+        return fired
 
     def snapshot(self) -> bytes:
         """The cores' own state bytes in a versioned envelope."""
@@ -160,22 +158,16 @@ class PageHinkley:
         if not rows:
             none = np.zeros(values.shape, np.bool_)
             return none, none, state
-        run = np.empty((rows + 1, values.shape[1]))
-        run[0] = state[1]
-        if present is None:
-            run[1:] = values
-            counts = state[0] + np.arange(1.0, rows + 1)[:, None]
-        else:
-            np.multiply(values, present, out=run[1:])
-            counts = state[0] + np.cumsum(present, axis=0)
-        total = np.cumsum(run, axis=0)[1:]
-        deviation = values - total / np.maximum(counts, 1.0)
+        counts = state[0] + (np.arange(1.0, rows + 1)[:, None] if present is None else np.cumsum(present, axis=0))
+        total = _running(values.copy() if present is None else values * present, state[1])
+        deviation = values - total / (counts if present is None else np.maximum(counts, 1.0))
         up, down = deviation - self.delta, deviation + self.delta
         if present is not None:
             up *= present
             down *= present
-        rises, lowest = _runs(run, up, state[2], state[4], np.minimum)
-        falls, highest = _runs(run, down, state[3], state[5], np.maximum)
+        rises, falls = _running(up, state[2]), _running(down, state[3])
+        lowest = np.minimum(np.minimum.accumulate(rises, axis=0), state[4])
+        highest = np.maximum(np.maximum.accumulate(falls, axis=0), state[5])
         rising = rises - lowest > self.threshold
         firing = (rising | (highest - falls > self.threshold)) & (counts >= self.MIN_VALUES)
         after = np.array([counts[-1], total[-1], rises[-1], falls[-1], lowest[-1], highest[-1]])
@@ -197,13 +189,10 @@ class PageHinkley:
         return 0
 
 
-def _runs(run: Floats, steps: Floats, carried: Floats, extreme: Floats, best: np.ufunc) -> tuple[Floats, Floats]:
-    """Running sums of ``steps`` from ``carried``, and their running extreme."""
-    run[0] = carried
-    run[1:] = steps
-    sums = np.cumsum(run, axis=0)[1:]
-    extremes = best.accumulate(sums, axis=0)
-    return sums, best(extremes, extreme)
+def _running(steps: Floats, carried: Floats) -> Floats:
+    """Running sums of ``steps`` from ``carried``, added in sequence, in the place of the steps."""
+    steps[0] += carried
+    return np.cumsum(steps, axis=0, out=steps)
 
 
 @runtime_checkable

@@ -5,6 +5,7 @@ missing, invalid). The first F components are values, the last F statuses.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,12 +23,22 @@ one of them that becomes frequent is seen. A feature stays within 32 bins."""
 
 OWN_OF_MANY, RARE_BINS = 23, 8
 
-DAYS_Z = 3.0
-"""How many between-day standard deviations of a stratum its band allows for."""
+DAYS_Z = 4.0
+"""How many standard deviations between days the band of the early bets allows for."""
+
+DEPENDENT_Z = 3.0
+"""Standard errors that dependence adds to those of independent rows, tolerated since tau itself is an estimate."""
+
+BORROWED = 8.0
+"""Rows' worth of the whole reference's shares that a stratum's are smoothed with."""
+
+LEAST_MEAN = 0.05
+"""The mean of a ratio over what has been seen is taken for no less."""
 
 
 class EvidenceSettings(msgspec.Struct, frozen=True):
-    """``tolerance`` m: .02 is a shift of .05 sigma and does not matter; ``band_z``: how sure to be of a reference."""
+    """``tolerance`` m: .02 is a shift of .05 sigma and does not matter. ``band_z``: standard errors of the reference
+    within which the present counts as back, and that a lucky reference may favour a bet by."""
 
     false_alarms_per_month: float = 1.0
     tolerance: float = 0.02
@@ -100,23 +111,17 @@ def bin_counts(feature: FeatureReference, bins: Integers, stratum: Stratum | Non
 class Sheet:
     """The bets of a layout in one stratum of time. D = 2 F components, K bets at most, B bins at most.
 
-    ``log_bets``: (D, K, B), 0 where padded; already divided by the component's tau, so that log evidence is one matrix
-    product. ``shares`` and ``bands``: (D, B) reference shares and tolerated differences (of cumulative shares where
-    ordered). Cost to build: about 1 ms a feature.
+    ``gains``: (D, 2 K, B), 0 where padded: first the log ratios, divided by their bet's tau, then the ratios less their
+    mean under the reference; so that both sums over a look are one matrix product. ``weights``: (D, K), 1 / tau.
+    ``rows``: (D,) of the reference. ``least``: (D, K), the least that the mean of a ratio is taken for. ``shares`` and
+    ``bands``: (D, B) reference shares and differences that count as back (of cumulative shares where ordered).
+    Cost to build: about 1 ms a feature.
     """
 
     __slots__ = (
-        "bands",
-        "bets_of",
-        "bins_of",
-        "flat",
-        "layout",
-        "log_bets",
-        "ordered",
-        "shares",
-        "tau",
-        "used",
-    )
+        "bands", "bets_of", "bins_of", "flat", "gains", "layout", "least", "ordered", "rows", "shares", "tau", "used",
+        "weights",
+    )  # fmt: skip
 
     def __init__(
         self, layout: Layout, settings: EvidenceSettings, strata: Sequence[Stratum | None] | None = None
@@ -124,75 +129,131 @@ class Sheet:
         self.layout = layout
         features = layout.features
         chosen = strata or [None] * len(features)
-        self.tau = np.array([f.tau for f in features] * 2)
+        self.tau = np.array([f.tau for f in features] + [_presence_tau(f) for f in features])
+        self.rows = np.array([max(f.present, 1) for f in features] + [max(f.rows, 1) for f in features], np.float64)
         self.ordered = np.array([f.kind is Kind.NUMERIC for f in features] + [False] * len(features), bool)
         made = [_value_bets(f, b, s, settings) for f, b, s in zip(features, layout.bins, chosen, strict=True)]
         made += [_status_bets(f, settings) for f in features]
-        self.bets_of = np.array([len(logs) for logs, _, _ in made], np.int64)
-        self.bins_of = [len(shares) for _, shares, _ in made]
+        self.bets_of = np.array([len(bets.ratios) for bets in made], np.int64)
+        self.bins_of = [len(bets.shares) for bets in made]
         most, widest = int(self.bets_of.max(initial=1)), max(self.bins_of, default=3)
-        self.log_bets = np.zeros((len(made), most, widest))
+        self.gains = np.zeros((len(made), 2 * most, widest))
         self.shares, self.bands = np.zeros((2, len(made), widest))
+        self.weights = np.zeros((len(made), most))
+        self.least = np.ones((len(made), most))
         self.used = np.zeros((len(made), most), bool)
-        for d, (logs, shares, band) in enumerate(made):
-            self.log_bets[d, : logs.shape[0], : logs.shape[1]] = logs / self.tau[d]
-            self.shares[d, : len(shares)] = shares
-            self.bands[d, : len(band)] = band
-            self.used[d, : len(logs)] = True
+        for d, own in enumerate(made):
+            count, bins = own.ratios.shape
+            mean = own.ratios @ own.shares
+            variance = np.maximum(own.ratios**2 @ own.shares - mean**2, 0.0)
+            self.gains[d, :count, :bins] = np.log(own.ratios) * own.weights[:, None]
+            self.gains[d, most : most + count, :bins] = own.ratios - mean[:, None]
+            self.least[d, :count] = 1 - settings.band_z * np.sqrt(variance / own.weights / self.rows[d])
+            self.weights[d, :count] = own.weights
+            self.shares[d, :bins] = own.shares
+            self.bands[d, : len(own.band)] = own.band
+            self.used[d, :count] = True
+        np.maximum(self.least, LEAST_MEAN, out=self.least)
         self.flat = np.concatenate(
             [d * widest + b for d, b in enumerate(layout.bins)] or [np.zeros(0, np.int64)]
         ).astype(np.int64)
 
     def table(self, cells: Integers, statuses: Integers) -> Floats:
         """Counts of all components, shape (D, B), from flat ``cells`` and ``statuses`` (F, 3)."""
-        shape = self.log_bets.shape[0], self.log_bets.shape[2]
+        shape = self.shares.shape
         table = np.zeros(shape)
         table.reshape(-1)[:] = np.bincount(self.flat, weights=cells, minlength=shape[0] * shape[1])
         table[len(self.layout.names) :, :3] = statuses
         return table
 
 
-def _value_bets(
-    f: FeatureReference, cells_to_bins: Integers, stratum: Stratum | None, s: EvidenceSettings
-) -> tuple[Floats, Floats, Floats]:
-    bins = bin_counts(f, cells_to_bins, stratum)
+class _Bets(NamedTuple):
+    """Of one component: e-values (K, B), 1 / tau of each (K,), the reference's shares (B,), and the band of return."""
+
+    ratios: Floats
+    weights: Floats
+    shares: Floats
+    band: Floats
+
+
+def _value_bets(f: FeatureReference, cells_to_bins: Integers, stratum: Stratum | None, s: EvidenceSettings) -> _Bets:
+    """Bets on all movements at their tau, and where dependence within a day (or part) is much less, the same bets at
+    that tau against a band that holds what days (or parts) differ by: for large changes, found early."""
+    whole: Floats = bin_counts(f, cells_to_bins)
+    bins: Floats = bin_counts(f, cells_to_bins, stratum)
     total = bins.sum()
     if not total or f.identifier:
-        return np.zeros((1, len(bins))), np.full(len(bins), 1 / len(bins)), np.zeros(len(bins))
-    rows = total / f.tau
-    p = (bins + 0.5) / (total + 0.5 * len(bins))
-    if f.kind is Kind.NUMERIC:
-        eps = bets.band(np.cumsum(bins)[:-1] / total, rows, s.tolerance, s.band_z) + f.rank_error
-        eps += _between_days(stratum, cells_to_bins, ordered=True)
-        return np.log(bets.ordered(p, eps)), p, eps
-    eps = np.maximum(bets.band(bins / total, rows, s.tolerance, s.band_z), s.share_tolerance)
-    eps += _between_days(stratum, cells_to_bins, ordered=False)
-    own, rare = own_bins(f), len(bins) - 1 - own_bins(f)
-    if rare:  # the frequent ones were chosen by these rows, and will be less frequent in others
-        chosen = bins[:own].sum() / total - 1 + unlisted.left_out(f.category_counts, own)
-        eps[own:-1] += 2 * max(chosen, 0.0) / rare
+        return _Bets(np.ones((1, len(bins))), np.ones(1), np.full(len(bins), 1 / len(bins)), np.zeros(len(bins)))
+    p = (whole + 0.5) / (whole.sum() + 0.5 * len(whole))
+    if stratum is not None:
+        p = (bins + BORROWED * p) / (total + BORROWED)
+    ordered = f.kind is Kind.NUMERIC
+    share = np.cumsum(bins)[:-1] / total if ordered else bins / total
+    between = _between(f, stratum, cells_to_bins)
+    eps = np.maximum(bets.tolerated(share, s.tolerance), s.share_tolerance) + f.rank_error
+    targets: list[int] = []
+    if not ordered:
+        eps, targets = eps + _unlisted(f, bins), _targets(f, bins)
+    families = [(f.tau, eps + _unsure(share, f.tau, total))]
+    if f.tau_within:
+        families.append((f.tau_within, eps + _unsure(share, f.tau_within, total) + between))
+    ratios = [bets.ordered(p, e) if ordered else bets.unordered(p, e, targets) for _, e in families]
+    weights = [np.full(len(r), 1 / tau) for r, (tau, _) in zip(ratios, families, strict=True)]
+    back = np.maximum(bets.band(share, total / f.tau, s.tolerance, s.band_z), s.share_tolerance) + f.rank_error
+    if not ordered:
+        back = back + _unlisted(f, bins)
+    return _Bets(np.concatenate(ratios), np.concatenate(weights), p, back)
+
+
+def _unlisted(f: FeatureReference, bins: Floats) -> Floats:
+    """Tolerated beside all else: the frequent categories were chosen by these rows and will be less frequent in others,
+    and how many come that are not listed is not well known."""
+    eps, own = np.zeros(len(bins)), own_bins(f)
+    if rare := len(bins) - 1 - own:
+        chosen = bins[:own].sum() / bins.sum() - 1 + unlisted.left_out(f.category_counts, own)
+        eps[own:-1] = 2 * max(chosen, 0.0) / rare
     eps[-1] += f.unlisted_error
-    favourites = np.argsort(-bins[:own], kind="stable")[: bets.FAVOURITES // 2 if rare else bets.FAVOURITES].tolist()
-    return np.log(bets.unordered(p, eps, [*favourites, *range(own, len(p))])), p, eps
+    return eps
 
 
-def _between_days(stratum: Stratum | None, cells_to_bins: Integers, *, ordered: bool) -> Floats | float:
-    """What days differ by, at the bins' borders (ordered) or per bin; ``spread`` is of cumulative shares of cells."""
-    if stratum is None or not stratum.spread:
-        return 0.0
-    last = np.flatnonzero(np.diff(cells_to_bins, append=cells_to_bins[-1] + 1))
-    at_border = np.asarray(stratum.spread)[last] * DAYS_Z * (1 + 1 / max(stratum.days, 1) ** 0.5)
-    if ordered:
+def _targets(f: FeatureReference, bins: Floats) -> list[int]:
+    """The bins that bets are on: of many categories fewer of the frequent, and all of the rare together."""
+    own = own_bins(f)
+    most = bets.FAVOURITES if own == len(bins) - 1 else bets.FAVOURITES // 2
+    return [*np.argsort(-bins[:own], kind="stable")[:most].tolist(), *range(own, len(bins))]
+
+
+def _unsure(share: Floats, tau: float, rows: float) -> Floats:
+    """Tolerated of (cumulative) shares of so many dependent rows; nothing where they are independent."""
+    return np.asarray(DEPENDENT_Z * np.sqrt(share * (1 - share) * (tau - 1) / rows))
+
+
+def _between(f: FeatureReference, stratum: Stratum | None, cells_to_bins: Integers) -> Floats:
+    """What days (or parts of the reference) may differ by, at the bins' borders where ordered, else per bin."""
+    at_cells = np.zeros(len(cells_to_bins))
+    if f.reach:
+        at_cells = np.asarray(f.reach)
+    if stratum is not None and stratum.spread:
+        at_cells = np.maximum(at_cells, np.asarray(stratum.spread) * DAYS_Z * (1 + 1 / max(stratum.days, 1) ** 0.5))
+    at_border = at_cells[np.flatnonzero(np.diff(cells_to_bins, append=cells_to_bins[-1] + 1))]
+    if f.kind is Kind.NUMERIC:
         return np.asarray(at_border[:-1])
     return np.asarray(at_border + np.concatenate(([0.0], at_border[:-1])))
 
 
-def _status_bets(f: FeatureReference, s: EvidenceSettings) -> tuple[Floats, Floats, Floats]:
+def _presence_tau(f: FeatureReference) -> float:
+    return f.tau_presence or f.tau
+
+
+def _status_bets(f: FeatureReference, s: EvidenceSettings) -> _Bets:
     bins: Floats = np.array([f.present, f.missing, f.invalid], np.float64)
     total = max(bins.sum(), 1.0)
     p = (bins + 0.5) / (total + 1.5)
-    eps = np.maximum(bets.band(bins / total, total / f.tau, s.tolerance, s.band_z), s.share_tolerance)
-    return np.log(bets.unordered(p, eps, [0, 1, 2])), p, eps
+    tau, share = _presence_tau(f), bins / total
+    eps = np.maximum(bets.tolerated(share, s.tolerance), s.share_tolerance) + _unsure(share, tau, total)
+    ratios = bets.unordered(p, eps, [0, 1, 2])
+    back = np.maximum(bets.band(share, total / tau, s.tolerance, s.band_z), s.share_tolerance)
+    return _Bets(ratios, np.full(len(ratios), 1 / tau), p, back)
 
 
 class Sheets:

@@ -80,7 +80,7 @@ class Transform:
     """
 
     __slots__ = (
-        "_crowded", "_first", "_flat_edges", "_high", "_low", "_per_slot", "_slope_u", "_slope_z",
+        "_crowded", "_end", "_first", "_flat_edges", "_low", "_per_slot", "_slope_u", "_slope_z",
         "_slot_offsets", "_start", "_steps", "_u", "_z", "edges", "offsets", "total_cells",
     )  # fmt: skip
 
@@ -92,15 +92,16 @@ class Transform:
         self.total_cells = int(self.offsets[-1])
         self._index()
         tables = [_tables(f) for f in features]
-        self._low, self._high, self._u, self._slope_u, self._z, self._slope_z = (
-            np.concatenate([t[i] for t in tables]) if tables else np.zeros(0) for i in range(6)
+        self._low, self._u, self._slope_u, self._z, self._slope_z = (
+            np.concatenate([t[i] for t in tables]) if tables else np.zeros(0) for i in range(5)
         )
 
     def _index(self) -> None:
         count = len(self.edges)
         self._start = np.array([e[0] if len(e) else 0.0 for e in self.edges])
+        self._end = np.array([e[-1] if len(e) else 0.0 for e in self.edges])
         with np.errstate(over="ignore", divide="ignore"):
-            spans = np.array([e[-1] - e[0] if len(e) else 0.0 for e in self.edges])
+            spans = self._end - self._start
             per_slot = SLOTS / spans
         self._per_slot = np.where(np.isfinite(spans) & np.isfinite(per_slot), per_slot, 0.0)
         self._slot_offsets = np.arange(count) * SLOTS
@@ -122,9 +123,9 @@ class Transform:
         """Cell index of every value within its feature, shape (n, F)."""
         slots = _slots(numbers, self._start, self._per_slot)
         slots += self._slot_offsets
-        places = self._first[slots]  # in the flat row of all edges, each feature's closed by an infinity
+        places = self._first.take(slots)  # in the flat row of all edges, each feature's closed by an infinity
         for _ in range(self._steps):
-            places += numbers >= self._flat_edges[places]
+            places += numbers >= self._flat_edges.take(places)
         places -= self.offsets[:-1]
         for column in self._crowded:
             places[:, column] = self.edges[column].searchsorted(numbers[:, column], side="right")
@@ -133,23 +134,23 @@ class Transform:
     def ranks(self, numbers: Floats, cells: Integers) -> tuple[Floats, Floats]:
         """u in (0, 1) and z, each shape (n, F)."""
         flat = cells + self.offsets[:-1]
-        low = self._low[flat]
-        inside = np.clip(numbers, low, self._high[flat]) - low
-        return self._u[flat] + inside * self._slope_u[flat], self._z[flat] + inside * self._slope_z[flat]
+        inside = np.clip(numbers, self._start, self._end) - self._low.take(flat)
+        u, z = self._u.take(flat), self._z.take(flat)
+        return u + inside * self._slope_u.take(flat), z + inside * self._slope_z.take(flat)
 
 
 def _slots(numbers: Floats, start: Floats | float, per_slot: Floats | float) -> Integers:
     """Monotone in the value, which is all that correctness needs: an edge in an earlier slot is a smaller number."""
     with np.errstate(over="ignore", invalid="ignore"):
         places = (numbers - start) * per_slot
-    return np.clip(np.nan_to_num(places, nan=0.0), 0, SLOTS - 1).astype(np.int64)
+    return np.fmin(np.fmax(places, 0), SLOTS - 1).astype(np.int64)  # the span of a constant makes NaN, which is 0 here
 
 
 _score = lru_cache(65_536)(NormalDist().inv_cdf)  # features of equal rows share most of their ranks
 
 
 def _tables(feature: FeatureReference) -> tuple[Floats, ...]:
-    """Per cell: low and high value, u and its slope, z and its slope."""
+    """Per cell: lowest value, u there and its slope, z there and its slope."""
     edges = np.asarray(feature.edges, np.float64)
     counts = np.asarray(feature.counts, np.float64)
     total = max(counts.sum(), 1.0)
@@ -169,4 +170,4 @@ def _tables(feature: FeatureReference) -> tuple[Floats, ...]:
     with np.errstate(over="ignore"):
         width = np.where(atom, 1.0, np.maximum(high - low, 1e-300))  # 1 / width stays finite among denormals
     slope = np.where(atom, 0.0, 1.0) / width
-    return low, high, u_low, (u_high - u_low) * slope, z_low, (z_high - z_low) * slope
+    return low, u_low, (u_high - u_low) * slope, z_low, (z_high - z_low) * slope

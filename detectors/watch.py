@@ -10,7 +10,7 @@ from detectors import changepoint
 from detectors.columns import Floats, Integers
 from detectors.evidence import Beginning, Evidence, EvidenceState
 from detectors.merging import Counts
-from detectors.sheets import Sheets
+from detectors.sheets import Sheet, Sheets
 from detectors.sizes import Sizes, Yardstick
 from detectors.verdict import Symptom
 from detectors.window import Bucket, Probe, Window
@@ -86,19 +86,26 @@ class Watch:
         table = sheet.table(arrived.cells, arrived.statuses)
         unexpected = arrived.cells[self._ends].sum(axis=1)
         self.window.add(table, np.column_stack((arrived.sums, unexpected)), arrived.events, events, now_ms)
-        returned = [f for f, probe in self.probes.items() if probe.add(sheet, table, f, arrived.events)]
+        return self.judge(sheet, table, now_ms, events, arrived.events)
+
+    def judge(self, sheet: Sheet, table: Floats, now_ms: int, events: int, arrived: int) -> Findings:
+        """The decision of a look without its window: ``table`` are the counts (D, B) of ``arrived`` events."""
+        returned = [f for f, probe in self.probes.items() if probe.add(sheet, table, f, arrived)]
         if returned:
             self.release(returned)
-        self.evidence.look(sheet, table, now_ms, events, arrived.events)
+        self.evidence.look(sheet, table, now_ms, events, arrived)
         self.feature_log10 = self.evidence.feature_log10
         fired = self._alarms()
         for feature in fired:
-            begin = changepoint.date(sheet, self.window, feature, self.evidence.beginning(feature))
+            begin = self.evidence.beginning(feature)
+            if self.window.buckets():
+                begin = changepoint.date(sheet, self.window, feature, begin)
             self.begun[feature] = begin
             wanted = PROBE_FACTOR * (events - begin.event)
             wanted = min(max(wanted, self._resolve_after), PROBE_LIMIT * self._resolve_after)
             self.probes[feature] = Probe(table.shape[1], wanted)
             self._latched_mask[feature] = True
+        self.evidence.hold(fired)
         return Findings(fired, returned)
 
     def _alarms(self) -> list[int]:
@@ -185,6 +192,7 @@ class Watch:
             self.probes[latched.feature] = probe
             self.begun[latched.feature] = latched.begun
             self._latched_mask[latched.feature] = True
+        self.evidence.hold(list(self.probes))
         self.feature_log10 = self.evidence.feature_log10
         return True
 

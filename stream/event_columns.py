@@ -22,7 +22,7 @@ def feature_columns(lines: Iterable[tuple[int, int, bytes]], options: ReplayOpti
     moments: list[int] = []
     owner: ModelKey | None = None
     for number, moment_ms, line in lines:
-        for row in _rows(number, moment_ms, line, options.file):
+        for row in rows_of((number, moment_ms, line), options.file):
             owner = owner or row.unit.model_key
             if row.unit.model_key != owner:
                 raise FormatError(
@@ -42,8 +42,10 @@ def feature_columns(lines: Iterable[tuple[int, int, bytes]], options: ReplayOpti
     return {key: values for key, values in columns.items() if any(v is not None for v in values)}, moments, owner
 
 
-def _rows(number: int, moment_ms: int, line: bytes, file: str) -> list[events.Row]:
+def rows_of(line: tuple[int, int, bytes], file: str) -> list[events.Row]:
+    """The events of one message, given with its number and time in ms. Raises FormatError naming file and row."""
+    number, moment_ms, value = line
     try:
-        return events.read_message(Record(0, moment_ms, None, line), {}, MAX_BYTES, MAX_ROWS)
+        return events.read_message(Record(0, moment_ms, None, value), {}, MAX_BYTES, MAX_ROWS)
     except FormatError as error:
         raise FormatError(f"{file}: row {number}: {error}") from None

@@ -22,6 +22,11 @@ class ModelState(msgspec.Struct, frozen=True):
     version: str
     segment: str | None
     state: State
+    previous: State | None = None
+    reason: str = ""
+    events: int = 0
+    season_covered: bool = False  # the reference tells hours of the day apart
+    moved_while_learned: list[str] = []  # features whose reference is no level that they stayed at
 
 
 class Window(msgspec.Struct, frozen=True):

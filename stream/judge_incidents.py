@@ -15,9 +15,6 @@ from stream.judge_records import DriftEvent, Effect, IncidentRecord
 INCIDENTS_KEPT = 50
 RETRAIN_LOG = 50
 
-SOON, LATEST = 512, 1_024
-"""Events after an incident's opening within which a change still counts as the same, at least and at most."""
-
 MISSING_BURST_SIZE, LARGE_PSI, LARGE_SHIFT = 0.05, 0.1, 0.25
 
 
@@ -40,16 +37,12 @@ class IncidentLog:
         return next((i for i in reversed(self.incidents) if i.kind is kind and i.status is not Status.RESOLVED), None)
 
     def together(self, began_at_event: int) -> Incident | None:
-        """The open feature incident that a change which began then belongs to.
-
-        It is the same change where it began before that one was found, or so soon after that the estimate of a slow
-        feature may be off: as long as the finding took, within bounds.
-        """
+        """The open feature incident that a change which began then belongs to."""
         known = self.open(IncidentKind.FEATURE)
         if known is None:
             return None
-        took = known.opened_at_event - (known.began_at_event or 0)
-        return known if began_at_event <= known.opened_at_event + min(max(took, SOON), LATEST) else None
+        same = incidents.same_change(began_at_event, known.began_at_event or 0, known.opened_at_event)
+        return known if same else None
 
     def add(self, kind: IncidentKind, event: int, at_ms: int, **what: Any) -> Incident:
         """A new incident, opened at the unit's ``event``."""

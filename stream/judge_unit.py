@@ -354,8 +354,20 @@ class UnitJudge:
             "previous": before if self.transitions > 1 else None,
             "reason": self.reason,
             "events": self.events,
+            "season_covered": self.season_covered,
+            "moved_while_learned": self.moved_while_learned,
         }
         return [DriftEvent(EventType.MODEL_STATE, self.unit, self.clock_ms or 0, data, (self.transitions,))]
+
+    @property
+    def season_covered(self) -> bool:
+        """Whether hours of the day are compared with the same hours."""
+        return self.watch is not None and self.watch.sheets.seasonal
+
+    @property
+    def moved_while_learned(self) -> list[str]:
+        """Features that did not stay at one level while the reference was learned."""
+        return list(self.reference.source.get("moved", ())) if self.reference is not None else []
 
     def _state(self) -> str:
         if self.blind is not None:

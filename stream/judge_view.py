@@ -42,7 +42,8 @@ def model_view(judge: UnitJudge) -> Json:
         "drifted_features": drifted,
         "features": features,
         "evidence_history": [list(point) for point in judge.history],
-        "season_covered": watch is not None and watch.sheets.seasonal,
+        "season_covered": judge.season_covered,
+        "moved_while_learned": judge.moved_while_learned,
         "reference": None
         if reference is None
         else {"digest": judge.digest, "rows": reference.rows, "source": reference.source},
@@ -93,6 +94,7 @@ def _feature(total: Total, watch: Watch | None) -> Json:
         "minimum": total.minimum,
         "maximum": total.maximum,
         "evidence_log10": None,
+        "smallest_shift": None,
         "psi": None,
         "wasserstein": None,
         "kolmogorov_smirnov": None,
@@ -120,6 +122,8 @@ def _feature(total: Total, watch: Watch | None) -> Json:
     row["reference_missing"] = symptom.reference_missing_share
     row["recent_missing"] = symptom.missing_share
     row["tau"] = reference.tau
+    if reference.kind is Kind.NUMERIC and not reference.identifier:
+        row["smallest_shift"] = round(watch.evidence.smallest_shift(watch.sheets.base, index), 3)
     row["identifier"] = reference.identifier
     row["drifted"] = index in watch.probes
     row["reference_histogram"] = yardstick.histogram(yardstick.counts)

@@ -60,6 +60,12 @@ class ModelFamilies:
             "monitored_features": _gauge("monitored_features", "Features that a model is watched by.", MODEL_LABELS),
             "drifted_features": _gauge("drifted_features", "Features that have drifted.", MODEL_LABELS),
             "epoch_events": _gauge("window_events", "Events under the present reference.", MODEL_LABELS),
+            "season_covered": _gauge(
+                "model_season_covered", "1 where the reference tells hours of the day apart.", MODEL_LABELS
+            ),
+            "moved": _gauge(
+                "model_moved_while_learned", "Features that moved while the reference was learned.", MODEL_LABELS
+            ),
             "last_event": _gauge(
                 "last_event_timestamp_seconds", "Time of the newest event of a model version.", MODEL_LABELS
             ),
@@ -75,6 +81,8 @@ class ModelFamilies:
             _add(plain["monitored_features"], labels, len(detail.get("features", ())))
             _add(plain["drifted_features"], labels, len(detail.get("drifted_features", ())))
             _add(plain["epoch_events"], labels, detail.get("epoch_events"))
+            _add(plain["season_covered"], labels, float(bool(detail.get("season_covered"))))
+            _add(plain["moved"], labels, len(detail.get("moved_while_learned", ())))
             last_ms = detail.get("last_event_ms")
             _add(plain["last_event"], labels, None if last_ms is None else last_ms / 1000)
         for model in sorted({unit.model for unit, _ in details}):
@@ -113,6 +121,11 @@ class ModelFamilies:
             "Share of events with a value of the wrong type, of an unseen category or out of the reference's range.",
             FEATURE_LABELS,
         )
+        smallest = _gauge(
+            "feature_smallest_shift",
+            "Shift in standard deviations below which the reference is too small to show any change.",
+            FEATURE_LABELS,
+        )
         for unit, detail in details:
             names = set(detail.get("drifted_features", ()))
             for feature in self._shown(unit, detail.get("features", ()), names):
@@ -120,13 +133,14 @@ class ModelFamilies:
                 for statistic in STATISTICS:
                     _add(score, (*labels, statistic), feature.get(statistic))
                 _add(threshold, (*labels, "evidence_log10"), feature.get("threshold_log10"))
+                _add(smallest, labels, feature.get("smallest_shift"))
                 drifted.add_metric(labels, float(feature["feature"] in names))
                 events = sum(int(feature.get(part) or 0) for part in ("count", "missing", "invalid"))
                 if events:
                     _add(missing, labels, int(feature.get("missing") or 0) / events)
                     strange = int(feature.get("invalid") or 0) + int(feature.get("unexpected") or 0)
                     _add(unexpected, labels, strange / events)
-        yield from (score, threshold, drifted, missing, unexpected)
+        yield from (score, threshold, smallest, drifted, missing, unexpected)
 
     def _shown(self, unit: UnitKey, features: list[Json], drifted: set[str]) -> list[Json]:
         if len(features) <= self._max_features:

@@ -19,6 +19,19 @@ def say(text: str) -> None:
 @contextmanager
 def rows(file: str, quiet: bool) -> Iterator[Callable[[int], None]]:
     """A bar that is told how many more rows of ``file`` are done."""
+    with _bar(Path(file).name, lambda: _lines(Path(file)), quiet) as done:
+        yield done
+
+
+@contextmanager
+def steps(name: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A bar that is told how many more of ``total`` steps are done."""
+    with _bar(name, lambda: total, quiet) as done:
+        yield done
+
+
+@contextmanager
+def _bar(name: str, total: Callable[[], int | None], quiet: bool) -> Iterator[Callable[[int], None]]:
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -30,7 +43,7 @@ def rows(file: str, quiet: bool) -> Iterator[Callable[[int], None]]:
     disabled = quiet or not console.is_terminal
     shown = Progress(*columns, console=console, transient=True, disable=disabled)
     with shown:
-        task = shown.add_task(escape(Path(file).name), total=None if disabled else _lines(Path(file)))
+        task = shown.add_task(escape(name), total=None if disabled else total())
         yield lambda count: shown.update(task, advance=count)
 
 

@@ -11,21 +11,29 @@ from detectors import errors
 from detectors.errors import DriftlineError
 from detectors.references import Reference
 from stream import dataset, incident_tables, progress, reference_command, replay_plot, replay_report
+from stream.calibration_report import Calibrated
+from stream.clean import CalibrationOptions, CleanRows
 from stream.config import Settings
 from stream.dataset import Row
+from stream.judge_settings import judge_settings
 from stream.replay import LOOK_EVENTS, Replay
 from stream.replay_options import ReplayOptions
 from stream.replay_report import Replayed
 
 PNG, HTML = ".png", (".html", ".htm")
+Done = Callable[[int], None]
 
 
-def main(options: ReplayOptions, *, as_json: bool, plot_file: str | None, quiet: bool) -> int:
+def main(
+    options: ReplayOptions, *, as_json: bool, plot_file: str | None, quiet: bool, wish: CalibrationOptions | None = None
+) -> int:
     """Exit status 0 stable, 1 drift."""
     if plot_file is not None and not plot_file.lower().endswith((PNG, *HTML)):
         raise DriftlineError(f"{plot_file}: a picture's name ends in .html or .png")
     with progress.rows(options.file, quiet) as done:
-        found = run(options, done)
+        found, clean = replayed(options, done, wish)
+    if clean is not None:
+        found = calibrated(found, clean, options, quiet=quiet)
     if plot_file is not None:
         _plot(found, plot_file)
     console = Console(highlight=False)
@@ -36,8 +44,15 @@ def main(options: ReplayOptions, *, as_json: bool, plot_file: str | None, quiet:
     return found.status
 
 
-def run(options: ReplayOptions, done: Callable[[int], None] = lambda rows: None) -> Replayed:
+def run(options: ReplayOptions, done: Done = lambda rows: None) -> Replayed:
     """The whole replay; ``done`` hears of rows as they are through. The same file and options give the same result."""
+    return replayed(options, done)[0]
+
+
+def replayed(
+    options: ReplayOptions, done: Done, wish: CalibrationOptions | None = None
+) -> tuple[Replayed, CleanRows | None]:
+    """The replay, and the rows that are to be calibrated on where that is wished for."""
     reference = None
     if options.reference_file is not None:
         reference = reference_command.read(options.reference_file)
@@ -46,12 +61,28 @@ def run(options: ReplayOptions, done: Callable[[int], None] = lambda rows: None)
     if options.reference_rows is not None:
         reference = rows.reference(options.reference_rows)
         done(reference.rows)
-    settings = Settings(false_alarms_per_model_per_month=options.false_alarms_per_month)
-    replay = Replay(options, settings, reference)
+    clean = None if wish is None or reference is None else CleanRows(options, wish, reference)
+    replay = Replay(options, _settings(options), reference)
     for look in _looks(rows.events()):
         replay.feed(look)
+        if clean is not None:
+            clean.take(look)
         done(len(look))
-    return replay.report()
+    return replay.report(), clean
+
+
+def calibrated(found: Replayed, clean: CleanRows, options: ReplayOptions, *, quiet: bool) -> Replayed:
+    """The replay with what the clean rows say beside it."""
+    calibrator = clean.calibrator(judge_settings(_settings(options)), LOOK_EVENTS)
+    with progress.steps("calibration", calibrator.work, quiet) as done:
+        figures = calibrator.run(done)
+    return msgspec.structs.replace(
+        found, calibration=Calibrated(figures, clean.first_event, clean.last_event, clean.seed)
+    )
+
+
+def _settings(options: ReplayOptions) -> Settings:
+    return Settings(false_alarms_per_model_per_month=options.false_alarms_per_month)
 
 
 def _looks(rows: Iterator[Row]) -> Iterator[list[Row]]:

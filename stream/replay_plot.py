@@ -5,7 +5,7 @@ from html import escape
 from itertools import pairwise
 from typing import Any
 
-from stream import incident_tables, svg
+from stream import calibration_plot, incident_tables, svg
 from stream.replay_report import Replayed
 
 SHOWN_FEATURES = 60
@@ -13,9 +13,10 @@ SHOWN_FEATURES = 60
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2330; --soft: #667085; --paper: #fff; --line: #e4e7ec; --now: #d9480f;
-  --then: #9db4d3; --bad: #e0313133; }
+  --then: #9db4d3; --bad: #e0313133; --good: #2b8a3e; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --soft: #98a2b3; --paper: #14171d; --line: #2b313c;
-  --now: #ff922b; --then: #47648c; --bad: #e0313155; } }
+  --now: #ff922b; --then: #47648c; --bad: #e0313155;
+  --good: #69db7c; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 1000px;
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; } .soft { color: var(--soft); }
@@ -25,6 +26,7 @@ text.threshold { stroke: none; fill: var(--now); } .evidence { fill: none; strok
 .incident { fill: var(--bad); } .reference { fill: var(--then); } .present { fill: var(--now); }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .3rem .6rem;
   border-bottom: 1px solid var(--line); } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+.scroll { overflow-x: auto; }
 .features { display: grid; grid-template-columns: repeat(auto-fill, minmax(280px, 1fr)); gap: 1rem; }
 .feature { border: 1px solid var(--line); border-radius: 6px; padding: .6rem; } .feature b { display: block; }
 """
@@ -35,12 +37,14 @@ SIZES = (("PSI", "psi"), ("Wasserstein", "wasserstein"), ("KS", "kolmogorov_smir
 def page(found: Replayed) -> str:
     """The whole document."""
     title = f"{found.model}/{found.version}: {found.state}"
+    calibration = found.calibration
+    style = STYLE if calibration is None else STYLE + calibration_plot.STYLE
     reference = f"a reference of {found.reference_rows:,} rows" if found.reference_digest else "no reference"
     return "\n".join(
         (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>",
+            f"<title>{escape(title)}</title><style>{style}</style></head><body>",
             f"<h1>{escape(title)}</h1>",
             f'<p class="soft">driftline replay: {found.events:,} events against {reference}</p>',
             "<h2>Evidence over events</h2>",
@@ -49,8 +53,10 @@ def page(found: Replayed) -> str:
                 found.threshold_log10,
                 [_span(incident) for incident in found.incidents],
                 "log10 of the evidence against the reference, over events",
+                None if calibration is None else (calibration.first_event, calibration.last_event),
             ),
             _incidents(found.incidents),
+            "" if calibration is None else calibration_plot.section(calibration),
             _features(found.detail.get("features", [])),
             "</body></html>\n",
         )
@@ -89,7 +95,7 @@ def _incidents(incidents: Sequence[Mapping[str, Any]]) -> str:
     head = (
         '<tr><th class="n">opened at event</th><th>resolved</th><th>severity</th><th>verdict</th><th>features</th></tr>'
     )
-    return f"<h2>Incidents</h2><table>{head}{''.join(rows)}</table>"
+    return f'<h2>Incidents</h2><div class="scroll"><table>{head}{"".join(rows)}</table></div>'
 
 
 def _features(features: Sequence[Mapping[str, Any]]) -> str:

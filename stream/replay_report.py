@@ -6,7 +6,8 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from stream import incident_tables
+from stream import calibration_report, incident_tables
+from stream.calibration_report import Calibrated
 
 STABLE, DRIFT = 0, 1
 
@@ -34,6 +35,7 @@ class Replayed(msgspec.Struct, frozen=True):
     detail: dict[str, Any]
     points: list[Point]
     threshold_log10: float | None
+    calibration: Calibrated | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The one object of ``replay --json``."""
@@ -50,6 +52,7 @@ class Replayed(msgspec.Struct, frozen=True):
             "signals": self.signals,
             "state": self.state,
             "features": self.detail.get("features", []),
+            **({} if self.calibration is None else {"calibration": self.calibration.as_json()}),
         }
 
     @property
@@ -74,6 +77,9 @@ def show(console: Console, found: Replayed) -> None:
         console.print(incident_tables.feature_table(features[:10]))
     if found.signals:
         console.print(f"\nriver's detectors signalled {len(found.signals):,} times; they inform and do not page")
+    if found.calibration is not None:
+        console.print()
+        calibration_report.show(console, found.calibration)
 
 
 def _headline(found: Replayed) -> str:

@@ -1,12 +1,13 @@
-"""The fast path of the decoder: events of a shape seen before, many in one call, straight into columns.
+"""The fast path of the decoder: events of a shape seen before, straight into columns.
 
 A shape is what one producer sends: model, names and JSON types. msgspec compiles a decoder for it, and everything that
 does not fit it exactly fails there and takes the general path, which gives the same result for what does fit.
 """
 
 import re
+import struct
 from collections.abc import Container, Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, starmap
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -46,6 +47,9 @@ _TYPES: dict[str, Any] = {
     "any": float | str | bool | None,
 }
 MAX_FIELDS = 2_000
+PIECE = 256
+"""Messages decoded before their values are taken out: 20 features of so many stay in the second-level cache."""
+
 _ESCAPED = re.compile(r'["\\\x00-\x1f]')
 """Names that JSON writes with a backslash: msgspec compiles none of these."""
 
@@ -132,7 +136,8 @@ class Shape:
     """A compiled shape under the rules of its model, or of none."""
 
     __slots__ = (
-        "_decode", "_features", "_getters", "_names", "_numeric", "_ruled", "_rules", "_scores", "clamped", "spec",
+        "_decode", "_features", "_getters", "_names", "_numeric", "_pack", "_ruled", "_rules", "_scores", "clamped",
+        "spec",
     )  # fmt: skip
 
     def __init__(self, spec: ShapeSpec, rules: Mapping[str, Rules]) -> None:
@@ -143,6 +148,7 @@ class Shape:
         free = self._rules.ignore | self._rules.categorical
         codes = {n: "any" if n in free else code for n, code in spec.features.items()}
         self._numeric = all(code == "number" for code in codes.values()) and bool(codes)
+        self._pack = struct.Struct(f"{len(codes)}d").pack
         self._features = _struct("Features", {n: _TYPES[code] for n, code in codes.items()})
         self._scores = _struct("Scores", {n: _TYPES[code] for n, code in spec.scores.items()})
         nested: dict[str, Any] = {
@@ -162,39 +168,52 @@ class Shape:
             frozen=True,
             gc=False,
         )
-        self._getters = {name: attrgetter(f"t{i}") for i, name in enumerate(names)}
-        self._decode = msgspec.json.Decoder(event).decode_lines
+        self._getters = {"model": attrgetter("model"), **{n: attrgetter(f"t{i}") for i, n in enumerate(names)}}
+        self._decode = msgspec.json.Decoder(event).decode
 
     def decode(
         self, values: Sequence[bytes], offsets: Integers, record_ms: Integers, order: Integers, most_bytes: int
     ) -> list[UnitBatch] | None:
         """The batches of these messages, one event each; None when one of them does not fit."""
+        columns: dict[str, list[Any]] = {name: [] for name in self._getters}
+        features: list[Any] = []
         try:
-            lines = b"\n".join(values)
-        except TypeError:  # a tombstone
+            if max(map(len, values)) > most_bytes:
+                return None
+            for start in range(0, len(values), PIECE):
+                rows = list(map(self._decode, values[start : start + PIECE]))
+                for name, get in self._getters.items():
+                    if name == "features":
+                        features.append(self._feature_part(list(map(msgspec.structs.astuple, map(get, rows)))))
+                    else:
+                        columns[name] += map(get, rows)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):  # of type: a tombstone
             return None
-        if len(lines) > most_bytes and max(map(len, values)) > most_bytes:
-            return None
-        if lines.count(b"\n") != len(values) - 1:
-            return None
-        try:
-            rows: list[Any] = self._decode(lines)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return None
-        if len(rows) != len(values):
-            return None
-        return self._columns(rows, offsets, record_ms, order)
+        return self._batches(columns, features, offsets, record_ms, order)
 
-    def _columns(
-        self, rows: list[Any], offsets: Integers, record_ms: Integers, order: Integers
+    def _feature_part(self, rows: list[tuple[Any, ...]]) -> Any:
+        """Of numbers only: float64 as bytes, row by row. Of mixed types: a list for every feature."""
+        if not self._numeric:
+            return list(zip(*rows, strict=True))
+        try:
+            return b"".join(starmap(self._pack, rows))
+        except struct.error:  # a None, which becomes NaN
+            return np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * len(self._names)).tobytes()
+
+    def _batches(
+        self,
+        columns: dict[str, list[Any]],
+        features: list[Any],
+        offsets: Integers,
+        record_ms: Integers,
+        order: Integers,
     ) -> list[UnitBatch] | None:
-        models = [row.model for row in rows]
+        models = columns["model"]
         if self.spec.model is None and not self._ruled.keys().isdisjoint(models):
             return None
-        absent = (None,) * len(rows)
-        columns = {name: list(map(get, rows)) for name, get in self._getters.items()}
-        gathered = Gathered(len(rows))
-        by_name = self._feature_columns(columns["features"], gathered) if "features" in columns else {}
+        absent = (None,) * len(models)
+        gathered = Gathered(len(models))
+        by_name = self._feature_columns(features, gathered) if features else {}
         if self.spec.scores:
             scores = zip(*map(msgspec.structs.astuple, columns["scores"]), strict=True)
             for name, column in zip(self.spec.scores, scores, strict=True):
@@ -216,19 +235,18 @@ class Shape:
         units = (models, _names(columns.get("version", absent)), _names(segments))
         return units_of(gathered, units, offsets, times, order, _identities(columns.get("id", absent)))
 
-    def _feature_columns(self, features: Sequence[Any], gathered: Gathered) -> dict[str, Sequence[Any]]:
+    def _feature_columns(self, parts: list[Any], gathered: Gathered) -> dict[str, Sequence[Any]]:
         """Feeds the features' columns; returns those by name that the rules may need."""
         segment_by = self._rules.segment_by
         if self._numeric:
-            count = len(features) * len(self._names)
-            flat = chain.from_iterable(map(msgspec.structs.astuple, features))
-            block: Floats = np.fromiter(flat, np.float64, count)  # None becomes NaN
-            gathered.block(self._names, block.reshape(len(features), len(self._names)))
-            if segment_by in self._names:
-                return {segment_by: list(map(attrgetter(f"f{self._names.index(segment_by)}"), features))}
-            return {}
-        columns = zip(*map(msgspec.structs.astuple, features), strict=True)
-        by_name: dict[str, Sequence[Any]] = dict(zip(self._names, columns, strict=True)) if self._names else {}
+            block: Floats = np.frombuffer(bytearray().join(parts)).reshape(gathered.rows, len(self._names))
+            needed = [name for name in self._names if name == segment_by]
+            found = {name: block[:, self._names.index(name)].tolist() for name in needed}
+            gathered.block(self._names, block)
+            return found
+        by_name: dict[str, Sequence[Any]] = {
+            name: list(chain.from_iterable(columns)) for name, *columns in zip(self._names, *parts, strict=True)
+        }
         for name, column in by_name.items():
             if name in self._rules.categorical and name not in self._rules.ignore:
                 gathered.column(name, list(map(category_of, column)), "any")

@@ -1,7 +1,7 @@
 """Small pictures as SVG text: a line over events, and two histograms over each other. No file, no script."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
@@ -11,14 +11,21 @@ CEILING = 4.0
 LINE_POINTS = 2_000
 """More points than pixels show nothing; the largest of each pixel is kept, so that no peak vanishes."""
 
+Scale = Callable[[float], float]
+"""From a value to a place in the picture."""
+
 
 def evidence(
     points: Sequence[tuple[float, float]],
     threshold: float | None,
     incidents: Sequence[tuple[float, float | None, str]],
     label: str,
+    clean: tuple[float, float] | None = None,
 ) -> str:
-    """Evidence (log10) over events with its threshold; ``incidents`` are (opened, resolved or None, text)."""
+    """Evidence (log10) over events with its threshold; ``incidents`` are (opened, resolved or None, text).
+
+    ``clean``: first and last event of a stretch that its owner calls so.
+    """
     shown = thinned([(x, y) for x, y in points if math.isfinite(y)], LINE_POINTS)
     last = max([x for x, _ in points] + [1.0])
     top = max([y for _, y in shown] + [1.0])
@@ -32,13 +39,10 @@ def evidence(
         return TOP + (high - min(y, high)) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
     parts = [_frame(label)]
+    if clean is not None:
+        parts.append(_span("clean", across(clean[0]), across(clean[1]), "called clean"))
     for opened, resolved, text in incidents:
-        end = last if resolved is None else resolved
-        width = max(across(end) - across(opened), 1.5)
-        parts.append(
-            f'<rect class="incident" x="{across(opened):.1f}" y="{TOP}" width="{width:.1f}" '
-            f'height="{HEIGHT - TOP - BOTTOM}"><title>{escape(text)}</title></rect>'
-        )
+        parts.append(_span("incident", across(opened), across(last if resolved is None else resolved), text))
     for tick in ticks(low, high, 5):
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{up(tick):.1f}" y2="{up(tick):.1f}"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{up(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>')
@@ -105,6 +109,15 @@ def _shares(counts: Sequence[float], length: int) -> list[float]:
 def _bar(kind: str, x: float, base: float, width: float, height: float, inner: str) -> str:
     top = base - height
     return f'<rect class="{kind}" x="{x:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}">{inner}</rect>'
+
+
+def _span(kind: str, left: float, right: float, text: str) -> str:
+    """A part of the picture of evidence, over its whole height."""
+    width, height = max(right - left, 1.5), HEIGHT - TOP - BOTTOM
+    return (
+        f'<rect class="{kind}" x="{left:.1f}" y="{TOP}" width="{width:.1f}" height="{height}">'
+        f"<title>{escape(text)}</title></rect>"
+    )
 
 
 def _frame(label: str) -> str:

@@ -1,6 +1,6 @@
-"""Streams into looks: many independent copies of a feature judged side by side, one histogram a second."""
+"""Streams into looks: many independent copies of a feature judged side by side, one histogram a look."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -19,13 +19,55 @@ GUARANTEE = 1e10
 EVENT_MS = 60_000
 """One event a minute, so that a day is synthetic.DAY_EVENTS events."""
 
+LOOK_EVENTS = 32
 RESOLVE_AFTER = 1_000
 
 
-def settings(features: int) -> EvidenceSettings:
-    """The budget that makes GUARANTEE come out, with one event a minute of every feature."""
-    seconds = GUARANTEE / features * EVENT_MS / 1000
-    return EvidenceSettings(false_alarms_per_month=MONTH_SECONDS / seconds)
+def budget(features: int, guarantee: float = GUARANTEE) -> float:
+    """False alarms per model and month that make ``guarantee`` come out, with one event a minute of every feature."""
+    return MONTH_SECONDS / (guarantee / features * EVENT_MS / 1000)
+
+
+class Desk:
+    """Where the looks at one reference of numbers are taken."""
+
+    def __init__(self, reference: Reference, guarantee: float = GUARANTEE) -> None:
+        self.reference = reference
+        self.features = len(reference.features)
+        settings = EvidenceSettings(false_alarms_per_month=budget(self.features, guarantee))
+        self.sheets = Sheets(reference.features, settings, kept=48)
+        self._yardsticks = [Yardstick(self.sheets.layout, f) for f in range(self.features)]
+        self._edges = [np.asarray(f.edges) for f in reference.features]
+
+    def watch(self) -> Watch:
+        """A fresh one."""
+        return Watch(self.sheets, self._yardsticks, RESOLVE_AFTER)
+
+    def looks(self, values: Floats, look_events: int = LOOK_EVENTS) -> Iterator[Counts]:
+        """``values``, shape (events, F), as counts of ``look_events`` events each."""
+        cells = np.empty(values.shape, np.int64)
+        for f, edges in enumerate(self._edges):
+            cells[:, f] = edges.searchsorted(values[:, f], side="right") + self.sheets.layout.offsets[f]
+        total = self.sheets.layout.total
+        sums = np.zeros((self.features, 2))
+        for start in range(0, len(values), look_events):
+            part = cells[start : start + look_events]
+            status: Integers = np.tile(np.array([len(part), 0, 0]), (self.features, 1))
+            yield Counts(np.bincount(part.reshape(-1), minlength=total), status, sums, len(part))
+
+    def alarms(self, watch: Watch, values: Floats, start: int) -> list[tuple[int, list[int]]]:
+        """(events of ``values`` seen, features) of every alarm, after which evidence begins anew.
+
+        ``start`` events went before.
+        """
+        found, seen = [], 0
+        for counts in self.looks(values):
+            seen += counts.events
+            fired = watch.look(counts, (start + seen) * EVENT_MS, start + seen).fired
+            if fired:
+                found.append((seen, fired))
+                watch.release(fired)
+        return found
 
 
 class Bench:
@@ -35,56 +77,32 @@ class Bench:
         self.rng = np.random.default_rng(seed)
         self.null, self.rows, self.features = null, rows, features
         times = np.arange(rows, dtype=np.int64) * EVENT_MS if seasonal else None
-        columns = {f"x{i}": null(self.rng, rows, 0) for i in range(features)}
-        self.reference: Reference = build_reference("bench", "1", columns, timestamps_ms=times)
-        self.sheets = Sheets(self.reference.features, settings(features), kept=48)
-        self.yardsticks = [Yardstick(self.sheets.layout, f) for f in range(features)]
-        self.edges = [np.asarray(f.edges) for f in self.reference.features]
-
-    def watch(self) -> Watch:
-        """A fresh one."""
-        return Watch(self.sheets, self.yardsticks, RESOLVE_AFTER)
+        columns: Mapping[str, Floats] = {f"x{i}": null(self.rng, rows, 0) for i in range(features)}
+        self.desk = Desk(build_reference("bench", "1", columns, timestamps_ms=times))
+        self.reference, self.sheets = self.desk.reference, self.desk.sheets
+        self.watch, self.looks = self.desk.watch, self.desk.looks
 
     def stream(self, events: int, start: int) -> Floats:
         """``events`` more of every copy, shape (events, F)."""
         return np.stack([self.null(self.rng, events, start) for _ in range(self.features)], axis=1)
 
-    def looks(self, values: Floats, look_events: int) -> Iterator[Counts]:
-        """``values``, shape (events, F), as counts of ``look_events`` events each."""
-        cells = np.empty(values.shape, np.int64)
-        for f, edges in enumerate(self.edges):
-            cells[:, f] = edges.searchsorted(values[:, f], side="right") + self.sheets.layout.offsets[f]
-        total = self.sheets.layout.total
-        sums = np.zeros((self.features, 2))
-        for start in range(0, len(values), look_events):
-            part = cells[start : start + look_events]
-            status: Integers = np.tile(np.array([len(part), 0, 0]), (self.features, 1))
-            yield Counts(np.bincount(part.reshape(-1), minlength=total), status, sums, len(part))
 
-
-def alarms(bench: Bench, events: int, look_events: int = 32, block: int = 16_384) -> int:
+def alarms(bench: Bench, events: int, block: int = 16_384) -> int:
     """Alarms in ``events`` of the null stream; after each the evidence begins anew."""
-    watch = bench.watch()
-    seen, found = bench.rows, 0
-    while seen - bench.rows < events:
-        for counts in bench.looks(bench.stream(min(block, events), seen), look_events):
-            seen += counts.events
-            fired = watch.look(counts, seen * EVENT_MS, seen).fired
-            if fired:
-                found += len(fired)
-                watch.release(fired)
+    watch, found = bench.watch(), 0
+    for start in range(0, events, block):
+        values = bench.stream(min(block, events - start), bench.rows + start)
+        found += sum(len(fired) for _, fired in bench.desk.alarms(watch, values, bench.rows + start))
     return found
 
 
-def delay(bench: Bench, change: synthetic.Change, horizon: int, warm: int = 1_024, look_events: int = 32) -> int | None:
+def delay(bench: Bench, change: synthetic.Change, horizon: int, warm: int = 1_024) -> int | None:
     """Events from the change to the alarm; None when there is none within ``horizon``, or one before the change."""
-    watch = bench.watch()
-    start = bench.rows
-    values = bench.stream(warm + horizon, start)
+    values = bench.stream(warm + horizon, bench.rows)
     values[warm:] = change(bench.rng, values[warm:].reshape(-1)).reshape(horizon, -1)
-    seen = 0
-    for counts in bench.looks(values, look_events):
+    watch, seen = bench.watch(), 0
+    for counts in bench.looks(values):
         seen += counts.events
-        if watch.look(counts, (start + seen) * EVENT_MS, start + seen).fired:
+        if watch.look(counts, (bench.rows + seen) * EVENT_MS, bench.rows + seen).fired:
             return seen - warm if seen > warm else None
     return None

@@ -1,74 +1,140 @@
-"""What a user would pick instead, run as its users run it: river on raw values, and tests on windows."""
+"""What a user would pick instead: the real libraries, each asked in a process of its own."""
 
-from collections.abc import Callable
+import hashlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
 
 import numpy as np
-from river import drift
-from scipy import stats
 
+from benchmarks.detection import environments
+from benchmarks.detection.environments import LeftOut
 from detectors.columns import Floats
 
-WINDOW = 1_000
-"""Rows of the present window of a windowed test, as in its users' hourly or daily reports."""
 
-Opponent = Callable[[Floats, Floats], list[int]]
-"""(reference values, stream) -> events at which it alarmed."""
+class Opponent(NamedTuple):
+    """One detector of a library. ``strict`` .. ``loose``: its parameter's range, fewest alarms first.
+
+    ``cost``: events of it that take as long as one of the quickest; its runs are as many times fewer.
+    """
+
+    title: str
+    library: str
+    worker: str
+    method: str
+    parameter: str
+    strict: float
+    loose: float
+    cost: int = 1
+    quick: bool = False  # whether the quick form has it
 
 
-def _river(make: Callable[[], object]) -> Opponent:
-    def run(reference: Floats, stream: Floats) -> list[int]:
-        detector = make()
-        for value in reference[-2_000:].tolist():
-            detector.update(value)  # type: ignore[attr-defined]
-        found = []
-        for i, value in enumerate(stream.tolist()):
-            detector.update(value)  # type: ignore[attr-defined]
-            if detector.drift_detected:  # type: ignore[attr-defined]
-                found.append(i + 1)
+OPPONENTS = (
+    Opponent("ADWIN, raw", "river", "river_raw", "adwin", "delta", 1e-12, 0.5, quick=True),
+    Opponent("Page-Hinkley, raw", "river", "river_raw", "page_hinkley", "threshold", 1e4, 5.0, quick=True),
+    Opponent("KSWIN, raw", "river", "river_raw", "kswin", "-log10 alpha", 18.0, 1.0, cost=10),
+    Opponent(
+        "Evidently, its choice", "evidently", "evidently_windows", "default", "distance", 2.0, 0.005, 4, quick=True
+    ),
+    Opponent("Evidently, KS", "evidently", "evidently_windows", "ks", "-log10 p", 50.0, 0.1, 4),
+    Opponent("Evidently, PSI", "evidently", "evidently_windows", "psi", "PSI", 5.0, 0.001, 4),
+    Opponent("Evidently, Jensen-Shannon", "evidently", "evidently_windows", "jensenshannon", "distance", 1.0, 0.005, 4),
+    Opponent(
+        "NannyML, Jensen-Shannon", "nannyml", "nannyml_chunks", "jensen_shannon", "distance", 1.0, 0.005, quick=True
+    ),
+    Opponent("NannyML, KS", "nannyml", "nannyml_chunks", "kolmogorov_smirnov", "distance", 1.0, 0.005),
+    Opponent("NannyML, Wasserstein", "nannyml", "nannyml_chunks", "wasserstein", "distance", 2.0, 0.005),
+    Opponent("NannyML, Hellinger", "nannyml", "nannyml_chunks", "hellinger", "distance", 1.0, 0.005),
+    Opponent("alibi-detect, CvM online", "alibi-detect", "alibi_online", "cvm", "times the threshold", 20.0, 0.5, 20),
+)
+
+NOT_COMPARED = {
+    "alibi-detect, MMD and LSDD online": "need TensorFlow or PyTorch, and judge all features together",
+    "alibi-detect, FET online": "is for streams of zeros and ones only",
+}
+"""What the libraries have besides, each with its reason."""
+
+THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+
+
+class Asked:
+    """An opponent's process, from ``with`` to its end. Raises LeftOut where there is none."""
+
+    one_by_one = True
+
+    def __init__(self, opponent: Opponent, python: Path | None = None) -> None:
+        self._opponent = opponent
+        self._python = python or environments.python_of(opponent.library)
+        self._folder = tempfile.TemporaryDirectory()
+        self._errors = (Path(self._folder.name) / "stderr").open("w+")
+        self._files: dict[str, str] = {}
+        self._process = subprocess.Popen(
+            [str(self._python), "-W", "ignore", "-m", f"benchmarks.detection.workers.{opponent.worker}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            cwd=environments.ROOT,
+            env={**os.environ, **THREADS, "DO_NOT_TRACK": "1"},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+        self._errors.close()
+        self._folder.cleanup()
+
+    def alarms(self, parameter: float | None, reference: Floats, streams: Floats) -> list[list[int]]:
+        """Events at which it alarmed in each of ``streams``, shape (runs, events); its default where no parameter."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        question = {
+            "method": self._opponent.method,
+            "parameter": parameter,
+            "reference": self._file(reference),
+            "streams": self._file(streams),
+        }
+        try:
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            self._errors.seek(0)
+            lines = [line.strip() for line in self._errors.read().splitlines() if line.strip()]
+            raise LeftOut(f"its process ended: {lines[-1][:200] if lines else 'without a word'}")
+        found: list[list[int]] = json.loads(answer)["alarms"]
         return found
 
-    return run
+    def named(self, parameter: float | None, reference: Floats, streams: Floats, after: int) -> list[int]:
+        """Features as they alarmed after event ``after``; ``streams``, shape (F, events), are one model's."""
+        found = self.alarms(parameter, reference, streams)
+        return [feature for feature, events in enumerate(found) for event in events if event > after]
+
+    def _file(self, values: Floats) -> str:
+        key = hashlib.blake2b(values.tobytes() + str(values.shape).encode()).hexdigest()
+        if key not in self._files:
+            path = Path(self._folder.name) / f"{len(self._files)}.npy"
+            np.save(path, values)
+            self._files[key] = str(path)
+        return self._files[key]
 
 
-def ks_windows(reference: Floats, stream: Floats) -> list[int]:
-    """Two-sample Kolmogorov-Smirnov at p < .05 a window, Evidently's default below 1,000 reference rows."""
-    sample = reference[:: max(len(reference) // 2_000, 1)]
-    return [
-        end
-        for end in range(WINDOW, len(stream) + 1, WINDOW)
-        if stats.ks_2samp(sample, stream[end - WINDOW : end]).pvalue < 0.05
-    ]
-
-
-def wasserstein_windows(reference: Floats, stream: Floats) -> list[int]:
-    """Normalised Wasserstein distance above .1 a window, Evidently's default for larger references."""
-    sample = reference[:: max(len(reference) // 5_000, 1)]
-    scale = max(float(sample.std()), 0.001)
-    return [
-        end
-        for end in range(WINDOW, len(stream) + 1, WINDOW)
-        if stats.wasserstein_distance(sample, stream[end - WINDOW : end]) / scale >= 0.1
-    ]
-
-
-def psi_windows(reference: Floats, stream: Floats) -> list[int]:
-    """Population stability index over deciles above .1 a window."""
-    edges = np.quantile(reference, np.linspace(0.1, 0.9, 9))
-    p = np.maximum(np.bincount(np.searchsorted(edges, reference), minlength=10) / len(reference), 1e-4)
-    found = []
-    for end in range(WINDOW, len(stream) + 1, WINDOW):
-        counts = np.bincount(np.searchsorted(edges, stream[end - WINDOW : end]), minlength=10)
-        q = np.maximum(counts / WINDOW, 1e-4)
-        if float(((q - p) * np.log(q / p)).sum()) >= 0.1:
-            found.append(end)
-    return found
-
-
-OPPONENTS: dict[str, Opponent] = {
-    "ADWIN (river, raw)": _river(drift.ADWIN),
-    "Page-Hinkley (river, raw)": _river(drift.PageHinkley),
-    "KSWIN (river, raw)": _river(lambda: drift.KSWIN(seed=1)),
-    "KS p<.05, windows": ks_windows,
-    "Wasserstein .1, windows": wasserstein_windows,
-    "PSI .1, windows": psi_windows,
-}
+def by_library(opponents: Sequence[Opponent] = OPPONENTS) -> list[list[Opponent]]:
+    """Those of one library together: one process after the other in one environment."""
+    names = dict.fromkeys(opponent.library for opponent in opponents)
+    return [[o for o in opponents if o.library == name] for name in names]

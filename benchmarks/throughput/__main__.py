@@ -6,7 +6,6 @@ disturbs a measurement only ever makes it slower.
 
 import argparse
 import asyncio
-import importlib.util
 import json
 import os
 import platform
@@ -16,25 +15,29 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.throughput import report, traffic
+from benchmarks.throughput import environment, report, traffic
 from benchmarks.throughput.peers import Spent
 from benchmarks.throughput.report import Row
 from tests.kafka.server import ROOT, Cluster, Server, Unavailable
 
 
 class Program(NamedTuple):
-    """``share`` of the events is enough for a slow one. ``kind``: peer, limit or ours."""
+    """``share`` of the events is enough for a slow one. ``kind``: peer, limit or ours. ``framework``: runs in the
+    environment made for it."""
 
     name: str
     title: str
     kind: str
     topic: str = traffic.CLEAN
     share: float = 1.0
+    framework: str = ""
 
 
 PROGRAMS = (
-    Program("faust_river", "Faust agent, orjson, river ADWIN + Page-Hinkley on 20 features", "peer", share=0.1),
-    Program("faust_only", "Faust agent, orjson, nothing else", "peer", share=0.1),
+    Program("faust_river", "Faust agent, orjson, river ADWIN + Page-Hinkley on 20 features", "peer", share=0.2),
+    Program("faust_only", "Faust agent, orjson, nothing else", "peer", share=0.2),
+    Program("quix_river", "Quix Streams, the same river detectors", "peer", share=0.5, framework="Quix Streams"),
+    Program("bytewax_river", "Bytewax, orjson, the same river detectors", "peer", share=0.5, framework="Bytewax"),
     Program("aiokafka_river", "aiokafka getmany, orjson, the same river detectors", "peer", share=0.5),
     Program("confluent_river", "confluent-kafka consume, orjson, the same river detectors", "peer", share=0.5),
     Program("aiokafka_decode", "aiokafka getmany and msgspec typed decode, nothing else", "limit"),
@@ -43,7 +46,7 @@ PROGRAMS = (
     Program("driftline", "driftline observe, everything on", "ours"),
     Program("driftline", "driftline, texts, booleans and nulls among the 20", "ours", topic=traffic.MIXED),
 )
-LEFT_OUT = {"quixstreams": "Quix Streams", "bytewax": "Bytewax"}
+PEERS = ROOT / ".venv-peers"
 
 
 def main() -> int:
@@ -75,6 +78,11 @@ def main() -> int:
 
 def measure(cluster: Cluster, events: int, rounds: int, only: str, out: Path) -> int:
     programs = [program for program in PROGRAMS if only in program.title]
+    wanted = [program.framework for program in programs if program.framework]
+    frameworks = environment.python(PEERS) if wanted else None
+    left_out = [] if frameworks else [f"{framework} (not installed)" for framework in wanted]
+    if not frameworks:
+        programs = [program for program in programs if not program.framework]
     asyncio.run(cluster.create_topics({traffic.CLEAN: traffic.PARTITIONS, traffic.MIXED: traffic.PARTITIONS}))
     sizes = {}
     try:
@@ -84,14 +92,13 @@ def measure(cluster: Cluster, events: int, rounds: int, only: str, out: Path) ->
         best: dict[Program, Spent] = {}
         for number in range(rounds):
             for program in programs:
-                spent = run(cluster.bootstrap_servers, program, max(1_000, int(events * program.share)))
+                python = str(frameworks) if program.framework else sys.executable
+                spent = run(python, cluster.bootstrap_servers, program, max(1_000, int(events * program.share)))
                 best[program] = Spent(*map(min, spent, best.get(program, spent)))
                 print(f"round {number + 1} of {rounds}: {program.title}: {spent.seconds:.1f} us an event", flush=True)
     finally:
         asyncio.run(cluster.delete_topics(traffic.CLEAN, traffic.MIXED))
     rows = [Row(program.title, program.kind, *best[program]) for program in programs]
-    missing = [title for module, title in LEFT_OUT.items() if importlib.util.find_spec(module) is None]
-    left_out = [f"{title} (not installed)" for title in missing]
     about = {
         "events": events,
         "rounds": rounds,
@@ -111,9 +118,9 @@ def measure(cluster: Cluster, events: int, rounds: int, only: str, out: Path) ->
     return 0
 
 
-def run(servers: str, program: Program, count: int) -> Spent:
+def run(python: str, servers: str, program: Program, count: int) -> Spent:
     """Microseconds per event."""
-    command = [sys.executable, "-m", "benchmarks.throughput.peers", program.name, servers, program.topic, str(count)]
+    command = [python, "-m", "benchmarks.throughput.peers", program.name, servers, program.topic, str(count)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=600, check=False, cwd=ROOT)
     if done.returncode != 0:
         raise SystemExit(f"{program.title}: ended with status {done.returncode}")

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import msgspec
 import orjson
 
 
@@ -34,7 +33,7 @@ def since(began: Spent) -> Spent:
     return Spent(ended.seconds - began.seconds, ended.cpu_seconds - began.cpu_seconds)
 
 
-def _detectors() -> Callable[[dict[str, float]], None]:
+def river_detectors() -> Callable[[dict[str, float]], None]:
     """river's ADWIN and Page-Hinkley on every feature, as in its documentation."""
     from river.drift import ADWIN, PageHinkley
 
@@ -94,14 +93,14 @@ def _faust(servers: str, topic: str, count: int, work: Callable[[Any], None]) ->
         worker.install_signal_handlers = lambda: None
         worker.spinner = None
         await worker.start()
-        _emit(await finished)
+        emit(await finished)
 
     asyncio.run(run())
     raise AssertionError("it ends by itself")
 
 
 def faust_river(servers: str, topic: str, count: int) -> Spent:
-    update = _detectors()
+    update = river_detectors()
     return _faust(servers, topic, count, lambda event: update(event["features"]))
 
 
@@ -134,7 +133,7 @@ def _aiokafka(servers: str, topic: str, count: int, work: Callable[[list[Any]], 
 
 
 def aiokafka_river(servers: str, topic: str, count: int) -> Spent:
-    update = _detectors()
+    update = river_detectors()
 
     def work(records: list[Any]) -> None:
         for record in records:
@@ -144,6 +143,8 @@ def aiokafka_river(servers: str, topic: str, count: int) -> Spent:
 
 
 def aiokafka_decode(servers: str, topic: str, count: int) -> Spent:
+    import msgspec
+
     fields = [(f"feature_{n:02d}", float | None, None) for n in range(20)]
     features = msgspec.defstruct("Features", fields)
     event = msgspec.defstruct(
@@ -189,7 +190,7 @@ def _confluent(servers: str, topic: str, count: int, work: Callable[[list[Any]],
 
 
 def confluent_river(servers: str, topic: str, count: int) -> Spent:
-    update = _detectors()
+    update = river_detectors()
 
     def work(messages: list[Any]) -> None:
         for message in messages:
@@ -202,7 +203,7 @@ def confluent_count(servers: str, topic: str, count: int) -> Spent:
     return _confluent(servers, topic, count, lambda messages: None)
 
 
-def _emit(spent: Spent) -> None:
+def emit(spent: Spent) -> None:
     print(json.dumps(spent._asdict()), flush=True)
     os._exit(0)  # clients that take their time to leave a group are not what is measured
 
@@ -220,8 +221,12 @@ def main(name: str, servers: str, topic: str, count: int) -> None:
     if name == "driftline":
         from benchmarks.throughput import ours
 
-        _emit(ours.run(servers, topic, count))
-    _emit(programs[name](servers, topic, count))
+        programs["driftline"] = ours.run
+    elif name not in programs:
+        from benchmarks.throughput import frameworks
+
+        programs |= {"quix_river": frameworks.quix_river, "bytewax_river": frameworks.bytewax_river}
+    emit(programs[name](servers, topic, count))
 
 
 if __name__ == "__main__":

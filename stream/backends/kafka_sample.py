@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from detectors.errors import BrokerError
 from stream.backends import kafka
 from stream.backends.kafka_admin import KafkaCluster
+from stream.backends.kafka_blocks import read_blocks
 from stream.config import KafkaSettings
 from stream.ports import Partition, Record
 
@@ -40,6 +41,7 @@ async def sample(settings: KafkaSettings, topic: str, records: int, seconds: flo
     consumer = AIOKafkaConsumer(**kafka.connection(settings), group_id=None, enable_auto_commit=False)
     try:
         await consumer.start()
+        read_blocks(consumer)
         return await _read(consumer, places, records, seconds, oldest)
     except (KafkaError, OSError) as error:
         raise BrokerError(f"{settings.bootstrap_servers}: cannot read {topic}: {error}") from None
@@ -63,7 +65,7 @@ async def _read(
         async with asyncio.timeout(seconds):
             while size < MAX_BYTES and (waiting := await _unfinished(consumer, places, until)):
                 for place, batch in (await consumer.getmany(*waiting, timeout_ms=POLL_MS)).items():
-                    kept = [_record(message) for message in batch if message.offset < until[place]]
+                    kept = [record for record in batch if record.offset < until[place]]
                     found[Partition(*place)].extend(kept)
                     size += sum(len(record.value or b"") for record in kept)
     except TimeoutError:
@@ -75,13 +77,3 @@ async def _unfinished(
     consumer: AIOKafkaConsumer, places: Sequence[TopicPartition], until: dict[TopicPartition, int]
 ) -> list[TopicPartition]:
     return [place for place in places if await consumer.position(place) < until[place]]
-
-
-def _record(message: Any) -> Record:
-    return Record(
-        message.offset,
-        message.timestamp,
-        message.key,
-        message.value,
-        tuple(message.headers),
-    )

@@ -34,11 +34,31 @@ JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object ins
     show_default=True,
     help="The one knob: false alarms per model and month that you accept.",
 )
+@click.option(
+    "--clean",
+    metavar="FROM:TO",
+    help="Calibrate on these events (by number after the reference's rows, or times), which you call clean.",
+)
+@click.option(
+    "--bootstrap",
+    type=click.IntRange(1, 100_000),
+    metavar="N",
+    help="Resample the clean stretch N times [default: as often as the budget needs, within about 40 seconds].",
+)
+@click.option("--seed", type=click.IntRange(min=0), metavar="S", help="Of the calibration's chance [default: 1].")
 @JSON
 @click.option("--plot", "plot_file", metavar="FILE", help="Write a picture: .html (needs nothing else) or .png.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def replay(
-    as_json: bool, plot_file: str | None, quiet: bool, columns: str | None, ignore: str | None, **layout: Any
+    as_json: bool,
+    plot_file: str | None,
+    quiet: bool,
+    columns: str | None,
+    ignore: str | None,
+    clean: str | None,
+    bootstrap: int | None,
+    seed: int | None,
+    **layout: Any,
 ) -> int:
     """Which incidents a file would have raised: the worker's own detection, with no broker.
 
@@ -46,17 +66,27 @@ def replay(
     feature unless named otherwise. Without --reference and --reference-rows the first 10,000 events are learned from.
     Exit status 0 stable, 1 drift, 2 error.
 
+    With --clean it also tells the rate of false alarms on that stretch, and after how many events a shift of .25, .5
+    and 1 sigma, a doubled variance, missing values and another mix of categories would be found there, by feature.
+
     \b
       driftline replay history.csv --reference-rows 10000
+      driftline replay history.csv --reference-rows 10000 --clean 0:7000 --plot history.html
       driftline replay today.parquet --reference reference.json --prediction score --plot today.html
       driftline replay events.jsonl --reference reference.json --json | jq .state
     """
     if layout["reference_file"] is not None and layout["reference_rows"] is not None:
         raise click.UsageError("--reference and --reference-rows exclude each other")
+    if clean is None and (bootstrap is not None or seed is not None):
+        raise click.UsageError("--bootstrap and --seed need --clean: a stretch to calibrate on")
+    if clean is not None and layout["reference_file"] is None and layout["reference_rows"] is None:
+        raise click.UsageError("--clean needs --reference or --reference-rows: what the stretch is compared with")
     wish = _layout(columns, ignore, layout)
     from stream import replay_command
+    from stream.clean import CalibrationOptions, span
 
-    return replay_command.main(wish, as_json=as_json, plot_file=plot_file, quiet=quiet)
+    calibration = None if clean is None else CalibrationOptions(span(clean), bootstrap, 1 if seed is None else seed)
+    return replay_command.main(wish, as_json=as_json, plot_file=plot_file, quiet=quiet, wish=calibration)
 
 
 def _layout(columns: str | None, ignore: str | None, layout: dict[str, Any]) -> "ReplayOptions":

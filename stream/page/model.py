@@ -14,6 +14,14 @@ from stream.page.units import Feature, Unit
 from stream.page.words import Json, finite
 from stream.views import Views
 
+SMALLEST = (
+    "A smaller shift of this feature is not found however long it lasts: the reference is too small, or too dependent"
+)
+MOVED = (
+    "These did not stay at one level while their reference was learned: it says little, and small changes are not seen"
+)
+SEASON = "The reference spans less than 14 days, so what changes with the time of day or the week looks like a change"
+
 
 def render(detail: Json, views: Views, history: History, query: dict[str, str], now_ms: int) -> tuple[str, Markup]:
     """Title and body."""
@@ -95,7 +103,17 @@ def _facts(u: Unit, detail: Json, features: Sequence[Feature], now_ms: int) -> M
     if missing:
         worst = max(missing, key=lambda f: f.missing or 0.0)
         pairs.append(("Most missing", f"{worst.name}, {words.share(worst.missing)}"))
+    hidden = [(value, f.name) for f in features if (value := finite(f.raw.get("smallest_shift"))) is not None]
+    if hidden:
+        value, name = max(hidden)
+        told = f"below {value:.2g} standard deviations ({name})"
+        pairs.append(("Too small to be seen", element("span", told, title=SMALLEST)))
+    if moved := detail.get("moved_while_learned"):
+        pairs.append(("Moved while learned", element("span", listed([str(name) for name in moved]), title=MOVED)))
     if isinstance(digest, str):
+        pairs.append(
+            ("Season", "covered" if detail.get("season_covered") else element("span", "not covered", title=SEASON))
+        )
         pairs.append(("Reference", element("code", digest.removeprefix("sha256:")[:12], title=digest)))
     return shell.facts(pairs)
 

@@ -1,0 +1,50 @@
+"""What a look costs. Timed alone: nothing else of the benchmark runs beside."""
+
+import time
+
+from benchmarks.detection import looks
+from detectors import synthetic
+from detectors.features import UnitKey
+from stream.judge import Judge
+from stream.judge_settings import JudgeSettings
+from tests.judge.shards import MiniShard
+
+TARGET_SHARE = 0.2
+MODELS = 1_000
+LOOKS = 200
+
+
+def measured(seed: int) -> dict[str, float]:
+    """One look of a 20-feature model: the evidence alone, and the whole judge with a profile of one shard.
+
+    ``core_share``: of a core, for MODELS models that are looked at once a second.
+    """
+    bench = looks.Bench(synthetic.normal, 20_000, 20, seed)
+    counts = list(bench.looks(bench.stream(32_000, 0), 100))
+    watch = bench.watch()
+    start = time.perf_counter()
+    for i, part in enumerate(counts):
+        watch.look(part, i * 1_000, (i + 1) * 100)
+    look_us = (time.perf_counter() - start) / len(counts) * 1e6
+    judge, shard = Judge(JudgeSettings(), [bench.reference]), MiniShard(bench.reference)
+    values = bench.stream(100, 0)
+    profiles = [
+        shard.add({f"x{f}": values[:, f].tolist() for f in range(20)}, i * 1_000)  # counted outside of what is timed
+        for i in range(LOOKS)
+    ]
+    judge.on_profile(profiles.pop(0), 0)  # builds the bets, once a reference
+    start = time.perf_counter()
+    for i, profile in enumerate(profiles):
+        judge.on_profile(profile, i * 1_000)
+    profile_us = (time.perf_counter() - start) / len(profiles) * 1e6
+    start = time.perf_counter()
+    judge.model_view(UnitKey("bench", "1", None))
+    view_us = (time.perf_counter() - start) * 1e6
+    return {
+        "look_us": look_us,
+        "profile_us": profile_us,
+        "view_us": view_us,
+        "core_share": MODELS * look_us / 1e6,
+        "core_share_with_profiles": MODELS * profile_us / 1e6,
+        "target": TARGET_SHARE,
+    }

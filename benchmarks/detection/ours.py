@@ -1,0 +1,29 @@
+"""driftline as one contender among others: the evidence of one feature, or of a model's features, look by look."""
+
+from benchmarks.detection.looks import Desk
+from detectors.columns import Floats
+from detectors.reference_builder import build_reference
+from detectors.sheets import MONTH_SECONDS
+
+TITLE = "driftline"
+DEFAULT_GUARANTEE = MONTH_SECONDS
+"""Feature-events per false alarm with the budget's default, one a month, where one event comes a second."""
+
+
+class Ours:
+    """Its parameter is the guarantee: feature-events per false alarm that are promised."""
+
+    one_by_one = False
+
+    def alarms(self, parameter: float | None, reference: Floats, streams: Floats) -> list[list[int]]:
+        """Events at which it alarmed in each of ``streams``, shape (runs, events)."""
+        desk = Desk(build_reference("bench", "1", {"x": reference}), parameter or DEFAULT_GUARANTEE)
+        return [[seen for seen, _ in desk.alarms(desk.watch(), run[:, None], 0)] for run in streams]
+
+    def named(self, parameter: float | None, reference: Floats, streams: Floats, after: int) -> list[int]:
+        """Features as they were blamed after event ``after``; ``streams``, shape (F, events), are one model's."""
+        columns = {f"x{i}": reference for i in range(len(streams))}
+        guarantee = parameter or DEFAULT_GUARANTEE * len(streams)
+        desk = Desk(build_reference("bench", "1", columns), guarantee)
+        found = desk.alarms(desk.watch(), streams.T, 0)
+        return [feature for seen, fired in found if seen > after for feature in fired]

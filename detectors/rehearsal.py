@@ -1,0 +1,177 @@
+"""A judge's decisions over coded rows: the same watch, the same looks, the same rule of what is one incident."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from detectors import incidents, stretch
+from detectors.columns import Bools, Floats, Integers
+from detectors.evidence import Evidence
+from detectors.references import Reference
+from detectors.sheets import EvidenceSettings, Sheets
+from detectors.stretch import Codes, Column
+from detectors.watch import Findings, Watch
+
+TABLES_HELD = 256
+"""Looks counted at once: 2.6 MB of tables for 20 features."""
+
+STRATA_KEPT = 48
+
+
+class Look(NamedTuple):
+    """The counts (D, B) of ``arrived`` events and the time of the newest."""
+
+    table: Floats
+    now_ms: int
+    arrived: int
+
+
+class Monitor:
+    """What a model is judged by: its reference's bets under a budget, looked at every ``look_events`` events."""
+
+    __slots__ = ("look_events", "resolve_after", "sheets")
+
+    def __init__(
+        self, reference: Reference, settings: EvidenceSettings, *, look_events: int, resolve_after: int
+    ) -> None:
+        self.sheets = Sheets(reference.features, settings, kept=STRATA_KEPT)
+        self.look_events, self.resolve_after = look_events, resolve_after
+
+    @property
+    def features(self) -> int:
+        """How many there are, F."""
+        return len(self.sheets.layout.names)
+
+    def codes(self, columns: Sequence[Column]) -> Codes:
+        """See ``stretch.codes``."""
+        return stretch.codes(columns, self.sheets.layout, self.sheets.base)
+
+    def looks(self, codes: Codes, clock_ms: Integers) -> Iterator[Look]:
+        """Rows of ``codes`` as looks. ``clock_ms``: the newest time so far at every row, shape (n,)."""
+        step = self.look_events
+        shape = self.sheets.base.shares.shape
+        for start in range(0, len(codes), step * TABLES_HELD):
+            part = codes[start : start + step * TABLES_HELD]
+            for k, table in enumerate(stretch.tables(part, step, (shape[0], shape[1]))):
+                end = min((k + 1) * step, len(part))
+                yield Look(table, int(clock_ms[start + end - 1]), end - k * step)
+
+
+class Rehearsal:
+    """A fresh watch, and the incidents that the judge would have opened. Cost: about 120 us a look of 20 features."""
+
+    __slots__ = ("_open", "_sheets", "_under_alarm", "events", "incidents", "watch")
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._sheets = monitor.sheets
+        self.watch = Watch(monitor.sheets, (), monitor.resolve_after)
+        self.events = self._under_alarm = 0
+        self.incidents = 0
+        self._open: list[tuple[int, int, set[int]]] = []  # began, opened, features
+
+    def take(self, look: Look) -> Findings:
+        """One look."""
+        self.events += look.arrived
+        sheet = self._sheets.at(look.now_ms)
+        findings = self.watch.judge(sheet, look.table, look.now_ms, self.events, look.arrived)
+        if findings.returned:
+            self._open = [known for known in self._open if not known[2].isdisjoint(self.watch.probes)]
+        if findings.fired:
+            self._fired(findings.fired)
+        if self._open:
+            self._under_alarm += look.arrived
+        return findings
+
+    @property
+    def open_share(self) -> float:
+        """Of the events, those that came while an incident was open."""
+        return self._under_alarm / max(self.events, 1)
+
+    def _fired(self, fired: list[int]) -> None:
+        began = min(self.watch.beginning(f).event for f in fired)
+        if self._open and incidents.same_change(began, *self._open[-1][:2]):
+            self._open[-1][2].update(fired)
+            return
+        self.incidents += 1
+        self._open.append((began, self.events, set(fired)))
+
+
+class Course:
+    """What a rehearsal over n rows said at every look, and what changes made in the rows are judged against.
+
+    ``shares``: M_f as a share of the model's threshold, shape (looks, F), 0 while the feature is reported already.
+    """
+
+    __slots__ = ("_kept", "_monitor", "clock_ms", "codes", "incidents", "open_share", "shares")
+
+    def __init__(self, monitor: Monitor, codes: Codes, clock_ms: Integers, starts: Integers) -> None:
+        """``starts``: rows at which changes will be made."""
+        self._monitor, self.codes, self.clock_ms = monitor, codes, clock_ms
+        run = Rehearsal(monitor)
+        marks = set((starts // monitor.look_events).tolist())
+        self._kept = {}
+        shares = []
+        for k, look in enumerate(monitor.looks(codes, clock_ms)):
+            if k in marks:
+                self._kept[k] = run.watch.evidence.snapshot()
+            run.take(look)
+            share = _shares(run.watch.evidence, run.watch.feature_log10)
+            share[list(run.watch.probes)] = 0.0
+            shares.append(share)
+        self.shares = np.array(shares)
+        self.incidents, self.open_share = run.incidents, run.open_share
+
+    def delays(self, changed: Codes, able: Bools, start: int, horizon: int) -> "Found":
+        """Events from row ``start`` until each feature is reported, were it alone to change there.
+
+        ``changed`` are the codes of the rows with all features changed: features have their own evidence each, so one
+        pass serves them all. None is a feature that is not ``able`` to change or not reported within ``horizon``
+        events. Alarm and blame are the watch's: f is found when ``(M_f + sum of the others' M without the change) / F
+        >= 1 / a`` and no other has more.
+        """
+        step, count = self._monitor.look_events, self._monitor.features
+        first = start // step
+        low, high = first * step, min(-(-(start + horizon) // step) * step, len(self.codes))
+        rows = changed[low:high].copy()
+        rows[: start - low] = self.codes[low:start]
+        evidence = Evidence(self._monitor.sheets)
+        evidence.restore(self._kept[first])
+        quiet = np.asarray((self.shares[max(first - 1, 0) : -(-high // step)] > 0.0).all(axis=0))
+        pending = able & quiet
+        found: list[int | None] = [None] * count
+        for k, look in enumerate(self._monitor.looks(rows, self.clock_ms[low:high]), first):
+            end = min((k + 1) * step, high)
+            if end - start > horizon or not pending.any():
+                break
+            sheet = self._monitor.sheets.at(look.now_ms)
+            evidence.look(sheet, look.table, look.now_ms, end, look.arrived)
+            own = _shares(evidence, evidence.feature_log10)
+            others, most = _others(self.shares[k])
+            hit = pending & (own + others >= count) & (own >= most)
+            for f in np.flatnonzero(hit).tolist():
+                found[f] = end - start
+            pending &= ~hit
+        return Found(found, quiet)
+
+
+class Found(NamedTuple):
+    """Delays in events of all features, None where missed. ``quiet`` is False where the feature is reported without
+    the change too, before it or within the horizon: then its delay says nothing of the change. Shapes (F,)."""
+
+    delays: list[int | None]
+    quiet: Bools
+
+
+def _shares(evidence: Evidence, feature_log10: Floats) -> Floats:
+    return np.asarray(10.0 ** np.clip(feature_log10 - evidence.threshold_log10, -300.0, 300.0))
+
+
+def _others(shares: Floats) -> tuple[Floats, Floats]:
+    """Sum and maximum of all other features' shares, for each."""
+    if len(shares) < 2:
+        return np.zeros(len(shares)), np.zeros(len(shares))
+    second, top = np.partition(shares, -2)[-2:]
+    most = np.full(len(shares), top)
+    most[int(shares.argmax())] = second
+    return shares.sum() - shares, most

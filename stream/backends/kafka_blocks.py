@@ -1,0 +1,107 @@
+"""Records by the block: out of what aiokafka fetched, without objects and steps of a generator for each record.
+
+``getmany`` takes 1.6 us a record to make ConsumerRecords, before anything is done with them; a sweep over a whole
+block makes Records in 1.0. What is fetched and when, positions, pauses, rebalances and errors stay aiokafka's. It has
+no public way in, so this rests on ``FetchResult.getall`` of the pinned version; the contract suite runs over it.
+"""
+
+import sys
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain, islice
+from operator import attrgetter
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRecords
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.memory_records import MemoryRecords
+
+from stream.ports import Record
+
+_record = partial(tuple.__new__, Record)
+_ATTRIBUTES = tuple(map(attrgetter, ("offset", "timestamp", "key", "value")))
+_headers = attrgetter("headers")
+
+
+def read_blocks(consumer: AIOKafkaConsumer) -> None:
+    """From now on ``getmany`` of this started consumer gives lists of Record. What came before is fetched again."""
+    fetcher = consumer._fetcher
+    assert fetcher._isolation_level == READ_UNCOMMITTED  # what transactions aborted is not left out here
+    fetcher._records = _Fetched()
+
+
+class _Fetched(OrderedDict[TopicPartition, Any]):
+    """In the place of a fetcher's buffer: results that go into it hand Records over."""
+
+    def __setitem__(self, place: TopicPartition, result: Any) -> None:
+        if type(result) is FetchResult:
+            result._partition_records = Blocks(result._partition_records)
+            result.getall = partial(_getall, weakref.proxy(result))  # no cycle: megabytes go as soon as they are read
+        super().__setitem__(place, result)
+
+
+def _getall(result: Any, max_records: int | None = None) -> list[Record]:
+    """``FetchResult.getall``, but for who makes the records. ``max_records`` None: all."""
+    if not result.check_assignment(result._topic_partition) or not result.has_more():
+        return []
+    most = sys.maxsize if max_records is None else max_records
+    found: list[Record] = result._partition_records.take(most)
+    result._update_position()
+    if len(found) < most:
+        result._partition_records = None
+    return found
+
+
+class Blocks:
+    """What was fetched of one partition. ``next_fetch_offset``: where its reader stands."""
+
+    __slots__ = ("_block", "_check_crcs", "_place", "_rows", "_unread", "next_fetch_offset")
+
+    def __init__(self, fetched: PartitionRecords) -> None:
+        self._place, self._unread, self._check_crcs = fetched._tp, fetched._records, fetched._check_crcs
+        self._block: Any = None
+        self._rows: Iterator[Any] = iter(())
+        self.next_fetch_offset: int = fetched.next_fetch_offset
+
+    def take(self, most: int) -> list[Record]:
+        """So many records, or all that are left when there are fewer. Raises CorruptRecordException."""
+        found: list[Record] = []
+        while len(found) < most:
+            if self._block is None:
+                self._block = self._opened()
+                if self._block is None:
+                    break
+                self._rows = chain(self._block)  # a block can be asked for its iterator only once
+            wanted = most - len(found)
+            rows = list(islice(self._rows, wanted))
+            records = _records(rows)
+            if records and records[0].offset < self.next_fetch_offset:  # a block is fetched whole
+                records = [record for record in records if record.offset >= self.next_fetch_offset]
+            found += records
+            if len(rows) < wanted:
+                self.next_fetch_offset = self._block.next_offset  # beyond what compaction took out of its end, too
+                self._block = None
+            elif records:
+                self.next_fetch_offset = records[-1].offset + 1
+        return found
+
+    def _opened(self) -> Any:
+        """The next block, None at the end; a damaged one is the last, since it is fetched again from there."""
+        while self._unread.has_next():
+            block = self._unread.next_batch()
+            if self._check_crcs and not block.validate_crc():
+                self._unread = MemoryRecords(b"")
+                raise CorruptRecordException(f"Invalid CRC - {self._place}")
+            if not block.is_control_batch:
+                return block
+            self.next_fetch_offset = block.next_offset
+        return None
+
+
+def _records(rows: Sequence[Any]) -> list[Record]:
+    """Every event passes here: column by column inside ``map``, so that no line of Python runs for each."""
+    columns = (map(attribute, rows) for attribute in _ATTRIBUTES)
+    return list(map(_record, zip(*columns, map(tuple, map(_headers, rows)), strict=True)))

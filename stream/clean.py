@@ -1,0 +1,161 @@
+"""The clean stretch of a history: which events its owner calls clean, and their values gathered for calibration."""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from detectors import reference_builder
+from detectors.calibration import Calibrator
+from detectors.columns import Bytes8, Floats
+from detectors.errors import FormatError
+from detectors.features import Kind, UnitKey
+from detectors.references import FeatureReference, Reference
+from detectors.rehearsal import Monitor
+from detectors.stretch import Column, Stretch, label_cells
+from stream import dataset, event_columns
+from stream.dataset import Row
+from stream.events import Row as Event
+from stream.judge_settings import JudgeSettings
+from stream.replay_options import ReplayOptions
+
+LEAST_ROWS = 500
+"""Fewer rows hold too few places to begin a change at."""
+
+MOST_ROWS = 2_000_000
+"""Of 20 features they take 0.4 GB here and 1 GB more while they are judged."""
+
+CHUNK = 4_096
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A half-open part of a history; None where an end is open.
+
+    Of events those after the ``low``-th up to the ``high``-th; of times those from ``low`` to before ``high`` ms.
+    """
+
+    low: int | None
+    high: int | None
+    timed: bool
+
+    def holds(self, event: int, moment_ms: int) -> bool:
+        """Whether the ``event``-th event of the history, at ``moment_ms``, lies in it."""
+        place = moment_ms if self.timed else event - 1
+        return (self.low is None or place >= self.low) and (self.high is None or place < self.high)
+
+
+def span(text: str) -> Span:
+    """``FROM:TO``, or ``FROM..TO`` where a time has colons; either end may be left out. Raises FormatError.
+
+    >>> span("0:7000")
+    Span(low=0, high=7000, timed=False)
+    >>> span("2024-03-01..2024-03-01T12:00")
+    Span(low=1709251200000, high=1709294400000, timed=True)
+    """
+    ends = [end.strip() for end in (text.split("..") if ".." in text else text.split(":"))]
+    if len(ends) != 2:
+        raise FormatError(f"--clean {text}: is not FROM:TO (FROM..TO with times that have colons)")
+    timed = not all(end.isdecimal() or not end for end in ends)
+    low, high = (_end(end, timed, text) if end else None for end in ends)
+    if low is not None and high is not None and low >= high:
+        raise FormatError(f"--clean {text}: ends before it begins")
+    return Span(low, high, timed)
+
+
+def _end(end: str, timed: bool, text: str) -> int:
+    return dataset.moment_ms(end, f"--clean {text}") if timed else int(end)
+
+
+class CalibrationOptions(msgspec.Struct, frozen=True):
+    """What ``replay --clean`` asks for. ``copies`` None: as many as the budget needs."""
+
+    clean: Span
+    copies: int | None = None
+    seed: int = 1
+
+
+class CleanRows:
+    """Gathers the values of the events in the clean stretch, as the decoder reads them, while a replay goes by."""
+
+    def __init__(self, options: ReplayOptions, wish: CalibrationOptions, reference: Reference) -> None:
+        self._options, self._wish, self._reference = options, wish, reference
+        self._timed: bool | None = None  # not known before the first row
+        self._events = 0
+        self._unit: UnitKey | None = None
+        self.first_event = self.last_event = 0
+        self.seed = wish.seed
+        self._pending: list[Event] = []
+        self._moments: list[int] = []
+        self._chunks: list[list[tuple[Floats, Bytes8]]] = []
+
+    def take(self, rows: Sequence[Row]) -> None:
+        """More of the history, in order. Raises FormatError where the stretch is longer than can be held."""
+        if self._timed is None and rows:
+            self._timed = self._has_times(rows[0][2])
+        for row in rows:
+            for event in event_columns.rows_of(row, self._options.file):
+                self._events += 1
+                if self._wish.clean.holds(self._events, event.timestamp_ms):
+                    self.first_event, self.last_event = self.first_event or self._events, self._events
+                    self._one_unit(event.unit, row[0])
+                    self._pending.append(event)
+        if len(self._pending) >= CHUNK:
+            self._settle()
+
+    def _has_times(self, line: bytes) -> bool:
+        options = self._options
+        own = dataset.event_moment_ms(line) is not None if options.is_events else options.timestamp is not None
+        if self._wish.clean.timed and not own:
+            raise FormatError(
+                f"{options.file}: --clean names times, and the rows carry none: name events, or --timestamp"
+            )
+        return own
+
+    def _one_unit(self, unit: UnitKey, row: int) -> None:
+        self._unit = self._unit or unit
+        if unit != self._unit:
+            raise FormatError(
+                f"{self._options.file}: row {row}: is of {unit}, the clean rows before of {self._unit}; segments are "
+                "judged each by itself: replay a file of one"
+            )
+
+    def _settle(self) -> None:
+        self._moments += [event.timestamp_ms for event in self._pending]
+        if len(self._moments) > MOST_ROWS:
+            raise FormatError(
+                f"{self._options.file}: --clean holds more than {MOST_ROWS:,} events: name a part of them"
+            )
+        self._chunks.append([_values(feature, self._pending) for feature in self._reference.features])
+        self._pending = []
+
+    def stretch(self) -> Stretch:
+        """All that was gathered. Raises FormatError where it is too little."""
+        self._settle()
+        if len(self._moments) < LEAST_ROWS:
+            raise FormatError(
+                f"{self._options.file}: --clean holds {len(self._moments):,} of {self._events:,} events; "
+                f"at least {LEAST_ROWS} are needed"
+            )
+        columns = [
+            Column(feature, np.concatenate([v for v, _ in parts]), np.concatenate([s for _, s in parts]))
+            for feature, parts in zip(self._reference.features, zip(*self._chunks, strict=True), strict=True)
+        ]
+        return Stretch(columns, np.array(self._moments, np.int64), bool(self._timed))
+
+    def calibrator(self, settings: JudgeSettings, look_events: int) -> Calibrator:
+        """What judges the stretch as the replay was judged."""
+        monitor = Monitor(
+            self._reference,
+            settings.evidence,
+            look_events=look_events,
+            resolve_after=settings.resolve_after_events,
+        )
+        return Calibrator(monitor, self.stretch(), copies=self._wish.copies, seed=self.seed)
+
+
+def _values(feature: FeatureReference, events: Sequence[Event]) -> tuple[Floats, Bytes8]:
+    values = [event.values.get(feature.feature) for event in events]
+    if feature.kind is Kind.NUMERIC:
+        return reference_builder.as_numbers(values)
+    labels, status = reference_builder.as_labels(values, feature.kind)
+    return label_cells(feature, labels), status

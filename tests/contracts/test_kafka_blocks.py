@@ -1,0 +1,142 @@
+"""Records read by the block are those that aiokafka itself hands out, and the reader stands where it would stand."""
+
+import weakref
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRecords
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.backends.kafka_blocks import _Fetched
+from stream.ports import Record
+
+PLACE = TopicPartition("events", 3)
+GZIP = 1
+CONTROL = 0x20
+
+Rows = list[tuple[int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]]
+
+
+class Assignment:
+    """As much of aiokafka's as a result asks for."""
+
+    active = True
+    paused = False
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+    def state_value(self, place: TopicPartition) -> "Assignment":
+        assert place == PLACE
+        return self
+
+    def consumed_to(self, position: int) -> None:
+        self.position = position
+
+
+def block(first: int, rows: Rows, *, codec: int = 0, control: bool = False) -> bytes:
+    """A record batch at an offset, as a broker stores it; ``rows`` have the offset inside it first."""
+    builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, 0, 1 << 20)
+    for delta, key, value, headers in rows:
+        builder.append(delta, 1_763_700_000_000 + first + delta, key, value, headers)
+    data = bytearray(builder.build())
+    data[:8] = first.to_bytes(8, "big")
+    data[22] |= CONTROL if control else 0
+    return bytes(data)
+
+
+def fetched(data: bytes, position: int, *, check_crcs: bool = False) -> tuple[FetchResult, Assignment]:
+    assignment = Assignment(position)
+    records = PartitionRecords(PLACE, MemoryRecords(data), None, position, None, None, check_crcs, READ_UNCOMMITTED)
+    return FetchResult(PLACE, assignment=assignment, partition_records=records, backoff=0.0), assignment
+
+
+def by_block(result: FetchResult) -> FetchResult:
+    """What a fetcher's buffer makes of it."""
+    buffer = _Fetched()
+    buffer[PLACE] = result
+    return buffer[PLACE]  # type: ignore[no-any-return]
+
+
+def plain(message: Any) -> Record:
+    return Record(message.offset, message.timestamp, message.key, message.value, message.headers)
+
+
+texts = st.none() | st.binary(max_size=6)
+headers = st.lists(st.tuples(st.text(max_size=3), texts), max_size=2)
+row_lists = st.lists(st.tuples(st.integers(1, 3), texts, texts, headers), min_size=1, max_size=8)
+
+
+@st.composite
+def partitions(draw: st.DrawFn) -> bytes:
+    """Blocks with gaps inside and between them, as compaction leaves them, some compressed, some of markers."""
+    data, at = b"", draw(st.integers(0, 5))
+    for rows in draw(st.lists(row_lists, max_size=4)):
+        placed, delta = [], -1
+        for step, *rest in rows:
+            delta += step
+            placed.append((delta, *rest))
+        placed[0] = (0, *placed[0][1:])
+        data += block(at, placed, codec=draw(st.sampled_from((0, GZIP))), control=draw(st.booleans()))
+        at += delta + 1 + draw(st.integers(0, 3))
+    return data
+
+
+@given(partitions(), st.integers(0, 12), st.lists(st.none() | st.integers(1, 9), min_size=1, max_size=12))
+def test_records_and_positions_are_those_of_aiokafka_however_polls_are_cut(
+    data: bytes, position: int, polls: list[int | None]
+) -> None:
+    theirs, their_place = fetched(data, position)
+    ours, our_place = fetched(data, position)
+    ours = by_block(ours)
+    for most in polls:
+        if not theirs.has_more():
+            break
+        assert ours.getall(most) == [plain(message) for message in theirs.getall(most)]
+        assert our_place.position == their_place.position
+        assert ours.has_more() == theirs.has_more()
+
+
+def test_records_of_the_old_formats_are_read_too() -> None:
+    builder = LegacyRecordBatchBuilder(1, 0, 1 << 16)
+    for offset in range(3):
+        builder.append(offset, timestamp=7, key=None, value=b"v%d" % offset)
+    result, _ = fetched(bytes(builder.build()), 0)
+    assert by_block(result).getall(10) == [Record(offset, 7, None, b"v%d" % offset) for offset in range(3)]
+
+
+@pytest.mark.parametrize("good", [0, 1])
+def test_a_damaged_block_is_an_error_and_is_fetched_again_rather_than_passed_over(good: int) -> None:
+    row: Rows = [(0, None, b"value", [])]
+    damaged = bytearray(block(good, row))
+    damaged[-2] ^= 1
+    data = b"".join(block(offset, row) for offset in range(good)) + bytes(damaged) + block(good + 1, row)
+    result, assignment = fetched(data, 0, check_crcs=True)
+    result = by_block(result)
+    with pytest.raises(CorruptRecordException):
+        result.getall(10)
+    assert result.getall(10) == []
+    assert not result.has_more()
+    assert assignment.position == 0
+
+
+def test_nothing_comes_of_a_partition_that_was_paused_or_sought_meanwhile() -> None:
+    for change in ({"paused": True}, {"position": 5}, {"active": False}):
+        result, assignment = fetched(block(0, [(0, None, b"value", [])]), 0)
+        vars(assignment).update(change)
+        result = by_block(result)
+        assert result.getall(10) == []
+        assert not result.has_more()
+
+
+def test_what_was_fetched_and_never_read_is_freed_at_once() -> None:
+    result, _ = fetched(block(0, [(0, None, b"value", [])]), 0)
+    freed = weakref.ref(by_block(result))
+    del result
+    assert freed() is None
