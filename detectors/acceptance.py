@@ -6,7 +6,7 @@ epoch. Two tallies of the same epochs differ by what came between them, and that
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -91,9 +91,15 @@ def comparable(before: Tally, now: Tally) -> bool:
 
 
 def present_reference(
-    reference: Reference, before: Tally, now: Tally, *, segment: str | None, source: Mapping[str, str]
+    reference: Reference,
+    before: Tally,
+    now: Tally,
+    *,
+    segment: str | None,
+    source: Mapping[str, str],
+    only: Container[str] | None = None,
 ) -> Reference:
-    """The reference of what came between two comparable tallies under ``reference``.
+    """The reference of what came between two comparable tallies under ``reference``; ``only`` of these features.
 
     Dependence is taken over from the old one, seasons are not: what was seen is too short to tell them.
     Between the old edges nothing finer is known; beyond them the sketch says it. O(cells).
@@ -110,7 +116,7 @@ def present_reference(
         version=reference.version,
         rows=rows,
         features=[_feature(f, before.features.get(f.feature), now.features.get(f.feature), rows)
-                  for f in reference.features],
+                  for f in reference.features if only is None or f.feature in only],
         environment=environment,
         source={"kind": "accepted", "before": reference.digest, **source},
         segment=segment,
@@ -136,10 +142,14 @@ def _feature(
     counts.update(now.categories)
     counts.subtract(before.categories)
     seen = {category: count for category, count in counts.items() if count > 0}
-    made = reference_builder.category_counts(old.feature, old.kind, seen, missing, invalid)
-    other = made.other + int(cells[-2]) + now.overflow - before.overflow
+    overflow = now.overflow - before.overflow
+    made = reference_builder.category_counts(old.feature, old.kind, seen, missing, invalid, overflow)
     return msgspec.structs.replace(
-        made, present=present, other=other, tau=old.tau, tau_presence=old.tau_presence, identifier=old.identifier
+        made,
+        present=present,
+        tau=old.tau,
+        tau_presence=old.tau_presence,
+        identifier=old.identifier or made.identifier,
     )
 
 
@@ -168,6 +178,7 @@ def _numeric(
         mean=mean,
         std=std,
         distinct=len(counts),
+        identifier=old.identifier,
         tau=old.tau,
         tau_presence=old.tau_presence,
     )

@@ -18,6 +18,7 @@ from detectors.errors import CheckpointError
 from detectors.features import Kind, UnitKey
 from detectors.prepared import PreparedReference
 from detectors.profiles import SCHEMA, Epoch, FeatureProfile, Profile, Signal
+from detectors.projections import derived_names
 from detectors.references import Reference
 from detectors.sequential import Detection
 
@@ -240,9 +241,15 @@ class Bank:
             if (row := first_row(columns, at)) is not None and self._kind(spec.feature) is None
         )
         for _, name, at in first_seen:
-            if self._kind(name) is None:
+            if self._kind(name) is None and not self._is_vector(name):
                 self._register(name, specs[at].kind)
-        return coerced(columns, {spec.feature: self._kind(spec.feature) for spec in specs})
+        kinds = {spec.feature: self._kind(spec.feature) for spec in specs}
+        lists = {name: derived_names(name) for name, kind in kinds.items() if kind is None and self._is_vector(name)}
+        return coerced(columns, kinds, lists)
+
+    def _is_vector(self, name: str) -> bool:
+        """Whether a feature is known as a list of numbers: by what is derived from it."""
+        return all(self._kind(derived) is Kind.NUMERIC for derived in derived_names(name))
 
     def _register(self, name: str, kind: Kind) -> None:
         if self.feature_count >= self.settings.max_features:
@@ -253,7 +260,9 @@ class Bank:
         kind = self._kinds.get(name, kind)
         if kind is Kind.NUMERIC:
             self._learning.add([name])
-        elif kind is not Kind.VECTOR:  # seen through what is derived from it
+        elif kind is Kind.VECTOR:  # seen through what is derived from it
+            self._learning.add([derived for derived in derived_names(name) if self._kind(derived) is None])
+        else:
             self._add_labels(name, kind)
 
     def _arranged(self, columns: Columns) -> tuple[Floats, Bytes8 | None]:

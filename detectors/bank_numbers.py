@@ -241,18 +241,21 @@ class LearningState(msgspec.Struct, frozen=True):
     maximum: bytes
     sketches: list[bytes]
     dependence: list[RunningState] = []
+    steps: bytes = b""
 
 
 class LearningNumbers:
     """Numeric features that no reference knows: quantile sketch, moments in sequence, extremes, serial dependence."""
 
-    __slots__ = ("_held", "dependence", "index", "invalid", "maximum", "minimum", "present", "sketches", "sums")
+    __slots__ = ("_held", "dependence", "index", "invalid", "maximum", "minimum", "present", "sketches", "steps",
+                 "sums")  # fmt: skip
 
     def __init__(self) -> None:
         self.index: dict[str, int] = {}
         self.present, self.invalid = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self.sums = np.zeros((3, 0))  # pivot (the first value), sum of x - pivot, sum of its square
         self.minimum, self.maximum = np.zeros(0), np.zeros(0)
+        self.steps = np.zeros((3, 0))  # the last value, how many were above the one before, how many below
         self.sketches: list[QuantileSketch] = []
         self.dependence: list[RunningDependence] = []
         self._held: list[list[Floats]] = []
@@ -268,6 +271,7 @@ class LearningNumbers:
         self.present = np.concatenate((self.present, np.zeros(more, np.int64)))
         self.invalid = np.concatenate((self.invalid, np.zeros(more, np.int64)))
         self.sums = np.concatenate((self.sums, np.zeros((3, more))), axis=1)
+        self.steps = np.concatenate((self.steps, np.zeros((3, more))), axis=1)
         self.minimum = np.concatenate((self.minimum, np.full(more, np.inf)))
         self.maximum = np.concatenate((self.maximum, np.full(more, -np.inf)))
 
@@ -284,7 +288,11 @@ class LearningNumbers:
 
     def _fold(self, at: int, values: Floats) -> None:
         if not self.present[at]:
-            self.sums[0, at] = values[0]
+            self.sums[0, at] = self.steps[0, at] = values[0]
+        before = np.concatenate((self.steps[:1, at], values[:-1]))
+        self.steps[1, at] += np.count_nonzero(values > before)
+        self.steps[2, at] += np.count_nonzero(values < before)
+        self.steps[0, at] = values[-1]
         self.present[at] += len(values)
         with np.errstate(over="ignore", invalid="ignore"):
             distance = values - self.sums[0, at]
@@ -325,6 +333,8 @@ class LearningNumbers:
                     minimum=float(self.minimum[at]) if count else None,
                     maximum=float(self.maximum[at]) if count else None,
                     sketch=self.sketches[at].to_bytes(),
+                    rises=int(self.steps[1, at]),
+                    falls=int(self.steps[2, at]),
                     tau=self.dependence[at].factor,
                 )
             )
@@ -343,6 +353,7 @@ class LearningNumbers:
             self.maximum.tobytes(),
             [sketch.to_bytes() for sketch in self.sketches],
             [running.snapshot() for running in self.dependence],
+            self.steps.tobytes(),
         )
 
     @classmethod
@@ -356,6 +367,8 @@ class LearningNumbers:
         learning.minimum = np.frombuffer(state.minimum, np.float64).copy()
         learning.maximum = np.frombuffer(state.maximum, np.float64).copy()
         learning.sketches = [QuantileSketch.from_bytes(data) for data in state.sketches]
+        if state.steps:
+            learning.steps = np.frombuffer(state.steps, np.float64).reshape(3, -1).copy()
         if state.dependence:
             learning.dependence = [RunningDependence.from_state(running) for running in state.dependence]
         return learning

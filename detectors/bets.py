@@ -25,6 +25,8 @@ SCALES = (0.5, 0.71, 0.84, 1.2, 1.41, 2.0, 3.0)
 BOTH = ((-1.0, 0.5), (1.0, 0.5), (-0.5, 0.71), (0.5, 0.71), (-0.5, 1.41), (0.5, 1.41), (-1.0, 2.0), (1.0, 2.0))
 BUMP = 0.3
 EXTREME = 0.95
+CLIPPED = (0.05, 0.1)
+"""What lies beyond these quantiles of either end comes no more, but at the end of what is left: a clipped range."""
 
 Mixture = tuple[tuple[float, float, float], ...]
 """Normal components on the reference's normal scale: weight, mean, standard deviation."""
@@ -60,6 +62,7 @@ def ordered(p: Floats, eps: Floats) -> Floats:
     rows = [_shares(z, mixture) for mixture in (*mixtures, *SHAPES)]
     rows += [_toward(p, b, BUMP) for b in range(len(p))]
     rows += [_toward(p, 0, EXTREME), _toward(p, len(p) - 1, EXTREME)]
+    rows += [_clipped(p, share) for share in CLIPPED] + [_clipped(p[::-1], share)[::-1] for share in CLIPPED]
     low, high = np.maximum(borders - eps, 0.0).tolist(), np.minimum(borders + eps, 1.0).tolist()
     return np.array([_kept(1 / np.array(taut_string(f.tolist(), low, high))) for f in rows])
 
@@ -83,6 +86,15 @@ def _shares(z: Sequence[float], mixture: Mixture) -> Floats:
 def _toward(p: Floats, target: int, share: float) -> Floats:
     q = (1 - share) * p
     q[target] += share
+    return q
+
+
+def _clipped(p: Floats, share: float) -> Floats:
+    """Most of the upper ``share`` moved to the bin below it."""
+    q = p.copy()
+    last = min(int(np.searchsorted(np.cumsum(p), 1 - share - 1e-9)), len(p) - 1)
+    q[last] += EXTREME * p[last + 1 :].sum()
+    q[last + 1 :] *= 1 - EXTREME
     return q
 
 

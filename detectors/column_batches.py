@@ -86,10 +86,15 @@ def first_row(columns: Columns, at: int) -> int | None:
     return int(seen.argmax()) if seen.any() else None
 
 
-def coerced(columns: Columns, kinds: dict[str, Kind | None]) -> Columns:
-    """The same events with one column per feature of its known kind; values that came in another kind are invalid."""
+def coerced(columns: Columns, kinds: dict[str, Kind | None], lists: dict[str, list[str]]) -> Columns:
+    """The same events with one column per feature of its known kind; values that came in another kind are invalid.
+
+    ``lists``: features that are lists of numbers, with the numeric features derived from them, which are invalid where
+    something else came.
+    """
     rows = len(columns)
     numeric = [n for n, kind in kinds.items() if kind is Kind.NUMERIC]
+    numeric += [n for derived in lists.values() for n in derived if n not in kinds]
     categorical = [FeatureSpec(n, k) for n, k in kinds.items() if k in (Kind.CATEGORICAL, Kind.BOOLEAN)]
     numbers, status = np.zeros((rows, len(numeric))), np.full((rows, len(numeric)), MISSING, np.uint8)
     label_status = np.full((rows, len(categorical)), MISSING, np.uint8)
@@ -97,7 +102,7 @@ def coerced(columns: Columns, kinds: dict[str, Kind | None]) -> Columns:
     number_at = {name: at for at, name in enumerate(numeric)}
     label_at = {spec.feature: at for at, spec in enumerate(categorical)}
     for source, spec in enumerate(columns.specs()):
-        if kinds[spec.feature] is None:
+        if kinds[spec.feature] is None and (spec.feature not in lists or spec.kind is Kind.VECTOR):
             continue
         is_number = source < len(columns.numeric)
         given_status = columns.number_status if is_number else columns.label_status
@@ -105,6 +110,10 @@ def coerced(columns: Columns, kinds: dict[str, Kind | None]) -> Columns:
         given = np.zeros(rows, np.uint8) if given_status is None else given_status[:, column]
         same = kinds[spec.feature] is spec.kind
         told = given != MISSING
+        if spec.feature in lists:
+            for derived in lists[spec.feature]:
+                status[told, number_at[derived]] = INVALID
+            continue
         target = (
             status[:, number_at[spec.feature]]
             if kinds[spec.feature] is Kind.NUMERIC

@@ -7,7 +7,8 @@
     ├── ReferenceError     a reference artefact cannot be built, read or used
     ├── FormatError        a record or file cannot be read; carries the reason a dead letter is stamped with
     ├── CheckpointError    a checkpoint or snapshot is broken, missing or of another schema
-    └── BrokerError        topics or broker are not as they must be
+    ├── BrokerError        topics or broker are not as they must be
+    └── DetectorCheckError a detector of a user's own breaks the protocol; says which check and why
 
 A bug of ours is an ``AssertionError`` and ends the process; everything a user or the world can cause is one of these.
 """
@@ -35,3 +36,7 @@ class CheckpointError(DriftlineError):
 
 class BrokerError(DriftlineError):
     """The broker or its topics are not as they must be."""
+
+
+class DetectorCheckError(DriftlineError):
+    """A detector does not do what the protocol asks of it."""

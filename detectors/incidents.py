@@ -111,6 +111,7 @@ class Incident(msgspec.Struct, frozen=True):
     episode: int
     opened_at_event: int
     opened_at_ms: int
+    verdict_events: int = 0  # since it was found, that the verdict rests on; 0: on what the alarm took
     features: list[dict[str, Any]] = []
     began_at_event: int | None = None
     began_at_ms: int | None = None

@@ -45,6 +45,8 @@ class FeatureProfile(msgspec.Struct, frozen=True, omit_defaults=True):
     categories: dict[str, int] = {}  # learning: exact counts up to the limit; under a reference: the unseen ones
     category_overflow: int = 0  # values of categories beyond the limit
     distinct: bytes = b""  # HLL sketch of the categories, or of nothing
+    rises: int = 0  # numeric while learning: values above the one before
+    falls: int = 0  # and below it
     tau: float = 1.0  # serial-dependence factor of this shard while learning, 1 before it can be told
 
 

@@ -1,4 +1,4 @@
-"""Numeric features derived from a list of numbers (an embedding): its norm and its shadows on fixed directions.
+"""Numeric features derived from a list of numbers (an embedding): its norm, shadows on fixed directions, length.
 
 The directions have entries +-1 / sqrt(dimension), signs from SplitMix64 of (direction, place): integer arithmetic, so
 they are the same on every machine and in every version, and nothing about them has to be stored.
@@ -18,61 +18,89 @@ DIRECTIONS = 8
 
 MAX_DIMENSION = 65_536
 _SEED = 0x6472696674  # any number, for ever
+_BLOCK_NUMBERS = 1 << 22  # entries worked on at once: 32 MB
 
 
 def derived_names(feature: str) -> list[str]:
     """Keys of the derived features, in the order of ``derive``'s columns.
 
-    >>> derived_names("embedding")[:2]
-    ['embedding.norm', 'embedding.direction_1']
+    >>> names = derived_names("embedding")
+    >>> names[0], names[1], names[-1]
+    ('embedding.norm', 'embedding.direction_1', 'embedding.length')
     """
-    return [f"{feature}.norm", *(f"{feature}.direction_{k + 1}" for k in range(DIRECTIONS))]
+    return [f"{feature}.norm", *(f"{feature}.direction_{k + 1}" for k in range(DIRECTIONS)), f"{feature}.length"]
 
 
-def derive(vectors: Sequence[Any], dimension: int) -> tuple[Floats, Bytes8]:
-    """Derived numbers, shape (n, 1 + DIRECTIONS), and one status per vector, shape (n,).
+def derive(vectors: Sequence[Any] | np.ndarray) -> tuple[Floats, Bytes8]:
+    """Derived numbers, shape (n, 2 + DIRECTIONS), and one status per vector, shape (n,).
 
-    None, and a vector with a missing or non-finite entry, is missing; another type or length is invalid. A vector
-    gives the same bits in whatever batch it comes. Cost about DIRECTIONS * dimension ns a vector.
+    None, an empty list, and a vector with a missing or non-finite entry are missing; what is no list of numbers, or
+    longer than MAX_DIMENSION, is invalid. A vector gives the same bits in whatever batch it comes. An array of shape
+    (n, dimension) is read as a whole. Cost about DIRECTIONS * dimension ns a vector, as much again for reading lists.
 
-    >>> numbers, status = derive([[3.0, 4.0], None, [1.0]], 2)
-    >>> float(numbers[0, 0]), status.tolist()
-    (5.0, [0, 1, 2])
+    >>> numbers, status = derive([[3.0, 4.0], None, ["a"]])
+    >>> float(numbers[0, 0]), float(numbers[0, -1]), status.tolist()
+    (5.0, 2.0, [0, 1, 2])
     """
-    if not 0 < dimension <= MAX_DIMENSION:
-        raise ValueError(f"dimension {dimension}: must be 1 to {MAX_DIMENSION}")
-    table, status = np.zeros((len(vectors), dimension)), np.zeros(len(vectors), np.uint8)
-    for i, vector in enumerate(vectors):
-        status[i] = _read(vector, table[i])
-    numbers = np.empty((len(vectors), 1 + DIRECTIONS))
-    with np.errstate(over="ignore", invalid="ignore"):
-        numbers[:, 0] = np.sqrt((table * table).sum(axis=1))
-        for k, row in enumerate(directions(dimension)):
-            numbers[:, 1 + k] = (table * row).sum(axis=1)
-    status[(status == PRESENT) & ~np.isfinite(numbers).all(axis=1)] = MISSING
+    numbers, status = np.zeros((len(vectors), 2 + DIRECTIONS)), np.zeros(len(vectors), np.uint8)
+    if isinstance(vectors, np.ndarray) and vectors.ndim == 2 and vectors.dtype.kind in "fiu":
+        lengths = np.full(len(vectors), vectors.shape[1])
+        status[:] = INVALID if vectors.shape[1] > MAX_DIMENSION else PRESENT
+    else:
+        status[:] = [_shape_status(vector) for vector in vectors]
+        lengths = np.array([len(v) if s == PRESENT else 0 for v, s in zip(vectors, status, strict=True)], np.int64)
+    status[(lengths == 0) & (status == PRESENT)] = MISSING
+    for length in np.unique(lengths[status == PRESENT]).tolist():
+        rows = np.flatnonzero((lengths == length) & (status == PRESENT))
+        for part in np.array_split(rows, -(-len(rows) * length // _BLOCK_NUMBERS)):
+            numbers[part], status[part] = _derived(vectors, part, length)
     numbers[status != PRESENT] = 0.0
     return numbers, status
 
 
-def _read(vector: Any, into: Floats) -> int:
+def _shape_status(vector: Any) -> int:
     if vector is None:
         return MISSING
-    if not isinstance(vector, list | tuple | np.ndarray) or len(vector) != len(into):
+    if not isinstance(vector, list | tuple | np.ndarray) or len(vector) > MAX_DIMENSION:
         return INVALID
+    return PRESENT
+
+
+def _derived(vectors: Sequence[Any] | np.ndarray, rows: np.ndarray, length: int) -> tuple[Floats, Bytes8]:
+    """Of the vectors in ``rows``, all of one length."""
+    status = np.full(len(rows), PRESENT, np.uint8)
+    if isinstance(vectors, np.ndarray) and vectors.ndim == 2:
+        table: Floats = vectors[rows].astype(np.float64)
+    else:
+        table = np.zeros((len(rows), length))
+        for into, row in enumerate(rows.tolist()):
+            status[into] = _read(vectors[row], table[into])
+    absent = ~np.isfinite(table).all(axis=1)
+    status[absent & (status == PRESENT)] = MISSING
+    table[absent] = 0.0
+    numbers = np.empty((len(rows), 2 + DIRECTIONS))
+    with np.errstate(over="ignore", invalid="ignore"):
+        numbers[:, 0] = np.sqrt((table * table).sum(axis=1))
+        for k, row in enumerate(directions(length)):
+            numbers[:, 1 + k] = (table * row).sum(axis=1)
+    numbers[:, -1] = length
+    status[(status == PRESENT) & ~np.isfinite(numbers).all(axis=1)] = MISSING
+    return numbers, status
+
+
+def _read(vector: Any, into: Floats) -> int:
+    """Reads the entries into a row; None and what is beyond float64 as infinities, which mark it missing."""
     for place, entry in enumerate(vector):
         if entry is None:
-            into[:] = 0.0
-            return MISSING
-        if isinstance(entry, bool) or not isinstance(entry, int | float | np.integer | np.floating):
+            into[place] = np.inf
+        elif isinstance(entry, bool | np.bool_) or not isinstance(entry, int | float | np.integer | np.floating):
             into[:] = 0.0
             return INVALID
-        try:
-            into[place] = entry
-        except OverflowError:  # an integer beyond float64
-            into[place] = np.inf
-    if not np.isfinite(into).all():
-        into[:] = 0.0
-        return MISSING
+        else:
+            try:
+                into[place] = entry
+            except OverflowError:
+                into[place] = np.inf
     return PRESENT
 
 

@@ -1,6 +1,5 @@
 """Builds references: from columns of values, or from the profiles that shards gathered while learning."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,14 +8,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detectors import dependence, references, seasons, transform
+from detectors import dependence, projections, references, seasons, transform, unlisted
 from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Floats, Integers
 from detectors.errors import ReferenceError
 from detectors.features import Kind
-from detectors.profiles import FeatureProfile, Profile
 from detectors.references import FeatureReference, Reference, Stratum
-from detectors.sketches.categories import estimate_distinct
-from detectors.sketches.quantiles import QuantileSketch, merged
 
 MAX_CATEGORIES = 1000
 """Listed categories: 1,000 names and counts are some 30 KB in the artefact and 8 KB in a shard."""
@@ -24,11 +20,18 @@ MAX_CATEGORIES = 1000
 MAX_ATOMS = 128
 """Atoms with cells of their own: 2 edges each, so that a feature stays under 512 edges."""
 
+MANY_VALUES = 100
+"""Different ones that an identifier has at least."""
+
+COUNTER = 0.995
+"""Correlation of a value's rank with its row from which on a column is a counter: it repeats itself as little as an id.
+
+While learning only steps are counted: then at most one in COUNTER_STEPS goes back."""
+
+COUNTER_STEPS = 100
+
 FAST_GAIN = 2.0
 """Bets of their own on fast changes are kept where dependence within a day or part is so many times less."""
-
-MOVED_ROWS = 50
-"""A feature learned from fewer independent rows than these did not stay at one level meanwhile."""
 
 ATOM_SHARE = 1 / 256
 """A value this frequent is an atom."""
@@ -48,7 +51,9 @@ def build_reference(
     """The exact reference of ``columns``, each of n rows in log order.
 
     Values are read as the decoder reads them: None and non-finite are missing, another type than the feature's kind
-    is invalid. Raises ReferenceError when there is no row or the lengths differ. Cost O(n log n) a feature.
+    is invalid, a column of lists (or an array of shape (n, dimension)) becomes the numeric features of
+    ``projections.derived_names``. Raises ReferenceError when there is no row, the lengths differ or two features have
+    one name. Cost O(n log n) a feature.
 
     >>> r = build_reference("m", "1", {"x": [1.0, 2.0, None, 4.0]})
     >>> r.rows, r.features[0].present, r.features[0].missing
@@ -59,17 +64,7 @@ def build_reference(
         raise ReferenceError(f"reference of {model}/{version}: no rows to build it from")
     if len(set(lengths.values())) > 1:
         raise ReferenceError(f"reference of {model}/{version}: columns differ in length: {lengths}")
-    features = []
-    for name, values in columns.items():
-        kind = (kinds or {}).get(name) or infer_kind(values)
-        if kind is None:
-            raise ReferenceError(f"reference of {model}/{version}: feature {name!r} has no value to infer a kind from")
-        if kind is Kind.NUMERIC:
-            features.append(numeric_reference(name, *as_numbers(values), timestamps_ms))
-        elif kind is Kind.VECTOR:
-            raise ReferenceError(f"feature {name!r} is a list of numbers: expand it with detectors.projections first")
-        else:
-            features.append(categorical_reference(name, kind, *as_labels(values, kind), timestamps_ms))
+    features = _features(f"reference of {model}/{version}", columns, timestamps_ms, kinds or {})
     times = timestamps_ms if timestamps_ms is not None and len(timestamps_ms) else None
     return Reference(
         schema=references.SCHEMA,
@@ -85,8 +80,33 @@ def build_reference(
     )
 
 
+def _features(
+    whose: str,
+    columns: Mapping[str, Sequence[Any] | np.ndarray],
+    timestamps_ms: Integers | None,
+    kinds: Mapping[str, Kind],
+) -> list[FeatureReference]:
+    features: list[FeatureReference] = []
+    for name, values in columns.items():
+        kind = kinds.get(name) or infer_kind(values)
+        if kind is None:
+            raise ReferenceError(f"{whose}: feature {name!r} has no value to infer a kind from")
+        if kind is Kind.NUMERIC:
+            features.append(numeric_reference(name, *as_numbers(values), timestamps_ms))
+        elif kind is Kind.VECTOR:
+            features += vector_references(name, values, timestamps_ms)
+        else:
+            features.append(categorical_reference(name, kind, *as_labels(values, kind), timestamps_ms))
+    twice = [name for name, count in Counter(f.feature for f in features).items() if count > 1]
+    if twice:
+        raise ReferenceError(f"{whose}: a list's derived feature {twice[0]!r} is a column too")
+    return features
+
+
 def infer_kind(values: Sequence[Any] | np.ndarray) -> Kind | None:
     """The kind of the first value that is not missing; None without one."""
+    if isinstance(values, np.ndarray) and values.ndim > 1:
+        return Kind.VECTOR
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
         return Kind.BOOLEAN if values.dtype.kind == "b" else Kind.NUMERIC
     for value in values:
@@ -182,11 +202,34 @@ def numeric_reference(
         distinct=len(distinct),
     )
     u = transform.Transform([bare]).ranks(values[:, None], cells[:, None])[0][:, 0]
+    counts_on = len(distinct) > MANY_VALUES and _counts_on(u)
+    if counts_on:  # only its presence is judged
+        return _replace(bare, tau_presence=dependence.dependence_factor(present.astype(np.float64)), identifier=True)
     times = None if timestamps_ms is None else timestamps_ms[present]
     strata = [] if times is None else seasons.strata(cells, len(edges) + 1, times)
     if strata and times is not None:  # dependence beyond what the season explains
         u = seasons.ranks(cells, times, strata)
     return _with_dependence(bare, [u, np.abs(u - 0.5)], present, cells, strata, times)
+
+
+def _counts_on(ranks: Floats) -> bool:
+    """Whether values follow their rows: a row number, a clock, an id handed out in turn. What is new is then beyond.
+
+    Spearman's correlation of value and row; a trend that people care about has more noise than COUNTER allows for.
+    """
+    rows = np.arange(len(ranks), dtype=np.float64)
+    return bool(ranks.std() > 0 and abs(np.corrcoef(ranks, rows)[0, 1]) >= COUNTER)
+
+
+def vector_references(
+    name: str, vectors: Sequence[Any] | np.ndarray, timestamps_ms: Integers | None = None
+) -> list[FeatureReference]:
+    """The derived features of a column of lists, in the order of ``projections.derived_names``."""
+    numbers, status = projections.derive(vectors)
+    return [
+        numeric_reference(derived, column, status, timestamps_ms)
+        for derived, column in zip(projections.derived_names(name), numbers.T, strict=True)
+    ]
 
 
 def _with_dependence(
@@ -236,12 +279,23 @@ def cell_edges(distinct: Floats, counts: Integers) -> Floats:
     return np.unique(np.concatenate((fences, after)) + 0.0)
 
 
+def bucket_edges(low: Floats, high: Floats, counts: Integers) -> Floats:
+    """Edges on bucket borders only, so that every bucket's count falls whole into one cell."""
+    at = np.searchsorted(np.cumsum(counts), np.ceil(np.asarray(transform.GRID) * counts.sum()))
+    top = np.finfo(np.float64).max
+    end = np.minimum(np.nextafter(high[-1:], np.inf), top)
+    return np.unique(np.concatenate((low[:1], low[np.minimum(at, len(low) - 1)], end)) + 0.0)
+
+
 def categorical_reference(
     name: str, kind: Kind, labels: Sequence[str | None], status: Bytes8, timestamps_ms: Integers | None = None
 ) -> FeatureReference:
     """One categorical or boolean feature from its column."""
     tally = Counter(label for label in labels if label is not None)
     bare = category_counts(name, kind, tally, int((status == MISSING).sum()), int((status == INVALID).sum()))
+    if kind is Kind.CATEGORICAL:
+        later = unlisted.later([label for label in labels if label is not None], MAX_CATEGORIES)
+        bare = _with_unlisted(bare, bare.unlisted, later)
     index = {category: i for i, category in enumerate(bare.categories)}
     other = len(bare.categories)
     present = status == PRESENT
@@ -260,18 +314,24 @@ def _indicators(codes: Integers, other: int, strata: list[Stratum], times: Integ
     return channels
 
 
-def category_counts(name: str, kind: Kind, tally: Mapping[str, int], missing: int, invalid: int) -> FeatureReference:
+def category_counts(
+    name: str, kind: Kind, tally: Mapping[str, int], missing: int, invalid: int, overflow: int = 0
+) -> FeatureReference:
     """The record of a categorical feature from how often each category was seen; most frequent first, ties by name.
 
-    A column in which at least half of many values are seen once is an identifier.
+    ``overflow``: values whose category found no room in the tally, which keeps the first to come. Then the share
+    outside the list is between theirs and what it was once the tally was full.
     """
     ordered = sorted(tally.items(), key=lambda item: (-item[1], item[0]))
-    present = sum(tally.values())
-    once = sum(count == 1 for count in tally.values())
+    named = sum(tally.values())
+    present = named + overflow
     listed = ordered[:MAX_CATEGORIES]
     if kind is Kind.BOOLEAN:
         listed += [(c, 0) for c in ("false", "true") if c not in tally]
-    return FeatureReference(
+    alone = unlisted.left_out([count for _, count in ordered], MAX_CATEGORIES) if kind is Kind.CATEGORICAL else 0.0
+    least = (alone * named if not overflow else 0.0) + overflow
+    most = alone * named + overflow
+    bare = FeatureReference(
         name,
         kind,
         present,
@@ -279,109 +339,23 @@ def category_counts(name: str, kind: Kind, tally: Mapping[str, int], missing: in
         invalid,
         categories=[category for category, _ in listed],
         category_counts=[count for _, count in listed],
-        other=sum(count for _, count in ordered[MAX_CATEGORIES:]),
+        other=sum(count for _, count in ordered[MAX_CATEGORIES:]) + overflow,
         distinct=len(tally),
-        identifier=len(tally) > 100 and 2 * once >= present,
     )
+    return _with_unlisted(bare, least / max(present, 1), most / max(present - (len(tally) if overflow else 0), 1))
 
 
-def reference_from_profiles(
-    model: str,
-    version: str,
-    profiles: Sequence[Profile],
-    *,
-    segment: str | None = None,
-    source: Mapping[str, Any] | None = None,
-) -> Reference:
-    """The reference of everything that ``profiles`` (the learning shards' newest) have counted.
-
-    Cells come from merged sketches, so ``rank_error`` says how exact they are. Features that drifted meanwhile are told
-    by their dependence and named in ``source["moved"]``; the same dependence keeps their evidence small. Raises
-    ReferenceError without an event.
-    """
-    rows = sum(profile.epoch_events for profile in profiles)
-    if not rows:
-        raise ReferenceError(f"reference of {model}/{version}: the shards have counted no event yet")
-    by_name: dict[str, list[FeatureProfile]] = {}
-    for profile in sorted(profiles, key=lambda p: p.shard):
-        for feature in profile.features:
-            by_name.setdefault(feature.feature, []).append(feature)
-    environment: Counter[str] = Counter()
-    for profile in profiles:
-        environment.update(profile.environments)
-    features = [_learned(name, parts, rows) for name, parts in sorted(by_name.items())]
-    moved = [f.feature for f in features if f.tau > 2 and f.rows < MOVED_ROWS * f.tau]
-    firsts = [p.first_timestamp_ms for p in profiles if p.first_timestamp_ms is not None]
-    lasts = [p.last_timestamp_ms for p in profiles if p.last_timestamp_ms is not None]
-    return Reference(
-        schema=references.SCHEMA,
-        model=model,
-        version=version,
-        rows=rows,
-        features=features,
-        environment=_most_common_environment(environment),
-        source={"kind": "learned", **({"moved": moved} if moved else {}), **(source or {})},
-        segment=segment,
-        first_timestamp_ms=min(firsts, default=None),
-        last_timestamp_ms=max(lasts, default=None),
+def _with_unlisted(feature: FeatureReference, one: float, other: float) -> FeatureReference:
+    """With the share to expect outside its list, told in two ways. A column of many values is an identifier when most
+    of what comes is outside."""
+    most = min(max(one, other), 1.0)
+    least = min(one, other)
+    return _replace(
+        feature,
+        unlisted=round((least + most) / 2, 6),
+        unlisted_error=round((most - least) / 2, 6),
+        identifier=feature.distinct > MANY_VALUES and most >= 0.5,
     )
-
-
-def _most_common_environment(environments: Counter[str]) -> dict[str, str]:
-    if not environments:
-        return {}
-    text = min(environments.items(), key=lambda item: (-item[1], item[0]))[0]
-    return {str(k): str(v) for k, v in json.loads(text).items()}
-
-
-def _learned(name: str, parts: Sequence[FeatureProfile], rows: int) -> FeatureReference:
-    kind = parts[0].kind
-    parts = [part for part in parts if part.kind is kind]
-    invalid = sum(part.invalid for part in parts)
-    present = sum(part.count for part in parts)
-    missing = rows - present - invalid  # a shard that never saw the feature missed it in every event
-    # A shard sees every so-manieth event only: what it finds reaches so many times further in the whole stream.
-    tau = 1 + (max(part.tau for part in parts) - 1) * len(parts)
-    if kind is not Kind.NUMERIC:
-        tally: Counter[str] = Counter()
-        for part in parts:
-            tally.update(part.categories)
-        bare = category_counts(name, kind, tally, missing, invalid)
-        overflow = sum(part.category_overflow for part in parts)
-        distinct = round(estimate_distinct([part.distinct for part in parts])) if overflow else bare.distinct
-        return _replace(bare, present=present, other=bare.other + overflow, distinct=distinct, tau=tau)
-    sketch = merged(QuantileSketch.from_bytes(part.sketch) for part in parts)
-    if not sketch.count:
-        return FeatureReference(name, kind, 0, missing, invalid)
-    low, high, counts = sketch.buckets()
-    middle = low / 2 + high / 2
-    edges = cell_edges(middle, counts) if not sketch.shift else bucket_edges(low, high, counts)
-    weights = counts / counts.sum()
-    mean = float((weights * middle).sum())
-    return FeatureReference(
-        name,
-        kind,
-        present,
-        missing,
-        invalid,
-        edges=edges.tolist(),
-        counts=np.bincount(edges.searchsorted(low, side="right"), weights=counts, minlength=len(edges) + 1)
-        .astype(np.int64)
-        .tolist(),
-        mean=mean,
-        std=float(np.sqrt((weights * (middle - mean) ** 2).sum())),
-        rank_error=sketch.rank_error,
-        distinct=len(low),
-        tau=tau,
-    )
-
-
-def bucket_edges(low: Floats, high: Floats, counts: Integers) -> Floats:
-    """Edges on bucket borders only, so that every bucket's count falls whole into one cell."""
-    at = np.searchsorted(np.cumsum(counts), np.ceil(np.asarray(transform.GRID) * counts.sum()))
-    top = np.finfo(np.float64).max
-    end = np.minimum(np.nextafter(high[-1:], np.inf), top)
-    return np.unique(np.concatenate((low[:1], low[np.minimum(at, len(low) - 1)], end)) + 0.0)
 
 
 def _replace(feature: FeatureReference, **changes: Any) -> FeatureReference:

@@ -34,7 +34,7 @@ class Stratum(msgspec.Struct, frozen=True, omit_defaults=True):
     hour_to: int
     weekdays: tuple[int, ...]  # 0 = Monday; empty = every day
     days: int  # how many different days it was seen on
-    counts: list[int]  # per cell (numeric) or per category, then other (categorical)
+    counts: list[int]  # per cell (numeric) or per category, then other and unseen (categorical)
     spread: list[float] = []  # between-day standard deviation of the cumulative share at each edge / of each share
 
 
@@ -56,6 +56,8 @@ class FeatureReference(msgspec.Struct, frozen=True, omit_defaults=True):
     categories: list[str] = []
     category_counts: list[int] = []
     other: int = 0  # rows in categories beyond the list
+    unlisted: float = 0.0  # share of new rows to expect outside the list: new categories, and those beyond it
+    unlisted_error: float = 0.0  # how far off that may be
     distinct: int = 0
     identifier: bool = False  # nearly every value is new: an id, which says nothing by being new
     # dependence and season
@@ -139,7 +141,7 @@ def _contradiction(feature: FeatureReference) -> str:
         feature.categories
     ):
         return f"{name} has {len(feature.category_counts)} counts for {len(set(feature.categories))} categories"
-    cells = len(counts) if feature.kind is Kind.NUMERIC else len(feature.categories) + 1
+    cells = len(counts) if feature.kind is Kind.NUMERIC else len(feature.categories) + 2
     for stratum in feature.strata:
         if len(stratum.counts) != cells:
             return f"{name} has a stratum of {len(stratum.counts)} counts for {cells} cells"
@@ -149,6 +151,8 @@ def _contradiction(feature: FeatureReference) -> str:
     whole += [*feature.category_counts, *(n for stratum in feature.strata for n in stratum.counts)]
     if not all(0 <= n < LARGEST for n in whole):
         return f"{name} has a count below 0 or above {LARGEST}"
+    if not 0.0 <= feature.unlisted <= 1.0 or not 0.0 <= feature.unlisted_error <= 1.0:
+        return f"{name} has a share beyond 0 and 1"
     if feature.reach and len(feature.reach) != cells + (feature.kind is not Kind.NUMERIC):
         return f"{name} has a reach at {len(feature.reach)} of {cells} cells"
     factors = (feature.tau, feature.tau_within or 1.0, feature.tau_presence or 1.0)

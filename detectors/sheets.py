@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from detectors import bets, transform
+from detectors import bets, transform, unlisted
 from detectors.columns import Floats, Integers
 from detectors.features import Kind
 from detectors.references import FeatureReference, Stratum
@@ -19,7 +19,10 @@ from detectors.references import FeatureReference, Stratum
 MONTH_SECONDS = 365.2425 / 12 * 86_400
 
 OWN_BINS = 30
-"""Categories with a bin of their own; what is rarer is one bin, so that a feature stays within 32 bins."""
+"""Categories with a bin of their own; of more of them OWN_OF_MANY have, and the rarer share RARE_BINS by turns, so that
+one of them that becomes frequent is seen. A feature stays within 32 bins."""
+
+OWN_OF_MANY, RARE_BINS = 23, 8
 
 DAYS_Z = 4.0
 """How many standard deviations between days the band of the early bets allows for."""
@@ -79,13 +82,19 @@ class Layout:
 
 
 def evidence_bins(feature: FeatureReference) -> Integers:
-    """The bin of every cell; of a categorical feature the rarer ones share the last but one, unseen is the last."""
+    """The bin of every cell; of a categorical feature the frequent categories come first, then the rare ones, last what
+    is not listed: which of those are new nobody can tell."""
     if feature.kind is Kind.NUMERIC:
         return transform.coarse_bins(feature) if feature.edges else np.zeros(1, np.int64)
-    own = min(len(feature.categories), OWN_BINS)
-    bins = np.minimum(np.arange(len(feature.categories) + 2), own)
-    bins[-1] = own + 1
+    own, places = own_bins(feature), np.arange(len(feature.categories) + 2)
+    bins = np.where(places < own, places, own + (places - own) % RARE_BINS)
+    bins[-2:] = own + (RARE_BINS if len(feature.categories) > own else 0)
     return bins.astype(np.int64)
+
+
+def own_bins(feature: FeatureReference) -> int:
+    """How many categories have a bin of their own."""
+    return len(feature.categories) if len(feature.categories) <= OWN_BINS else OWN_OF_MANY
 
 
 def cell_counts(feature: FeatureReference) -> Floats:
@@ -93,6 +102,26 @@ def cell_counts(feature: FeatureReference) -> Floats:
     if feature.kind is not Kind.NUMERIC:
         return np.asarray([*feature.category_counts, feature.other, 0], np.float64)
     return np.asarray(feature.counts if feature.edges else [0], np.float64)
+
+
+def bin_counts(feature: FeatureReference, bins: Integers, usual: Usual | None = None) -> Floats:
+    """The reference's counts in the evidence ``bins``, in general or in a part of the day; as many outside a list of
+    categories as new rows will have.
+
+    They are taken from the rare categories first, which is where they were counted.
+    """
+    counts: Floats = np.bincount(bins, weights=cell_counts(feature) if usual is None else usual.counts).astype(
+        np.float64
+    )
+    if feature.kind is Kind.NUMERIC:
+        return counts
+    own, rare = counts[: own_bins(feature)], counts[own_bins(feature) : -1]
+    new = feature.unlisted * counts.sum() - counts[-1]
+    from_rare = min(new, rare.sum())
+    for part, taken in ((rare, from_rare), (own, new - from_rare)):
+        part *= 1 - taken / part.sum() if part.sum() else 1.0
+    counts[-1] += new
+    return counts
 
 
 class Sheet:
@@ -164,8 +193,8 @@ class _Bets(NamedTuple):
 def _value_bets(f: FeatureReference, cells_to_bins: Integers, usual: Usual | None, s: EvidenceSettings) -> _Bets:
     """Bets on all movements at their tau, and where dependence within a day (or part) is much less, the same bets at
     that tau against a band that holds what days (or parts) differ by: for large changes, found early."""
-    whole: Floats = np.bincount(cells_to_bins, weights=cell_counts(f)).astype(np.float64)
-    bins = whole if usual is None else np.bincount(cells_to_bins, weights=usual.counts).astype(np.float64)
+    whole = bin_counts(f, cells_to_bins)
+    bins = whole if usual is None else bin_counts(f, cells_to_bins, usual)
     total = bins.sum()
     if not total or f.identifier:
         return _Bets(np.ones((1, len(bins))), np.ones(1), np.full(len(bins), 1 / len(bins)), np.zeros(len(bins)))
@@ -176,15 +205,36 @@ def _value_bets(f: FeatureReference, cells_to_bins: Integers, usual: Usual | Non
     share = np.clip(np.cumsum(bins)[:-1] / total if ordered else bins / total, 0.0, 1.0)
     between = _between(f, usual, cells_to_bins)
     eps = np.maximum(bets.tolerated(share, s.tolerance), s.share_tolerance) + f.rank_error
+    targets: list[int] = []
+    if not ordered:
+        eps, targets = eps + _unlisted(f, bins), _targets(f, bins)
     families = [(f.tau, eps + _unsure(share, f.tau, total))]
     if f.tau_within:
         families.append((f.tau_within, eps + _unsure(share, f.tau_within, total) + between))
-    favourites = np.argsort(-bins[:-2], kind="stable")[: bets.FAVOURITES].tolist()
-    targets = [*favourites, len(p) - 2, len(p) - 1]
     ratios = [bets.ordered(p, e) if ordered else bets.unordered(p, e, targets) for _, e in families]
     weights = [np.full(len(r), 1 / tau) for r, (tau, _) in zip(ratios, families, strict=True)]
     back = np.maximum(bets.band(share, total / f.tau, s.tolerance, s.band_z), s.share_tolerance) + f.rank_error
+    if not ordered:
+        back = back + _unlisted(f, bins)
     return _Bets(np.concatenate(ratios), np.concatenate(weights), p, back)
+
+
+def _unlisted(f: FeatureReference, bins: Floats) -> Floats:
+    """Tolerated beside all else: the frequent categories were chosen by these rows and will be less frequent in others,
+    and how many come that are not listed is not well known."""
+    eps, own = np.zeros(len(bins)), own_bins(f)
+    if rare := len(bins) - 1 - own:
+        chosen = bins[:own].sum() / bins.sum() - 1 + unlisted.left_out(f.category_counts, own)
+        eps[own:-1] = 2 * max(chosen, 0.0) / rare
+    eps[-1] += f.unlisted_error
+    return eps
+
+
+def _targets(f: FeatureReference, bins: Floats) -> list[int]:
+    """The bins that bets are on: of many categories fewer of the frequent, and all of the rare together."""
+    own = own_bins(f)
+    most = bets.FAVOURITES if own == len(bins) - 1 else bets.FAVOURITES // 2
+    return [*np.argsort(-bins[:own], kind="stable")[:most].tolist(), *range(own, len(bins))]
 
 
 def _unsure(share: Floats, tau: float, rows: float) -> Floats:
@@ -197,10 +247,10 @@ def _between(f: FeatureReference, usual: Usual | None, cells_to_bins: Integers) 
     at_cells = np.asarray(f.reach) if f.reach else np.zeros(len(cells_to_bins))
     if usual is not None:
         at_cells = np.maximum(at_cells, usual.spread * DAYS_Z * (1 + 1 / max(usual.days, 1) ** 0.5))
-    at_border = at_cells[np.flatnonzero(np.diff(cells_to_bins, append=cells_to_bins[-1] + 1))]
     if f.kind is Kind.NUMERIC:
-        return np.asarray(at_border[:-1])
-    return np.asarray(at_border + np.concatenate(([0.0], at_border[:-1])))
+        return np.asarray(at_cells[np.flatnonzero(np.diff(cells_to_bins))])
+    of_cells = at_cells + np.concatenate(([0.0], at_cells[:-1]))  # a share lies between two cumulative ones
+    return np.minimum(np.bincount(cells_to_bins, weights=of_cells), 1.0)
 
 
 def _presence_tau(f: FeatureReference) -> float:

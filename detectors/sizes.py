@@ -10,7 +10,7 @@ from detectors import distances, transform
 from detectors.columns import Floats
 from detectors.features import Kind
 from detectors.references import FeatureReference
-from detectors.sheets import Layout, cell_counts
+from detectors.sheets import Layout, bin_counts, own_bins
 from detectors.sketches.moments import BITS
 
 
@@ -34,13 +34,15 @@ class Yardstick:
     def __init__(self, layout: Layout, index: int) -> None:
         self.feature: FeatureReference = layout.features[index]
         bins = layout.bins[index]
-        self.counts: Floats = np.bincount(bins, weights=cell_counts(self.feature)).astype(np.float64)
+        self.counts: Floats = bin_counts(self.feature, bins)
         edges = np.asarray(self.feature.edges)
         self.borders: Floats = edges[np.flatnonzero(np.diff(bins))] if len(edges) else edges
         self.labels: list[str] = []
         if self.feature.kind is not Kind.NUMERIC:
-            own = len(self.counts) - 2
-            self.labels = [*self.feature.categories[:own], "(other)", "(unseen)"]
+            own = own_bins(self.feature)
+            rare = [f"(rare {k})" for k in range(1, len(self.counts) - own)]
+            last = "(not listed)" if self.feature.other else "(unseen)"
+            self.labels = [*self.feature.categories[:own], *rare, last]
         self.centre, self.scale = transform.centre_and_scale(self.feature)
 
     def sizes(self, present: Floats, mean: float | None = None) -> Sizes:

@@ -1,6 +1,7 @@
 """Broken data or a changed world? The first needs an engineer and must not retrain a model, the second may.
 
-Decided from the incident's features: their present moments and shares beside the reference's.
+Here from what an alarm takes, some dozens of events: present moments and shares beside the reference's. When there are
+hundreds, ``diagnosis`` looks again, at whole distributions.
 """
 
 import math
@@ -45,6 +46,8 @@ class Symptom(msgspec.Struct, frozen=True):
     std: float | None = None
     reference_mean: float | None = None
     reference_std: float | None = None
+    unexpected_share: float = 0.0  # of the values: outside the reference's range, or in no category it lists
+    reference_unexpected_share: float = 0.0
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -58,14 +61,16 @@ class Decision(msgspec.Struct, frozen=True):
 BURST = 0.05
 """A missing or invalid share this much above the reference's is a burst."""
 
-FACTORS = (10.0, 12.0, 60.0, 100.0, 1000.0, 1024.0, 3600.0, 1e6, 2.54, 0.4536, 1.609344, 0.3048, 28.3495, 1.8, 86400.0)
-"""Units people mix up: metric steps, time, bytes, inch, pound, mile, foot, ounce, Fahrenheit's degree."""
-
-FACTOR_ERROR = 0.04
-"""For factors that the world itself may bring about, mean and spread must both fit this well."""
+FACTORS = (10.0, 100.0, 1000.0, 1e6, 60.0, 3600.0, 86400.0, 12.0, 1024.0, 28.3495, 2.54, 1.609344, 0.3048, 0.4536, 1.8)
+"""Units people mix up, the commoner first: metric steps, time, dozens, bytes, ounce, inch, mile, foot, pound,
+Fahrenheit's degree."""
 
 LARGE_FACTOR = 10.0
-"""From here on no world explains it: the mean must fit within its own error, the spread within a factor of two."""
+"""From here on no world explains it. Smaller ones need more events than an alarm takes: see ``diagnosis``."""
+
+FACTOR_ERROR = 0.04
+MEAN_ERROR = 0.25
+"""Standard error of a mean, as a part of it, up to which a factor can be told."""
 
 STUCK_SHARE = 1e-3
 STUCK_EVENTS = 30
@@ -101,9 +106,9 @@ def _moments(symptoms: Sequence[Symptom]) -> tuple[Reason, str] | None:
     for s in numeric:
         if s.std is not None and s.std <= STUCK_SHARE * (s.reference_std or 0.0) and s.events >= STUCK_EVENTS:
             return Reason.STUCK_VALUE, f"{s.feature} is stuck at {s.mean:.6g}"
-    for i, s in enumerate(numeric):
+    for s in numeric:
         factor = unit_factor(s)
-        if factor is not None and (i == 0 or max(factor, 1 / factor) >= LARGE_FACTOR):  # many features hide chance fits
+        if factor is not None:
             return Reason.UNIT_CHANGE, f"{s.feature} is {factor:.4g} times what it was, mean and spread alike"
     for i, s in enumerate(numeric):
         for other in numeric[i + 1 :]:
@@ -113,34 +118,21 @@ def _moments(symptoms: Sequence[Symptom]) -> tuple[Reason, str] | None:
 
 
 def unit_factor(s: Symptom) -> float | None:
-    """The factor by which mean and spread both changed, when it is one that units differ by.
+    """The large factor by which the mean changed, when it is one that units differ by and the spread goes with it.
 
     >>> unit_factor(Symptom("x", Kind.NUMERIC, 400, 0, 0, 0, 0, 2000.0, 300.0, 20.0, 3.0))
     100.0
     """
-    if s.reference_mean is None or not s.reference_std or not s.std or s.mean is None:
+    if not s.reference_mean or not s.reference_std or not s.std or not s.mean or s.mean / s.reference_mean <= 0:
         return None
-    spread = s.std / s.reference_std
-    for factor in FACTORS:
-        for candidate in (factor, 1 / factor):
-            if _fits(s, spread, candidate):
-                return candidate
-    return None
-
-
-def _fits(s: Symptom, spread: float, factor: float) -> bool:
-    assert s.reference_mean is not None
-    assert s.mean is not None
-    assert s.reference_std is not None
-    large = max(factor, 1 / factor) >= LARGE_FACTOR
-    if not (0.5 <= spread / factor <= 2 if large else abs(spread / factor - 1) <= FACTOR_ERROR):
-        return False
-    error = 3 * s.reference_std / math.sqrt(max(s.events, 1))
-    if large:
-        return abs(s.mean / factor - s.reference_mean) <= FACTOR_ERROR * abs(s.reference_mean) + error
-    told = bool(abs(s.reference_mean) > 0.3 * s.reference_std)  # else the mean says nothing of a factor
-    off: float = s.mean / factor / s.reference_mean - 1 if told else 1.0
-    return abs(off) <= FACTOR_ERROR
+    error = s.std / abs(s.mean) / math.sqrt(max(s.events, 1))
+    if error > MEAN_ERROR:
+        return None
+    ratio = s.mean / s.reference_mean
+    factors = [f for factor in FACTORS if factor >= LARGE_FACTOR for f in (factor, 1 / factor)]
+    nearest = min(factors, key=lambda factor: abs(math.log(ratio / factor)))
+    fits = abs(ratio / nearest - 1) <= FACTOR_ERROR + 3 * error
+    return nearest if fits and 0.5 <= s.std / s.reference_std / nearest <= 2 else None
 
 
 def _alike(present: Symptom, reference: Symptom) -> bool:

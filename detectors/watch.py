@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from detectors.columns import Floats
+from detectors import changepoint
+from detectors.columns import Floats, Integers
 from detectors.evidence import Beginning, Evidence, EvidenceState
 from detectors.merging import Counts
 from detectors.sheets import Sheet, Sheets
@@ -32,6 +33,7 @@ class Latched(msgspec.Struct, frozen=True):
     wanted: int
     events: int
     counts: bytes
+    begun: Beginning
 
 
 class WatchState(msgspec.Struct, frozen=True):
@@ -49,8 +51,10 @@ class Watch:
     """
 
     __slots__ = (
+        "_ends",
         "_latched_mask",
         "_resolve_after",
+        "begun",
         "evidence",
         "feature_log10",
         "probes",
@@ -65,6 +69,8 @@ class Watch:
         self.evidence = Evidence(sheets)
         self.window = Window()
         self.probes: dict[int, Probe] = {}
+        self.begun: dict[int, Beginning] = {}  # of what is reported: since when
+        self._ends = _unexpected_cells(sheets)
         self.feature_log10: Floats = np.full(len(sheets.layout.names), -np.inf)
         self._resolve_after = resolve_after
         self._latched_mask = np.zeros(len(sheets.layout.names), bool)
@@ -79,7 +85,8 @@ class Watch:
         when and until when it came, where it is not all of one moment."""
         sheet = self.sheets.over(*(span_ms or (now_ms, now_ms)))
         table = sheet.table(arrived.cells, arrived.statuses)
-        self.window.add(table, arrived.sums, arrived.events, events)
+        unexpected = arrived.cells[self._ends].sum(axis=1)
+        self.window.add(table, np.column_stack((arrived.sums, unexpected)), arrived.events, events, now_ms)
         return self.judge(sheet, table, now_ms, events, arrived.events)
 
     def judge(self, sheet: Sheet, table: Floats, now_ms: int, events: int, arrived: int) -> Findings:
@@ -92,6 +99,9 @@ class Watch:
         fired = self._alarms()
         for feature in fired:
             begin = self.evidence.beginning(feature)
+            if self.window.buckets():
+                begin = changepoint.date(sheet, self.window, feature, begin)
+            self.begun[feature] = begin
             wanted = PROBE_FACTOR * (events - begin.event)
             wanted = min(max(wanted, self._resolve_after), PROBE_LIMIT * self._resolve_after)
             self.probes[feature] = Probe(table.shape[1], wanted)
@@ -115,14 +125,15 @@ class Watch:
         self.feature_log10 = self.evidence.feature_log10
         for feature in features:
             self.probes.pop(feature, None)
+            self.begun.pop(feature, None)
             self._latched_mask[feature] = False
 
     def beginning(self, feature: int) -> Beginning:
-        """Where its change is estimated to have begun."""
-        return self.evidence.beginning(feature)
+        """Where the change of a reported feature is estimated to have begun, as it was when it was found."""
+        return self.begun[feature]
 
-    def present(self, feature: int, since: int = 0) -> tuple[Sizes, Symptom, Floats]:
-        """Sizes, symptoms and bin counts of the recent past of a feature, from event ``since`` on."""
+    def present(self, feature: int, since: int | None = None) -> tuple[Sizes, Symptom, Floats]:
+        """Sizes, symptoms and bin counts of a feature in the recent past, or from event ``since`` on."""
         yardstick = self.yardsticks[feature]
         reference = yardstick.feature
         recent = self.window.since(since)
@@ -130,11 +141,11 @@ class Watch:
         events, table, sums = recent or (
             0,
             np.zeros((2 * len(self.yardsticks), width)),
-            np.zeros((len(self.yardsticks), 2)),
+            np.zeros((len(self.yardsticks), 3)),
         )
         values, status = table[feature], table[len(self.yardsticks) + feature]
         mean, std = yardstick.moments(float(status[0]), sums[feature])
-        rows = max(reference.rows, 1)
+        rows, seen = max(reference.rows, 1), max(float(status[0]), 1.0)
         symptom = Symptom(
             reference.feature,
             reference.kind,
@@ -147,6 +158,8 @@ class Watch:
             std,
             reference.mean,
             reference.std,
+            float(sums[feature, 2]) / seen,
+            reference.unlisted,
         )
         return yardstick.sizes(values, mean), symptom, values
 
@@ -157,7 +170,7 @@ class Watch:
     def snapshot(self) -> WatchState:
         """Plain state."""
         latched = [
-            Latched(f, p.wanted, p.events, np.stack((p.counts, p.expected, p.tolerated)).tobytes())
+            Latched(f, p.wanted, p.events, np.stack((p.counts, p.expected, p.tolerated)).tobytes(), self.begun[f])
             for f, p in sorted(self.probes.items())
         ]
         return WatchState(self.evidence.snapshot(), latched, self.window.snapshot())
@@ -166,7 +179,7 @@ class Watch:
         """Takes ``snapshot`` back; False when it does not fit this reference's bets."""
         shape = self.sheets.base.shares.shape
         size = 8 * shape[0] * shape[1]
-        if any(len(bucket.table) != size or len(bucket.sums) % 16 for bucket in state.buckets):
+        if any(2 * len(bucket.table) != size or len(bucket.sums) != 24 * (shape[0] // 2) for bucket in state.buckets):
             return False
         if any(len(one.counts) % 48 or not 0 <= one.feature < shape[0] for one in state.latched):
             return False
@@ -178,10 +191,21 @@ class Watch:
             probe.events = latched.events
             probe.counts, probe.expected, probe.tolerated = np.frombuffer(latched.counts).reshape(3, 2, -1).copy()
             self.probes[latched.feature] = probe
+            self.begun[latched.feature] = latched.begun
             self._latched_mask[latched.feature] = True
         self.evidence.hold(list(self.probes))
         self.feature_log10 = self.evidence.feature_log10
         return True
+
+
+def _unexpected_cells(sheets: Sheets) -> Integers:
+    """Two cells a feature in which nothing of the reference lies, shape (F, 2): below and above, or not listed."""
+    layout = sheets.layout
+    ends = []
+    for f, at, length in zip(layout.features, layout.offsets.tolist(), layout.lengths, strict=False):
+        last = at + length - 1
+        ends.append((at, last) if f.edges else (last - 1, last) if f.categories else (at, at))
+    return np.array(ends, np.int64).reshape(-1, 2)
 
 
 def shown(log10: float) -> float:

@@ -8,58 +8,107 @@ import numpy as np
 from detectors.columns import Floats
 from detectors.sheets import Sheet
 
+NEWEST = 4
+"""Looks kept apart, so that what came since a change just found is not mixed with what came before."""
+
 BUCKETS = 8
 BUCKET_EVENTS = 128
-"""At least so many events a bucket: the window is 1,024 events or 8 looks, whichever is more; 44 KB for 20 features."""
+"""Older looks are put together to at least so many events: the recent past is the newest four looks and before them
+1,024 events or 8 looks, whichever is more."""
+
+OLD = 8
+"""Buckets of what is older still, each at most half of what is newer: to date a change that took long to find. In all
+60 KB for 20 features."""
+
+Singles = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 RETURN_Z = 2.5
 """Standard errors that the present may stand outside the band by and still count as back."""
 
 
 class Bucket(msgspec.Struct):
-    """Of the events after the unit's ``first`` one: component counts (D, B) and moment sums (F, 2), as float64."""
+    """Of the events after the unit's ``first``: component counts (D, B) as float32, moment sums (F, 3) as float64."""
 
     first: int
     events: int
+    from_ms: int
+    to_ms: int
     table: bytes
     sums: bytes
 
 
-class Window:
-    """The newest buckets, oldest first; the last is still filling while it has fewer than BUCKET_EVENTS."""
+class Part:
+    """A bucket in the making."""
 
-    __slots__ = ("_buckets",)
+    __slots__ = ("events", "first", "from_ms", "sums", "table", "to_ms")
+
+    def __init__(self, first: int, events: int, from_ms: int, to_ms: int, table: Singles, sums: Floats) -> None:
+        self.first, self.events = first, events
+        self.from_ms, self.to_ms = from_ms, to_ms
+        self.table, self.sums = table, sums
+
+    def take(self, later: "Part") -> None:
+        """Adds the events that came next."""
+        self.events += later.events
+        self.to_ms = later.to_ms
+        self.table = self.table + later.table
+        self.sums = self.sums + later.sums
+
+
+class Window:
+    """The newest looks, oldest first: put together but for the last NEWEST."""
+
+    __slots__ = ("_parts",)
 
     def __init__(self, buckets: list[Bucket] | None = None, shape: tuple[int, int] = (0, 0)) -> None:
-        self._buckets: deque[tuple[int, int, Floats, Floats]] = deque(maxlen=BUCKETS)
-        for bucket in buckets or []:
-            table = np.frombuffer(bucket.table).reshape(shape).copy()
-            self._buckets.append((bucket.first, bucket.events, table, np.frombuffer(bucket.sums).reshape(-1, 2).copy()))
+        self._parts: deque[Part] = deque()
+        for b in buckets or []:
+            table, sums = np.frombuffer(b.table, np.float32).reshape(shape), np.frombuffer(b.sums).reshape(-1, 3).copy()
+            self._parts.append(Part(b.first, b.events, b.from_ms, b.to_ms, table, sums))
 
-    def add(self, table: Floats, sums: Floats, events: int, position: int) -> None:
-        """Adds a look of ``events`` events that ended at the unit's event ``position``."""
-        if self._buckets and self._buckets[-1][1] < BUCKET_EVENTS:
-            first, before, counts, moments = self._buckets[-1]
-            counts += table
-            moments += sums
-            self._buckets[-1] = (first, before + events, counts, moments)
-        else:
-            self._buckets.append((position - events, events, table.copy(), sums.copy()))
+    def add(self, table: Floats, sums: Floats, events: int, position: int, now_ms: int) -> None:
+        """Adds a look of ``events`` events that ended at the unit's event ``position`` at ``now_ms`` of event time."""
+        parts = self._parts
+        from_ms = min(parts[-1].to_ms, now_ms) if parts else now_ms
+        parts.append(Part(position - events, events, from_ms, now_ms, table.astype(np.float32), sums.copy()))
+        if len(parts) > NEWEST + 1 and parts[-NEWEST - 2].events < BUCKET_EVENTS:
+            parts[-NEWEST - 2].take(parts[-NEWEST - 1])
+            del parts[-NEWEST - 1]
+        if len(parts) > OLD + BUCKETS + NEWEST:
+            self._make_room()
 
-    def since(self, event: int = 0) -> tuple[int, Floats, Floats] | None:
-        """Events, counts and moment sums of the buckets that began at ``event`` or later, at least the newest."""
-        chosen = [bucket for bucket in self._buckets if bucket[0] >= event] or list(self._buckets)[-1:]
+    def _make_room(self) -> None:
+        """Puts two neighbours together, the oldest that may be; where none may, the oldest bucket goes."""
+        parts = self._parts
+        newer = sum(part.events for part in parts)
+        for at in range(len(parts) - BUCKETS - NEWEST):
+            together = parts[at].events + parts[at + 1].events
+            newer -= parts[at].events
+            if 2 * together <= newer - parts[at + 1].events:
+                parts[at].take(parts[at + 1])
+                del parts[at + 1]
+                return
+        parts.popleft()
+
+    def buckets(self) -> list[Part]:
+        """All of it, oldest first."""
+        return list(self._parts)
+
+    def since(self, event: int | None = None) -> tuple[int, Floats, Floats] | None:
+        """Events, counts and moment sums of the recent past, or from ``event`` on; at least of the newest look."""
+        recent = list(self._parts)[-BUCKETS - NEWEST :] if event is None else self._parts
+        chosen = [part for part in recent if event is None or part.first >= event] or list(self._parts)[-1:]
         if not chosen:
             return None
         return (
-            sum(bucket[1] for bucket in chosen),
-            np.sum([bucket[2] for bucket in chosen], axis=0),
-            np.sum([bucket[3] for bucket in chosen], axis=0),
+            sum(part.events for part in chosen),
+            np.sum([part.table for part in chosen], axis=0, dtype=np.float64),
+            np.sum([part.sums for part in chosen], axis=0),
         )
 
     def snapshot(self) -> list[Bucket]:
         """Plain records."""
-        return [Bucket(first, events, t.tobytes(), s.tobytes()) for first, events, t, s in self._buckets]
+        return [Bucket(p.first, p.events, p.from_ms, p.to_ms, p.table.tobytes(), p.sums.tobytes()) for p in self._parts]
 
 
 class Probe:

@@ -14,7 +14,7 @@ import numpy as np
 from detectors.column_batches import sliced, taken
 from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Columns, Floats, Integers
 from detectors.features import FeatureSpec, Kind, UnitKey
-from detectors.projections import MAX_DIMENSION, derive, derived_names
+from detectors.projections import derive, derived_names
 from stream.events import NO_VERSION, Row, as_float, checked_unit
 
 MAX_FEATURE_NAME = 256
@@ -139,25 +139,16 @@ class Gathered:
         self._labels.append((FeatureSpec(name, kind), [None] * self.rows, status))
 
     def _vectors(self, name: str, at: list[int], values: list[list[Any]]) -> None:
-        """Lists: derived features per length; the name itself is marked, in case it is known as something else."""
-        by_length: dict[int, list[int]] = {}
-        for place, value in enumerate(values):
-            if len(value) > MAX_DIMENSION:
-                self._invalid(name, [at[place]], Kind.CATEGORICAL)
-            elif value:
-                by_length.setdefault(len(value), []).append(place)
-        if not by_length:
+        """Lists: their derived features; the name itself is marked, in case it is known as something else."""
+        derived, given = derive(values)
+        if (given == MISSING).all():
             return
         names = derived_names(name)
         numbers = np.zeros((self.rows, len(names)))
         status = np.full((self.rows, len(names)), MISSING, np.uint8)
-        for length, places in by_length.items():
-            derived, given = derive([values[place] for place in places], length)
-            rows = [at[place] for place in places]
-            numbers[rows], status[rows] = derived, given[:, None]
-        if (status != MISSING).any():
-            self._blocks.append((tuple(names), numbers, status))
-        self._invalid(name, [at[place] for places in by_length.values() for place in places], Kind.VECTOR)
+        numbers[at], status[at] = derived, given[:, None]
+        self._blocks.append((tuple(names), numbers, status))
+        self._invalid(name, [row for row, told in zip(at, given.tolist(), strict=True) if told != MISSING], Kind.VECTOR)
 
     def pieces(self, spec: FeatureSpec, parts: Sequence[tuple[int, UnitBatch, int]], place: Integers) -> None:
         """One feature out of several batches: (first row, batch, its column); row r goes to ``place[r]``."""

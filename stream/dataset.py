@@ -16,6 +16,7 @@ import numpy as np
 
 from detectors import features, reference_builder
 from detectors.errors import FormatError
+from detectors.features import Kind
 from detectors.references import Reference
 from stream import event_columns, tables
 from stream.replay_options import STDIN, ReplayOptions
@@ -82,10 +83,13 @@ class Table:
             roles = self._roles(columns)
             names = [key for key in roles.values() if key != features.PREDICTION]
             inputs = [_plain(columns[name]) for name, key in roles.items() if key != features.PREDICTION]
+            lists = any(reference_builder.infer_kind(values) is Kind.VECTOR for values in inputs)
             moments = self._moments(columns, first, count) or self._clock(count)
             predictions = _plain(columns[self._options.prediction]) if self._options.prediction else None
             for index, row in enumerate(zip(*inputs, strict=True) if inputs else [()] * count):
                 event: dict[str, Any] = {"model": model, "version": version, "ts": moments[index]}
+                if lists:  # an event of nothing but lists and without an id would be taken for columns
+                    event["id"] = str(first + index)
                 event["features"] = dict(zip(names, row, strict=True))
                 if predictions is not None:
                     event["prediction"] = predictions[index]

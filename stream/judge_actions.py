@@ -5,7 +5,7 @@ import msgspec
 from detectors import acceptance
 from detectors.acceptance import Tally
 from detectors.incidents import NOTES_KEPT, Action, Change, Incident, Note, Resolution, Status
-from stream import actions
+from stream import actions, judge_verdicts
 from stream.judge_records import Effect, ReferenceBuilt
 from stream.judge_unit import UnitJudge
 
@@ -58,17 +58,18 @@ def follow(judge: UnitJudge) -> list[Effect]:
     for name in names:
         if name not in log.baselines:
             log.baselines[name] = acceptance.tally(judge.present, judge.clock_ms)
+    effects = judge_verdicts.settle(judge)
     waiting = [(i, by) for i in under if i.id in log.baselines and (by := accepted_by(i)) is not None]
     for incident, by in waiting:
         built = _build(judge, incident, by)
         if built is not None:
             judge.accepted = True
-            effects: list[Effect] = [built]
+            effects.append(built)
             for other, who in waiting:
                 effects += log.resolve(other, Resolution.ACCEPTED, judge.events, judge.clock_ms or 0, who)
                 log.baselines.pop(other.id)
             return [*effects, *judge.settle()]
-    return []
+    return effects
 
 
 def accepted_by(incident: Incident) -> str | None:

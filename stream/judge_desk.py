@@ -15,7 +15,7 @@ from stream.actions import Action
 from stream.config import Settings
 from stream.events_out import EventType
 from stream.judge import Judge
-from stream.judge_records import DriftEvent, Effect, Health, IncidentRecord, ReferenceBuilt
+from stream.judge_records import DriftEvent, Effect, Health, IncidentRecord, ReferenceBuilt, RetrainDecided
 from stream.metrics import Metrics
 from stream.ports import OutRecord
 
@@ -144,6 +144,8 @@ class JudgeDesk:
                 if effect.reference.segment is not None:  # beside the whole population's, not in its place
                     key = topics.unit_key(effect.unit)
                 records.append(OutRecord(self._topics.references, key, references.encode(effect.reference)))
+            elif isinstance(effect, RetrainDecided):
+                self._metrics.retrains.add((effect.unit.model, effect.outcome.value))
             else:
                 self._count(effect, now_ms)
                 records.append(self._event(effect))
@@ -162,6 +164,3 @@ class JudgeDesk:
         self._metrics.detections.add((model, version, str(data.get("kind", "")), str(data.get("severity", ""))))
         if now_ms is not None:
             self._metrics.latency.observe((model,), max(0, now_ms - effect.at_ms) / 1000)
-        for asked in self._judge.model_view(effect.unit)["retrain_log"]:
-            if asked["incident"] == data["id"]:
-                self._metrics.retrains.add((model, str(asked["outcome"])))

@@ -95,9 +95,8 @@ class IncidentLog:
         what = (incident.id, incident.status.value, incident.updates)
         return [DriftEvent(kind, self._unit, at_ms, data, what), IncidentRecord(self._unit, incident.id, data)]
 
-    def may_retrain(self, incident: Incident, decision: Decision) -> bool:
+    def may_retrain(self, incident: Incident, decision: Decision, now_ms: int) -> Outcome:
         """Asks the guard, and remembers what it said and why."""
-        now_ms = incident.opened_at_ms
         outcome = self._guard.decide(decision.verdict, self.requested_ms, now_ms)
         self.retrain_log.append(
             {"at_ms": now_ms, "outcome": outcome.value, "reason": decision.detail, "incident": incident.id}
@@ -105,7 +104,7 @@ class IncidentLog:
         del self.retrain_log[:-RETRAIN_LOG]
         if outcome in (Outcome.REQUESTED, Outcome.DRY_RUN):
             self.requested_ms = [*(at for at in self.requested_ms if now_ms - at < WEEK_MS), now_ms]
-        return outcome is Outcome.REQUESTED
+        return outcome
 
 
 def severity(rows: Sequence[dict[str, Any]]) -> str:

@@ -5,7 +5,9 @@ from typing import Any
 import msgspec
 
 from detectors.features import UnitKey
+from detectors.profiles import Profile
 from detectors.references import Reference
+from detectors.retrain import Outcome
 from stream.events_out import EventType
 
 
@@ -34,7 +36,14 @@ class ReferenceBuilt(msgspec.Struct, frozen=True):
     reference: Reference
 
 
-Effect = DriftEvent | IncidentRecord | ReferenceBuilt
+class RetrainDecided(msgspec.Struct, frozen=True):
+    """Whether an incident asks for a retraining, or why not; the request itself is a DriftEvent."""
+
+    unit: UnitKey
+    outcome: Outcome
+
+
+Effect = DriftEvent | IncidentRecord | ReferenceBuilt | RetrainDecided
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -44,3 +53,25 @@ class Health(msgspec.Struct, frozen=True):
     lag_seconds: float | None = None  # age of the newest event read, while there is more to read
     records: dict[str, int] = {}
     invalid: dict[str, int] = {}
+
+
+def signals(unit: UnitKey, before: Profile | None, profile: Profile) -> list[DriftEvent]:
+    """What detectors said since the shard's profile ``before``, each once."""
+    after = before.next_offset if before is not None else -1
+    return [
+        DriftEvent(
+            EventType.SIGNAL,
+            unit,
+            signal.timestamp_ms,
+            {
+                **msgspec.to_builtins(signal),
+                "model": unit.model,
+                "version": unit.version,
+                "segment": unit.segment,
+                "shard": profile.shard,
+            },
+            (profile.shard, signal.feature, signal.detector, signal.channel, signal.next_offset, signal.event),
+        )
+        for signal in profile.signals
+        if signal.next_offset > after
+    ]

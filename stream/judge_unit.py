@@ -9,16 +9,16 @@ from typing import Any
 
 import msgspec
 
-from detectors import merging, quality, reference_builder
+from detectors import learned_reference, merging, quality
 from detectors.features import UnitKey
 from detectors.incidents import Action, Incident, IncidentKind, Resolution, Status
 from detectors.merging import Counts, Step
 from detectors.profiles import Profile
 from detectors.quality import BlindReason, EnvironmentDifference, Rhythm
 from detectors.references import Reference
-from detectors.verdict import Decision, Verdict, decide
+from detectors.verdict import Verdict, decide
 from detectors.watch import Watch, WatchState, shown
-from stream import judge_incidents, judge_words
+from stream import judge_incidents, judge_records, judge_words
 from stream.events_out import EventType
 from stream.judge_incidents import IncidentLog
 from stream.judge_records import DriftEvent, Effect, ReferenceBuilt
@@ -94,7 +94,7 @@ class UnitJudge:
                 effects += self._enter(profile.epoch.reference, newest)
             delta = self._place(known, profile, step)
             self._count_environments(environments, before if step is Step.NEXT else None, profile)
-            effects += self._signals(before, profile)
+            effects += judge_records.signals(self.unit, before, profile)
             if delta is not None and profile.epoch.reference == self.digest:
                 arrived = delta if arrived is None else arrived.plus(delta)
                 parts.append((before, profile))
@@ -179,7 +179,7 @@ class UnitJudge:
         if self.digest is not None or self.learned or self.epoch_events < wanted:
             return []
         self.learned = True
-        built = reference_builder.reference_from_profiles(
+        built = learned_reference.reference_from_profiles(
             self.unit.model, self.unit.version, self.present, segment=self.unit.segment
         )
         return [ReferenceBuilt(self.unit, built)]
@@ -194,46 +194,26 @@ class UnitJudge:
             self.history = self.history[::2]
             self.history_step_ms *= 2
 
-    def _signals(self, before: Profile | None, profile: Profile) -> list[Effect]:
-        after = before.next_offset if before is not None else -1
-        return [
-            DriftEvent(
-                EventType.SIGNAL,
-                self.unit,
-                signal.timestamp_ms,
-                {
-                    **msgspec.to_builtins(signal),
-                    "model": self.unit.model,
-                    "version": self.unit.version,
-                    "segment": self.unit.segment,
-                    "shard": profile.shard,
-                },
-                (profile.shard, signal.feature, signal.detector, signal.channel, signal.next_offset, signal.event),
-            )
-            for signal in profile.signals
-            if signal.next_offset > after
-        ]
-
     # incidents
 
     def _fired(self, fired: list[int], events: int) -> list[Effect]:
         assert self.watch is not None
         begin = min((self.watch.beginning(f) for f in fired), key=lambda b: b.event)
         known = self.log.together(begin.event)
-        members, since = list(fired), begin.event
+        members, since = list(fired), begin.latest
         if known is not None:
             index = self.watch.sheets.layout.index
             members += [index[f["feature"]] for f in known.features if index[f["feature"]] in self.watch.probes]
-            since = min(since, known.began_at_event or since)
         evidence = self.watch.feature_log10
         rows, symptoms = self._rows(sorted(set(members), key=lambda f: (-evidence[f], f)), since)
-        verdict = decide(symptoms, self._recent_environment())
+        verdict = decide(symptoms, self.recent_environment())
         changes: dict[str, Any] = {
             "features": rows,
             "severity": judge_incidents.severity(rows),
             "verdict": verdict.verdict.value,
             "reason": verdict.reason.value,
             "summary": verdict.detail,
+            "verdict_events": 0,
         }
         if known is not None:
             return self.log.change(known, Action.UPDATE, self.clock_ms or 0, **changes)
@@ -245,10 +225,7 @@ class UnitJudge:
             began_interval=(begin.earliest, begin.latest),
             **changes,
         )
-        return [
-            *self.log.told(incident, EventType.INCIDENT_OPENED, incident.opened_at_ms),
-            *self._retrain(incident, verdict, events),
-        ]
+        return self.log.told(incident, EventType.INCIDENT_OPENED, incident.opened_at_ms)
 
     def _rows(self, features: Sequence[int], since: int) -> tuple[list[dict[str, Any]], list[Any]]:
         assert self.watch is not None
@@ -262,17 +239,6 @@ class UnitJudge:
     def _open(self, kind: IncidentKind, events: int, **what: Any) -> Incident:
         assert self.clock_ms is not None
         return self.log.add(kind, events, self.clock_ms, reference=self.digest, **what)
-
-    def _retrain(self, incident: Incident, decision: Decision, events: int) -> list[Effect]:
-        """Asks for a retraining where the guard lets it."""
-        assert self.watch is not None
-        if not self.log.may_retrain(incident, decision):
-            return []
-        now_ms = incident.opened_at_ms
-        data = judge_words.retrain_request(
-            self.unit, incident, self.watch, self.reference, self.present, events, now_ms
-        )
-        return [DriftEvent(EventType.RETRAIN_REQUESTED, self.unit, now_ms, data, (incident.id,))]
 
     def _returned(self, events: int) -> list[Effect]:
         """Over when every feature of it is back."""
@@ -314,7 +280,7 @@ class UnitJudge:
                 seen[text] = seen.get(text, 0) + count
         return quality.environment_differences(self.reference.environment if self.reference else {}, seen)
 
-    def _recent_environment(self) -> list[str]:
+    def recent_environment(self) -> list[str]:
         known = self.log.open(IncidentKind.ENVIRONMENT)
         return [] if known is None else [judge_words.difference(d) for d in known.environment_differences]
 

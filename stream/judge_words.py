@@ -32,7 +32,7 @@ def sizes_of(sizes: Sizes) -> dict[str, float | None]:
 def incident_feature(watch: Watch, feature: int, sizes: Sizes, symptom: Symptom) -> dict[str, Any]:
     """A blamed feature as an incident names it."""
     begin = watch.beginning(feature)
-    _, _, values = watch.present(feature, begin.event)
+    _, _, values = watch.present(feature, begin.latest)
     yardstick = watch.yardsticks[feature]
     return {
         "feature": symptom.feature,
@@ -41,6 +41,8 @@ def incident_feature(watch: Watch, feature: int, sizes: Sizes, symptom: Symptom)
         "missing_share": _rounded(symptom.missing_share),
         "reference_missing_share": _rounded(symptom.reference_missing_share),
         "invalid_share": _rounded(symptom.invalid_share),
+        "unexpected_share": _rounded(symptom.unexpected_share),
+        "reference_unexpected_share": _rounded(symptom.reference_unexpected_share),
         "mean": _rounded(symptom.mean),
         "reference_mean": _rounded(symptom.reference_mean),
         "began_at_event": begin.event,

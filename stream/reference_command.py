@@ -35,7 +35,10 @@ def build(options: ReplayOptions, output_file: str, quiet: bool) -> int:
     except OSError as error:
         raise DriftlineError(f"{output_file}: cannot be written: {error.strerror or error}") from None
     count = len(reference.features)
+    ids = [feature.feature for feature in reference.features if feature.identifier]
     progress.say(f"{output_file}: {reference.model_key}, {reference.rows:,} rows, {count} features, {reference.digest}")
+    if ids:
+        progress.say(f"{', '.join(ids)}: ids or counters, whose new values say nothing; only their presence is judged")
     return OK
 
 

@@ -52,7 +52,7 @@ def show(console: Console, reference: Reference) -> None:
         number = incident_tables.number
         table.add_row(
             escape(feature.feature),
-            f"{feature.kind}{' (an id)' if feature.identifier else ''}",
+            f"{feature.kind}{' (an id or counter)' if feature.identifier else ''}",
             f"{feature.present:,}",
             f"{feature.missing + feature.invalid:,}",
             number(feature.mean),

@@ -55,18 +55,16 @@ def build_reference(
     ``data``: a two-dimensional array with ``names`` for its columns, a dict of columns, a pandas or a polars frame.
     ``predictions`` and ``scores`` are the model's output on the same rows. ``preprocessing`` is the function, or the
     file, source text or bytes, that made the features; its hash joins the environment. ``data_files`` are recorded
-    by the hash in their ``.dvc`` file, or their own. Columns that hold lists are left out and named in ``source``.
-    Raises ReferenceError naming the column.
+    by the hash in their ``.dvc`` file, or their own. A column of lists (of an embedding; or an array of shape
+    (rows, dimension) in a dict) is monitored through its norm, length and projections. Raises ReferenceError naming
+    the column.
     """
     columns = columns_of(data, names)
     if predictions is not None:
         columns[PREDICTION] = _column(predictions)
     for name, values in (scores or {}).items():
         columns[SCORE_PREFIX + name] = _column(values)
-    lists = [name for name, values in columns.items() if reference_builder.infer_kind(values) is Kind.VECTOR]
     source: dict[str, Any] = {"kind": "training", **code_revision()}
-    if lists:
-        source["not_monitored"] = lists
     files = [data_revision(file) for file in data_files]
     if files:
         source["data"] = files
@@ -76,7 +74,7 @@ def build_reference(
     return reference_builder.build_reference(
         model,
         version,
-        {name: values for name, values in columns.items() if name not in lists},
+        columns,
         timestamps_ms=None if timestamps_ms is None else np.asarray(timestamps_ms, np.int64),
         kinds={name: Kind(kind) for name, kind in (kinds or {}).items()},
         environment=found,
@@ -111,7 +109,7 @@ def columns_of(data: Any, names: Sequence[str] | None = None) -> dict[str, Seque
 def _column(values: Any) -> Sequence[Any] | np.ndarray:
     """An array of numbers or truth values, or a list of Python values with None for what is missing."""
     array = values if isinstance(values, np.ndarray) else _as_array(values)
-    if array is not None and array.ndim == 1 and array.dtype.kind in "fiub":
+    if array is not None and array.ndim in (1, 2) and array.dtype.kind in "fiub":
         return array
     plain = values.tolist() if hasattr(values, "tolist") else values.to_list() if hasattr(values, "to_list") else values
     return [None if type(value).__name__ in ("NAType", "NaTType") else value for value in plain]

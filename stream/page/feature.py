@@ -25,7 +25,7 @@ def render(detail: Json, name: str, history: History, now_ms: int) -> tuple[str,
     sizes = [(label, words.number(found.sizes[size])) for size, label in SIZE_LABELS.items()]
     body = [
         model.crumbs(trail, found.name),
-        element("h1", found.name, element("span", f" {found.kind}", class_="version")),
+        element("h1", found.name, element("span", f" {found.described}", class_="version")),
         element("p", shell.badge(words.STATES["drift"]), " It has changed from its reference.", class_="lead")
         if found.drifted
         else None,

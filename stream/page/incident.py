@@ -152,6 +152,9 @@ def _facts(item: Json, model_link: Markup, now_ms: int) -> list[tuple[str, Child
         pairs.append(("Why it is over", words.plain(item["resolution"]) + by))
     if item.get("reason"):
         pairs.append(("Reason", words.reason(item["reason"])))
+    if item.get("kind") == "feature":
+        seen = finite(item.get("verdict_events"))
+        pairs.append(("Judged by", f"{words.count(seen)} events since it was found" if seen else "the alarm's events"))
     pairs += [("Kind", words.plain(item.get("kind", "–"))), ("Severity", words.plain(item.get("severity", "–")))]
     pairs.append(("Id", element("code", str(item["id"]))))
     return pairs

@@ -94,6 +94,11 @@ class Feature(NamedTuple):
     def categorical(self) -> bool:
         return self.kind in ("categorical", "boolean")
 
+    @property
+    def described(self) -> str:
+        """Its kind, and that it is an id or a counter where it is."""
+        return f"{self.kind}, an id or counter: its values are not judged" if self.raw.get("identifier") else self.kind
+
 
 def features(detail: Json) -> list[Feature]:
     """Worst first: by evidence, then by PSI, then by name."""

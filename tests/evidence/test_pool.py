@@ -98,3 +98,36 @@ def test_gaps_are_found_though_values_depend_on_each_other() -> None:
         evidence.look(sheets.base, sheets.base.table(cells, np.array([[45, 5, 0]])), look * 1_000, look * 50, 50)
     assert evidence.model_log10 > evidence.threshold_log10
     assert evidence.beginning(0).status
+
+
+HALF_HOUR_MS = 1_800_000
+
+
+def test_a_column_that_is_the_time_of_day_raises_nothing_however_many_hours_a_look_spans() -> None:
+    times = np.arange(60 * 48, dtype=np.int64) * HALF_HOUR_MS
+    reference = build_reference("m", "1", {"x": (times // HALF_HOUR_MS % 48).astype(np.float64)}, timestamps_ms=times)
+    feature = reference.features[0]
+    sheets = Sheets([feature], EvidenceSettings(), kept=48)
+    assert sheets.seasonal
+    evidence = Evidence(sheets)
+    edges = np.asarray(feature.edges)
+    now_ms = int(times[-1])
+    for look in range(200):
+        after = now_ms + HALF_HOUR_MS * np.arange(1, 33)
+        cells = np.bincount(edges.searchsorted(after // HALF_HOUR_MS % 48, side="right"), minlength=sheets.layout.total)
+        sheet = sheets.over(now_ms, int(after[-1]))
+        now_ms = int(after[-1])
+        evidence.look(sheet, sheet.table(cells, np.array([[32, 0, 0]])), now_ms, look * 32, 32)
+    assert evidence.model_log10 <= np.log10(200 * 600.0)  # what the clock alone gives
+
+
+def test_a_season_of_many_categories_makes_a_sheet_of_every_hour() -> None:
+    rng = np.random.default_rng(SEED)
+    times = np.arange(20 * 1_440, dtype=np.int64) * looks.EVENT_MS
+    names = np.array([f"c{i}" for i in range(50)])
+    values = names[(rng.integers(0, 25, len(times)) + 25 * (times % 86_400_000 > 43_200_000)).astype(int)]
+    reference = build_reference("m", "1", {"c": values.tolist()}, timestamps_ms=times)
+    assert reference.features[0].strata
+    sheets = Sheets(reference.features, EvidenceSettings(), kept=48)
+    for hour in range(24):
+        assert np.isfinite(sheets.at(hour * 3_600_000).gains).all()

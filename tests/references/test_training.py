@@ -8,6 +8,7 @@ import pytest
 
 from detectors import references
 from detectors.errors import ReferenceError as ReferenceProblem
+from detectors.projections import derived_names
 from stream import training
 
 DATA: dict[str, list[Any]] = {"a": [1.0, 2.0, None, 4.0], "b": ["x", None, "y", "x"], "c": [True, False, True, True]}
@@ -32,10 +33,14 @@ def test_an_array_needs_a_name_for_every_column() -> None:
         training.build_reference("m", "1", np.eye(3), names=["x"])
 
 
-def test_lists_are_left_out_and_said_to_be() -> None:
-    found = training.build_reference("m", "1", {"x": [1.0, 2.0], "v": [[1.0], [2.0]]})
-    assert [f.feature for f in found.features] == ["x"]
-    assert found.source["not_monitored"] == ["v"]
+def test_lists_and_an_array_of_them_are_monitored_through_what_is_derived() -> None:
+    vectors = np.random.default_rng(1).normal(size=(300, 5))
+    lists = training.build_reference("m", "1", {"x": np.arange(300.0), "v": vectors.tolist()})
+    array = training.build_reference("m", "1", {"x": np.arange(300.0), "v": vectors})
+    assert lists.features == array.features
+    assert [f.feature for f in lists.features] == ["x", *derived_names("v")]
+    softmax = training.build_reference("m", "1", {"x": np.arange(300.0)}, predictions=vectors)
+    assert "@prediction.norm" in [f.feature for f in softmax.features]
 
 
 def test_where_the_rows_came_from_is_recorded(tmp_path: Path) -> None:

@@ -1,0 +1,119 @@
+"""The reference of what shards have counted while they were learning: sketches and tallies instead of rows."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from detectors import reference_builder, references
+from detectors.errors import ReferenceError
+from detectors.features import Kind
+from detectors.profiles import FeatureProfile, Profile
+from detectors.reference_builder import COUNTER_STEPS, MANY_VALUES
+from detectors.references import FeatureReference, Reference
+from detectors.sketches.categories import estimate_distinct
+from detectors.sketches.quantiles import QuantileSketch, merged
+
+MOVED_ROWS = 50
+"""A feature learned from fewer independent rows than these did not stay at one level meanwhile."""
+
+
+def reference_from_profiles(
+    model: str,
+    version: str,
+    profiles: Sequence[Profile],
+    *,
+    segment: str | None = None,
+    source: Mapping[str, Any] | None = None,
+) -> Reference:
+    """The reference of everything that ``profiles`` (the learning shards' newest) have counted.
+
+    Cells come from merged sketches, so ``rank_error`` says how exact they are. Features that drifted meanwhile are told
+    by their dependence and named in ``source["moved"]``; the same dependence keeps their evidence small. Raises
+    ReferenceError without an event.
+    """
+    rows = sum(profile.epoch_events for profile in profiles)
+    if not rows:
+        raise ReferenceError(f"reference of {model}/{version}: the shards have counted no event yet")
+    by_name: dict[str, list[FeatureProfile]] = {}
+    for profile in sorted(profiles, key=lambda p: p.shard):
+        for feature in profile.features:
+            by_name.setdefault(feature.feature, []).append(feature)
+    environment: Counter[str] = Counter()
+    for profile in profiles:
+        environment.update(profile.environments)
+    features = [_learned(name, parts, rows) for name, parts in sorted(by_name.items())]
+    moved = [f.feature for f in features if f.tau > 2 and f.rows < MOVED_ROWS * f.tau]
+    firsts = [p.first_timestamp_ms for p in profiles if p.first_timestamp_ms is not None]
+    lasts = [p.last_timestamp_ms for p in profiles if p.last_timestamp_ms is not None]
+    return Reference(
+        schema=references.SCHEMA,
+        model=model,
+        version=version,
+        rows=rows,
+        features=features,
+        environment=_most_common_environment(environment),
+        source={"kind": "learned", **({"moved": moved} if moved else {}), **(source or {})},
+        segment=segment,
+        first_timestamp_ms=min(firsts, default=None),
+        last_timestamp_ms=max(lasts, default=None),
+    )
+
+
+def _most_common_environment(environments: Counter[str]) -> dict[str, str]:
+    if not environments:
+        return {}
+    text = min(environments.items(), key=lambda item: (-item[1], item[0]))[0]
+    return {str(k): str(v) for k, v in json.loads(text).items()}
+
+
+def _learned(name: str, parts: Sequence[FeatureProfile], rows: int) -> FeatureReference:
+    kind = parts[0].kind
+    parts = [part for part in parts if part.kind is kind]
+    invalid = sum(part.invalid for part in parts)
+    present = sum(part.count for part in parts)
+    missing = rows - present - invalid  # a shard that never saw the feature missed it in every event
+    # A shard sees every so-manieth event only: what it finds reaches so many times further in the whole stream.
+    tau = 1 + (max(part.tau for part in parts) - 1) * len(parts)
+    if kind is not Kind.NUMERIC:
+        tally: Counter[str] = Counter()
+        for part in parts:
+            tally.update(part.categories)
+        overflow = sum(part.category_overflow for part in parts)
+        bare = reference_builder.category_counts(name, kind, tally, missing, invalid, overflow)
+        distinct = round(estimate_distinct([part.distinct for part in parts])) if overflow else bare.distinct
+        return msgspec.structs.replace(bare, distinct=distinct, tau=tau)
+    sketch = merged(QuantileSketch.from_bytes(part.sketch) for part in parts)
+    if not sketch.count:
+        return FeatureReference(name, kind, 0, missing, invalid)
+    low, high, counts = sketch.buckets()
+    middle = low / 2 + high / 2
+    edges = (
+        reference_builder.cell_edges(middle, counts)
+        if not sketch.shift
+        else reference_builder.bucket_edges(low, high, counts)
+    )
+    weights = counts / counts.sum()
+    mean = float((weights * middle).sum())
+    rises, falls = sum(part.rises for part in parts), sum(part.falls for part in parts)
+    counts_on = len(low) > MANY_VALUES and COUNTER_STEPS * min(rises, falls) <= max(rises, falls)
+    return FeatureReference(
+        name,
+        kind,
+        present,
+        missing,
+        invalid,
+        edges=edges.tolist(),
+        counts=np.bincount(edges.searchsorted(low, side="right"), weights=counts, minlength=len(edges) + 1)
+        .astype(np.int64)
+        .tolist(),
+        mean=mean,
+        std=float(np.sqrt((weights * (middle - mean) ** 2).sum())),
+        rank_error=sketch.rank_error,
+        distinct=len(low),
+        identifier=counts_on,
+        tau=1.0 if counts_on else tau,
+    )
