@@ -25,7 +25,7 @@ from stream.judge_records import DriftEvent, Effect, ReferenceBuilt
 from stream.judge_settings import JudgeSettings
 from stream.judge_shard import Shard
 
-PASSED_EPOCHS = 8
+LEFT_REFERENCES = 8
 HISTORY = 240
 """Points of evidence over time; when full every second one goes and the interval doubles."""
 
@@ -84,7 +84,7 @@ class UnitJudge:
         for profile in profiles:
             known = self.shards.get(profile.shard)
             before = known.profile if known else None
-            step = merging.step(before, profile, known.passed if known else ())
+            step = known.step(profile) if known else Step.FULL
             if step is Step.IGNORED:
                 continue
             heard = True
@@ -129,7 +129,7 @@ class UnitJudge:
         effects: list[Effect] = []
         if self.shards:
             effects = self.close(Resolution.REFERENCE_CHANGED)
-            self.left = [*self.left[-PASSED_EPOCHS:], self.digest]
+            self.left = [*self.left[-LEFT_REFERENCES:], self.digest]
         self.digest, self.reference, self.watch, self.saved = digest, None, None, None
         self.history, self.history_step_ms, self.accepted = [], 1_000, False
         found = None if digest is None else self._bound(self.unit, digest)
@@ -145,12 +145,12 @@ class UnitJudge:
             self.shards[profile.shard] = Shard(profile, [], counts)
             return counts
         if step is not Step.NEXT:
-            known.passed = [*known.passed[-PASSED_EPOCHS:], known.profile.epoch]
             known.base = step is Step.BASE and not bound
         delta = counts
         if counts is not None and step is Step.NEXT and known.counts is not None:
             delta = counts.minus(known.counts)
-        known.profile, known.counts = profile, counts
+        known.hold(profile)
+        known.counts = counts
         return None if step is Step.BASE else delta
 
     def _judge(self, arrived: Counts | None, environments: dict[str, int]) -> list[Effect]:

@@ -8,10 +8,11 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from detectors import references
-from detectors.merging import Step, step
-from detectors.profiles import Epoch, Profile
+from detectors.merging import Step
+from detectors.profiles import Profile
 from detectors.references import Reference
 from stream import config
+from stream.judge_shard import Shard
 from stream.observe_settings import observe_settings
 from stream.observer import Observer
 from stream.ports import Partition, Record
@@ -59,19 +60,15 @@ async def read(deployment: Deployment, topic: str) -> dict[Partition, list[Recor
 
 def newest(records: Iterable[Record]) -> dict[bytes, Profile]:
     """As the judge takes them: of each shard the one that says most."""
-    held: dict[bytes, Profile] = {}
-    passed: dict[bytes, list[Epoch]] = {}
+    held: dict[bytes, Shard] = {}
     for record in records:
         if record.value is None or record.key is None:
             continue
         profile = msgspec.json.decode(record.value, type=Profile)
-        before = held.get(record.key)
-        if step(before, profile, passed.setdefault(record.key, [])) is Step.IGNORED:
-            continue
-        if before is not None and before.epoch != profile.epoch:
-            passed[record.key].append(before.epoch)
-        held[record.key] = profile
-    return held
+        shard = held.setdefault(record.key, Shard(profile, []))
+        if shard.step(profile) is not Step.IGNORED:
+            shard.hold(profile)
+    return {key: shard.profile for key, shard in held.items()}
 
 
 async def counted(deployment: Deployment) -> dict[bytes, Profile]:
