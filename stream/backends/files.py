@@ -5,7 +5,7 @@ For logs that are kept, looked at and read again without a broker. One process a
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -228,6 +228,10 @@ class FileTableReader:
             await asyncio.sleep(timeout_ms / 1000)
             came = self._take()
         return came
+
+    async def catch_up(self, take: Callable[[Partition, Record], None]) -> None:
+        for place, record in self._take():
+            take(place, record)
 
     async def stop(self) -> None:
         self._next = {}

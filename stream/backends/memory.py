@@ -6,7 +6,7 @@ Not a mock: it passes the contract suite that the Kafka backend passes. Used by 
 import asyncio
 import random
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 
 import msgspec
@@ -369,6 +369,12 @@ class MemoryTableReader:
             await self._broker.wait(timeout_ms)
             came = self._take()
         return came
+
+    async def catch_up(self, take: Callable[[Partition, Record], None]) -> None:
+        self._broker.require()
+        for place, record in self._take():
+            take(place, record)
+        await asyncio.sleep(0)
 
     async def stop(self) -> None:
         self._next = {}

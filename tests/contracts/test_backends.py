@@ -199,6 +199,20 @@ async def test_a_table_is_followed_from_where_it_was_read_to_tombstones_included
     assert sorted(came) == [(backend.topic, b"a", None), (backend.topic + "-more", b"b", b"2")]
 
 
+async def test_a_table_catches_up_to_the_end_as_of_the_call(backend: Backend) -> None:
+    await backend.create(backend.topic, 2)
+    sink = await backend.sink()
+    await sink.send([OutRecord(backend.topic, b"a", b"1")])
+    table = backend.table()
+    await table.read_to_end(backend.topic)
+    came: list[tuple[bytes | None, bytes | None]] = []
+    for count in (0, 3):
+        await sink.send([OutRecord(backend.topic, b"k%d" % n, b"%d" % n, partition=n % 2) for n in range(count)])
+        await table.catch_up(lambda _, record: came.append((record.key, record.value)))
+        assert sorted(came) == [(b"k%d" % n, b"%d" % n) for n in range(count)]
+    assert await table.poll(0) == []
+
+
 async def test_a_sink_knows_partitions_and_refuses_one_that_is_not_there(backend: Backend) -> None:
     await backend.create(backend.topic, 3)
     sink = await backend.sink()
