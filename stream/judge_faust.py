@@ -5,6 +5,7 @@ Every default of Faust that recovery.md warns of is set here. No decisions and n
 
 import asyncio
 import ssl
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import faust
@@ -66,6 +67,13 @@ def application(
     # Faust makes folders for stores on disk; ours are in memory and the disk may be read-only.
     app._create_directories = lambda: None
     return app
+
+
+def filter_changelog(table: Any, keep: Callable[[Iterable[Any], Any], Iterable[Any]]) -> None:
+    """What is read back into the table, as owner or as standby, is what ``keep`` lets through of it: Faust would take
+    the last row written."""
+    apply = table.apply_changelog_batch
+    table.apply_changelog_batch = lambda batch: apply(keep(batch, table.data))
 
 
 def embedded_worker(app: Any) -> Any:
