@@ -99,6 +99,7 @@ def step(newest: Profile | None, profile: Profile, passed: Sequence[Epoch], reac
 
     An older or equal offset is ignored, and so is an epoch that was left or begins earlier: a worker that does not know
     it was replaced. It counts again once it is further than all that was merged: then it is the other one that stopped.
+    Where both are as far, the epoch that begins later stays.
     What another epoch brought already is not merged again: until a record is as far, the next one is a base anew.
     """
     if newest is None:
@@ -108,7 +109,7 @@ def step(newest: Profile | None, profile: Profile, passed: Sequence[Epoch], reac
             return Step.IGNORED
         return Step.NEXT if place(newest) >= reached else Step.BASE
     old = profile.epoch in passed or profile.epoch.first_offset < newest.epoch.first_offset
-    if old and place(profile) <= reached:
+    if old and (place(profile), profile.epoch.first_offset) <= (reached, newest.epoch.first_offset):
         return Step.IGNORED
     return Step.FULL if profile.epoch.first_offset >= reached[0] else Step.BASE
 

@@ -65,3 +65,14 @@ def test_an_epoch_that_was_left_does_not_come_back_by_records_that_are_read_agai
     assert shard.step(profile(0, 20)) is Step.IGNORED
     assert shard.step(profile(0, 28)) is Step.IGNORED
     assert shard.step(profile(0, 29)) is Step.BASE  # the other one has stopped
+
+
+def test_of_two_owners_that_end_at_the_same_place_the_later_epoch_stays() -> None:
+    """Found by simulation: a zombie got ahead for a moment, and its old epoch stayed until the next event."""
+    shard = Shard(profile(1, 18), [])
+    for came in (profile(3, 18), profile(1, 25)):
+        assert shard.step(came) is Step.BASE
+        shard.hold(came)
+    assert shard.step(profile(3, 25)) is Step.BASE
+    shard.hold(profile(3, 25))
+    assert shard.step(profile(1, 25)) is Step.IGNORED
