@@ -67,7 +67,7 @@ def _reach(value: bytes | None) -> Reach:
     """Nowhere for what cannot be read, which ``decode_stored`` will say."""
     try:
         return (0, 0) if value is None else _reach_decoder.decode(value).reach
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return 0, 0
 
 
@@ -75,7 +75,7 @@ def decode_stored(key: bytes, value: bytes) -> Stored:
     """Raises CheckpointError naming the key."""
     try:
         stored = _stored_decoder.decode(value)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CheckpointError(f"judge table: {key.decode(errors='replace')}: cannot be read: {error}") from error
     if stored.schema != SCHEMA:
         raise CheckpointError(
@@ -88,7 +88,7 @@ def decode_profile(value: bytes) -> Profile:
     """Raises FormatError with the reason the dead letter is stamped with."""
     try:
         profile = _profile_decoder.decode(value)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise FormatError(f"not a profile: {error}") from error
     if profile.schema != profiles.SCHEMA:
         raise FormatError(f"profile schema {profile.schema}, this driftline reads {profiles.SCHEMA}")

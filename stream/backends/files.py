@@ -257,7 +257,7 @@ def _text(data: bytes | None) -> tuple[str | None, bytes | None]:
 def _record(place: Partition, number: int, line: bytes) -> Record:
     try:
         found = _decode(line)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BrokerError(f"{place}, line {number + 1}: no record: {error}") from None
     key = found.key_base64 if found.key is None else found.key.encode()
     value = found.value_base64 if found.value is None else found.value.encode()
