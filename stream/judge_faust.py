@@ -10,6 +10,7 @@ from typing import Any
 
 import faust
 from aiokafka.abc import AbstractTokenProvider
+from faust.auth import OAuthCredentials
 
 from stream.config import Compression, KafkaSettings, SaslMechanism, SecurityProtocol, Settings
 
@@ -99,7 +100,7 @@ def _credentials(kafka: KafkaSettings, context: ssl.SSLContext | None, tokens: A
     if kafka.security_protocol is SecurityProtocol.SSL:
         return faust.SSLCredentials(context=context)
     if kafka.sasl_mechanism is SaslMechanism.OAUTHBEARER:
-        return faust.auth.OAuthCredentials(oauth_cb=tokens, ssl_context=context)
+        return OAuthCredentials(oauth_cb=tokens, ssl_context=context)
     password = kafka.sasl_password
     return faust.SASLCredentials(
         username=kafka.sasl_username,
