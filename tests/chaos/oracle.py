@@ -16,6 +16,8 @@ from stream.judge_shard import Shard
 from stream.observe_settings import observe_settings
 from stream.observer import Observer
 from stream.ports import Partition, Record
+from tests.chaos import incidents
+from tests.chaos.incidents import Comparison
 from tests.service.processes import PARTITIONS, Deployment
 
 
@@ -30,11 +32,12 @@ class Verdict(NamedTuple):
     told: int
     repeated: int
     contradicting: list[str]
-    incidents: int
+    judged: Comparison
 
     @property
     def good(self) -> bool:
-        return self.produced > 0 and not (self.missing or self.extra or self.wrong or self.contradicting)
+        wrong = self.missing or self.extra or self.wrong or self.contradicting
+        return self.produced > 0 and not wrong and self.judged.good and bool(self.judged.incidents)
 
 
 async def read(deployment: Deployment, topic: str) -> dict[Partition, list[Record]]:
@@ -71,16 +74,11 @@ def newest(records: Iterable[Record]) -> dict[bytes, Profile]:
     return {key: shard.profile for key, shard in held.items()}
 
 
-async def counted(deployment: Deployment) -> dict[bytes, Profile]:
-    """What is published now."""
-    topics = await read(deployment, deployment.topics["profiles"])
-    return newest(record for records in topics.values() for record in records)
-
-
-async def judge(deployment: Deployment) -> Verdict:
-    """Everything that was written, against everything that was read."""
+async def judge(deployment: Deployment, given: list[Reference]) -> Verdict:
+    """Everything that was written, against everything that was read. ``given``: references of the beginning."""
     settings = config.load(deployment.path, {})
-    held = await counted(deployment)
+    profiles = await read(deployment, settings.topics.profiles)
+    held = newest(record for records in profiles.values() for record in records)
     log = await read(deployment, settings.topics.events[0])
     known = [
         references.decode(r.value, "references")
@@ -93,9 +91,11 @@ async def judge(deployment: Deployment) -> Verdict:
     missing = sum(max(0, count - got.get(shard, 0)) for shard, count in expected.items())
     extra = sum(max(0, count - expected.get(shard, 0)) for shard, count in got.items())
     wrong = [text for profile in held.values() if (text := difference(settings, log, known, profile))]
-    told, repeated, contradicting, incidents = _compared(await _told(deployment))
+    everything = await _told(deployment)
+    told, repeated, contradicting = _compared(everything)
+    judged = incidents.compare(settings, given, profiles, log, everything)
     return Verdict(
-        sum(expected.values()), sum(got.values()), missing, extra, wrong, told, repeated, contradicting, incidents
+        sum(expected.values()), sum(got.values()), missing, extra, wrong, told, repeated, contradicting, judged
     )
 
 
@@ -139,13 +139,12 @@ async def _told(deployment: Deployment) -> list[dict[str, Any]]:
     return [json.loads(r.value) for log in logs for records in log.values() for r in records if r.value]
 
 
-def _compared(told: list[dict[str, Any]]) -> tuple[int, int, list[str], int]:
-    """How many ids, how many repeats, ids whose repeats say something else, and incidents opened."""
+def _compared(told: list[dict[str, Any]]) -> tuple[int, int, list[str]]:
+    """How many ids, how many repeats, and ids whose repeats say something else."""
     first: dict[str, dict[str, Any]] = {}
     contradicting = []
     for event in told:
         before = first.setdefault(event["id"], event)
         if before != event:
             contradicting.append(f"{event['type']} {event['id']}")
-    opened = sum(event["type"] == "io.driftline.incident.opened.v1" for event in first.values())
-    return len(first), len(told) - len(first), sorted(set(contradicting)), opened
+    return len(first), len(told) - len(first), sorted(set(contradicting))
