@@ -111,7 +111,7 @@ class Pending(Generic[Waiting]):
 
     def touch(self, unit: UnitKey, partition: int, now_ms: int, waiting: Waiting | None = None) -> None:
         """The unit changed, by ``waiting`` if given."""
-        self._since_ms.setdefault(unit, now_ms)
+        self._since_ms[unit] = min(self._since_ms.get(unit, now_ms), now_ms)  # the clock may be set back
         self.partitions[unit] = partition
         if waiting is not None:
             self._waiting.setdefault(unit, []).append(waiting)

@@ -56,6 +56,7 @@ class UnitJudge:
         self.learned = False
         self.accepted = False  # the present is about to be the reference
         self.rhythm = Rhythm()
+        self.late_only = False  # what was heard last were events that do not count
         self.blind: BlindReason | None = None
         self.blind_detail = ""
         self.lag_since_ms: int | None = None
@@ -87,7 +88,8 @@ class UnitJudge:
             step = known.step(profile) if known else Step.FULL
             if step is Step.IGNORED:
                 continue
-            heard = True
+            new_events = before is None or profile.events > before.events
+            heard, self.late_only = heard or new_events, not new_events
             if step is not Step.NEXT or profile.epoch.reference != self.digest:
                 effects += self._enter(profile.epoch.reference, newest)
             delta = self._place(known, profile, step)

@@ -136,6 +136,7 @@ class FileSource:
         self._group = group_id
         self._positions: dict[Partition, int] = {}
         self._running: set[Partition] = set()
+        self._turn = 0
 
     async def start(self, listener: Rebalance) -> None:
         places = [Partition(name, n) for name in self._topics for n in range(self._broker.partitions(name))]
@@ -178,7 +179,10 @@ class FileSource:
 
     def _take(self, max_records: int) -> dict[Partition, list[Record]]:
         came: dict[Partition, list[Record]] = {}
-        for place in sorted(self._running):
+        self._turn += 1
+        places = sorted(self._running)
+        begin = self._turn % max(1, len(places))
+        for place in places[begin:] + places[:begin]:  # or the first one's flood would starve the others
             records = self._broker.read(place, self._positions[place], max_records) if max_records > 0 else []
             if records:
                 came[place] = records

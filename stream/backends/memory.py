@@ -223,6 +223,7 @@ class MemorySource:
         self._listener: Rebalance | None = None
         self._positions: dict[Partition, int] = {}
         self._paused: set[Partition] = set()
+        self._turn = 0
 
     async def start(self, listener: Rebalance) -> None:
         self._broker.require()
@@ -307,7 +308,11 @@ class MemorySource:
         left = max_records
         if not broker.available:
             return came
-        for place, position in self._positions.items():
+        self._turn += 1
+        places = list(self._positions)
+        begin = self._turn % max(1, len(places))
+        for place in places[begin:] + places[:begin]:  # or the first one's flood would starve the others
+            position = self._positions[place]
             if place in self._paused or left <= 0 or (faults.delay and broker.random.random() < faults.delay):
                 continue
             log = broker.log(place)

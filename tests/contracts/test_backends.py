@@ -124,6 +124,23 @@ async def test_a_poll_gives_at_most_what_was_asked_for(backend: Backend) -> None
     assert sum(sizes) == 50
 
 
+async def test_a_flood_in_one_partition_does_not_keep_the_others_waiting(backend: Backend) -> None:
+    await backend.create(backend.topic, 2)
+    sink = await backend.sink()
+    await sink.send([*numbered(backend.topic, 1_000, 0), *numbered(backend.topic, 5, 1)])
+    source, _ = await started(backend)
+    quiet = Partition(backend.topic, 1)
+    for place in (Partition(backend.topic, 0), quiet):
+        source.seek(place, 0)
+        source.resume([place])
+    polls = came = 0
+    while came < 5:
+        await sink.send(numbered(backend.topic, 100, 0))
+        came += len((await source.poll(100, 50)).get(quiet, []))
+        polls += 1
+        assert polls < 60, "starved"
+
+
 async def test_offsets_of_begin_end_and_commit(backend: Backend) -> None:
     await backend.create(backend.topic, 2)
     sink = await backend.sink()
