@@ -8,7 +8,9 @@ import argparse
 import faulthandler
 import importlib.util
 import logging
+import os
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,30 +34,30 @@ def main() -> int:
     sys.stdout.write(f"seed {seed}\n")
     guided = importlib.util.find_spec("atheris") is not None
     inputs = options.inputs // 2 if guided else options.inputs
-    reports = fuzz(inputs, seed, options.target)
-    sys.stdout.write(table(reports) + "\n")
-    failed = any(report.findings for report in reports)
-    if not guided:
-        sys.stdout.write("nothing was guided by coverage: atheris is not installed (pip install 'driftline[fuzz]')\n")
-        return int(failed)
-    for target in all_targets():
+    failed = False
+    for target in all_targets() if guided else ():
         if options.target in (None, target.name):
             count = inputs if options.target else int(inputs * target.share)
             failed |= not run_guided(target.name, count, seed)
-    return int(failed)
+    reports = fuzz(inputs, seed, options.target)
+    sys.stdout.write(table(reports) + "\n")
+    if not guided:
+        sys.stdout.write("nothing was guided by coverage: atheris is not installed (pip install 'driftline[fuzz]')\n")
+    return int(failed or any(report.findings for report in reports))
 
 
 def run_guided(name: str, inputs: int, seed: int) -> bool:
-    """Whether nothing was found; what atheris says goes to a file that is named when something was."""
-    began = time.monotonic()
+    """Whether nothing was found; what atheris says is in a folder that is named when something was."""
+    began, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="driftline-fuzz-"))
     command = [sys.executable, "-m", "tests.fuzz.guided", name, str(inputs), str(seed % (1 << 31))]
-    with tempfile.NamedTemporaryFile(prefix=f"driftline-fuzz-{name.replace(' ', '-')}-", delete=False) as said:
-        good = subprocess.run(command, stdout=said, stderr=said, check=False).returncode == 0
-    outcome = "nothing found" if good else f"FOUND, see {said.name}"
+    with (folder / "said").open("wb") as said:
+        environ = {**os.environ, "TMPDIR": str(folder)}
+        good = subprocess.run(command, stdout=said, stderr=said, env=environ, check=False).returncode == 0
+    outcome = "nothing found" if good else f"FOUND, see {folder}/said"
     sys.stdout.write(f"guided: {name}: {inputs} inputs in {time.monotonic() - began:.0f} s: {outcome}\n")
     sys.stdout.flush()
     if good:
-        Path(said.name).unlink()
+        shutil.rmtree(folder)
     return good
 
 

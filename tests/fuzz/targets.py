@@ -223,9 +223,11 @@ def _settings() -> Target:
         b"topics: {events: [a, b], labels: []}\nlimits:\n  models: 10\nhttp: {port: 0, token: secret}\n",
         b"false_alarms_per_model_per_month: 1\ndetection:\n  detectors: [adwin]\nblind:\n  lag_seconds: 5.5\n",
     ]
-    path = Path(tempfile.mkdtemp(prefix="driftline-fuzz-")) / "settings.yaml"
+    folder = tempfile.TemporaryDirectory(prefix="driftline-fuzz-")
+    path = Path(folder.name) / "settings.yaml"
 
     def run(data: bytes) -> bool:
+        assert folder, "it is there for as long as this function is"
         path.write_bytes(data)
         try:
             config.masked(config.load(path, {}))
