@@ -315,6 +315,6 @@ def test_a_flood_of_names_keeps_what_is_compiled_within_its_limit(monkeypatch: p
         names = [f"f{flood}-{i}" for i in range(5)]
         event = {"model": f"m{flood // 9}", "ts": NOW_MS, "features": dict.fromkeys(names, 1)}
         records = [record(event, 2 * flood + at) for at in range(2)]
-        assert decoder.decode(HERE, records).batches[0].columns.numeric == tuple(names)
+        assert set(names) <= set(decoder.decode(HERE, records).batches[0].columns.numeric)
         largest = max(largest, sum(shape.spec.size for shape in decoder._compiled.values()))
     assert 100 < largest <= 400
