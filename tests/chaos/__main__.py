@@ -18,10 +18,10 @@ What was done to two workers and a real Apache Kafka, and what was counted after
 
 Two workers (a session of 6 s, a checkpoint every 2 s) read four partitions of a broker with one node; a supervisor
 starts again what ended. One producer is steady, and its input changes half-way; one sends 600 events at once every six
-seconds; one event in a hundred is sent twice under one id. Afterwards everything is folded anew: the input by plain code
-that takes no part in the service, each published profile by one observer over its partition's log, and what was told of
-incidents by one judge over the same profiles. Incidents are also compared with a run of the whole over the same log
-without any fault.
+seconds; one event in a hundred is sent twice under one id. Afterwards everything is folded anew: the input by plain
+code that takes no part in the service, each published profile by one observer over its partition's log, and what was
+told of incidents by one judge over the same profiles. Incidents are also compared with a run of the whole over the same
+log without any fault.
 
 {table}
 """

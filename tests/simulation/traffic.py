@@ -126,6 +126,15 @@ def oracle_state(watching: bool, known: tuple[int, ...], seed: int, number: int)
     return state_of(made, place)
 
 
+@lru_cache(maxsize=4 * LOGS)
+def oracle_events(seed: int, number: int) -> dict[UnitKey, int]:
+    """Events of each unit at the log's end, whatever they are compared with."""
+    place, made = Partition(TOPIC, number), observer(PLAIN, ())
+    made.assign(place)
+    made.process(place, log(seed, number))
+    return {key: unit.bank.profile().events for key, unit in made._partitions[place].units.items()}
+
+
 def unreadable(seed: int, number: int) -> set[tuple[int, int]]:
     return {(number, record.offset) for record in log(seed, number) if record.value == b"rubbish"}
 
