@@ -13,6 +13,7 @@ import numpy as np
 
 from detectors import references
 from detectors.bank import BankSettings
+from detectors.columns import MISSING, PRESENT, Columns
 from detectors.errors import CheckpointError, DriftlineError, FormatError, ReferenceError, SettingsError
 from detectors.features import UnitKey
 from detectors.incidents import Change
@@ -20,7 +21,7 @@ from detectors.reference_builder import build_reference
 from stream import actions, checkpoints, config, judge_state, judge_table
 from stream.actions import Action
 from stream.checkpoints import UnitRecord
-from stream.codec import Decoder, Limits
+from stream.codec import Decoded, Decoder, Limits
 from stream.events import Rules
 from stream.judge import Judge
 from stream.judge_desk import JudgeDesk
@@ -99,15 +100,26 @@ def _decoder() -> Target:
     return Target("decoder", 0.78, corpus, run)
 
 
-def _said(decoded: object) -> object:
-    batches = [b.columns for b in decoded.batches]  # type: ignore[attr-defined]
+def _said(decoded: Decoded) -> object:
+    """Units, times and every value with its status; a column without any value is none."""
     return sorted(
         (
-            (str(c.unit), len(c), c.timestamps_ms.tolist(), sorted(zip(c.numeric, c.numbers.T.tolist(), strict=True)))
-            for c in batches
+            (str(c.unit), len(c), c.timestamps_ms.tolist(), c.next_offsets.tolist(), _values(c))
+            for c in (batch.columns for batch in decoded.batches)
         ),
         key=repr,
     )
+
+
+def _values(columns: Columns) -> list[object]:
+    said: list[object] = []
+    for at, name in enumerate(columns.numeric):
+        status = [PRESENT] * len(columns) if columns.number_status is None else columns.number_status[:, at].tolist()
+        said.append((name, status, columns.numbers[:, at].tolist()))
+    for at, spec in enumerate(columns.categorical):
+        status = [PRESENT] * len(columns) if columns.label_status is None else columns.label_status[:, at].tolist()
+        said.append((spec.feature, status, [str(label) for label in columns.labels[at]]))
+    return sorted((one for one in said if set(one[1]) != {MISSING}), key=repr)  # type: ignore[index]
 
 
 def _saved() -> dict[bytes, bytes]:
