@@ -35,3 +35,22 @@ class Shard:
         if profile.epoch != self.profile.epoch:
             self.passed = [*self.passed[-PASSED_EPOCHS:], self.profile.epoch]
         self.profile, self.reached = profile, max(self.reached, place(profile))
+
+    def take(self, profile: Profile, how: Step, counts: Counts | None, bound: bool) -> Counts | None:
+        """Holds it with its ``counts``; what of them is new. ``bound``: its epoch is the one that is judged."""
+        if how is not Step.NEXT:
+            self.base = how is Step.BASE and not bound
+        new = counts
+        if counts is not None and how is Step.NEXT and self.counts is not None:
+            new = counts.minus(self.counts)
+        self.hold(profile)
+        self.counts = counts
+        return None if how is Step.BASE else new
+
+
+def add_environments(into: dict[str, int], before: Profile | None, profile: Profile) -> None:
+    """Adds the events of each environment that came after ``before``."""
+    for text, count in profile.environments.items():
+        new = count - (before.environments.get(text, 0) if before is not None else 0)
+        if new > 0:
+            into[text] = into.get(text, 0) + new

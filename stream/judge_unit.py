@@ -23,7 +23,7 @@ from stream.events_out import EventType
 from stream.judge_incidents import IncidentLog
 from stream.judge_records import DriftEvent, Effect, ReferenceBuilt
 from stream.judge_settings import JudgeSettings
-from stream.judge_shard import Shard
+from stream.judge_shard import Shard, add_environments
 
 LEFT_REFERENCES = 8
 HISTORY = 240
@@ -93,7 +93,7 @@ class UnitJudge:
             if step is not Step.NEXT or profile.epoch.reference != self.digest:
                 effects += self._enter(profile.epoch.reference, newest)
             delta = self._place(known, profile, step)
-            self._count_environments(environments, before if step is Step.NEXT else None, profile)
+            add_environments(environments, before if step is Step.NEXT else None, profile)
             effects += self._signals(before, profile)
             if delta is not None and profile.epoch.reference == self.digest:
                 arrived = delta if arrived is None else arrived.plus(delta)
@@ -146,14 +146,7 @@ class UnitJudge:
         if known is None:
             self.shards[profile.shard] = Shard(profile, [], counts)
             return counts
-        if step is not Step.NEXT:
-            known.base = step is Step.BASE and not bound
-        delta = counts
-        if counts is not None and step is Step.NEXT and known.counts is not None:
-            delta = counts.minus(known.counts)
-        known.hold(profile)
-        known.counts = counts
-        return None if step is Step.BASE else delta
+        return known.take(profile, step, counts, bound)
 
     def _judge(self, arrived: Counts | None, environments: dict[str, int]) -> list[Effect]:
         if self.watch is None or self.reference is None or self.clock_ms is None:
@@ -295,13 +288,6 @@ class UnitJudge:
         return effects
 
     # environment
-
-    @staticmethod
-    def _count_environments(into: dict[str, int], before: Profile | None, profile: Profile) -> None:
-        for text, count in profile.environments.items():
-            new = count - (before.environments.get(text, 0) if before is not None else 0)
-            if new > 0:
-                into[text] = into.get(text, 0) + new
 
     def environment(self) -> list[EnvironmentDifference]:
         """What the shards' environments differ by from the reference's, over the epoch."""
