@@ -75,15 +75,12 @@ async def test_a_worker_gets_in_and_shows_no_secret_anywhere(secured_kafka: Serv
         assert not [text[:300] for text in shown if secret in text]
 
 
-@pytest.mark.parametrize("way", ["SCRAM over TLS", "OAUTHBEARER over TLS"])
-def test_a_worker_that_is_refused_says_so_without_what_it_was_refused_for(
-    secured_kafka: Server, tmp_path: Path, way: str
-) -> None:
-    wrong = {"sasl_password": "wr0ng-secret"} if way.startswith("SCRAM") else {"sasl_oauth_token": "wr0ng-secret"}
-    kafka = {**WAYS[way](secured_kafka), "ssl_cafile": str(secured_kafka.papers.cafile), **wrong}
-    deployment = Deployment(secured_kafka.bootstrap_servers, tmp_path, kafka=kafka)
-    done = run("worker", deployment)
+@pytest.mark.slow  # a worker waits half a minute for a broker before it gives up
+def test_a_worker_whose_token_is_refused_says_so_without_the_token(secured_kafka: Server, tmp_path: Path) -> None:
+    kafka = {**WAYS["OAUTHBEARER over TLS"](secured_kafka), "ssl_cafile": str(secured_kafka.papers.cafile)}
+    kafka["sasl_oauth_token"] = "wr0ng-secret"
+    done = run("worker", Deployment(secured_kafka.bootstrap_servers, tmp_path, kafka=kafka))
     said = done.stdout + done.stderr
     assert done.returncode == 2, said
-    assert "authentication" in said.lower() or "refused the token" in said, said
+    assert "refused the token" in said, said
     assert "wr0ng-secret" not in said
