@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Two processes: most tests wait for brokers and services more than they compute.
 JOBS ?= 2
 
-.PHONY: help demo test check lint docs bench clean
+.PHONY: help demo test check lint docs bench bench-detection chaos fuzz soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,9 @@ help:
 	@echo "make docs              build the documentation into build/site"
 	@echo "make bench             throughput against what a user could write instead, on a real broker"
 	@echo "make bench-detection   false alarms, delays and cost, beside the libraries that one would pick instead"
+	@echo "make chaos             kill, freeze and restart workers and a real broker, and recount every published number"
+	@echo "make fuzz              a million broken inputs, half of them chosen by the code they reach"
+	@echo "make soak              half an hour of steady load with models that come and go; memory, threads, files, log"
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "driftline needs Python 3.11 or newer; try make PYTHON=python3.12")'
@@ -46,6 +49,17 @@ bench: $(STAMP)
 
 bench-detection: $(STAMP)
 	@$(BIN)/python -m benchmarks.detection $(ARGS)
+
+chaos: $(STAMP)
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
+fuzz: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]' \
+	  || echo "atheris does not install here: no inputs are chosen by coverage"
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+soak: $(STAMP)
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -85,25 +85,33 @@ class Step(StrEnum):
     BASE = "base"  # a new epoch that may overlap what is merged: its first record is where counting starts
 
 
-def step(newest: Profile | None, profile: Profile, passed: Sequence[Epoch] = ()) -> Step:
-    """How ``profile`` follows the shard's ``newest``; ``passed`` are epochs that the shard has left.
+Place = tuple[int, int, int]
+
+
+def place(profile: Profile) -> Place:
+    """How far in its log a profile is. Rows of one message share their offset, and a look may fall between them."""
+    return profile.next_offset, profile.events, profile.late + profile.duplicate
+
+
+def step(newest: Profile | None, profile: Profile, passed: Sequence[Epoch], reached: Place) -> Step:
+    """How ``profile`` follows the shard's ``newest``; ``passed`` are epochs that the shard has left, ``reached`` is the
+    furthest place of what was merged.
 
     An older or equal offset is ignored, and so is an epoch that was left or begins earlier: a worker that does not know
-    it was replaced. It counts again once it is further than what is held: then it is the other one that stopped.
+    it was replaced. It counts again once it is further than all that was merged: then it is the other one that stopped.
+    Where both are as far, the epoch that begins later stays.
+    What another epoch brought already is not merged again: until a record is as far, the next one is a base anew.
     """
     if newest is None:
         return Step.FULL
     if profile.epoch == newest.epoch:
-        return Step.NEXT if _place(profile) > _place(newest) else Step.IGNORED
+        if place(profile) <= place(newest):
+            return Step.IGNORED
+        return Step.NEXT if place(newest) >= reached else Step.BASE
     old = profile.epoch in passed or profile.epoch.first_offset < newest.epoch.first_offset
-    if old and profile.next_offset <= newest.next_offset:
+    if old and (place(profile), profile.epoch.first_offset) <= (reached, newest.epoch.first_offset):
         return Step.IGNORED
-    return Step.FULL if profile.epoch.first_offset >= newest.next_offset else Step.BASE
-
-
-def _place(profile: Profile) -> tuple[int, int, int]:
-    """How far in its log a profile is. Rows of one message share their offset, and a look may fall between them."""
-    return profile.next_offset, profile.events, profile.late + profile.duplicate
+    return Step.FULL if profile.epoch.first_offset >= reached[0] else Step.BASE
 
 
 def span(parts: Sequence[tuple[Profile | None, Profile]], clock_ms: int | None) -> tuple[int, int] | None:

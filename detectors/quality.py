@@ -72,7 +72,13 @@ class Rhythm:
             gap = now_ms - self.heard_ms
             self.mean_ms = gap if not self.mean_ms else self.mean_ms + (gap - self.mean_ms) / 16
             self.longest_ms = max(self.longest_ms * 0.99, gap)
-        self.heard_ms = now_ms if self.heard_ms is None else max(self.heard_ms, now_ms)
+        self.heard_ms = now_ms
+
+    def silent_ms(self, now_ms: int) -> int:
+        """Since when nothing came; from now on where nothing ever did, or the clock was set back."""
+        if self.heard_ms is None or now_ms < self.heard_ms:
+            self.heard_ms = now_ms
+        return now_ms - self.heard_ms
 
     def patience_ms(self, factor: float, least_ms: int, unknown_ms: int) -> float:
         """A usual silence: ``factor`` mean gaps or three of the longest; ``unknown_ms`` before there is any gap."""

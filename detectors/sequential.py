@@ -89,7 +89,7 @@ class Adwin:
         """Takes up a snapshot; returns how many detectors had to start cold: all or none."""
         try:
             cores = msgspec.msgpack.decode(data, type=_Cores)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return len(self._cores)
         known = (cores.schema, cores.river, cores.parameters) == (SCHEMA, river.__version__, repr(self.delta))
         if not known or len(cores.states) != len(self._cores):

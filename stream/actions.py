@@ -52,7 +52,7 @@ def decode(value: bytes, where: str) -> Action:
     """Raises FormatError naming ``where``."""
     try:
         action = _decoder.decode(value)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise FormatError(f"{where}: not a change to an incident: {error}") from error
     if action.schema != SCHEMA:
         raise FormatError(f"{where}: schema {action.schema}, this driftline reads {SCHEMA}")
@@ -63,7 +63,7 @@ def asked(incident: str, change: Change, body: bytes, at_ms: int, new_id: str) -
     """The action that a request's ``body`` asks for. Raises FormatError with what is wrong, for the one who asked."""
     try:
         given = _asked.decode(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise FormatError(f"the body is not as it must be: {error}") from None
     by, note, hours = given.by.strip(), given.note.strip(), given.silence_hours
     if not 0 < len(by) <= MAX_NAME:

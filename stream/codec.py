@@ -20,7 +20,11 @@ from stream.ports import Partition, Record
 from stream.shapes import Shape
 
 MAX_SHAPES = 4_096
-"""Hints with a shape; a compiled one takes some 20 KB, so 80 MB at worst. Beyond it all are learned anew."""
+"""Hints with a shape, and compiled ones. Beyond it all are forgotten and learned anew."""
+
+MAX_COMPILED_FIELDS = 300_000
+"""Of all compiled shapes together, at about 450 bytes: 140 MB under a flood of names, as above beyond it. A thousand
+models of 200 features fit that share none."""
 
 LEAF = 32
 """A group that does not fit is cut in eight until so few are left, which take the general path."""
@@ -74,7 +78,7 @@ class Decoder:
     :param rules: by model, how its events are read.
     """
 
-    __slots__ = ("_compiled", "_limits", "_rules", "_shapes", "_sole")
+    __slots__ = ("_compiled", "_fields", "_limits", "_rules", "_shapes", "_sole")
 
     def __init__(self, rules: Mapping[str, Rules] | None = None, limits: Limits | None = None) -> None:
         self._rules = rules or {}
@@ -82,6 +86,7 @@ class Decoder:
         self._shapes: dict[bytes, Shape] = {}  # by what was sniffed
         self._compiled: dict[str, Shape] = {}  # by specification: models that send the same share one
         self._sole: dict[Partition, Shape] = {}
+        self._fields = 0
 
     def decode(self, partition: Partition, records: Sequence[Record], *, fast: bool = True) -> Decoded:
         """Everything in these records of one partition, which follow all before. Never raises for any bytes."""
@@ -144,12 +149,14 @@ class Decoder:
         spec = shapes.learn(_plain(values), None if known is None else known.spec, self._rules)
         if spec is None or (known is not None and spec == known.spec):
             return False
-        if max(len(self._shapes), len(self._compiled)) >= MAX_SHAPES:
-            self._shapes.clear()
-            self._compiled.clear()
         name = repr(spec)  # names in their order: the compiled decoder expects them so
         shape = self._compiled.get(name)
         if shape is None:
+            self._fields += spec.size
+            if self._fields > MAX_COMPILED_FIELDS or max(len(self._shapes), len(self._compiled)) >= MAX_SHAPES:
+                self._shapes.clear()
+                self._compiled.clear()
+                self._fields = spec.size
             shape = self._compiled[name] = Shape(spec, self._rules)
         self._shapes[hint] = shape
         return True

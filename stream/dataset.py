@@ -197,7 +197,7 @@ def _events(line: bytes) -> list[dict[str, Any]]:
     """The objects in a message, none where it cannot be read."""
     try:
         content = _decoder.decode(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return []
     return [event for event in (content if isinstance(content, list) else [content]) if isinstance(event, dict)]
 

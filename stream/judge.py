@@ -179,12 +179,11 @@ class Judge:
             return BlindReason.UNREADABLE, f"{invalid:,} of the last minute's {records:,} records cannot be read"
         if (reason := self._lag(judge, now_ms, health)) is not None:
             return BlindReason.LAG, reason
-        if judge.rhythm.heard_ms is None:
-            judge.rhythm.heard_ms = now_ms
-        silent_ms = now_ms - judge.rhythm.heard_ms
+        silent_ms = judge.rhythm.silent_ms(now_ms)
         patience = judge.rhythm.patience_ms(rules.silent_factor, rules.min_silent_ms, rules.max_silent_ms)
         if silent_ms > patience:
-            return BlindReason.SILENT, f"no event for {silent_ms / 1000:,.0f} s"
+            late = ", but late ones" if judge.late_only else ""
+            return BlindReason.SILENT, f"no event for {silent_ms / 1000:,.0f} s{late}"
         return None, ""
 
     def _lag(self, judge: UnitJudge, now_ms: int, health: Health) -> str | None:

@@ -102,6 +102,7 @@ class JudgeApp:
         self._table = self._app.Table(
             judge_faust.TABLE, key_type=bytes, value_type=bytes, partitions=None, on_recover=self._recovered
         )
+        judge_faust.filter_changelog(self._table, judge_table.furthest)
         self._app.agent(self._topic, concurrency=1, name="judge")(self._agent)
         self._app.timer(TICK_SECONDS, name="tick")(self._tick)
         self._app.on_partitions_revoked.connect(self._revoked)
@@ -197,6 +198,7 @@ class JudgeApp:
             return
         records = self._desk.on_profile(profile, now_ms)
         self._pending.touch(profile.unit, message.partition, now_ms, event)
+        self._pending.reach(profile.unit, round(1000 * message.timestamp), message.offset)
         if records:
             await self._send(records)
             await self._write_rows([profile.unit])
@@ -215,7 +217,8 @@ class JudgeApp:
         for unit in units:
             partition = self._pending.partitions[unit]
             key = topics.unit_key(unit)
-            value = judge_table.encode_stored(unit, partition, self._desk.snapshot(unit))
+            reach = self._pending.reached[unit]
+            value = judge_table.encode_stored(unit, partition, self._desk.snapshot(unit), reach)
             self._table.data[key] = value
             self._row_bytes[unit] = len(value)
             sent = self._table.send_changelog(partition, key, value)
@@ -265,6 +268,7 @@ class JudgeApp:
                 if stored.partition in mine:
                     self._desk.restore(stored.unit, stored.blob)
                     self._pending.partitions[stored.unit] = stored.partition
+                    self._pending.reached[stored.unit] = stored.reach
                     self._row_bytes[stored.unit] = len(value)
             self.ready = True
         except Exception as error:  # Faust would only note it in a task that nobody reads

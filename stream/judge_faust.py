@@ -5,10 +5,12 @@ Every default of Faust that recovery.md warns of is set here. No decisions and n
 
 import asyncio
 import ssl
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import faust
 from aiokafka.abc import AbstractTokenProvider
+from faust.auth import OAuthCredentials
 
 from stream.config import Compression, KafkaSettings, SaslMechanism, SecurityProtocol, Settings
 
@@ -68,6 +70,13 @@ def application(
     return app
 
 
+def filter_changelog(table: Any, keep: Callable[[Iterable[Any], Any], Iterable[Any]]) -> None:
+    """What is read back into the table, as owner or as standby, is what ``keep`` lets through of it: Faust would take
+    the last row written."""
+    apply = table.apply_changelog_batch
+    table.apply_changelog_batch = lambda batch: apply(keep(batch, table.data))
+
+
 def embedded_worker(app: Any) -> Any:
     """A worker in the loop that is running; ``start`` and ``stop`` it. Signals, logging and output stay ours."""
     worker = faust.Worker(
@@ -91,7 +100,7 @@ def _credentials(kafka: KafkaSettings, context: ssl.SSLContext | None, tokens: A
     if kafka.security_protocol is SecurityProtocol.SSL:
         return faust.SSLCredentials(context=context)
     if kafka.sasl_mechanism is SaslMechanism.OAUTHBEARER:
-        return faust.auth.OAuthCredentials(oauth_cb=tokens, ssl_context=context)
+        return OAuthCredentials(oauth_cb=tokens, ssl_context=context)
     password = kafka.sasl_password
     return faust.SASLCredentials(
         username=kafka.sasl_username,

@@ -9,6 +9,7 @@ from detectors.acceptance import Tally
 from detectors.errors import CheckpointError
 from detectors.features import UnitKey
 from detectors.incidents import Incident
+from detectors.merging import Place
 from detectors.profiles import Epoch, Profile
 from detectors.quality import Rhythm
 from detectors.watch import WatchState
@@ -26,6 +27,7 @@ class ShardState(msgspec.Struct, frozen=True, omit_defaults=True):
     passed: list[Epoch] = []
     judged: bool = False
     base: bool = False
+    reached: Place | None = None  # None in rows of before it was kept: as far as the profile
 
 
 class UnitState(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -63,7 +65,11 @@ def encode(judge: UnitJudge) -> bytes:
     judged = judge.watch is not None or judge.saved is not None
     shards = {
         name: ShardState(
-            _profiles.encode(s.profile), s.passed, judged and s.profile.epoch.reference == judge.digest, s.base
+            profile=_profiles.encode(s.profile),
+            passed=s.passed,
+            judged=judged and s.profile.epoch.reference == judge.digest,
+            base=s.base,
+            reached=s.reached,
         )
         for name, s in judge.shards.items()
     }
@@ -108,7 +114,7 @@ def decode(unit: UnitKey, blob: bytes, judge: UnitJudge) -> UnitJudge:
     if state.unit != unit:
         raise CheckpointError(f"judge of {unit}: snapshot is of {state.unit}")
     judge.shards = {
-        name: Shard(profiles[name], s.passed, None, s.base or (s.judged and state.watch is None))
+        name: Shard(profiles[name], s.passed, None, s.base or (s.judged and state.watch is None), s.reached)
         for name, s in state.shards.items()
     }
     judge.digest, judge.left, judge.saved = state.digest, state.left, state.watch

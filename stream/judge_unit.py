@@ -23,9 +23,9 @@ from stream.events_out import EventType
 from stream.judge_incidents import IncidentLog
 from stream.judge_records import DriftEvent, Effect, ReferenceBuilt
 from stream.judge_settings import JudgeSettings
-from stream.judge_shard import Shard
+from stream.judge_shard import Shard, add_environments
 
-PASSED_EPOCHS = 8
+LEFT_REFERENCES = 8
 HISTORY = 240
 """Points of evidence over time; when full every second one goes and the interval doubles."""
 
@@ -56,6 +56,7 @@ class UnitJudge:
         self.learned = False
         self.accepted = False  # the present is about to be the reference
         self.rhythm = Rhythm()
+        self.late_only = False  # what was heard last were events that do not count
         self.blind: BlindReason | None = None
         self.blind_detail = ""
         self.lag_since_ms: int | None = None
@@ -86,14 +87,15 @@ class UnitJudge:
         for profile in profiles:
             known = self.shards.get(profile.shard)
             before = known.profile if known else None
-            step = merging.step(before, profile, known.passed if known else ())
+            step = known.step(profile) if known else Step.FULL
             if step is Step.IGNORED:
                 continue
-            heard = True
+            new_events = before is None or profile.events > before.events
+            heard, self.late_only = heard or new_events, not new_events
             if step is not Step.NEXT or profile.epoch.reference != self.digest:
                 effects += self._enter(profile.epoch.reference, newest)
             delta = self._place(known, profile, step)
-            self._count_environments(environments, before if step is Step.NEXT else None, profile)
+            add_environments(environments, before if step is Step.NEXT else None, profile)
             effects += judge_records.signals(self.unit, before, profile)
             if delta is not None and profile.epoch.reference == self.digest:
                 arrived = delta if arrived is None else arrived.plus(delta)
@@ -132,7 +134,7 @@ class UnitJudge:
         effects: list[Effect] = []
         if self.shards:
             effects = self.close(Resolution.REFERENCE_CHANGED)
-            self.left = [*self.left[-PASSED_EPOCHS:], self.digest]
+            self.left = [*self.left[-LEFT_REFERENCES:], self.digest]
         self.digest, self.reference, self.watch, self.saved = digest, None, None, None
         self.history, self.history_step_ms, self.accepted = [], 1_000, False
         found = None if digest is None else self._bound(self.unit, digest)
@@ -147,14 +149,7 @@ class UnitJudge:
         if known is None:
             self.shards[profile.shard] = Shard(profile, [], counts)
             return counts
-        if step is not Step.NEXT:
-            known.passed = [*known.passed[-PASSED_EPOCHS:], known.profile.epoch]
-            known.base = step is Step.BASE and not bound
-        delta = counts
-        if counts is not None and step is Step.NEXT and known.counts is not None:
-            delta = counts.minus(known.counts)
-        known.profile, known.counts = profile, counts
-        return None if step is Step.BASE else delta
+        return known.take(profile, step, counts, bound)
 
     def _judge(
         self, arrived: Counts | None, environments: dict[str, int], span: tuple[int, int] | None = None
@@ -264,13 +259,6 @@ class UnitJudge:
         return effects
 
     # environment
-
-    @staticmethod
-    def _count_environments(into: dict[str, int], before: Profile | None, profile: Profile) -> None:
-        for text, count in profile.environments.items():
-            new = count - (before.environments.get(text, 0) if before is not None else 0)
-            if new > 0:
-                into[text] = into.get(text, 0) + new
 
     def environment(self) -> list[EnvironmentDifference]:
         """What the shards' environments differ by from the reference's, over the epoch."""

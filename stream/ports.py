@@ -1,6 +1,6 @@
 """What the pure stages and the runner need of the outside, as protocols; every backend passes one contract suite."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -85,6 +85,10 @@ class TableReader(Protocol):
 
     async def poll(self, timeout_ms: int) -> Sequence[tuple[Partition, Record]]:
         """What came after ``read_to_end``, in order."""
+        ...
+
+    async def catch_up(self, take: Callable[[Partition, Record], None]) -> None:
+        """Hands over what came since, up to the end as of the call; when cancelled, the rest comes later."""
         ...
 
     async def stop(self) -> None: ...

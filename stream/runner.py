@@ -66,6 +66,7 @@ class Runner:
         self._telemetry = telemetry or Unmeasured()
         self._outbox = Outbox(settings, sink, self._telemetry)
         self._references: TableReader | None = None
+        self._reading = asyncio.Lock()  # the reader of references serves one at a time
         self._running: set[Partition] = set()
         self._next: dict[Partition, int] = {}
         self._restoring: dict[Partition, asyncio.Task[None]] = {}
@@ -246,9 +247,22 @@ class Runner:
 
     async def _follow_references(self) -> None:
         assert self._references is not None
-        for _, record in await self._references.poll(0):
-            if record.key is not None:
-                self._apply_reference(record.key, record.value)
+        if self._reading.locked():
+            return  # a restore reads on
+        async with self._reading:
+            for place, record in await self._references.poll(0):
+                self._take_reference(place, record)
+
+    async def _catch_up_on_references(self) -> None:
+        """Whoever saved an epoch had read its reference before: so that going on from there does not begin an epoch
+        under an older one."""
+        assert self._references is not None
+        async with self._reading:
+            await self._references.catch_up(self._take_reference)
+
+    def _take_reference(self, _: Partition, record: Record) -> None:
+        if record.key is not None:
+            self._apply_reference(record.key, record.value)
 
     def _apply_reference(self, key: bytes, value: bytes | None) -> None:
         """One that cannot be read is said and counted; the model goes on under the one before."""
@@ -275,6 +289,7 @@ class Runner:
         try:
             beginnings = await self._source.beginning_offsets(places)
             saved = await self._read_checkpoints(places)
+            await self._catch_up_on_references()
             for place in places:
                 await self._begin(place, saved, beginnings[place])
                 await asyncio.sleep(0)

@@ -64,8 +64,11 @@ class Saver:
 
     async def finish(self) -> None:
         """The last one, of everything."""
-        if self._task is not None:
-            await self._task
+        task = self._task
+        if task is not None:
+            await asyncio.wait((task,))
+            if not task.cancelled():  # as it is when the group changes while we leave it
+                task.result()
         await self._save(sorted(self._held), full=True)
 
     def abandon(self) -> None:

@@ -63,6 +63,11 @@ class ShapeSpec(msgspec.Struct, frozen=True):
     prediction: str
     top: tuple[str, ...]  # names beside features; one that is not ours is read over
 
+    @property
+    def size(self) -> int:
+        """How many fields a decoder for it has."""
+        return len(self.features) + len(self.scores) + len(self.top)
+
 
 def type_code(value: Any) -> str:
     """The JSON type of a value as shapes know it. Lists and objects have none: such events take the general path."""
@@ -109,7 +114,7 @@ def learn(events: Iterable[Any], known: ShapeSpec | None, ruled: Container[str])
             merged_code(spec.prediction, type_code(event.get("prediction"))),
             tuple(dict.fromkeys((*spec.top, *event))),
         )
-        if len(spec.features) + len(spec.scores) + len(spec.top) > MAX_FIELDS:
+        if spec.size > MAX_FIELDS:
             return None
     return spec
 

@@ -54,10 +54,10 @@ class Views:
                 self._note_change()
             return
         detail = _object(value)
-        if detail is None or not isinstance(detail.get("model"), str) or not isinstance(detail.get("version"), str):
+        unit = None if detail is None else _unit(detail)
+        if detail is None or unit is None:
             self.refused += 1
             return
-        unit = UnitKey(detail["model"], detail["version"], detail.get("segment"))
         if unit not in self._units and len(self._units) >= self._max_units:
             self.refused += 1
             return
@@ -149,6 +149,14 @@ def _object(value: bytes) -> Json | None:
     except orjson.JSONDecodeError:
         return None
     return decoded if isinstance(decoded, dict) else None
+
+
+def _unit(detail: Json) -> UnitKey | None:
+    """Whose view it is; None where it does not say."""
+    model, version, segment = detail.get("model"), detail.get("version"), detail.get("segment")
+    if isinstance(model, str) and isinstance(version, str) and (segment is None or isinstance(segment, str)):
+        return UnitKey(model, version, segment)
+    return None
 
 
 def _order(unit: UnitKey) -> tuple[str, str, str]:

@@ -5,7 +5,7 @@ For logs that are kept, looked at and read again without a broker. One process a
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -136,6 +136,7 @@ class FileSource:
         self._group = group_id
         self._positions: dict[Partition, int] = {}
         self._running: set[Partition] = set()
+        self._turn = 0
 
     async def start(self, listener: Rebalance) -> None:
         places = [Partition(name, n) for name in self._topics for n in range(self._broker.partitions(name))]
@@ -178,7 +179,10 @@ class FileSource:
 
     def _take(self, max_records: int) -> dict[Partition, list[Record]]:
         came: dict[Partition, list[Record]] = {}
-        for place in sorted(self._running):
+        self._turn += 1
+        places = sorted(self._running)
+        begin = self._turn % max(1, len(places))
+        for place in places[begin:] + places[:begin]:  # or the first one's flood would starve the others
             records = self._broker.read(place, self._positions[place], max_records) if max_records > 0 else []
             if records:
                 came[place] = records
@@ -229,6 +233,10 @@ class FileTableReader:
             came = self._take()
         return came
 
+    async def catch_up(self, take: Callable[[Partition, Record], None]) -> None:
+        for place, record in self._take():
+            take(place, record)
+
     async def stop(self) -> None:
         self._next = {}
 
@@ -253,7 +261,7 @@ def _text(data: bytes | None) -> tuple[str | None, bytes | None]:
 def _record(place: Partition, number: int, line: bytes) -> Record:
     try:
         found = _decode(line)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BrokerError(f"{place}, line {number + 1}: no record: {error}") from None
     key = found.key_base64 if found.key is None else found.key.encode()
     value = found.value_base64 if found.value is None else found.value.encode()

@@ -6,7 +6,7 @@ Nothing here retries for ever in silence: what lasts longer than ``request_timeo
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
@@ -252,21 +252,39 @@ class KafkaTableReader:
         end = await answer(self._settings, f"ask for the end of {topic}", consumer.end_offsets(places))
         self._follow(consumer, first)
         found: dict[bytes, Record] = {}
+        await self._read_until(consumer, end, lambda _, records: keep_newest(found, records))
+        return found
+
+    async def catch_up(self, take: Callable[[Partition, Record], None]) -> None:
+        consumer = await self._started()
+        end = await answer(self._settings, "ask for the ends of tables", consumer.end_offsets(list(self._next)))
+
+        def each(place: TopicPartition, records: Sequence[Record]) -> None:
+            for record in records:
+                take(Partition(place.topic, place.partition), record)
+
+        await self._read_until(consumer, end, each)
+
+    async def _read_until(
+        self,
+        consumer: AIOKafkaConsumer,
+        end: Mapping[TopicPartition, int],
+        take: Callable[[TopicPartition, Sequence[Record]], None],
+    ) -> None:
+        """Gives up when nothing comes for as long as an answer may take."""
         patience = self._settings.request_timeout_ms / 1000
         progress = time.monotonic()
-        while any(self._next[place] < end[place] for place in places):
-            batches = await self._take(consumer, 200, places)
-            for place in places:
-                if place in batches:
-                    keep_newest(found, batches[place])
-            progress = await self._advance(consumer, places, progress)
+        while any(self._next[place] < end[place] for place in end):
+            batches = await self._take(consumer, 200, list(end))
+            for place, batch in batches.items():
+                take(place, batch)
+            progress = await self._advance(consumer, list(end), progress)
             if time.monotonic() - progress > patience:
-                where = next(place for place in places if self._next[place] < end[place])
+                where = next(place for place in end if self._next[place] < end[place])
                 raise BrokerError(
-                    f"{self._settings.bootstrap_servers}: nothing of {topic}/{where.partition} came in "
+                    f"{self._settings.bootstrap_servers}: nothing of {where.topic}/{where.partition} came in "
                     f"{patience:.0f} s after offset {self._next[where]}, and it ends at {end[where]}"
                 )
-        return found
 
     async def poll(self, timeout_ms: int) -> Sequence[tuple[Partition, Record]]:
         consumer = await self._started()

@@ -7,8 +7,10 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import aiokafka.conn
 from aiokafka.abc import AbstractTokenProvider
-from aiokafka.errors import KafkaError
+from aiokafka.conn import OAuthAuthenticator
+from aiokafka.errors import KafkaError, SaslAuthenticationFailed
 
 from detectors.errors import BrokerError, SettingsError
 from stream.config import KafkaSettings, SaslMechanism, SecurityProtocol
@@ -49,6 +51,19 @@ class _Token(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no ty
             return (await asyncio.to_thread(Path(path).read_text, "utf-8")).strip()
         assert self._kafka.sasl_oauth_token is not None  # the settings saw to it
         return self._kafka.sasl_oauth_token.reveal()
+
+
+class _CheckedOAuth(OAuthAuthenticator):  # type: ignore[misc]  # aiokafka has no types
+    """aiokafka 0.14.0 takes any answer to a token for success. A broker that refuses it answers with JSON that says why
+    (RFC 7628, 3.2.2) and closes the connection at the next request, which would read as a broker that is away."""
+
+    async def step(self, payload: bytes | None) -> Any:
+        if payload:
+            raise SaslAuthenticationFailed(f"the broker refused the token: {payload[:200].decode(errors='replace')}")
+        return await super().step(payload)
+
+
+aiokafka.conn.OAuthAuthenticator = _CheckedOAuth
 
 
 def token_provider(kafka: KafkaSettings) -> AbstractTokenProvider | None:

@@ -6,7 +6,7 @@ Not a mock: it passes the contract suite that the Kafka backend passes. Used by 
 import asyncio
 import random
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 
 import msgspec
@@ -223,6 +223,7 @@ class MemorySource:
         self._listener: Rebalance | None = None
         self._positions: dict[Partition, int] = {}
         self._paused: set[Partition] = set()
+        self._turn = 0
 
     async def start(self, listener: Rebalance) -> None:
         self._broker.require()
@@ -307,7 +308,11 @@ class MemorySource:
         left = max_records
         if not broker.available:
             return came
-        for place, position in self._positions.items():
+        self._turn += 1
+        places = list(self._positions)
+        begin = self._turn % max(1, len(places))
+        for place in places[begin:] + places[:begin]:  # or the first one's flood would starve the others
+            position = self._positions[place]
             if place in self._paused or left <= 0 or (faults.delay and broker.random.random() < faults.delay):
                 continue
             log = broker.log(place)
@@ -369,6 +374,12 @@ class MemoryTableReader:
             await self._broker.wait(timeout_ms)
             came = self._take()
         return came
+
+    async def catch_up(self, take: Callable[[Partition, Record], None]) -> None:
+        self._broker.require()
+        for place, record in self._take():
+            take(place, record)
+        await asyncio.sleep(0)
 
     async def stop(self) -> None:
         self._next = {}

@@ -8,13 +8,16 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from detectors import references
-from detectors.merging import Step, step
-from detectors.profiles import Epoch, Profile
+from detectors.merging import Step
+from detectors.profiles import Profile
 from detectors.references import Reference
 from stream import config
+from stream.judge_shard import Shard
 from stream.observe_settings import observe_settings
 from stream.observer import Observer
 from stream.ports import Partition, Record
+from tests.chaos import incidents
+from tests.chaos.incidents import Comparison
 from tests.service.processes import PARTITIONS, Deployment
 
 
@@ -29,11 +32,12 @@ class Verdict(NamedTuple):
     told: int
     repeated: int
     contradicting: list[str]
-    incidents: int
+    judged: Comparison
 
     @property
     def good(self) -> bool:
-        return self.produced > 0 and not (self.missing or self.extra or self.wrong or self.contradicting)
+        wrong = self.missing or self.extra or self.wrong or self.contradicting
+        return self.produced > 0 and not wrong and self.judged.good and bool(self.judged.incidents)
 
 
 async def read(deployment: Deployment, topic: str) -> dict[Partition, list[Record]]:
@@ -59,31 +63,22 @@ async def read(deployment: Deployment, topic: str) -> dict[Partition, list[Recor
 
 def newest(records: Iterable[Record]) -> dict[bytes, Profile]:
     """As the judge takes them: of each shard the one that says most."""
-    held: dict[bytes, Profile] = {}
-    passed: dict[bytes, list[Epoch]] = {}
+    held: dict[bytes, Shard] = {}
     for record in records:
         if record.value is None or record.key is None:
             continue
         profile = msgspec.json.decode(record.value, type=Profile)
-        before = held.get(record.key)
-        if step(before, profile, passed.setdefault(record.key, [])) is Step.IGNORED:
-            continue
-        if before is not None and before.epoch != profile.epoch:
-            passed[record.key].append(before.epoch)
-        held[record.key] = profile
-    return held
+        shard = held.setdefault(record.key, Shard(profile, []))
+        if shard.step(profile) is not Step.IGNORED:
+            shard.hold(profile)
+    return {key: shard.profile for key, shard in held.items()}
 
 
-async def counted(deployment: Deployment) -> dict[bytes, Profile]:
-    """What is published now."""
-    topics = await read(deployment, deployment.topics["profiles"])
-    return newest(record for records in topics.values() for record in records)
-
-
-async def judge(deployment: Deployment) -> Verdict:
-    """Everything that was written, against everything that was read."""
+async def judge(deployment: Deployment, given: list[Reference]) -> Verdict:
+    """Everything that was written, against everything that was read. ``given``: references of the beginning."""
     settings = config.load(deployment.path, {})
-    held = await counted(deployment)
+    profiles = await read(deployment, settings.topics.profiles)
+    held = newest(record for records in profiles.values() for record in records)
     log = await read(deployment, settings.topics.events[0])
     known = [
         references.decode(r.value, "references")
@@ -96,9 +91,11 @@ async def judge(deployment: Deployment) -> Verdict:
     missing = sum(max(0, count - got.get(shard, 0)) for shard, count in expected.items())
     extra = sum(max(0, count - expected.get(shard, 0)) for shard, count in got.items())
     wrong = [text for profile in held.values() if (text := difference(settings, log, known, profile))]
-    told, repeated, contradicting, incidents = _compared(await _told(deployment))
+    everything = await _told(deployment)
+    told, repeated, contradicting = _compared(everything)
+    judged = incidents.compare(settings, given, profiles, log, everything)
     return Verdict(
-        sum(expected.values()), sum(got.values()), missing, extra, wrong, told, repeated, contradicting, incidents
+        sum(expected.values()), sum(got.values()), missing, extra, wrong, told, repeated, contradicting, judged
     )
 
 
@@ -142,13 +139,12 @@ async def _told(deployment: Deployment) -> list[dict[str, Any]]:
     return [json.loads(r.value) for log in logs for records in log.values() for r in records if r.value]
 
 
-def _compared(told: list[dict[str, Any]]) -> tuple[int, int, list[str], int]:
-    """How many ids, how many repeats, ids whose repeats say something else, and incidents opened."""
+def _compared(told: list[dict[str, Any]]) -> tuple[int, int, list[str]]:
+    """How many ids, how many repeats, and ids whose repeats say something else."""
     first: dict[str, dict[str, Any]] = {}
     contradicting = []
     for event in told:
         before = first.setdefault(event["id"], event)
         if before != event:
             contradicting.append(f"{event['type']} {event['id']}")
-    opened = sum(event["type"] == "io.driftline.incident.opened.v1" for event in first.values())
-    return len(first), len(told) - len(first), sorted(set(contradicting)), opened
+    return len(first), len(told) - len(first), sorted(set(contradicting))

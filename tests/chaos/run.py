@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from detectors.reference_builder import build_reference
+from detectors.references import Reference
 from tests.chaos import oracle
 from tests.chaos.faults import Fleet, inflict
 from tests.chaos.oracle import Verdict
@@ -20,7 +22,8 @@ COUNTED_SECONDS = 90.0
 
 
 class Outcome(NamedTuple):
-    """What was done, and what came of it. ``ended``: workers that gave up by themselves and were started again."""
+    """What was done, and what came of it. ``ended``: workers that gave up by themselves and were started again.
+    ``logs``: the last words of those, and of all when something is wrong."""
 
     faults: list[tuple[str, float]]
     verdict: Verdict
@@ -42,6 +45,7 @@ async def chaos(broker: Server, folder: Path, *, short: bool, seed: int) -> Outc
         "country": random.choice(["de", "fr", "it"], 20_000).tolist(),
     }
     await deployment.publish_reference("steady", "1", known)
+    given = [build_reference("steady", "1", known)]
     fleet, producers, stop = Fleet(deployment, broker, seed), Producers(deployment, seed), asyncio.Event()
     await fleet.start()
     sending = asyncio.create_task(producers.run(stop))
@@ -53,7 +57,9 @@ async def chaos(broker: Server, folder: Path, *, short: bool, seed: int) -> Outc
         stop.set()
         async with asyncio.timeout(COUNTED_SECONDS):
             await sending
-        verdict = await _settled(deployment)
+        verdict = await _settled(deployment, given)
+        if not verdict.good:
+            fleet.logs += [worker.text() for worker in fleet.workers if worker is not None]
     finally:
         stop.set()
         sending.cancel()
@@ -67,13 +73,13 @@ async def _shift(producers: Producers, seconds: float) -> None:
     producers.shifted = True
 
 
-async def _settled(deployment: Deployment) -> Verdict:
+async def _settled(deployment: Deployment, given: list[Reference]) -> Verdict:
     """The verdict as soon as it is good, or when time is up."""
     deadline = time.monotonic() + COUNTED_SECONDS
     while True:
         async with asyncio.timeout(COUNTED_SECONDS):
-            verdict = await oracle.judge(deployment)
-        if (verdict.good and verdict.incidents) or time.monotonic() > deadline:
+            verdict = await oracle.judge(deployment, given)
+        if verdict.good or time.monotonic() > deadline:
             return verdict
         await asyncio.sleep(2)
 
@@ -81,6 +87,7 @@ async def _settled(deployment: Deployment) -> Verdict:
 def table(outcome: Outcome) -> str:
     """For people and for the docs."""
     verdict, lines = outcome.verdict, ["| fault | times |", "|---|---|"]
+    judged = verdict.judged
     lines += [f"| {name} | {times} |" for name, times in Counter(name for name, _ in outcome.faults).items()]
     lines += [
         "",
@@ -95,7 +102,16 @@ def table(outcome: Outcome) -> str:
         f"| drift events and retrain requests, by id | {verdict.told} |",
         f"| told again, same id and content | {verdict.repeated - len(verdict.contradicting)} |",
         f"| told again with another content | {len(verdict.contradicting)} |",
-        f"| incidents opened | {verdict.incidents} |",
+        f"| incidents | {'; '.join(f'{model}: ' + ', '.join(names) for model, _, names in judged.incidents)} |",
+        f"| of what is told of incidents, signals and retraining: missing | {len(judged.missing)} |",
+        f"| extra | {len(judged.extra)} |",
+        f"| wrong | {len(judged.wrong)} |",
+        f"| incidents that a run without faults does not share | {len(judged.elsewhere)} |",
         f"| workers that gave up and were started again | {outcome.ended} |",
     ]
-    return "\n".join([*lines, *verdict.wrong, *verdict.contradicting])
+    differences = [
+        *verdict.wrong, *verdict.contradicting, *(f"missing: {text}" for text in judged.missing),
+        *(f"extra: {text}" for text in judged.extra), *(f"wrong: {text}" for text in judged.wrong),
+        *(f"elsewhere: {incident}" for incident in judged.elsewhere),
+    ]  # fmt: skip
+    return "\n".join([*lines, *differences])

@@ -131,6 +131,12 @@ def test_an_empty_file_and_empty_tables_mean_the_defaults(tmp_path: Path) -> Non
     assert load(tmp_path, "http:\nmodels:\n  fraud:\n").models == {"fraud": config.ModelSettings()}
 
 
+def test_a_key_that_is_no_text_is_a_settings_error(tmp_path: Path) -> None:
+    """Found by the guided fuzzer."""
+    with pytest.raises(SettingsError, match="a key must be a text"):
+        load(tmp_path, "models:\n  ? {ignore: [id]}\n  : x\n")
+
+
 @pytest.mark.parametrize("where", ["file", "environment"])
 def test_a_secret_can_lie_in_a_file_of_its_own(tmp_path: Path, where: str) -> None:
     secret = write(tmp_path / "token", "hunter2\n")

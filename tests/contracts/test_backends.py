@@ -124,6 +124,23 @@ async def test_a_poll_gives_at_most_what_was_asked_for(backend: Backend) -> None
     assert sum(sizes) == 50
 
 
+async def test_a_flood_in_one_partition_does_not_keep_the_others_waiting(backend: Backend) -> None:
+    await backend.create(backend.topic, 2)
+    sink = await backend.sink()
+    await sink.send([*numbered(backend.topic, 1_000, 0), *numbered(backend.topic, 5, 1)])
+    source, _ = await started(backend)
+    quiet = Partition(backend.topic, 1)
+    for place in (Partition(backend.topic, 0), quiet):
+        source.seek(place, 0)
+        source.resume([place])
+    polls = came = 0
+    while came < 5:
+        await sink.send(numbered(backend.topic, 100, 0))
+        came += len((await source.poll(100, 50)).get(quiet, []))
+        polls += 1
+        assert polls < 60, "starved"
+
+
 async def test_offsets_of_begin_end_and_commit(backend: Backend) -> None:
     await backend.create(backend.topic, 2)
     sink = await backend.sink()
@@ -197,6 +214,20 @@ async def test_a_table_is_followed_from_where_it_was_read_to_tombstones_included
 
     await until(lambda: len(came) >= 2, poll)
     assert sorted(came) == [(backend.topic, b"a", None), (backend.topic + "-more", b"b", b"2")]
+
+
+async def test_a_table_catches_up_to_the_end_as_of_the_call(backend: Backend) -> None:
+    await backend.create(backend.topic, 2)
+    sink = await backend.sink()
+    await sink.send([OutRecord(backend.topic, b"a", b"1")])
+    table = backend.table()
+    await table.read_to_end(backend.topic)
+    came: list[tuple[bytes | None, bytes | None]] = []
+    for count in (0, 3):
+        await sink.send([OutRecord(backend.topic, b"k%d" % n, b"%d" % n, partition=n % 2) for n in range(count)])
+        await table.catch_up(lambda _, record: came.append((record.key, record.value)))
+        assert sorted(came) == [(b"k%d" % n, b"%d" % n) for n in range(count)]
+    assert await table.poll(0) == []
 
 
 async def test_a_sink_knows_partitions_and_refuses_one_that_is_not_there(backend: Backend) -> None:

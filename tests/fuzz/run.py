@@ -6,9 +6,9 @@ import time
 import traceback
 from typing import NamedTuple
 
-from tests.fuzz import http
+from tests.fuzz import handlers, http
 from tests.fuzz.mutate import mutated
-from tests.fuzz.targets import Target, all_targets
+from tests.fuzz.targets import Target, byte_targets
 
 HTTP_SHARE = 0.01
 SLOW_SECONDS = 5.0
@@ -26,10 +26,15 @@ class Report(NamedTuple):
     findings: list[tuple[bytes, str]]
 
 
+def all_targets() -> list[Target]:
+    """Those that need no socket; that is ``http``, apart."""
+    return [*byte_targets(), handlers.requests()]
+
+
 def fuzz(inputs: int, seed: int, only: str | None = None) -> list[Report]:
     """One report a target."""
     reports = [
-        _fuzz(target, inputs if only else int(inputs * target.share), seed)
+        fuzz_one(target, inputs if only else int(inputs * target.share), seed)
         for target in all_targets()
         if only in (None, target.name)
     ]
@@ -40,7 +45,7 @@ def fuzz(inputs: int, seed: int, only: str | None = None) -> list[Report]:
     return reports
 
 
-def _fuzz(target: Target, inputs: int, seed: int) -> Report:
+def fuzz_one(target: Target, inputs: int, seed: int) -> Report:
     chance, began = random.Random(f"{seed}/{target.name}"), time.monotonic()
     accepted, findings, kinds = 0, list[tuple[bytes, str]](), set[str]()
     for _ in range(inputs):

@@ -4,6 +4,7 @@ import json
 import tempfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,17 +13,24 @@ import numpy as np
 
 from detectors import references
 from detectors.bank import BankSettings
-from detectors.errors import CheckpointError, DriftlineError, ReferenceError, SettingsError
+from detectors.columns import MISSING, PRESENT, Columns
+from detectors.errors import CheckpointError, DriftlineError, FormatError, ReferenceError, SettingsError
 from detectors.features import UnitKey
+from detectors.incidents import Change
 from detectors.reference_builder import build_reference
-from stream import checkpoints, config, judge_state
+from stream import actions, checkpoints, config, judge_state, judge_table
+from stream.actions import Action
 from stream.checkpoints import UnitRecord
-from stream.codec import Decoder, Limits
+from stream.codec import Decoded, Decoder, Limits
 from stream.events import Rules
 from stream.judge import Judge
+from stream.judge_desk import JudgeDesk
+from stream.judge_records import Health
 from stream.judge_settings import judge_settings
+from stream.metrics import Metrics
 from stream.observer import Observer, ObserveSettings
 from stream.ports import Partition, Record
+from stream.views import Views
 
 HERE = Partition("inference-events", 0)
 NOW_MS = 1_763_700_000_000
@@ -40,9 +48,9 @@ class Target(NamedTuple):
     run: Callable[[bytes], bool]
 
 
-def all_targets() -> list[Target]:
-    """Those that need no loop; HTTP has its own module."""
-    return [_decoder(), _checkpoints(), _references(), _judge(), _settings()]
+def byte_targets() -> list[Target]:
+    """Those that need no loop; HTTP has modules of its own."""
+    return [_decoder(), _checkpoints(), _references(), _judge(), _settings(), _topics()]
 
 
 def event(**more: object) -> bytes:
@@ -89,18 +97,29 @@ def _decoder() -> Target:
         assert all(letter.reason for letter in effects.dead_letters), "refused without a reason"
         return not effects.dead_letters
 
-    return Target("decoder", 0.84, corpus, run)
+    return Target("decoder", 0.78, corpus, run)
 
 
-def _said(decoded: object) -> object:
-    batches = [b.columns for b in decoded.batches]  # type: ignore[attr-defined]
+def _said(decoded: Decoded) -> object:
+    """Units, times and every value with its status; a column without any value is none."""
     return sorted(
         (
-            (str(c.unit), len(c), c.timestamps_ms.tolist(), sorted(zip(c.numeric, c.numbers.T.tolist(), strict=True)))
-            for c in batches
+            (str(c.unit), len(c), c.timestamps_ms.tolist(), c.next_offsets.tolist(), _values(c))
+            for c in (batch.columns for batch in decoded.batches)
         ),
         key=repr,
     )
+
+
+def _values(columns: Columns) -> list[object]:
+    said: list[object] = []
+    for at, name in enumerate(columns.numeric):
+        status = [PRESENT] * len(columns) if columns.number_status is None else columns.number_status[:, at].tolist()
+        said.append((name, status, columns.numbers[:, at].tolist()))
+    for at, spec in enumerate(columns.categorical):
+        status = [PRESENT] * len(columns) if columns.label_status is None else columns.label_status[:, at].tolist()
+        said.append((spec.feature, status, [str(label) for label in columns.labels[at]]))
+    return sorted((one for one in said if set(one[1]) != {MISSING}), key=repr)  # type: ignore[index]
 
 
 def _saved() -> dict[bytes, bytes]:
@@ -216,9 +235,11 @@ def _settings() -> Target:
         b"topics: {events: [a, b], labels: []}\nlimits:\n  models: 10\nhttp: {port: 0, token: secret}\n",
         b"false_alarms_per_model_per_month: 1\ndetection:\n  detectors: [adwin]\nblind:\n  lag_seconds: 5.5\n",
     ]
-    path = Path(tempfile.mkdtemp(prefix="driftline-fuzz-")) / "settings.yaml"
+    folder = tempfile.TemporaryDirectory(prefix="driftline-fuzz-")
+    path = Path(folder.name) / "settings.yaml"
 
     def run(data: bytes) -> bool:
+        assert folder, "it is there for as long as this function is"
         path.write_bytes(data)
         try:
             config.masked(config.load(path, {}))
@@ -229,3 +250,38 @@ def _settings() -> Target:
         return True
 
     return Target("settings", 0.02, corpus, run)
+
+
+def _topics() -> Target:
+    """Records of driftline's own topics, which anyone may write to: what cannot be read must not end a worker."""
+    observer = Observer(SETTINGS)
+    observer.assign(HERE)
+    observer.process(HERE, [Record(i, NOW_MS + i * 500, None, event(id=i)) for i in range(5)])
+    saving = observer.checkpoint(HERE)
+    for unit in saving.dirty:
+        saving.encode(unit)
+    saving.acknowledged()
+    profile = msgspec.json.encode(observer.profiles_due(0, force=True)[0])
+    action = actions.encode(Action(actions.SCHEMA, "a1", "i1", Change.ACK, "ann", NOW_MS, "seen"))
+    incident = {"id": "i1", "model": "m", "version": "1", "segment": None, "opened_at_ms": NOW_MS, "features": []}
+    view = {"model": "m", "version": "1", "segment": None, "state": "stable", "events": 5, "features": []}
+    row = judge_table.encode_stored(UNIT, 3, b"blob", (NOW_MS, 7))
+    views, desk_settings = Views(), config.Settings()
+    desk = JudgeDesk(desk_settings, Judge(judge_settings(desk_settings)), Metrics(), lambda _: Health())
+
+    def run(data: bytes) -> bool:
+        """As the value of each, and as a key."""
+        desk.apply_action(data[:40], data)
+        desk.apply_reference(data[:40], data)
+        views.apply_view(data[:40], data)
+        views.apply_incident(data[:40], data)
+        with suppress(FormatError):
+            judge_table.decode_profile(data)
+        try:
+            judge_table.decode_stored(data[:40], data)
+        except CheckpointError:
+            return False
+        return True
+
+    corpus = [profile, action, json.dumps(incident).encode(), json.dumps(view).encode(), row]
+    return Target("topics", 0.03, corpus, run)

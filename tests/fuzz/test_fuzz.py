@@ -2,6 +2,8 @@
 
 import json
 import secrets
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -9,10 +11,18 @@ from hypothesis import strategies as st
 
 from tests.fuzz import http
 from tests.fuzz.mutate import mutated
-from tests.fuzz.run import _fuzz, table
-from tests.fuzz.targets import Target, all_targets
+from tests.fuzz.run import all_targets, fuzz_one, table
+from tests.fuzz.targets import Target
 
-SHORT = {"decoder": 6_000, "checkpoints": 1_000, "references": 500, "judge snapshots": 500, "settings": 300}
+SHORT = {
+    "decoder": 6_000,
+    "checkpoints": 1_000,
+    "references": 500,
+    "judge snapshots": 500,
+    "settings": 300,
+    "requests": 1_000,
+    "topics": 1_000,
+}
 TARGETS = all_targets()
 
 plain = st.recursive(
@@ -26,8 +36,18 @@ fields = ("id", "model", "version", "ts", "features", "prediction", "scores", "s
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_broken_inputs_are_accepted_or_refused_with_a_reason(target: Target) -> None:
     seed = 1  # the same each time: what is new is looked for by ``make fuzz``
-    report = _fuzz(target, SHORT[target.name], seed)
+    report = fuzz_one(target, SHORT[target.name], seed)
     assert not report.findings, f"seed {seed}\n{table([report])}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SHORT))
+def test_inputs_chosen_by_coverage_are_accepted_or_refused_with_a_reason(name: str) -> None:
+    pytest.importorskip("atheris", reason="left out for want of atheris, which is the extra 'fuzz'")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.guided", name, "1000"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 async def test_broken_requests_are_answered_and_the_next_one_is_served() -> None:

@@ -21,13 +21,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, for_code
 
+from tests.kafka.papers import PASSWORD, USER, Missing, Papers, secured_properties
+
 ROOT = Path(__file__).resolve().parents[2]
 POM = Path(__file__).with_name("pom.xml")
 JARS = ROOT / ".cache" / "kafka-4.1.0"
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 CLUSTER_ID = "ZHJpZnRsaW5lLXRlc3RzMA"
-USER, PASSWORD = "alice", "alice-secret"
 
 
 class Unavailable(Exception):
@@ -108,7 +109,8 @@ class Server(Cluster):
         self._folder = folder
         self._heap = heap
         self._quick = quick
-        self._ports = free_ports(5)
+        self._ports = free_ports(6)
+        self.papers = Papers(folder / "papers")
         self._security = security
         self._process: subprocess.Popen[bytes] | None = None
         self._formatted = False
@@ -116,12 +118,12 @@ class Server(Cluster):
 
     @property
     def sasl(self) -> str:
-        """SASL_PLAINTEXT: SCRAM-SHA-256, SCRAM-SHA-512 and PLAIN, user USER with PASSWORD."""
+        """SASL_PLAINTEXT: SCRAM-SHA-256, SCRAM-SHA-512 and PLAIN, user USER with PASSWORD; OAUTHBEARER."""
         return f"127.0.0.1:{self._ports[2]}"
 
     @property
     def tls(self) -> str:
-        """SSL, with the certificate ``cafile``."""
+        """SSL, with a certificate of our own authority."""
         return f"127.0.0.1:{self._ports[3]}"
 
     @property
@@ -130,9 +132,9 @@ class Server(Cluster):
         return f"127.0.0.1:{self._ports[4]}"
 
     @property
-    def cafile(self) -> Path:
-        """What a client must trust."""
-        return self._folder / "server.pem"
+    def mutual_tls(self) -> str:
+        """SSL, and clients need a certificate of our own authority."""
+        return f"127.0.0.1:{self._ports[5]}"
 
     @property
     def pid(self) -> int:
@@ -189,14 +191,18 @@ class Server(Cluster):
     def _java(self, main: str, *arguments: str) -> list[str]:
         quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"] if self._quick else ["-XX:+UseG1GC"]
         options = [f"-Xmx{self._heap}", "-XX:-UsePerfData", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", *quick]
+        options.append(f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={self.papers.keys_url}")
         return ["java", *options, "-cp", str(self._jars / "*"), main, *arguments]
 
     def _prepare(self) -> None:
         lines = list(self._plain())
         users: list[str] = []
         if self._security:
-            self._make_certificate()
-            lines += self._secured()
+            try:
+                self.papers.make()
+            except Missing as tool:
+                raise Unavailable(f"no {tool} on the path") from None
+            lines += secured_properties(self.papers)
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
                 users += ["--add-scram", f"{mechanism}=[name={USER},password={PASSWORD}]"]
         self._properties.write_text("\n".join(lines) + "\n")
@@ -207,10 +213,11 @@ class Server(Cluster):
         self._formatted = True
 
     def _plain(self) -> Iterator[str]:
-        plain, controller, sasl, tls, both = self._ports
+        plain, controller, sasl, tls, both, mutual = self._ports
         listeners = [f"PLAINTEXT://127.0.0.1:{plain}"]
         if self._security:
             listeners += [f"PASSWORD://127.0.0.1:{sasl}", f"TLS://127.0.0.1:{tls}", f"BOTH://127.0.0.1:{both}"]
+            listeners += [f"MUTUAL://127.0.0.1:{mutual}"]
         yield "process.roles=broker,controller"
         yield "node.id=1"
         yield f"controller.quorum.voters=1@127.0.0.1:{controller}"
@@ -219,7 +226,7 @@ class Server(Cluster):
         yield f"advertised.listeners={','.join(listeners)}"
         yield (
             "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
-            "PASSWORD:SASL_PLAINTEXT,TLS:SSL,BOTH:SASL_SSL"
+            "PASSWORD:SASL_PLAINTEXT,TLS:SSL,BOTH:SASL_SSL,MUTUAL:SSL"
         )
         yield f"log.dirs={self._folder / 'log'}"
         yield "num.partitions=4"
@@ -234,30 +241,6 @@ class Server(Cluster):
         yield "controlled.shutdown.enable=false"
         yield "broker.session.timeout.ms=2000"  # or a restart after a kill waits 9 s for the old one's to run out
         yield "broker.heartbeat.interval.ms=300"
-
-    def _secured(self) -> Iterator[str]:
-        module = "org.apache.kafka.common.security"
-        yield "sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN"
-        for listener in ("password", "both"):
-            for mechanism in ("scram-sha-256", "scram-sha-512"):
-                yield (
-                    f"listener.name.{listener}.{mechanism}.sasl.jaas.config={module}.scram.ScramLoginModule required;"
-                )
-            yield (
-                f"listener.name.{listener}.plain.sasl.jaas.config={module}.plain.PlainLoginModule required "
-                f'user_{USER}="{PASSWORD}";'
-            )
-        for listener in ("tls", "both"):
-            yield f"listener.name.{listener}.ssl.keystore.location={self._folder / 'server.p12'}"
-            yield f"listener.name.{listener}.ssl.keystore.type=PKCS12"
-            yield f"listener.name.{listener}.ssl.keystore.password={PASSWORD}"
-
-    def _make_certificate(self) -> None:
-        store = ["-keystore", str(self._folder / "server.p12"), "-storepass", PASSWORD, "-alias", "server"]
-        make = ["keytool", "-genkeypair", "-keyalg", "RSA", "-dname", "CN=127.0.0.1", "-validity", "3650"]
-        make += ["-ext", "SAN=ip:127.0.0.1,dns:localhost", "-storetype", "PKCS12", *store]
-        for command in (make, ["keytool", "-exportcert", "-rfc", "-file", str(self.cafile), *store]):
-            subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
 def answers(bootstrap_servers: str) -> bool:

@@ -17,7 +17,7 @@ from stream.backends.memory import MemoryBroker, MemorySink, MemorySource, Memor
 from stream.config import Settings
 from stream.observe_settings import observe_settings
 from stream.observer import Observer
-from stream.ports import OutRecord
+from stream.ports import OutRecord, TableReader
 from stream.runner import Runner
 
 DEADLINE = 30.0
@@ -106,7 +106,13 @@ def make_broker(settings: Settings, partitions: int = 2, seed: int = 0) -> Memor
 class Service:
     """One worker's observe half."""
 
-    def __init__(self, broker: MemoryBroker, settings: Settings, clock: StillClock | None = None) -> None:
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        settings: Settings,
+        clock: StillClock | None = None,
+        tables: Callable[[MemoryBroker], TableReader] = MemoryTableReader,
+    ) -> None:
         self.broker = broker
         self.source = MemorySource(broker, settings.topics.events)
         self.meter = Meter()
@@ -116,7 +122,7 @@ class Service:
             Observer(observe_settings(settings)),
             self.source,
             MemorySink(broker),
-            lambda: MemoryTableReader(broker),
+            lambda: tables(broker),
             clock or StillClock(),
             self.meter,
         )

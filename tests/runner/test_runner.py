@@ -1,14 +1,15 @@
 """The observe loop over the in-process broker: every event once in what is published, however the process ends."""
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 import pytest
 
 from detectors.errors import BrokerError, CheckpointError
-from stream.backends.memory import Crash, Faults
+from stream.backends.memory import Crash, Faults, MemoryTableReader
 from stream.config import KafkaSettings, LimitSettings, Settings
-from stream.ports import OutRecord, Partition
+from stream.ports import OutRecord, Partition, Record
 from stream.topics import parse_profile_key, partition_of, unit_key
 from tests.runner.service import Service, StillClock, events, make_broker, newest_profiles, reference
 
@@ -160,6 +161,29 @@ async def test_a_reference_that_comes_later_begins_a_new_epoch_and_events_go_on(
     assert not service.meter.errors
     assert sum(profile.events for profile in profiles.values()) == 2 * COUNT
     assert {profile.model for profile in profiles.values() if profile.epoch.reference} == {"fraud"}
+
+
+class SlowFollower(MemoryTableReader):
+    """Whatever comes after the start comes later."""
+
+    async def poll(self, timeout_ms: int) -> Sequence[tuple[Partition, Record]]:
+        return []
+
+
+async def test_a_worker_that_is_behind_on_references_goes_on_under_the_one_that_was_saved() -> None:
+    broker = make_broker(SETTINGS)
+    behind = Service(broker, SETTINGS, tables=SlowFollower)
+    await behind.until(lambda: behind.runner.ready)
+    ahead = Service(broker, SETTINGS)
+    await ahead.until(lambda: ahead.runner.ready)
+    broker.append([reference(), *events(COUNT, 2)])
+    await ahead.caught_up()
+    await ahead.end()
+    await behind.caught_up()
+    await behind.end()
+    epochs = {profile.shard: profile.epoch for profile in newest_profiles(broker).values() if profile.model == "fraud"}
+    assert {epoch.reference is not None for epoch in epochs.values()} == {True}
+    assert sum(profile.events for profile in newest_profiles(broker).values()) == COUNT
 
 
 async def test_a_reference_that_cannot_be_read_is_counted_and_left_out() -> None:

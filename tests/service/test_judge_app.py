@@ -136,6 +136,31 @@ class World:
         finally:
             await producer.stop()
 
+    async def rows(self) -> list[tuple[int, bytes, bytes]]:
+        """Partition, key and value of the changelog's newest record."""
+        consumer = AIOKafkaConsumer(
+            judge_faust.changelog_topic(self.settings.kafka),
+            bootstrap_servers=self.settings.kafka.bootstrap_servers,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+        await consumer.start()
+        try:
+            batches = await consumer.getmany(timeout_ms=2_000)
+            return [(r.partition, r.key, r.value) for records in batches.values() for r in records[-1:]]
+        finally:
+            await consumer.stop()
+
+    async def write(self, rows: list[tuple[int, bytes, bytes]]) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=self.settings.kafka.bootstrap_servers)
+        await producer.start()
+        try:
+            for partition, key, value in rows:
+                topic = judge_faust.changelog_topic(self.settings.kafka)
+                await producer.send_and_wait(topic, value, key=key, partition=partition)
+        finally:
+            await producer.stop()
+
     async def committed(self) -> int:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.settings.kafka.bootstrap_servers,
@@ -264,3 +289,17 @@ async def test_a_second_judge_takes_over_what_the_first_knew(world: World) -> No
             assert second.partitions
         await until(lambda: len(one.units) == 3)
         assert one.newest == {unit(model): 10 for model in "abc"}
+
+
+async def test_a_row_that_a_late_zombie_writes_over_a_newer_one_is_not_believed(world: World) -> None:
+    first = Desk()
+    async with world.judge(first, Sink()):
+        await world.publish(("a", 10))
+        await until_equal(world.committed, 1)
+        stale = await world.rows()
+        await world.publish(("a", 20))
+        await until_equal(world.committed, 2)
+    await world.write(stale)
+    second = Desk()
+    async with world.judge(second, Sink()):
+        assert second.restored == {unit("a"): 20}

@@ -1,5 +1,7 @@
 """Rows of the judge's table, and what may be acknowledged when."""
 
+from types import SimpleNamespace
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -14,11 +16,43 @@ from stream.judge_table import Pending
 units = st.builds(UnitKey, st.text(), st.text(), st.none() | st.text())
 
 
-@given(units, st.integers(min_value=0, max_value=1000), st.binary())
-def test_a_row_comes_back_as_it_was(unit: UnitKey, partition: int, blob: bytes) -> None:
-    key, value = topics.unit_key(unit), judge_table.encode_stored(unit, partition, blob)
+reaches = st.tuples(st.integers(0, 2**62), st.integers(0, 2**62))
+
+
+@given(units, st.integers(min_value=0, max_value=1000), st.binary(), reaches)
+def test_a_row_comes_back_as_it_was(unit: UnitKey, partition: int, blob: bytes, reach: judge_table.Reach) -> None:
+    key, value = topics.unit_key(unit), judge_table.encode_stored(unit, partition, blob, reach)
     stored = judge_table.decode_stored(key, value)
-    assert (stored.unit, stored.partition, stored.blob) == (unit, partition, blob)
+    assert (stored.unit, stored.partition, stored.blob, stored.reach) == (unit, partition, blob, reach)
+
+
+def event(key: bytes, value: bytes | None) -> SimpleNamespace:
+    return SimpleNamespace(message=SimpleNamespace(key=key, value=value))
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"m/1", b"n/1"]), st.integers(0, 5), st.integers(0, 3))), st.integers(0, 20))
+def test_of_rows_in_any_order_and_in_any_batches_the_furthest_stays(
+    rows: list[tuple[bytes, int, int]], cut: int
+) -> None:
+    held: dict[bytes, bytes] = {}
+    unit = UnitKey("m", "1", None)
+    events = [event(key, judge_table.encode_stored(unit, 0, b"%d" % n, reach)) for n, (key, *reach) in enumerate(rows)]
+    for batch in (events[:cut], events[cut:]):
+        held.update([(row.message.key, row.message.value) for row in judge_table.furthest(batch, held)])
+    for key, value in held.items():
+        own = [(tuple(reach), n) for n, (name, *reach) in enumerate(rows) if name == key]
+        assert judge_table.decode_stored(key, value).blob == b"%d" % max(own)[1], "the last one of the furthest"
+    assert set(held) == {key for key, *_ in rows}
+
+
+def test_tombstones_and_what_cannot_be_read_are_left_to_those_who_read_them() -> None:
+    rows = [event(b"m/1", b"\xff"), event(b"m/1", None)]
+    assert list(judge_table.furthest(rows, {b"m/1": b"?"})) == rows
+
+
+def test_rows_of_before_they_said_how_far_they_are_can_be_read() -> None:
+    old = msgspec.msgpack.encode({"schema": 1, "unit": UnitKey("m", "1", None), "partition": 0, "blob": b"x"})
+    assert judge_table.decode_stored(b"m/1", old).reach == (0, 0)
 
 
 @pytest.mark.parametrize("value", [b"", b"\x00", b"{}", msgspec.msgpack.encode({"schema": 99})])

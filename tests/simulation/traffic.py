@@ -10,6 +10,7 @@ import numpy as np
 
 from detectors.bank import BankSettings
 from detectors.features import UnitKey
+from detectors.prepared import PreparedReference
 from detectors.profiles import Profile
 from detectors.reference_builder import build_reference
 from detectors.references import Reference
@@ -74,19 +75,44 @@ def state_of(observer: Observer, place: Partition) -> dict[bytes, bytes]:
     return {key: checkpoints.unit_blob(checkpoints.decode_unit(value, ""), "") for key, value in records.items()}
 
 
-class GeneralDecoder(Decoder):
-    """Only the general path, which small batches are read faster by; that both give the same is tested elsewhere."""
+class RememberingDecoder(Decoder):
+    """Reads a stretch of a log once for all seeds: reading is a function of the bytes alone and is tested elsewhere."""
 
     __slots__ = ()
 
     def decode(self, partition: Partition, records: Sequence[Record], *, fast: bool = False) -> Decoded:
-        return super().decode(partition, records, fast=False)
+        return _decoded(partition, tuple(records))
+
+
+@lru_cache(maxsize=20_000)
+def _decoded(partition: Partition, records: tuple[Record, ...]) -> Decoded:
+    """By the general path, which is the quicker one for few records; that both give the same is tested elsewhere."""
+    return Decoder(PLAIN.rules, PLAIN.message).decode(partition, records, fast=False)
+
+
+class PreparedOnce(dict[UnitKey | None, PreparedReference]):
+    """What observers derive from a reference, shared by those of all seeds."""
+
+    def __init__(self, observer: Observer) -> None:
+        super().__init__({None: _prepared(None)})
+        self._observer = observer
+
+    def get(self, target: UnitKey | None, default: object = None) -> PreparedReference:  # type: ignore[override]
+        if target not in self:
+            self[target] = _prepared(self._observer._references[target].digest)  # type: ignore[index]
+        return self[target]
+
+
+@lru_cache
+def _prepared(digest: str | None) -> PreparedReference:
+    return PreparedReference(next((r for r in references() if r.digest == digest), None))
 
 
 def observer(settings: ObserveSettings, known: Sequence[int]) -> Observer:
     made = Observer(settings, [references()[at] for at in known])
+    made._prepared = PreparedOnce(made)
     if settings is PLAIN:
-        made._decoder = GeneralDecoder(settings.rules, settings.message)
+        made._decoder = RememberingDecoder(settings.rules, settings.message)
     return made
 
 
@@ -98,6 +124,15 @@ def oracle_state(watching: bool, known: tuple[int, ...], seed: int, number: int)
     made.assign(place)
     made.process(place, log(seed, number))
     return state_of(made, place)
+
+
+@lru_cache(maxsize=4 * LOGS)
+def oracle_events(seed: int, number: int) -> dict[UnitKey, int]:
+    """Events of each unit at the log's end, whatever they are compared with."""
+    place, made = Partition(TOPIC, number), observer(PLAIN, ())
+    made.assign(place)
+    made.process(place, log(seed, number))
+    return {key: unit.bank.profile().events for key, unit in made._partitions[place].units.items()}
 
 
 def unreadable(seed: int, number: int) -> set[tuple[int, int]]:

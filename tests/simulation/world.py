@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from detectors.features import UnitKey
-from detectors.merging import Step, step
-from detectors.profiles import Epoch, Profile
+from detectors.merging import Step
+from detectors.profiles import Profile
 from stream import topics
+from stream.judge_shard import Shard
 from stream.observer import Effects, ObserveSettings
 from stream.ports import Partition
 from tests.simulation import traffic
@@ -21,6 +22,12 @@ PARTITIONS = 2
 STEPS = 60
 FROZEN, AFTERLIFE = 20, 12
 """Steps at most that a worker sleeps when it loses its partitions, and goes on for then without knowing."""
+SLOW = 15
+"""Steps at most that the broker's disk is slow for."""
+JUDGES = 2
+"""Partitions of the profiles: each is read in its order, and which one is read next is chance."""
+REREAD = 12
+"""Profiles at most that a judge reads again when it was restarted: its state is newer than its offset."""
 
 
 class Diverged(AssertionError):
@@ -166,11 +173,13 @@ class World:
         self.saved: dict[Partition, dict[bytes, bytes]] = {place: {} for place in self.places}
         self.references = list(self.choice.known)
         self.coming = list(self.choice.coming)
-        self.available, self.now_ms = True, 0
+        self.available, self.slow, self.now_ms = True, 0, 0
         self.published: list[Profile] = []
         self.letters: set[tuple[int, int]] = set()
-        self.judged: dict[bytes, Profile] = {}
-        self.passed: dict[bytes, list[Epoch]] = {}
+        self.delivered: list[list[tuple[bytes, Profile]]] = [[] for _ in range(JUDGES)]
+        self.read = [0] * JUDGES
+        self.judged: dict[bytes, Shard] = {}
+        self.merged: Counter[bytes] = Counter()  # events by differences, as evidence is drawn from them
         self.troubles: Counter[str] = Counter()
         self.workers = [Worker(self) for _ in range(2)]
         self.owners: dict[Partition, Worker] = {}
@@ -199,18 +208,32 @@ class World:
         self.saved[place][key] = value
 
     def publish(self, outputs: list[Profile | tuple[int, int]]) -> None:
-        for output in outputs:
+        """To the profiles' topic; a batch whose acknowledgement was lost is written again, whole."""
+        repeated = self.chance.random() < 0.1
+        self.troubles["repeated batch"] += repeated and bool(outputs)
+        for output in outputs * (1 + repeated):
             if isinstance(output, tuple):
                 self.letters.add(output)
                 continue
             self.published.append(output)
             key = topics.profile_key(output.unit, Partition(output.topic, output.partition))
-            newest, passed = self.judged.get(key), self.passed.setdefault(key, [])
-            if step(newest, output, passed) is Step.IGNORED:
+            self.delivered[topics.partition_of(topics.unit_key(output.unit), JUDGES)].append((key, output))
+
+    def judge(self, number: int, count: int) -> None:
+        """Takes in what comes next of a partition of the profiles."""
+        begin = self.read[number]
+        for key, profile in self.delivered[number][begin : begin + count]:
+            held = self.judged.get(key)
+            how = held.step(profile) if held else Step.FULL
+            if how is Step.IGNORED:
                 continue
-            if newest is not None and newest.epoch != output.epoch:
-                passed.append(newest.epoch)
-            self.judged[key] = output
+            counted = held.profile.epoch_events if held and how is Step.NEXT else 0
+            self.merged[key] += 0 if how is Step.BASE else profile.epoch_events - counted
+            if held:
+                held.hold(profile)
+            else:
+                self.judged[key] = Shard(profile, [])
+        self.read[number] = min(begin + count, len(self.delivered[number]))
 
     def run(self) -> None:
         for _ in range(STEPS):
@@ -218,6 +241,8 @@ class World:
             for place in self.places:
                 self.written[place] = min(self.written[place] + self.chance.randint(0, 2), traffic.LENGTH)
             self._fault()
+            self.slow = max(0, self.slow - 1)
+            self.judge(self.chance.randrange(JUDGES), self.chance.randint(0, 9))
             awake = [worker for worker in self.workers if worker.observer.partitions and not worker.frozen]
             zombies = [worker for worker in awake if worker.doomed]
             if awake:
@@ -243,6 +268,13 @@ class World:
         elif what < 0.16 and self.coming:
             self.references.append(self.coming.pop(0))
             self.troubles["late reference"] += 1
+        elif what < 0.18:
+            self.slow = self.chance.randint(1, SLOW)
+            self.troubles["slow disk"] += 1
+        elif what < 0.2:
+            number = self.chance.randrange(JUDGES)
+            self.read[number] = max(0, self.read[number] - self.chance.randint(1, REREAD))
+            self.troubles["judge restarted"] += 1
 
     def _crash(self, worker: Worker) -> None:
         """At any point of what it does: what it had not written is gone, and half of a batch may be."""
@@ -275,7 +307,7 @@ class World:
         places = worker.observer.partitions
         what = self.chance.random()
         if worker.saving is not None and what < 0.5:
-            if self.available:
+            if self.available and (not self.slow or self.chance.random() < 0.2):
                 for _ in worker.saving:
                     break
                 else:
@@ -285,7 +317,7 @@ class World:
                 worker.poll(place, self.chance.randint(1, 7))
         elif what < 0.85 and self.available:
             worker.look(force=self.chance.random() < 0.3)
-            worker.flush(self.chance.randint(0, 8))
+            worker.flush(self.chance.randint(0, 1 if self.slow else 8))
         elif what < 0.88:
             worker.follow_references()
         elif worker.saving is None:
@@ -314,3 +346,5 @@ class World:
         for worker in dict.fromkeys(self.owners.values()):
             worker.look(force=True)
             worker.flush(len(worker.outbox))
+        for number in range(JUDGES):
+            self.judge(number, len(self.delivered[number]))

@@ -1,0 +1,47 @@
+"""``python -m tests.fuzz.guided TARGET INPUTS [SEED]``: atheris chooses one target's inputs by the code they reach.
+
+A process for each target: libFuzzer ends it. The exit status is its own, 0 when nothing was found.
+"""
+
+import logging
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["detectors", "stream"]):
+    from tests.fuzz.run import all_targets
+
+HANG_SECONDS = 10
+MEMORY_MEGABYTES = 2_048
+LARGEST = 1 << 16
+
+
+def main(name: str, inputs: int, seed: int) -> None:
+    """Begins from the target's whole inputs."""
+    logging.disable(logging.CRITICAL)
+    target = next(target for target in all_targets() if target.name == name)
+    folder = Path(tempfile.mkdtemp(prefix="driftline-corpus-"))
+    for number, data in enumerate(target.corpus):
+        (folder / str(number)).write_bytes(data)
+
+    def one(data: bytes) -> None:
+        target.run(data)
+
+    options = [
+        f"-runs={inputs}",
+        f"-seed={seed}",
+        f"-timeout={HANG_SECONDS}",
+        f"-rss_limit_mb={MEMORY_MEGABYTES}",
+        f"-max_len={LARGEST}",
+        f"-artifact_prefix={folder}/found-",
+        "-verbosity=1",
+        "-print_final_stats=1",
+    ]
+    atheris.Setup([sys.argv[0], *options, str(folder)], one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1)

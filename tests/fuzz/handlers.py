@@ -1,0 +1,90 @@
+"""Requests against the handlers of a worker's HTTP side, pages included, without a socket: a thousand times as many."""
+
+import asyncio
+
+import orjson
+from aiohttp import web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.streams import StreamReader
+from aiohttp.test_utils import make_mocked_request
+from prometheus_client import CollectorRegistry
+
+from stream import actions, pages
+from stream.actions import Action
+from stream.config import HttpSettings
+from stream.config_layers import Secret
+from stream.server import Server
+from stream.views import Views
+from tests.fuzz.http import Health
+from tests.fuzz.targets import Target
+
+METHODS = ("GET", "POST", "HEAD", "PUT")
+CORPUS = [
+    b"GET /api/v1/models/fraud/3?segment=de\n",
+    b"GET /api/v1/incidents?state=open&limit=10&model=m&version=1&segment=\n",
+    b"GET /api/v1/incidents/i1\n",
+    b"GET /models/m/1/features/amount?segment=de\n",
+    b"GET /incidents?state=open&page=2&model=m\n",
+    b"GET /incidents/i1\n",
+    b"GET /static/driftline.css\n",
+    b"GET /metrics\n",
+    b'POST /api/v1/incidents/i1/ack\n{"by":"ann","note":"seen","id":"00000000-0000-4000-8000-000000000000"}',
+    b'POST /api/v1/incidents/i1/silence\n{"by":"ann","silence_hours":2}',
+    b'POST /api/v1/incidents/i1/note\n{"by":"ann","note":"x"}',
+]
+LARGEST_TARGET = 8_190
+"""aiohttp refuses a longer request line itself."""
+
+
+def requests() -> Target:
+    """Accepted is what is answered with 2xx or 3xx; a finding is what a handler raises, or 5xx."""
+    loop = asyncio.new_event_loop()
+    recorded: list[Action] = []
+
+    async def record(action: Action) -> None:
+        recorded.append(action)
+
+    def add_pages(app: web.Application, views: Views) -> None:
+        pages.add_pages(app, views, lambda: 1_000)
+
+    views = Views()
+    incident = {"id": "i1", "model": "m", "version": "1", "segment": None, "opened_at_ms": 1}
+    views.apply_incident(b"i1", orjson.dumps(incident))
+    settings = HttpSettings(port=0, token=Secret("sesame"))
+    server = Server(settings, views, Health(), CollectorRegistry(), add_pages, record)
+    loop.run_until_complete(server.start())  # what freezes the routes
+
+    async def answer(data: bytes) -> int:
+        line, _, body = data.partition(b"\n")
+        name, _, target = line.decode("latin-1").partition(" ")
+        if not target.startswith("/") or len(target) > LARGEST_TARGET or "changes" in target:
+            return 0  # aiohttp answers these itself; the last one waits, as it should
+        stream = StreamReader(BaseProtocol(loop), settings.max_request_bytes, loop=loop)
+        stream.feed_data(body)
+        stream.feed_eof()
+        try:
+            request = make_mocked_request(
+                name if name in METHODS else METHODS[len(line) % len(METHODS)],
+                target,
+                headers={"Authorization": "Bearer sesame"},
+                app=server._app,
+                payload=stream,
+                client_max_size=settings.max_request_bytes,
+            )
+        except ValueError:
+            return 0  # no URL: aiohttp answers that itself
+        response = await server._app._handle(request)
+        return response.status
+
+    def run(data: bytes) -> bool:
+        recorded.clear()
+        try:
+            status = loop.run_until_complete(answer(data))
+        except web.HTTPException as error:
+            status = error.status
+        assert status < 500, f"answered with {status}"
+        for action in recorded:
+            assert len(action.note) <= actions.MAX_NOTE, "a note without bounds"
+        return 200 <= status < 400
+
+    return Target("requests", 0.03, CORPUS, run)

@@ -1,0 +1,256 @@
+"""Whole workers on the memory backend: ``Runner`` with all it has, in a time that passes only when nobody has anything
+to do. One seed decides when a worker crashes in the middle of a write, when it loses its partitions without knowing,
+when the broker is away or its disk slow, and when references come.
+"""
+
+import asyncio
+import random
+import selectors
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from detectors import references
+from detectors.errors import DriftlineError
+from detectors.merging import Step
+from detectors.profiles import Profile
+from stream import runner
+from stream.backends.memory import Crash, Faults, MemoryBroker, MemorySink, MemorySource, MemoryTableReader
+from stream.config import Settings
+from stream.judge_shard import Shard
+from stream.ports import OutRecord, Partition
+from stream.runner import Runner
+from tests.simulation import traffic
+from tests.simulation.world import PARTITIONS, Diverged, choose
+
+SETTINGS = Settings(checkpoint_interval_seconds=1.0)
+WORKERS = 2
+SECONDS = 8.0
+"""Of trouble."""
+SETTLED_SECONDS = 8.0
+"""Until everything must be published: longer than a send is tried for, and a start takes."""
+IDLE_MS = 400
+"""Between two turns in which nothing comes; fewer turns, as many places for trouble."""
+TROUBLES = ("crash", "crash", "zombie", "outage", "slow disk", "reference", "stop")
+
+
+class _Instant(selectors.DefaultSelector):
+    """Nothing comes from outside: what is waited for passes at once."""
+
+    loop: "TimelessLoop"
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        found = super().select(0)
+        if not found:
+            assert timeout is not None, "everybody waits for everybody"
+            self.loop.now += timeout
+        return found
+
+
+class TimelessLoop(asyncio.SelectorEventLoop):
+    """``time`` jumps to whatever is next."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        selector = _Instant()
+        super().__init__(selector)
+        selector.loop = self
+
+    def time(self) -> float:
+        return self.now
+
+
+class Clock:
+    def now_ms(self) -> int:
+        return traffic.START_MS + int(1000 * asyncio.get_running_loop().time())
+
+
+class SlowSink(MemorySink):
+    """What is on its way may arrive though nobody waits for it any more."""
+
+    def __init__(self, service: "Service") -> None:
+        super().__init__(service.broker)
+        self._service = service
+
+    async def send(self, records: Sequence[OutRecord]) -> None:
+        sending = self._service.on_its_way(super().send(records))
+        try:
+            await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            if self._service.chance.random() < 0.5:
+                sending.cancel()
+            raise
+
+
+class Service:
+    """The broker, the workers and a supervisor that starts again what ended."""
+
+    def __init__(self, seed: int) -> None:
+        self.choice = choose(seed)
+        self.chance = random.Random(seed * 3 + 2)
+        faults = Faults(duplicate=0.05, delay=0.1, cut=0.1)
+        self.broker = MemoryBroker(seed, faults, Clock())
+        topics = SETTINGS.topics
+        for name in (*topics.events, topics.checkpoints):
+            self.broker.create_topic(name, PARTITIONS)
+        for name in (topics.references, topics.profiles, topics.dead_letters):
+            self.broker.create_topic(name, 2)
+        self.places = [Partition(traffic.TOPIC, number) for number in range(PARTITIONS)]
+        self.coming = list(self.choice.coming)
+        self.delay_seconds = 0.0
+        self.troubles: Counter[str] = Counter()
+        self.sources: list[MemorySource] = []
+        self.stops = [asyncio.Event() for _ in range(WORKERS)]
+        self.ending = False
+        self.newest: dict[str, str] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def on_its_way(self, sending: Any) -> "asyncio.Task[None]":
+        async def late() -> None:
+            try:
+                await asyncio.sleep(self.delay_seconds * self.chance.random())
+            except asyncio.CancelledError:
+                sending.close()
+                raise
+            await sending
+
+        task = asyncio.create_task(late())
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+        return task
+
+    async def run(self) -> None:
+        for at in self.choice.known:
+            self._publish_reference(at)
+        workers = [asyncio.create_task(self._supervised(number)) for number in range(WORKERS)]
+        writing = asyncio.create_task(self._write())
+        while asyncio.get_running_loop().time() < SECONDS:
+            await asyncio.sleep(self.chance.random() * 2.0)
+            await self._trouble(self.chance.choice(TROUBLES))
+        await writing
+        self.broker.crash_after(None)
+        self.broker.restore()
+        while self.coming:
+            self._publish_reference(self.coming.pop(0))
+        await asyncio.sleep(SETTLED_SECONDS)
+        self.ending = True
+        for stop in self.stops:
+            stop.set()
+        await asyncio.gather(*workers)
+        await asyncio.gather(*self._sending, return_exceptions=True)
+
+    async def _write(self) -> None:
+        """Both logs, at random moments, as they are: the records' own times and no faults."""
+        for record in range(traffic.LENGTH):
+            await asyncio.sleep(self.chance.random() * SECONDS / traffic.LENGTH)
+            for place in self.places:
+                given = traffic.log(self.choice.logs, place.partition)[record]
+                self.broker.log(place).append(given.timestamp_ms, OutRecord(place.topic, given.key, given.value))
+
+    async def _supervised(self, number: int) -> None:
+        while not self.ending:
+            stop = self.stops[number] = asyncio.Event()
+            source = MemorySource(self.broker, SETTINGS.topics.events)
+            self.sources.append(source)
+            observer = traffic.observer(self.choice.settings, ())
+            sink, tables = SlowSink(self), lambda: MemoryTableReader(self.broker)
+            with suppress(Crash, DriftlineError):
+                await Runner(SETTINGS, observer, source, sink, tables, Clock()).run(stop)
+            self.sources.remove(source)
+            self.broker.kill(source)
+            await asyncio.sleep(self.chance.random())
+
+    async def _trouble(self, what: str) -> None:
+        if what == "crash":
+            self.broker.crash_after(self.chance.randrange(12))  # whoever writes then, in the middle of its batch
+        elif what == "stop":
+            self.chance.choice(self.stops).set()
+        elif what == "zombie" and self.sources and self.choice.zombies:
+            source = self.chance.choice(self.sources)
+            self.broker.leave(source, told=False)
+            await asyncio.sleep(self.chance.random() * 3.0)
+            if source in self.sources and not source.dead:
+                self.broker.expire(source)
+        elif what == "outage":
+            self.broker.outage()
+            await asyncio.sleep(self.chance.random() * self.chance.choice((0.5, 10.0)))  # now and then until they end
+            self.broker.restore()
+        elif what == "slow disk":
+            self.delay_seconds = 2.0 * self.chance.random()
+            await asyncio.sleep(self.chance.random() * 2.0)
+            self.delay_seconds = 0.0
+        elif what == "reference" and self.coming:
+            self._publish_reference(self.coming.pop(0))
+        else:
+            return
+        self.troubles[what] += 1
+
+    def _publish_reference(self, at: int) -> None:
+        reference = traffic.references()[at]
+        key = f"{reference.model}/{reference.version}".encode()
+        self.newest[str(reference.model_key)] = reference.digest
+        place = Partition(SETTINGS.topics.references, 0)
+        self.broker.log(place).append(0, OutRecord(place.topic, key, references.encode(reference)))
+        self.broker._wake()
+
+
+def simulate(seed: int) -> Service:
+    """Raises Diverged."""
+    usual = runner.POLL_MS, runner.SMALLEST_CHUNK
+    runner.POLL_MS, runner.SMALLEST_CHUNK = IDLE_MS, traffic.LENGTH  # a batch is cut by no real clock
+    try:
+        with asyncio.Runner(loop_factory=TimelessLoop) as loop:
+            service: Service = loop.run(_simulated(seed))
+    finally:
+        runner.POLL_MS, runner.SMALLEST_CHUNK = usual
+    _check(seed, service)
+    return service
+
+
+async def _simulated(seed: int) -> Service:
+    service = Service(seed)
+    await service.run()
+    return service
+
+
+def _check(seed: int, service: Service) -> None:
+    """What is published in the end is each unit's fold of the whole log, and each unreadable record a dead letter."""
+    shards: dict[bytes, Shard] = {}
+    topics = SETTINGS.topics
+    for _, record in service.broker.records(topics.profiles):
+        profile = msgspec.json.decode(record.value or b"", type=Profile)
+        shard = shards.setdefault(record.key or b"", Shard(profile, []))
+        if shard.step(profile) is not Step.IGNORED:
+            shard.hold(profile)
+    counted: Counter[tuple[object, int]] = Counter()
+    for shard in shards.values():
+        profile = shard.profile
+        counted[profile.unit, profile.partition] = profile.events
+        if profile.epoch.reference != service.newest.get(str(profile.unit.model_key)):
+            raise Diverged(f"seed {seed}: {profile.shard}: {profile.unit}: under another reference than the newest")
+        wanted = traffic.oracle_profiles(service.choice.settings, service.choice.logs, profile)
+        if _plain(profile, service) not in [_plain(one, service) for one in wanted]:
+            raise Diverged(f"seed {seed}: {profile.shard}: {profile.unit}: is not the fold of its log")
+    for place in service.places:
+        expected = traffic.oracle_events(service.choice.logs, place.partition)
+        found = {unit: events for (unit, partition), events in counted.items() if partition == place.partition}
+        if found != expected:
+            raise Diverged(f"seed {seed}: {place}: {found} are counted, {expected} are in the log")
+    letters = {
+        (int(headers["partition"]), int(headers["offset"]))
+        for headers in (dict(record.headers) for _, record in service.broker.records(topics.dead_letters))
+    }
+    unreadable = {
+        where for place in service.places for where in traffic.unreadable(service.choice.logs, place.partition)
+    }
+    if letters != unreadable:
+        raise Diverged(f"seed {seed}: dead letters {sorted(letters ^ unreadable)} are missing or too many")
+
+
+def _plain(profile: Profile, service: Service) -> Profile:
+    """Signals of epochs before are left out where there were several."""
+    count = len(profile.signals) if service.choice.coming else profile.signal_count
+    return msgspec.structs.replace(profile, signal_count=count)

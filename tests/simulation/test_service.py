@@ -1,0 +1,77 @@
+"""Whole workers, their own loop and order of writing included: whatever fails, every event counts once.
+
+``DRIFTLINE_TEST_SEED=N`` replays one seed, ``DRIFTLINE_TEST_SEEDS=N`` says how many are tried: a tenth of it.
+"""
+
+import logging
+import os
+import secrets
+import sys
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from stream.outbox import Outbox
+from stream.runner import Runner
+from stream.saver import Saver
+from tests.simulation.service import simulate
+from tests.simulation.world import Diverged
+
+SEEDS = int(os.environ.get("DRIFTLINE_TEST_SEEDS", "2000")) // 10
+GIVEN = os.environ.get("DRIFTLINE_TEST_SEED")
+FOUND_WITHIN = 100
+"""Seeds in which a broken worker must be found."""
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Outages are what is looked for."""
+    logging.disable(logging.ERROR)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def test_whatever_fails_whole_workers_count_every_event_once(capsys: pytest.CaptureFixture[str]) -> None:
+    first = 1_000_000 + secrets.randbelow(1 << 40)
+    seeds = [int(GIVEN)] if GIVEN else [*range(SEEDS // 2), *range(first, first + SEEDS - SEEDS // 2)]
+    with capsys.disabled():
+        sys.stdout.write(f"\n{len(seeds)} services; random: seeds {seeds[len(seeds) // 2]} to {seeds[-1]}\n")
+    troubles: Counter[str] = Counter()
+    for seed in seeds:
+        troubles += simulate(seed).troubles
+    if not GIVEN:
+        for trouble in ("crash", "zombie", "outage", "slow disk", "reference", "stop"):
+            assert troubles[trouble] > len(seeds) / 10, troubles
+
+
+def test_a_seed_is_the_same_service_again() -> None:
+    first, again = simulate(7), simulate(7)
+    for topic in ("driftline-profiles", "driftline-checkpoints", "driftline-dead-letters"):
+        assert first.broker.records(topic) == again.broker.records(topic)
+
+
+async def _nothing(*_: object) -> None: ...
+
+
+def _without(*_: object) -> None: ...
+
+
+BROKEN = {
+    "records of before a restore are taken": (Runner, "_leave_unread", _without),
+    "references are read once": (Runner, "_follow_references", _nothing),
+    "nothing is sent again": (Outbox, "flush", _nothing),
+    "no checkpoint": (Saver, "turn", _without),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_worker_is_found(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, name, broken = BROKEN[what]
+    monkeypatch.setattr(owner, name, broken)
+    for seed in range(FOUND_WITHIN):
+        try:
+            simulate(seed)
+        except (Diverged, AssertionError, KeyError):
+            return
+    pytest.fail("not found")
