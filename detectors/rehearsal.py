@@ -93,12 +93,19 @@ class Rehearsal:
         return self._under_alarm / max(self.events, 1)
 
     def _fired(self, fired: list[int]) -> None:
-        began = min(self.watch.beginning(f).event for f in fired)
-        if self._open and incidents.same_change(began, *self._open[-1][:2]):
-            self._open[-1][2].update(fired)
-            return
-        self.incidents += 1
-        self._open.append((began, self.events, set(fired)))
+        fresh = []
+        for feature in fired:
+            began = self.watch.beginning(feature).event
+            for known in self._open:
+                if incidents.same_change(began, *known[:2]):
+                    known[2].add(feature)
+                    break
+            else:
+                fresh.append(feature)
+        if fresh:
+            self.incidents += 1
+            began = min(self.watch.beginning(f).event for f in fresh)
+            self._open.append((began, self.events, set(fresh)))
 
 
 class Course:

@@ -37,12 +37,13 @@ class IncidentLog:
         return next((i for i in reversed(self.incidents) if i.kind is kind and i.status is not Status.RESOLVED), None)
 
     def together(self, began_at_event: int) -> Incident | None:
-        """The open feature incident that a change which began then belongs to."""
-        known = self.open(IncidentKind.FEATURE)
-        if known is None:
-            return None
-        same = incidents.same_change(began_at_event, known.began_at_event or 0, known.opened_at_event)
-        return known if same else None
+        """The open feature incident, the oldest first, that a change which began then belongs to."""
+        for known in self.incidents:
+            if known.kind is not IncidentKind.FEATURE or known.status is Status.RESOLVED:
+                continue
+            if incidents.same_change(began_at_event, known.began_at_event or 0, known.opened_at_event):
+                return known
+        return None
 
     def add(self, kind: IncidentKind, event: int, at_ms: int, **what: Any) -> Incident:
         """A new incident, opened at the unit's ``event``."""

@@ -192,9 +192,17 @@ class UnitJudge:
     # incidents
 
     def _fired(self, fired: list[int], events: int) -> list[Effect]:
+        """Those that belong to an open incident update it; the others are one of their own."""
+        assert self.watch is not None
+        groups: dict[str, tuple[Incident | None, list[int]]] = {}
+        for feature in fired:
+            known = self.log.together(self.watch.beginning(feature).event)
+            groups.setdefault(known.id if known else "", (known, []))[1].append(feature)
+        return [effect for known, members in groups.values() for effect in self._report(members, known, events)]
+
+    def _report(self, fired: list[int], known: Incident | None, events: int) -> list[Effect]:
         assert self.watch is not None
         begin = min((self.watch.beginning(f) for f in fired), key=lambda b: b.event)
-        known = self.log.together(begin.event)
         members, since = list(fired), begin.latest
         if known is not None:
             index = self.watch.sheets.layout.index
