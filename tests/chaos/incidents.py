@@ -60,7 +60,11 @@ def compare(
     return Comparison(
         [_text(event) for name, event in wanted.items() if name not in seen],
         [_text(event) for name, event in seen.items() if name not in wanted],
-        [_text(event) for name, event in seen.items() if wanted.get(name, event) != event],
+        [
+            _text(event) + _difference(event, wanted[name])
+            for name, event in seen.items()
+            if wanted.get(name, event) != event
+        ],
         here,
         sorted(set(here) ^ set(undisturbed)),
     )
@@ -120,3 +124,9 @@ def _incidents(told: Mapping[str, Event]) -> list[Incident]:
 
 def _text(event: Event) -> str:
     return f"{event['type']} {event['id']} {event['data'].get('summary', '')}"
+
+
+def _difference(told: Event, wanted: Event) -> str:
+    """What the two say, where they differ."""
+    names = sorted(n for n in {*told["data"], *wanted["data"]} if told["data"].get(n) != wanted["data"].get(n))
+    return "".join(f"; {n}: {told['data'].get(n)!r} instead of {wanted['data'].get(n)!r}" for n in names)
