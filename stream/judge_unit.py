@@ -132,15 +132,24 @@ class UnitJudge:
         if self.shards and digest != newest and (digest in self.left or self.digest == newest):
             return []
         effects: list[Effect] = []
+        found = None if digest is None else self._bound(self.unit, digest)
         if self.shards:
-            effects = self.close(Resolution.REFERENCE_CHANGED)
+            effects = self._leave(found[0] if found else None)
             self.left = [*self.left[-LEFT_REFERENCES:], self.digest]
         self.digest, self.reference, self.watch, self.saved = digest, None, None, None
         self.history, self.history_step_ms, self.accepted = [], 1_000, False
-        found = None if digest is None else self._bound(self.unit, digest)
         if found is not None:
             self.reference, self.watch = found
         return effects
+
+    def _leave(self, reference: Reference | None) -> list[Effect]:
+        """What is open under the old reference is over. Where it was accepted, and a crash came before that was
+        written down, the new reference still says so."""
+        source = reference.source if reference is not None else {}
+        effects: list[Effect] = []
+        if source.get("kind") == "accepted" and "incident" in source:
+            effects = self.close(Resolution.ACCEPTED, source.get("by"), only=source["incident"])
+        return effects + self.close(Resolution.REFERENCE_CHANGED)
 
     def _place(self, known: Shard | None, profile: Profile, step: Step) -> Counts | None:
         """Keeps the profile; what of it is new."""

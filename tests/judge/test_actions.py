@@ -153,6 +153,18 @@ def test_an_accepted_present_becomes_a_reference_that_raises_nothing_and_still_s
     assert len(world.judge.incidents()) == 2
 
 
+def test_what_was_accepted_is_accepted_though_a_crash_came_before_it_was_written_down(world: World) -> None:
+    world.act(Change.ACCEPT)
+    [unit] = world.judge.units
+    before = world.judge.snapshot(unit)
+    [built] = [e.reference for e in world.play(40, changed=True) if isinstance(e, ReferenceBuilt)]
+    world.judge = Judge(JudgeSettings(), [world.reference, built])
+    world.judge.restore(unit, before)
+    world.switch(built)
+    world.play(5, changed=True)
+    assert (world.now()["resolution"], world.now()["resolved_by"]) == ("accepted", "ann")
+
+
 def test_the_accepted_reference_describes_the_present(world: World) -> None:
     world.act(Change.ACCEPT)
     effects = world.play(60, changed=True)
