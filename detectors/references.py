@@ -64,9 +64,7 @@ class FeatureReference(msgspec.Struct, frozen=True, omit_defaults=True):
     tau: float = 1.0  # serial-dependence factor >= 1: block variance over the independent one
     tau_within: float = 0.0  # the same within a day (or a part) whose mean is known; 0 where it is not much less
     tau_presence: float = 0.0  # that of being missing or not; 0: the same as of values
-    reach: list[
-        float
-    ] = []  # without strata: how far parts of it move the cumulative share at each edge, and as far again
+    reach: list[float] = []  # how far parts of it move the cumulative share at each cell, and as far again
     strata: list[Stratum] = []
 
     @property
@@ -153,7 +151,7 @@ def _contradiction(feature: FeatureReference) -> str:
         return f"{name} has a count below 0 or above {LARGEST}"
     if not 0.0 <= feature.unlisted <= 1.0 or not 0.0 <= feature.unlisted_error <= 1.0:
         return f"{name} has a share beyond 0 and 1"
-    if feature.reach and len(feature.reach) != cells + (feature.kind is not Kind.NUMERIC):
+    if feature.reach and len(feature.reach) != cells:
         return f"{name} has a reach at {len(feature.reach)} of {cells} cells"
     factors = (feature.tau, feature.tau_within or 1.0, feature.tau_presence or 1.0)
     if min(factors) < 1.0 or (feature.std or 0.0) < 0.0:

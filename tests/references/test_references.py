@@ -1,5 +1,7 @@
 """References and what passes through them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from detectors.errors import ReferenceError as ReferenceProblem
 from detectors.features import Kind
 from detectors.reference_builder import build_reference
 from detectors.references import decode, encode
+from detectors.sheets import EvidenceSettings, Sheets
 from detectors.transform import Transform, coarse_bins
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -138,3 +141,20 @@ def test_a_vectors_directions_are_the_same_for_ever() -> None:
     assert np.abs(signs) == pytest.approx(1.0)
     assert projections.directions(8).mean() == pytest.approx(0.0, abs=0.2)
     assert (projections.directions(4) * 2 == np.sign(projections.directions(8)[:, :4])).all()
+
+
+@pytest.mark.parametrize("seasonal", [False, True])
+def test_a_reference_of_dependent_columns_of_every_kind_is_read_back_as_it_was(seasonal: bool) -> None:
+    random, rows = np.random.default_rng(11), 30_000
+    times = np.arange(rows, dtype=np.int64) * 60_000 if seasonal else None
+    level = np.repeat(random.normal(size=rows // 500), 500)
+    columns: dict[str, Any] = {
+        "number": level + 0.3 * random.normal(size=rows),
+        "category": np.where(level + 0.5 * random.normal(size=rows) > 0, "up", "down").tolist(),
+        "many": [f"c{int(10 * abs(value))}" for value in level + random.normal(size=rows)],
+        "flag": (level > 0).tolist(),
+    }
+    made = build_reference("m", "1", columns, timestamps_ms=times)
+    assert any(feature.reach or feature.strata for feature in made.features if feature.feature == "category")
+    assert decode(encode(made)) == made
+    assert Sheets(made.features, EvidenceSettings()).at(0) is not None
