@@ -1,8 +1,9 @@
 """The judge's shell: a Faust application that decodes profiles, asks the desk and sends what comes of it.
 
-It decides nothing. A profile is acknowledged to Kafka only when the row of its unit that contains it is in the
-table's changelog, and a row is written only when what the judge said before it is acknowledged by the broker. So a
-restart repeats at most what followed the last row, under the same ids.
+It decides nothing. A partition is committed only up to the first profile that is in no row of the table's changelog,
+and a row is written only when what the judge said before it is acknowledged by the broker. So a restart repeats at most
+what followed the last row, under the same ids, and never begins behind a profile that no row contains: what an incident
+says depends on every profile before it.
 """
 
 import asyncio
@@ -25,6 +26,8 @@ TICK_SECONDS = 0.5
 
 ROW_INTERVAL_MS = 5_000
 """A row of 20 features is about 50 KB: 1,000 changing units write 10 MB/s at this interval."""
+
+COMMIT_SECONDS = 1.0
 
 ROWS_PER_TICK = 250
 """Bounds what one tick writes; 1,000 changing units are all written within ROW_INTERVAL_MS."""
@@ -88,7 +91,8 @@ class JudgeApp:
         self._clock = clock
         self._counters = counters
         self._failed = failed
-        self._pending: Pending[Any] = Pending()
+        self._pending = Pending()
+        self._committed: dict[int, int] = {}
         # Deciding and sending what was decided is one step, or the agent and the timer could send out of order.
         self._step = asyncio.Lock()
         self._watch: asyncio.Task[None] | None = None
@@ -96,15 +100,14 @@ class JudgeApp:
         self.turned_at_ms = clock.now_ms()
         self._row_bytes: dict[UnitKey, int] = {}
         self._app = application
-        self._topic = self._app.topic(
-            settings.topics.profiles, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
-        )
+        self._topic = judge_faust.raw_topic(self._app, settings.topics.profiles)
         self._table = self._app.Table(
             judge_faust.TABLE, key_type=bytes, value_type=bytes, partitions=None, on_recover=self._recovered
         )
         judge_faust.filter_changelog(self._table, judge_table.furthest)
         self._app.agent(self._topic, concurrency=1, name="judge")(self._agent)
         self._app.timer(TICK_SECONDS, name="tick")(self._tick)
+        self._app.timer(COMMIT_SECONDS, name="commit")(self._commit)
         self._app.on_partitions_revoked.connect(self._revoked)
         self._worker = judge_faust.embedded_worker(self._app)
 
@@ -124,6 +127,7 @@ class JudgeApp:
 
     async def start(self) -> None:
         """Joins the group; ``ready`` becomes true when the table is restored."""
+        judge_faust.seek_from_beginning(self._app, self.topic)
         try:
             await self._worker.start()
         except Exception as error:
@@ -153,7 +157,7 @@ class JudgeApp:
             try:
                 await self._send(self._desk.views_due(self._clock.now_ms()))
                 await self._write_rows(self._pending.due(self._clock.now_ms(), limit=len(self._pending)))
-                await self._app.commit(None)
+                await self._commit()
             except DriftlineError as error:
                 log.warning("the judge could not write its last rows: %s; they are made again after the start", error)
 
@@ -165,12 +169,18 @@ class JudgeApp:
     async def _agent(self, stream: Any) -> None:
         async for event in stream.noack().events():
             self.turned_at_ms = self._clock.now_ms()
-            await self._guarded(self._take(event))
+            await self._guarded(self._take(event.message))
 
     async def _tick(self) -> None:
         self.turned_at_ms = self._clock.now_ms()
-        if self.ready and not self._app.rebalancing:
-            await self._guarded(self._look())
+        await self._guarded(self._look())
+
+    async def _commit(self) -> None:
+        """Beside the steps: it may wait for the broker, and what it says stays true."""
+        offsets = self._pending.committable if self.ready else {}
+        new = {n: offset for n, offset in offsets.items() if offset > self._committed.get(n, 0)}
+        if new and await judge_faust.commit(self._app, self.topic, new):
+            self._committed.update(new)
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         """An exception that Faust saw would acknowledge the message and lose it: what is left here ends the process."""
@@ -184,9 +194,12 @@ class JudgeApp:
             # Nothing after the failure may be judged or acknowledged; the process is about to end.
             await asyncio.Event().wait()
 
-    async def _take(self, event: Any) -> None:
-        message = event.message
+    async def _take(self, message: Any) -> None:
+        """Leaves what waited for its turn through a rebalance: it comes again, after all that is before it."""
+        if not self.ready or message.generation_id != self._app.consumer_generation_id:
+            return
         now_ms = self._clock.now_ms()
+        self._pending.read(message.partition, message.offset)
         try:
             profile = None if message.value is None else judge_table.decode_profile(message.value)
         except FormatError as error:
@@ -194,16 +207,18 @@ class JudgeApp:
             self._counters.error("judge.decode")
             profile = None
         if profile is None:
-            event.ack()
+            self._pending.done(message.partition, [message.offset])
             return
         records = self._desk.on_profile(profile, now_ms)
-        self._pending.touch(profile.unit, message.partition, now_ms, event)
+        self._pending.touch(profile.unit, message.partition, now_ms, message.offset)
         self._pending.reach(profile.unit, round(1000 * message.timestamp), message.offset)
         if records:
             await self._send(records)
             await self._write_rows([profile.unit])
 
     async def _look(self) -> None:
+        if not self.ready or self._app.rebalancing:
+            return
         now_ms = self._clock.now_ms()
         records, changed = self._desk.on_tick(now_ms)
         for unit in changed:
@@ -222,14 +237,13 @@ class JudgeApp:
             self._table.data[key] = value
             self._row_bytes[unit] = len(value)
             sent = self._table.send_changelog(partition, key, value)
-            writes.append((sent, self._pending.take(unit)))
-        for sent, waiting in writes:
+            writes.append((sent, partition, self._pending.take(unit)))
+        for sent, partition, offsets in writes:
             try:
                 await asyncio.wait_for(sent, ACKNOWLEDGE_SECONDS)
             except TimeoutError:
                 raise BrokerError(f"{judge_faust.changelog_topic(self._settings.kafka)}: no acknowledgement") from None
-            for event in waiting:
-                event.ack()
+            self._pending.done(partition, offsets)
 
     async def _send(self, records: Sequence[OutRecord]) -> None:
         """Returns when all are acknowledged. BrokerError when a broker away for minutes did not come back."""
@@ -258,21 +272,26 @@ class JudgeApp:
     async def _recovered(self) -> None:
         """The table is complete: everything in memory starts again from it, and what follows is delivered again."""
         try:
-            self._pending.clear()
-            self._row_bytes.clear()
-            for unit in list(self._desk.units):
-                self._desk.forget(unit)
-            mine = self.partitions
-            for key, value in list(self._table.data.items()):
-                stored = judge_table.decode_stored(key, value)
-                if stored.partition in mine:
-                    self._desk.restore(stored.unit, stored.blob)
-                    self._pending.partitions[stored.unit] = stored.partition
-                    self._pending.reached[stored.unit] = stored.reach
-                    self._row_bytes[stored.unit] = len(value)
-            self.ready = True
+            async with self._step:  # a step that waits for the broker ends on the state that it began with
+                self._start_from_table()
         except Exception as error:  # Faust would only note it in a task that nobody reads
             self._failed(error)
+
+    def _start_from_table(self) -> None:
+        self._pending.clear()
+        self._committed.clear()
+        self._row_bytes.clear()
+        for unit in list(self._desk.units):
+            self._desk.forget(unit)
+        mine = self.partitions
+        for key, value in list(self._table.data.items()):
+            stored = judge_table.decode_stored(key, value)
+            if stored.partition in mine:
+                self._desk.restore(stored.unit, stored.blob)
+                self._pending.partitions[stored.unit] = stored.partition
+                self._pending.reached[stored.unit] = stored.reach
+                self._row_bytes[stored.unit] = len(value)
+        self.ready = True
 
 
 def _dead_letter(topic: str, message: Any, reason: str) -> OutRecord:

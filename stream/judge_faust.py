@@ -5,12 +5,13 @@ Every default of Faust that recovery.md warns of is set here. No decisions and n
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import faust
 from aiokafka.abc import AbstractTokenProvider
 from faust.auth import OAuthCredentials
+from faust.types import TP
 
 from stream.config import Compression, KafkaSettings, SaslMechanism, SecurityProtocol, Settings
 
@@ -68,6 +69,33 @@ def application(
     # Faust makes folders for stores on disk; ours are in memory and the disk may be read-only.
     app._create_directories = lambda: None
     return app
+
+
+def raw_topic(app: Any, name: str) -> Any:
+    """Bytes, which Faust commits nothing of: it acknowledges messages that it skips in a rebalance, and where messages
+    are acknowledged in another order it commits behind the first one that is not."""
+    return app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", acks=False)
+
+
+async def commit(app: Any, topic: str, offsets: Mapping[int, int]) -> bool:
+    """``offsets``: by partition the next one to read. False when a rebalance came first."""
+    return bool(await app.consumer._commit({TP(topic, partition): offset for partition, offset in offsets.items()}))
+
+
+def seek_from_beginning(app: Any, topic: str) -> None:
+    """Where nothing of a partition is committed, begin with its first record: aiokafka would stay where it is, and
+    what it had read and Faust dropped in a rebalance would never come."""
+    consumer = app.consumer
+    seek_to_committed = consumer.seek_to_committed
+
+    async def seek() -> Mapping[TP, int | None]:
+        offsets: Mapping[TP, int | None] = await seek_to_committed()
+        if new := [place for place, offset in offsets.items() if place.topic == topic and not offset]:
+            for place, offset in (await consumer.earliest_offsets(*new)).items():
+                await consumer.seek(place, offset)
+        return offsets
+
+    consumer.seek_to_committed = seek
 
 
 def filter_changelog(table: Any, keep: Callable[[Iterable[Any], Any], Iterable[Any]]) -> None:

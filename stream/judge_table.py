@@ -1,7 +1,7 @@
-"""The judge's rows in its Faust table, and which units are ahead of theirs. No Kafka, no Faust."""
+"""The judge's rows in its Faust table, which units are ahead of theirs, what may be committed. No Kafka, no Faust."""
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
@@ -11,9 +11,6 @@ from detectors.features import UnitKey
 from detectors.profiles import Profile
 
 SCHEMA = 1
-
-Waiting = TypeVar("Waiting", bound=Hashable)
-
 
 Reach = tuple[int, int]
 """Timestamp and offset of the furthest profile that is in a row. The timestamp comes first: offsets begin anew where
@@ -95,26 +92,34 @@ def decode_profile(value: bytes) -> Profile:
     return profile
 
 
-class Pending(Generic[Waiting]):
-    """Units ahead of their stored row, and what may be acknowledged once the row is written."""
+class Pending:
+    """Units ahead of their stored row, and how far each partition may be committed: up to the first profile that is in
+    no stored row. Units share a partition and their rows are written at different times."""
 
-    __slots__ = ("_since_ms", "_waiting", "partitions", "reached")
+    __slots__ = ("_committable", "_read", "_since_ms", "_waiting", "partitions", "reached")
 
     def __init__(self) -> None:
         self._since_ms: dict[UnitKey, int] = {}
-        self._waiting: dict[UnitKey, list[Waiting]] = {}
+        self._waiting: dict[UnitKey, list[int]] = {}
+        self._read: dict[int, dict[int, bool]] = {}  # by partition: offsets as they came, and whether they are done
+        self._committable: dict[int, int] = {}
         self.partitions: dict[UnitKey, int] = {}
         self.reached: dict[UnitKey, Reach] = {}
 
     def __len__(self) -> int:
         return len(self._since_ms)
 
-    def touch(self, unit: UnitKey, partition: int, now_ms: int, waiting: Waiting | None = None) -> None:
-        """The unit changed, by ``waiting`` if given."""
+    def read(self, partition: int, offset: int) -> None:
+        """The record at ``offset`` is being worked on; the first of a partition may come twice."""
+        if offset >= self._committable.get(partition, 0):
+            self._read.setdefault(partition, {}).setdefault(offset, False)
+
+    def touch(self, unit: UnitKey, partition: int, now_ms: int, offset: int | None = None) -> None:
+        """The unit changed, by the profile at ``offset`` if given."""
         self._since_ms[unit] = min(self._since_ms.get(unit, now_ms), now_ms)  # the clock may be set back
         self.partitions[unit] = partition
-        if waiting is not None:
-            self._waiting.setdefault(unit, []).append(waiting)
+        if offset is not None:
+            self._waiting.setdefault(unit, []).append(offset)
 
     def reach(self, unit: UnitKey, timestamp_ms: int, offset: int) -> None:
         """The unit took in the profile at ``offset``."""
@@ -125,14 +130,29 @@ class Pending(Generic[Waiting]):
         units = [unit for unit, since in self._since_ms.items() if since <= before_ms]
         return sorted(units, key=self._since_ms.__getitem__)[:limit]
 
-    def take(self, unit: UnitKey) -> list[Waiting]:
-        """What waited for the unit, which is now stored."""
+    def take(self, unit: UnitKey) -> list[int]:
+        """The offsets that are in the row which is being written; they are done once it is acknowledged."""
         self._since_ms.pop(unit, None)
         return self._waiting.pop(unit, [])
+
+    def done(self, partition: int, offsets: Iterable[int]) -> None:
+        """Nothing is lost any more when these are not delivered again."""
+        read = self._read.get(partition, {})
+        read.update((offset, True) for offset in offsets if offset in read)
+        while read and read[first := next(iter(read))]:
+            del read[first]
+            self._committable[partition] = first + 1
+
+    @property
+    def committable(self) -> dict[int, int]:
+        """By partition the offset to begin at: all that was read before it is done."""
+        return dict(self._committable)
 
     def clear(self) -> None:
         """Forget everything: after a rebalance it is all delivered again."""
         self._since_ms.clear()
         self._waiting.clear()
+        self._read.clear()
+        self._committable.clear()
         self.partitions.clear()
         self.reached.clear()
