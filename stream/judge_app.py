@@ -183,7 +183,7 @@ class JudgeApp:
             self._committed.update(new)
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
-        """An exception that Faust saw would acknowledge the message and lose it: what is left here ends the process."""
+        """Faust would go on with the next message after an exception: what is left here ends the process."""
         try:
             async with self._step:
                 await work
@@ -191,7 +191,7 @@ class JudgeApp:
             self.ready = False
             self._counters.error("judge")
             self._failed(error)
-            # Nothing after the failure may be judged or acknowledged; the process is about to end.
+            # Nothing after the failure may be judged or committed; the process is about to end.
             await asyncio.Event().wait()
 
     async def _take(self, message: Any) -> None:

@@ -49,7 +49,6 @@ def application(
         broker_rebalance_timeout=kafka.rebalance_timeout_ms / 1000,
         broker_request_timeout=max(kafka.request_timeout_ms, kafka.session_timeout_ms + 1_000) / 1000,
         broker_heartbeat_interval=min(3.0, kafka.session_timeout_ms / 10_000),
-        broker_commit_interval=1.0,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=kafka.max_message_bytes,
         producer_acks=-1,
@@ -58,7 +57,7 @@ def application(
         env_prefix="DRIFTLINE_FAUST_",  # no stray variable of the environment sets anything
         store="memory://",
         stream_buffer_maxsize=BUFFERED_PROFILES,
-        stream_wait_empty=False,  # what is unacknowledged is delivered again; waiting for it would never end
+        stream_wait_empty=False,  # what is in no row is delivered again
         table_standby_replicas=standbys,
         topic_allow_declare=False,
         topic_disable_leader=True,
