@@ -2,7 +2,7 @@
 
 It decides nothing. A partition is committed only up to the first profile that is in no row of the table's changelog,
 and a row is written only when what the judge said before it is acknowledged by the broker. So a restart repeats at most
-what followed the last row, under the same ids, and never begins behind a profile that no row contains: what an incident
+what followed the last row, under the same ids, and never begins beyond a profile that no row contains: what an incident
 says depends on every profile before it.
 """
 

@@ -72,7 +72,7 @@ def application(
 
 def raw_topic(app: Any, name: str) -> Any:
     """Bytes, which Faust commits nothing of: it acknowledges messages that it skips in a rebalance, and where messages
-    are acknowledged in another order it commits behind the first one that is not."""
+    are acknowledged in another order it commits beyond the first one that is not."""
     return app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", acks=False)
 
 

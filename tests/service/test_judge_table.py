@@ -91,7 +91,7 @@ def test_units_are_due_longest_waiting_first_and_limited() -> None:
     st.lists(st.tuples(st.integers(0, 1), st.integers(1, 3), st.sampled_from("ab")), max_size=30),
     st.lists(st.tuples(st.integers(0, 30), st.sampled_from("ab")), max_size=10),
 )
-def test_no_partition_is_committed_behind_a_profile_that_is_in_no_row(
+def test_no_partition_is_committed_beyond_a_profile_that_is_in_no_row(
     records: list[tuple[int, int, str]], rows: list[tuple[int, str]]
 ) -> None:
     """Two units share both partitions; compaction left gaps; rows of either are written at any time."""
