@@ -39,11 +39,11 @@ def own_topics(topic: str) -> TopicSettings:
 
 
 class Meter:
-    """Telemetry that knows when the first and the last event were counted."""
+    """Telemetry that knows when the first and the last event were counted. About ``skip`` events go before the first."""
 
-    def __init__(self, count: int, done: asyncio.Event) -> None:
-        self._count, self._done = count, done
-        self.accepted = 0
+    def __init__(self, count: int, done: asyncio.Event, skip: int = 0) -> None:
+        self._count, self._done, self._skip = count, done, skip
+        self.accepted = self.measured = self._skipped = 0
         self.began = self.spent = Spent(0.0, 0.0)
         self.stages: dict[str, list[float]] = {}
         self.written: dict[str, int] = {}
@@ -53,13 +53,14 @@ class Meter:
         if outcome != "accepted":
             self.other[outcome] = self.other.get(outcome, 0) + count
         self.accepted += count
-        if self.accepted >= self._count:
-            self.spent = since(self.began)
+        if self.accepted >= self._count and not self._done.is_set():
+            self.spent, self.measured = since(self.began), self.accepted - self._skipped
             self._done.set()
 
     def staged(self, stage: str, seconds: float) -> None:
-        if stage == "process" and not self.began.seconds:
+        if stage == "process" and not self.began.seconds and self.accepted >= self._skip:
             self.began = Spent(*(at - seconds for at in now()))
+            self._skipped = self.accepted
         self.stages.setdefault(stage, []).append(seconds)
 
     def aged(self, model: str, seconds: npt.NDArray[np.float64]) -> None:
