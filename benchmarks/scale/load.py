@@ -50,13 +50,13 @@ def references(load: Load) -> Iterator[Reference]:
         yield msgspec.structs.replace(built, model=f"model_{model}")
 
 
-def bodies(features: int, seed: int, **shifted: float) -> list[bytes]:
+def bodies(features: int, seed: int, rows: int = POOL, **shifted: float) -> list[bytes]:
     """What of an event comes after its time, ready to be written. ``shifted``: is added to a feature."""
-    table = columns(features, POOL, seed)
+    table = columns(features, rows, seed)
     for name, shift in shifted.items():
         table[name] = [round(value + shift, 4) for value in table[name]]
-    rows = zip(*table.values(), strict=True)
-    return [b'"features":%b,"prediction":0.5}' % orjson.dumps(dict(zip(table, row, strict=True))) for row in rows]
+    found = zip(*table.values(), strict=True)
+    return [b'"features":%b,"prediction":0.5}' % orjson.dumps(dict(zip(table, row, strict=True))) for row in found]
 
 
 def event(number: int, model: int, at_ms: int, body: bytes) -> bytes:
@@ -64,6 +64,7 @@ def event(number: int, model: int, at_ms: int, body: bytes) -> bytes:
 
 
 def producer(servers: str) -> confluent_kafka.Producer:
+    """It waits as long for a batch to fill as ``InferencePublisher`` does."""
     wanted = {"linger.ms": 20, "batch.size": 1_000_000, "queue.buffering.max.messages": 1_000_000}
     return confluent_kafka.Producer({"bootstrap.servers": servers, **wanted})
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
+from benchmarks.scale.memory import resident_bytes
 from benchmarks.throughput.ours import Meter
 from benchmarks.throughput.traffic import PARTITIONS
 from stream import worker
@@ -61,7 +62,6 @@ class Done(msgspec.Struct, frozen=True):
     cpu_seconds: float
     units: int
     resident_bytes: int
-    checkpoint_bytes: int
     written: dict[str, int]
     other: dict[str, int]
 
@@ -127,17 +127,10 @@ async def _run(order: Order) -> None:
             cpu_seconds=spent.cpu_seconds,
             units=units,
             resident_bytes=resident,
-            checkpoint_bytes=runner.checkpoint_bytes,
             written=written,
             other=meter.other,
         )
     )
-
-
-def resident_bytes() -> int:
-    """Of this process, now."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096
 
 
 def _say(what: msgspec.Struct) -> None:

@@ -58,31 +58,32 @@ def deploy(cluster: Cluster, load: Load, name: str) -> str:
     """Topics for a group of workers that reads the load, with its references in them; the mark to order them with."""
     mark = f"{load.topic}-{name}-{os.getpid()}"
     own = own_topics(Order(cluster.bootstrap_servers, load.topic, mark))
-    asyncio.run(_deploy(cluster, load, own.references, [own.profiles, own.checkpoints, own.dead_letters]))
+    asyncio.run(_create(cluster, [own.references, own.profiles, own.checkpoints, own.dead_letters]))
+    asyncio.run(publish_references(cluster.bootstrap_servers, own.references, load))
     return mark
 
 
-async def _deploy(cluster: Cluster, load: Load, artefacts: str, others: list[str]) -> None:
+async def _create(cluster: Cluster, names: list[str]) -> None:
     compacted = {"cleanup.policy": "compact", "max.message.bytes": "4194304"}
-    await cluster.create_topics(dict.fromkeys((artefacts, *others), PARTITIONS), compacted)
-    sink = KafkaSink(KafkaSettings(bootstrap_servers=cluster.bootstrap_servers))
+    await cluster.create_topics(dict.fromkeys(names, PARTITIONS), compacted)
+
+
+async def publish_references(servers: str, topic: str, load: Load) -> None:
+    found = loads.references(load)
+    records = [OutRecord(topic, topics.reference_key(one.model_key), references.encode(one)) for one in found]
+    sink = KafkaSink(KafkaSettings(bootstrap_servers=servers))
     await sink.start()
     try:
-        batch = []
-        for reference in loads.references(load):
-            batch.append(OutRecord(artefacts, topics.reference_key(reference.model_key), references.encode(reference)))
-            if len(batch) == 100:
-                await sink.send(batch)
-                batch = []
-        await sink.send(batch)
+        for at in range(0, len(records), 100):
+            await sink.send(records[at : at + 100])
     finally:
         await sink.stop()
 
 
-def observe(cluster: Cluster, load: Load, mark: str, events: int, workers: int = 1) -> Cost:
-    """Several workers share the partitions, and so the events, in equal parts."""
+def observe(cluster: Cluster, load: Load, mark: str, events: int, workers: int = 1, skip: float = SKIPPED) -> Cost:
+    """Several workers share the partitions, and so the events, in equal parts. ``skip``: share that warms up."""
     own = events // workers
-    order = Order(cluster.bootstrap_servers, load.topic, mark, workers, own, int(SKIPPED * own))
+    order = Order(cluster.bootstrap_servers, load.topic, mark, workers, own, int(skip * own))
     processes = [Observing(order) for _ in range(workers)]
     try:
         for process in processes:
