@@ -1,4 +1,6 @@
-"""What a fleet costs, from what was measured: ``python -m benchmarks.scale.fleet`` writes docs/scale.md from docs/scale.json."""
+"""What a fleet costs, from what was measured: ``python -m benchmarks.scale.fleet`` makes docs/scale.md anew."""
+
+# ruff: noqa: E501 - the page's own text
 
 import json
 import math

@@ -21,7 +21,7 @@ WALL_MS = 1_763_700_000_000
 
 
 class Judging(NamedTuple):
-    """Microseconds of processor and bytes, each of one. ``begin_micros``: once for a reference, when its bets are made."""
+    """Microseconds of processor and bytes, each of one. ``begin_micros``: once a reference, when its bets are made."""
 
     begin_micros: float
     profile_micros: float

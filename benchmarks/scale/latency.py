@@ -1,8 +1,8 @@
 """From the first event that is different to what is said of it: a worker with both roles under a steady load.
 
 Events are written at a fixed rate; one by one the models' first feature moves by three standard deviations for good.
-The clock of a model starts when its first such event is handed to the producer and stops when a consumer of drift-events
-has the record. Nothing is subtracted: what the evidence has to wait for is in it.
+A model's clock starts when its first such event is handed to the producer and stops when a consumer of drift-events has
+the record. Nothing is subtracted: what the evidence has to wait for is in it.
 """
 
 import asyncio
@@ -33,8 +33,8 @@ CHECKPOINT_SECONDS = 5.0
 
 
 class Latency(NamedTuple):
-    """Seconds to an incident and to the first signal, of the models where one came. ``early``: incidents before a shift.
-    ``worker_cpu_micros``: of the whole worker, both roles, per event."""
+    """Seconds to an incident and to the first signal, of the models where one came. ``early``: incidents before the
+    shift. ``worker_cpu_micros``: of the whole worker, both roles, per event."""
 
     incident: list[float]
     signal: list[float]

@@ -1,9 +1,9 @@
 """What a shard keeps in memory, in a process of its own and without a broker: ``python -m benchmarks.scale.memory``.
 
-The growth of the process's resident set, divided by the features, over 200 models of 20 features: first their references
-are read and each counts 2,000 events in one partition, then 2,000 more in a second one. What the second adds is a
-shard's: counts, sketches, river's windows, rows that wait for a block, and the ids by which repeats are known. What the
-first took beyond that is the reference's, which the shards of a worker share.
+The growth of the process's resident set, divided by the features, over 200 models of 20 features: first their
+references are read and each counts 2,000 events in one partition, then 2,000 more in a second one. What the second adds
+is a shard's: counts, sketches, river's windows, rows that wait for a block, and the ids by which repeats are known.
+What the first took beyond that is the reference's, which the shards of a worker share.
 """
 
 import gc

@@ -1,7 +1,7 @@
 """driftline's observe stage in a process of its own, that waits for a word before it reads and says what it took.
 
-``python -m benchmarks.scale.observing '{"servers": ...}'`` (an ``Order``) writes one line of JSON when its partitions are
-restored (``Ready``), begins with the first line on its standard input, and ends with a second one (``Done``).
+``python -m benchmarks.scale.observing '{"servers": ...}'`` (an ``Order``) writes one line of JSON when its partitions
+are restored (``Ready``), begins with the first line on its standard input, and ends with a second one (``Done``).
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """``seconds``: from the begin of the runner, with references read and the group joined; ``restore_seconds`` of it."""
+    """``seconds``: from the runner's begin, references and joining the group included; ``restore_seconds`` of it."""
 
     seconds: float
     restore_seconds: float

@@ -1,4 +1,4 @@
-"""The rows of scale beside what they are held to: a table, scale.json and a picture of how far each is from its target."""
+"""The rows of scale beside what they are held to: a table, scale.json and a picture of the distance to the target."""
 
 import json
 import math

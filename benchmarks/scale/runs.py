@@ -1,4 +1,4 @@
-"""Runs of the observe stage over a load: what an event costs, with one worker and several, and how long a restore takes."""
+"""Runs of the observe stage over a load: what an event costs with one worker and several, how long a restore takes."""
 
 import asyncio
 import os

@@ -39,7 +39,7 @@ def own_topics(topic: str) -> TopicSettings:
 
 
 class Meter:
-    """Telemetry that knows when the first and the last event were counted. About ``skip`` events go before the first."""
+    """Telemetry that knows when the first event, after about ``skip`` others, and the last one were counted."""
 
     def __init__(self, count: int, done: asyncio.Event, skip: int = 0) -> None:
         self._count, self._done, self._skip = count, done, skip
