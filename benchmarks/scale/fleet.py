@@ -22,6 +22,8 @@ BROKER_BYTES_PER_SECOND = 150e6
 """Written by a broker, replicas included: what three disks or a 10 Gb/s network carry with room to spare."""
 BROKER_DISK_BYTES = 16e12
 DISK_FILLED = 0.7
+ENOUGH = 10
+"""Models a worker, or those with a partition of their own are not dealt out evenly."""
 MODELS = (10, 100, 1_000, 10_000)
 
 
@@ -72,7 +74,8 @@ def fleet(measured: Mapping[str, float], faust_micros: float, models: int, *, sp
 def page(document: Mapping[str, Any], faust_micros: float) -> str:
     """docs/scale.md."""
     measured = document["measured"]
-    fleets = [fleet(measured, faust_micros, models, spread=spread) for models in MODELS for spread in (False, True)]
+    every = [fleet(measured, faust_micros, models, spread=spread) for models in MODELS for spread in (False, True)]
+    fleets = [one for one in every if one.spread or one.models >= ENOUGH * one.workers]
     return (
         "\n".join([HEAD, *_figures(document), "", *_events(measured, fleets[0]), "", *_models(fleets, measured)]) + "\n"
     )
@@ -89,8 +92,8 @@ is `make bench-throughput`.
 
 
 def _figures(document: Mapping[str, Any]) -> Iterator[str]:
-    yield f"Measured on {document['cpus']} processors ({document['machine']}, Python {document['python']}, Kafka "
-    yield f"{document['kafka']} on the same machine), load average {document['load_average']}; 20 numeric features,"
+    yield f"Measured on {document['cpus']} processors ({document['machine']}, Python {document['python']}) with Kafka {document['kafka']} on the"
+    yield f"same machine), load average {document['load_average']}; 20 numeric features,"
     yield f"{document['partitions']} partitions, checkpoints every ten seconds.\n"
     yield "| | measured | first target | goal | reached | |\n|---|---|---|---|---|---|"
     for row in document["rows"]:
@@ -100,8 +103,8 @@ def _figures(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _events(measured: Mapping[str, float], one: Fleet) -> Iterator[str]:
-    size = measured["event_bytes"]
-    per_second = EVENTS_PER_SECOND * size
+    size, stored = measured["event_bytes"], measured["stored_bytes"]
+    per_second = EVENTS_PER_SECOND * stored
     disk = per_second * REPLICAS * RETENTION_DAYS * 86_400
     by_traffic = math.ceil(per_second * REPLICAS / BROKER_BYTES_PER_SECOND)
     by_disk = math.ceil(disk / (BROKER_DISK_BYTES * DISK_FILLED))
@@ -114,21 +117,22 @@ def _events(measured: Mapping[str, float], one: Fleet) -> Iterator[str]:
         f"{measured['models']:,.0f} models ({measured['cpu_micros']:.1f} with one), cores used to {UTILISED:.0%} |"
     )
     yield f"| partitions | {one.partitions} | two a worker, so that workers can be added |"
-    yield f"| events in | {_rate(per_second)} | {size:.0f} bytes an event, as JSON, not compressed |"
+    yield f"| events in | {_rate(per_second)} | {stored:.0f} bytes an event: {size:.0f} of JSON, in batches of 200 as the publisher compresses them (lz4) |"
     yield f"| broker network | in {_rate(per_second * REPLICAS)}, out {_rate(per_second * REPLICAS)} | {REPLICAS} replicas; out: one reader and {REPLICAS - 1} followers |"
     yield f"| broker disk | {disk / 1e12:,.0f} TB | {RETENTION_DAYS} days, {REPLICAS} replicas |"
     yield (
         f"| brokers | {max(by_traffic, by_disk)} | {by_traffic} by traffic ({_rate(BROKER_BYTES_PER_SECOND)} written by each), "
         f"{by_disk} by disk ({BROKER_DISK_BYTES / 1e12:.0f} TB each, {DISK_FILLED:.0%} full) |\n"
     )
-    yield "Compression by the publishers (JSON of repeated keys shrinks to a third or less) divides traffic and disk; keeping"
-    yield "the events for a day instead of a week divides the disk by seven. driftline needs them for no longer than the oldest checkpoint."
+    yield "Keeping the events for a day instead of a week divides the disk by seven; driftline needs them no longer than until the"
+    yield "checkpoints are past them."
 
 
 def _models(fleets: list[Fleet], measured: Mapping[str, float]) -> Iterator[str]:
     yield "## What the number of models adds\n"
     yield "By the same million events a second, of 20 features each, over so many models. `all`: the events of each go over all"
-    yield "partitions, as `InferencePublisher` sends them; `one`: publishers give the model as the key.\n"
+    yield f"partitions, as `InferencePublisher` sends them; `one`: publishers give the model as the key, which needs {ENOUGH} models or more a"
+    yield "worker to be even, and no model may be faster than a worker.\n"
     yield (
         "| models | partitions of each | units a worker | memory for them | profiles | judge | checkpoints | profiles' traffic |\n"
         "|---|---|---|---|---|---|---|---|"

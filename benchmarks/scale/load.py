@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import confluent_kafka
+import cramjam
 import msgspec
 import numpy as np
 import orjson
@@ -61,6 +62,13 @@ def bodies(features: int, seed: int, rows: int = POOL, **shifted: float) -> list
 
 def event(number: int, model: int, at_ms: int, body: bytes) -> bytes:
     return b'{"id":"%08d","model":"model_%d","version":"3","ts":%d,%b' % (number, model, at_ms, body)
+
+
+def stored_bytes(load: Load, batch: int = 200) -> float:
+    """Of an event in a batch as ``InferencePublisher`` compresses it."""
+    rows = bodies(load.features, 7, rows=batch)
+    events = b"".join(event(number, 0, START_MS + number, body) for number, body in enumerate(rows))
+    return len(cramjam.lz4.compress(events)) / batch
 
 
 def producer(servers: str) -> confluent_kafka.Producer:

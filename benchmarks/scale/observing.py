@@ -1,7 +1,8 @@
 """driftline's observe stage in a process of its own, that waits for a word before it reads and says what it took.
 
 ``python -m benchmarks.scale.observing '{"servers": ...}'`` (an ``Order``) writes one line of JSON when its partitions
-are restored (``Ready``), begins with the first line on its standard input, and ends with a second one (``Done``).
+are restored (``Ready``), begins with the first line on its standard input, writes a second one when all is counted
+(``Done``), and leaves the group with the next: one that left before the others are done would give them its partitions.
 """
 
 import asyncio
@@ -69,10 +70,14 @@ class Done(msgspec.Struct, frozen=True):
 class HeldSource(KafkaSource):
     """Fetches nothing before ``release``, so that no process has a start over the others."""
 
+    released = False
+
     def resume(self, partitions: Sequence[Partition]) -> None:
-        """Not yet."""
+        if self.released:
+            super().resume(partitions)
 
     def release(self, partitions: Sequence[Partition]) -> None:
+        self.released = True
         super().resume(partitions)
 
 
@@ -114,22 +119,23 @@ async def _run(order: Order) -> None:
         gc.collect()
         source.release(tuple(runner.lags))
         await asyncio.wait((running, asyncio.create_task(counted.wait())), return_when=asyncio.FIRST_COMPLETED)
-    units, resident = runner.units, resident_bytes()
+        _say(_done(meter, runner, order.mark + "-"))
+    await asyncio.to_thread(sys.stdin.readline)
     stop.set()
     await running
+
+
+def _done(meter: Meter, runner: Runner, prefix: str) -> Done:
     began, spent = meter.began.seconds, meter.spent
-    written = {name.removeprefix(order.mark + "-"): count for name, count in meter.written.items()}
-    _say(
-        Done(
-            events=meter.measured,
-            began=began,
-            ended=began + spent.seconds,
-            cpu_seconds=spent.cpu_seconds,
-            units=units,
-            resident_bytes=resident,
-            written=written,
-            other=meter.other,
-        )
+    return Done(
+        events=meter.measured,
+        began=began,
+        ended=began + spent.seconds,
+        cpu_seconds=spent.cpu_seconds,
+        units=runner.units,
+        resident_bytes=resident_bytes(),
+        written={name.removeprefix(prefix): count for name, count in meter.written.items()},
+        other=meter.other,
     )
 
 
@@ -154,9 +160,12 @@ class Observing:
         self._process.stdin.flush()
 
     def done(self) -> Done:
-        found = self._next(Done)
-        self._process.wait(30)
-        return found
+        return self._next(Done)
+
+    def leave(self) -> None:
+        """With a last checkpoint."""
+        self.go()
+        self._process.wait(90)
 
     def end(self) -> None:
         """At once, if it still runs."""

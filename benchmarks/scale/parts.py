@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.scale import judging, latency, memory, runs
+from benchmarks.scale import load as loads
 from benchmarks.scale.load import Load
 from benchmarks.scale.report import Row
 from benchmarks.scale.runs import Cost
@@ -39,7 +40,7 @@ class Bench:
         self._cluster, self._sizes = cluster, sizes
         self._plain: dict[int, Cost] = {}
         self._sizes_of: dict[Load, float] = {}
-        self.measured: dict[str, float] = {"features": PLAIN.features}
+        self.measured: dict[str, float] = {"features": PLAIN.features, "stored_bytes": loads.stored_bytes(PLAIN)}
 
     def workers(self) -> list[Row]:
         """Two on the same partitions against one, by the wall."""

@@ -93,6 +93,8 @@ def observe(cluster: Cluster, load: Load, mark: str, events: int, workers: int =
             process.go()
         done = tuple(process.done() for process in processes)
         share = busy.share()
+        for process in processes:
+            process.leave()
     finally:
         for process in processes:
             process.end()
@@ -106,7 +108,7 @@ def restore(cluster: Cluster, load: Load, mark: str) -> Ready:
     process = Observing(Order(cluster.bootstrap_servers, load.topic, mark))
     try:
         ready = process.ready()
-        process.done()
+        process.leave()
     finally:
         process.end()
     return ready
