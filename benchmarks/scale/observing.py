@@ -16,12 +16,12 @@ from typing import TypeVar
 import msgspec
 
 from benchmarks.scale.memory import resident_bytes
-from benchmarks.throughput.ours import Meter
+from benchmarks.throughput.ours import Meter, own_topics
 from benchmarks.throughput.traffic import PARTITIONS
 from stream import worker
 from stream.backends.clock import SystemClock
 from stream.backends.kafka import KafkaSink, KafkaSource, KafkaTableReader
-from stream.config import KafkaSettings, Settings, TopicSettings
+from stream.config import KafkaSettings, Settings
 from stream.observe_settings import observe_settings
 from stream.observer import Observer
 from stream.ports import Partition
@@ -81,22 +81,11 @@ class HeldSource(KafkaSource):
         super().resume(partitions)
 
 
-def own_topics(order: Order) -> TopicSettings:
-    mark = order.mark
-    return TopicSettings(
-        events=(order.topic,),
-        references=f"{mark}-references",
-        profiles=f"{mark}-profiles",
-        checkpoints=f"{mark}-checkpoints",
-        dead_letters=f"{mark}-dead-letters",
-    )
-
-
 async def _run(order: Order) -> None:
     kafka = KafkaSettings(bootstrap_servers=order.servers, group_id=order.mark)
     settings = Settings(
         kafka=kafka,
-        topics=own_topics(order),
+        topics=own_topics(order.topic, order.mark),
         checkpoint_interval_seconds=order.checkpoint_seconds,
         shutdown_seconds=60,
     )
@@ -118,7 +107,10 @@ async def _run(order: Order) -> None:
         await asyncio.to_thread(sys.stdin.readline)
         gc.collect()
         source.release(tuple(runner.lags))
-        await asyncio.wait((running, asyncio.create_task(counted.wait())), return_when=asyncio.FIRST_COMPLETED)
+        waiting = asyncio.create_task(counted.wait())
+        await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            await running  # raises what ended it
         _say(_done(meter, runner, order.mark + "-"))
     await asyncio.to_thread(sys.stdin.readline)
     stop.set()

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from benchmarks.scale import load as loads
 from benchmarks.scale.load import Load
-from benchmarks.scale.observing import Done, Observing, Order, Ready, own_topics
+from benchmarks.scale.observing import Done, Observing, Order, Ready
+from benchmarks.throughput.ours import own_topics
 from benchmarks.throughput.traffic import PARTITIONS
 from detectors import references
 from stream import topics
@@ -57,7 +58,7 @@ def prepare(cluster: Cluster, load: Load, count: int) -> float:
 def deploy(cluster: Cluster, load: Load, name: str) -> str:
     """Topics for a group of workers that reads the load, with its references in them; the mark to order them with."""
     mark = f"{load.topic}-{name}-{os.getpid()}"
-    own = own_topics(Order(cluster.bootstrap_servers, load.topic, mark))
+    own = own_topics(load.topic, mark)
     asyncio.run(_create(cluster, [own.references, own.profiles, own.checkpoints, own.dead_letters]))
     asyncio.run(publish_references(cluster.bootstrap_servers, own.references, load))
     return mark

@@ -26,9 +26,8 @@ CHECKPOINT_SECONDS = 2.0
 """Fifteen times as often as by default, so that a short run has its share and more."""
 
 
-def own_topics(topic: str) -> TopicSettings:
-    """The topics of this process, so that runs do not meet."""
-    mark = f"{topic}-{os.getpid()}"
+def own_topics(topic: str, mark: str) -> TopicSettings:
+    """The topics of one run, so that runs do not meet."""
     return TopicSettings(
         events=(topic,),
         references=f"{mark}-references",
@@ -81,7 +80,9 @@ class Meter:
 
 async def _run(servers: str, topic: str, count: int) -> Spent:
     kafka = KafkaSettings(bootstrap_servers=servers, group_id=f"bench-{os.getpid()}")
-    settings = Settings(kafka=kafka, topics=own_topics(topic), checkpoint_interval_seconds=CHECKPOINT_SECONDS)
+    settings = Settings(
+        kafka=kafka, topics=own_topics(topic, f"{topic}-{os.getpid()}"), checkpoint_interval_seconds=CHECKPOINT_SECONDS
+    )
     reference = build_reference(traffic.MODEL, traffic.VERSION, traffic.columns(topic, REFERENCE_ROWS, 1))
     cluster = Cluster(servers)
     own = settings.topics
