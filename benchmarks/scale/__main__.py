@@ -20,11 +20,13 @@ from tests.kafka.server import ROOT, Cluster, Server, Unavailable
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small loads and one round: does it run")
+    parser.add_argument("--rounds", type=int, help="how often each load is read; the best counts")
     parser.add_argument("--bootstrap-servers", help="an existing Kafka instead of one of our own")
     parser.add_argument("--only", default="", help="parts with this in their name; nothing is written then")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of scale.json, .svg, .png and scale.md")
     options = parser.parse_args()
     sizes = QUICK if options.quick else FULL
+    sizes = sizes._replace(rounds=options.rounds or sizes.rounds)
     if options.bootstrap_servers:
         return measure(Cluster(options.bootstrap_servers), sizes, options.only, options.out)
     with tempfile.TemporaryDirectory() as folder:
@@ -47,6 +49,7 @@ def measure(cluster: Cluster, sizes: Sizes, only: str, out: Path) -> int:
         if only in part.__name__:
             print(f"{part.__name__} ...", flush=True)
             rows += part()
+            print("\n".join(f"  {row.title}: {row.value:.3g} {row.unit} ({row.note})" for row in rows), flush=True)
     report.show(rows)
     load = os.getloadavg()[1]
     print(f"load average of five minutes: {load:.1f} on {os.cpu_count()} processors")

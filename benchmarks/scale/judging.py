@@ -47,7 +47,7 @@ def measure(models: int) -> Judging:
         spent.append((time.process_time() - began) / len(encoded))
     units = list(desk.units)
     began = time.process_time()
-    rows = [judge_table.encode_stored(unit, 0, desk.snapshot(unit)) for unit in units]
+    rows = [judge_table.encode_stored(unit, 0, desk.snapshot(unit), {}) for unit in units]
     row_seconds, began = time.process_time() - began, time.process_time()
     views = desk.views_due(WALL_MS)
     view_seconds = time.process_time() - began
