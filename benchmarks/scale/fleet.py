@@ -93,7 +93,7 @@ is `make bench-throughput`.
 
 def _figures(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"Measured on {document['cpus']} processors ({document['machine']}, Python {document['python']}) with Kafka {document['kafka']} on the"
-    yield f"same machine), load average {document['load_average']}; 20 numeric features,"
+    yield f"same machine, load average {document['load_average']}; 20 numeric features,"
     yield f"{document['partitions']} partitions, checkpoints every ten seconds.\n"
     if document["load_average"] > document["cpus"]:
         yield "**Provisional**: other programs had most of the machine meanwhile. What depends on the wall (two workers, restore, delay), and the"
