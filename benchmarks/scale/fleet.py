@@ -96,8 +96,9 @@ def _figures(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"same machine, load average {document['load_average']}; 20 numeric features,"
     yield f"{document['partitions']} partitions, checkpoints every ten seconds.\n"
     if document["load_average"] > document["cpus"]:
-        yield "**Provisional**: other programs had most of the machine meanwhile. What depends on the wall (two workers, restore, delay), and the"
-        yield "work that comes by the clock in 1,000 models (profiles, checkpoints), reads far worse than on a machine of its own; so does the fleet below.\n"
+        yield "**Provisional**: other programs shared the processors meanwhile. What depends on the wall (two workers, restore, delay), and the"
+        yield "work that comes by the clock in 1,000 models (profiles, checkpoints), is disturbed by that, and the fleet below with it; by how much"
+        yield "was not measured. Measure again on a machine of its own.\n"
     yield "| | measured | first target | goal | reached | |\n|---|---|---|---|---|---|"
     for row in document["rows"]:
         value = "-" if row["value"] is None else f"{row['value']:.3g}"
