@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Two processes: most tests wait for brokers and services more than they compute.
 JOBS ?= 2
 
-.PHONY: help demo test check lint docs bench bench-detection chaos fuzz soak clean
+.PHONY: help demo test check lint docs bench bench-throughput bench-scale bench-detection chaos fuzz soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,7 +14,9 @@ help:
 	@echo "make test              run the tests (a real Kafka is started by them where Java and Maven are present)"
 	@echo "make check             lint, types and the everyday tests"
 	@echo "make docs              build the documentation into build/site"
-	@echo "make bench             throughput against what a user could write instead, on a real broker"
+	@echo "make bench             both of the next, on a real broker"
+	@echo "make bench-throughput  throughput against what a user could write instead"
+	@echo "make bench-scale       what more workers, features and models cost; delay, memory, restore"
 	@echo "make bench-detection   false alarms, delays and cost, beside the libraries that one would pick instead"
 	@echo "make chaos             kill, freeze and restart workers and a real broker, and recount every published number"
 	@echo "make fuzz              a million broken inputs, half of them chosen by the code they reach"
@@ -44,8 +46,13 @@ docs: $(STAMP)
 	@$(BIN)/python -m mkdocs build --strict --quiet
 	@echo "build/site/index.html"
 
-bench: $(STAMP)
-	@$(BIN)/python -m benchmarks.throughput
+bench: bench-throughput bench-scale
+
+bench-throughput: $(STAMP)
+	@$(BIN)/python -m benchmarks.throughput $(ARGS)
+
+bench-scale: $(STAMP)
+	@$(BIN)/python -m benchmarks.scale $(ARGS)
 
 bench-detection: $(STAMP)
 	@$(BIN)/python -m benchmarks.detection $(ARGS)

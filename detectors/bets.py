@@ -11,6 +11,7 @@ Source: Larsson, Ramdas and Ruf, "The numeraire e-variable and reverse informati
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -48,12 +49,22 @@ AWAY = 0.5
 FAVOURITES = 12
 """Categories with bets of their own; 6 each keeps the family under 90."""
 
+FAMILIES_KEPT = 1_024
+"""Families of bets that are kept to be used again: 7 KB each of 16 bins, 20 KB at most."""
+
 _normal = NormalDist()
 
 
 def ordered(p: Floats, eps: Floats) -> Floats:
     """E-values on ordered bins of reference shares ``p`` (sum 1, all > 0), shape (K, bins), for the band ``eps`` at the
-    bins - 1 borders: location and scale families and other shapes on the normal scale, and bumps of single bins."""
+    bins - 1 borders: location and scale families and other shapes on the normal scale, and bumps of single bins.
+    Read-only: features whose rows were cut alike share them."""
+    return _ordered(p.tobytes(), eps.tobytes())
+
+
+@lru_cache(FAMILIES_KEPT)
+def _ordered(shares: bytes, widths: bytes) -> Floats:
+    p, eps = np.frombuffer(shares), np.frombuffer(widths)
     borders = np.clip(np.cumsum(p)[:-1], 1e-12, 1 - 1e-12)
     z = [_normal.inv_cdf(u) for u in borders.tolist()]
     mixtures: list[Mixture] = [((1.0, shift, 1.0),) for shift in LOCATIONS]
@@ -64,17 +75,25 @@ def ordered(p: Floats, eps: Floats) -> Floats:
     rows += [_toward(p, 0, EXTREME), _toward(p, len(p) - 1, EXTREME)]
     rows += [_clipped(p, share) for share in CLIPPED] + [_clipped(p[::-1], share)[::-1] for share in CLIPPED]
     low, high = np.maximum(borders - eps, 0.0).tolist(), np.minimum(borders + eps, 1.0).tolist()
-    return np.array([_kept(1 / np.array(taut_string(f.tolist(), low, high))) for f in rows])
+    return _kept(1 / np.array([taut_string(f.tolist(), low, high) for f in rows]))
 
 
 def unordered(p: Floats, eps: Floats, targets: Sequence[int]) -> Floats:
-    """E-values on bins without an order for the band ``eps`` of every bin: more of each target, less of the largest."""
+    """E-values on bins without an order for the band ``eps`` of every bin: more of each target, less of the largest.
+    Read-only, as those of ``ordered``."""
+    return _unordered(p.tobytes(), eps.tobytes(), tuple(targets))
+
+
+@lru_cache(FAMILIES_KEPT)
+def _unordered(shares: bytes, widths: bytes, targets: tuple[int, ...]) -> Floats:
+    p, eps = np.frombuffer(shares), np.frombuffer(widths)
     rows = [_toward(p, b, share) for b in targets for share in TOWARDS]
     for b in np.argsort(-p, kind="stable")[:FAVOURITES].tolist():
         less = p.copy()
         less[b] *= AWAY
         rows.append(less / less.sum())
-    return np.array([_kept(f / nearest(f, p, eps)) for f in rows])
+    wanted = np.array(rows)
+    return _kept(wanted / nearest(wanted, p, eps))
 
 
 def _shares(z: Sequence[float], mixture: Mixture) -> Floats:
@@ -100,7 +119,9 @@ def _clipped(p: Floats, share: float) -> Floats:
 
 def _kept(ratios: Floats) -> Floats:
     """Mixed with "nothing has changed", the bet that always pays 1."""
-    return (1 - LEAST) * ratios + LEAST
+    mixed = (1 - LEAST) * ratios + LEAST
+    mixed.flags.writeable = False
+    return mixed
 
 
 def taut_string(f: Sequence[float], low: Sequence[float], high: Sequence[float]) -> list[float]:
@@ -148,20 +169,19 @@ def _next_bend(
 
 
 def nearest(f: Floats, p: Floats, eps: Floats) -> Floats:
-    """The distribution within ``p`` +- ``eps`` with the smallest relative entropy from ``f``; bisection on c.
+    """The distributions within ``p`` +- ``eps`` with the smallest relative entropy from those of ``f``, shape
+    (..., bins); bisection on c, of all at once.
 
     >>> nearest(np.array([0.5, 0.5]), np.array([0.8, 0.2]), np.array([0.1, 0.1])).round(6).tolist()
     [0.7, 0.3]
     """
     low, high = np.maximum(p - eps, 1e-9), p + eps
-    smallest, largest = 1e-9, 1e9
+    smallest, largest = np.full((*f.shape[:-1], 1), 1e-9), np.full((*f.shape[:-1], 1), 1e9)
     for _ in range(100):
-        c = (smallest * largest) ** 0.5
-        if np.clip(f / c, low, high).sum() > 1:
-            smallest = c
-        else:
-            largest = c
-    return np.clip(f / largest, low, high)
+        c = np.sqrt(smallest * largest)
+        above = np.clip(f / c, low, high).sum(axis=-1, keepdims=True) > 1
+        smallest, largest = np.where(above, c, smallest), np.where(above, largest, c)
+    return np.asarray(np.clip(f / largest, low, high))
 
 
 def tolerated(share: Floats, tolerance: float) -> Floats:

@@ -58,7 +58,7 @@ def coarse_bins(feature: FeatureReference) -> Integers:
 
 
 SLOTS = 1024
-"""Slots a feature's range is divided into: 8 KB a feature, and more than one edge in few of them."""
+"""Slots a feature's range is divided into: 4 KB a feature, and more than one edge in few of them."""
 
 MAX_STEPS = 4
 """More edges than this in one slot, and a binary search is faster."""
@@ -105,7 +105,7 @@ class Transform:
             per_slot = SLOTS / spans
         self._per_slot = np.where(np.isfinite(spans) & np.isfinite(per_slot), per_slot, 0.0)
         self._slot_offsets = np.arange(count) * SLOTS
-        self._first = np.zeros(count * SLOTS, np.int64)
+        self._first = np.zeros(count * SLOTS, np.int32)
         self._crowded: list[int] = []
         self._steps = 0
         for column, edges in enumerate(self.edges):
@@ -123,7 +123,8 @@ class Transform:
         """Cell index of every value within its feature, shape (n, F)."""
         slots = _slots(numbers, self._start, self._per_slot)
         slots += self._slot_offsets
-        places = self._first.take(slots)  # in the flat row of all edges, each feature's closed by an infinity
+        # in the flat row of all edges, each feature's closed by an infinity
+        places = self._first.take(slots).astype(np.int64)
         for _ in range(self._steps):
             places += numbers >= self._flat_edges.take(places)
         places -= self.offsets[:-1]

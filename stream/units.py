@@ -166,18 +166,21 @@ class Unit:
     def fold(self, batch: UnitBatch) -> Folded:
         """Folds a batch in: late rows and repeats are counted and left out."""
         self.dirty = self.unpublished = True
-        result = Folded()
-        looks = self._looks(batch.columns.timestamps_ms)
-        rows = np.arange(len(batch.columns))
-        late = np.zeros(len(rows), np.int64)  # how many late ones came before each row that is kept
-        duplicate = late
+        times, before, count = batch.columns.timestamps_ms, self._newest_ms, len(batch.columns)
         last_offset = int(batch.columns.next_offsets[-1])
-        kept = self._in_time(batch.columns.timestamps_ms)
+        kept = self._in_time(times)
         if kept is not None:
-            result.late = len(batch.columns) - len(kept)
-            batch, late = batch.taken(kept), kept - rows[: len(kept)]
-            looks, duplicate = looks[kept], duplicate[kept]
+            batch = batch.taken(kept)
         fresh = self._fresh(batch.identities) if self._settings.recent_ids else None
+        if kept is None and fresh is None and not self._look_due(count):
+            self.bank.update(_part(batch, 0, count))  # of many models, nearly every batch: a few rows
+            self._since_look += count
+            return Folded(times)
+        result, looks, rows = Folded(), self._looks(times, before), np.arange(count)
+        late = duplicate = np.zeros(count, np.int64)  # how many late ones came before each row that is kept
+        if kept is not None:
+            result.late = count - len(kept)
+            late, looks, duplicate = kept - rows[: len(kept)], looks[kept], duplicate[kept]
         if fresh is not None:
             result.duplicate = len(batch.columns) - len(fresh)
             at = np.array(fresh, np.int64)
@@ -192,11 +195,16 @@ class Unit:
             self.unpublished = True
         return result
 
-    def _looks(self, times: Integers) -> Integers:
-        """The look of the newest time at each row, whatever is left out of them."""
+    def _look_due(self, rows: int) -> bool:
+        """Whether one may be due within so many more rows, the newest of which is known."""
+        settings, newest = self._settings, self._newest_ms or 0
+        return self._since_look + rows >= settings.look_events and newest // settings.look_ms > self._look
+
+    def _looks(self, times: Integers, before: int | None) -> Integers:
+        """The look of the newest time at each row, whatever is left out; ``before``: the newest until then."""
         looks = np.maximum.accumulate(times)
-        if self._newest_ms is not None:
-            looks = np.maximum(looks, self._newest_ms)
+        if before is not None:
+            looks = np.maximum(looks, before)
         return looks // self._settings.look_ms
 
     def _in_time(self, times: Integers) -> Integers | None:

@@ -26,9 +26,8 @@ CHECKPOINT_SECONDS = 2.0
 """Fifteen times as often as by default, so that a short run has its share and more."""
 
 
-def own_topics(topic: str) -> TopicSettings:
-    """The topics of this process, so that runs do not meet."""
-    mark = f"{topic}-{os.getpid()}"
+def own_topics(topic: str, mark: str) -> TopicSettings:
+    """The topics of one run, so that runs do not meet."""
     return TopicSettings(
         events=(topic,),
         references=f"{mark}-references",
@@ -39,11 +38,11 @@ def own_topics(topic: str) -> TopicSettings:
 
 
 class Meter:
-    """Telemetry that knows when the first and the last event were counted."""
+    """Telemetry that knows when the first event, after about ``skip`` others, and the last one were counted."""
 
-    def __init__(self, count: int, done: asyncio.Event) -> None:
-        self._count, self._done = count, done
-        self.accepted = 0
+    def __init__(self, count: int, done: asyncio.Event, skip: int = 0) -> None:
+        self._count, self._done, self._skip = count, done, skip
+        self.accepted = self.measured = self._skipped = 0
         self.began = self.spent = Spent(0.0, 0.0)
         self.stages: dict[str, list[float]] = {}
         self.written: dict[str, int] = {}
@@ -53,13 +52,14 @@ class Meter:
         if outcome != "accepted":
             self.other[outcome] = self.other.get(outcome, 0) + count
         self.accepted += count
-        if self.accepted >= self._count:
-            self.spent = since(self.began)
+        if self.accepted >= self._count and not self._done.is_set():
+            self.spent, self.measured = since(self.began), self.accepted - self._skipped
             self._done.set()
 
     def staged(self, stage: str, seconds: float) -> None:
-        if stage == "process" and not self.began.seconds:
+        if stage == "process" and not self.began.seconds and self.accepted >= self._skip:
             self.began = Spent(*(at - seconds for at in now()))
+            self._skipped = self.accepted
         self.stages.setdefault(stage, []).append(seconds)
 
     def aged(self, model: str, seconds: npt.NDArray[np.float64]) -> None:
@@ -80,7 +80,9 @@ class Meter:
 
 async def _run(servers: str, topic: str, count: int) -> Spent:
     kafka = KafkaSettings(bootstrap_servers=servers, group_id=f"bench-{os.getpid()}")
-    settings = Settings(kafka=kafka, topics=own_topics(topic), checkpoint_interval_seconds=CHECKPOINT_SECONDS)
+    settings = Settings(
+        kafka=kafka, topics=own_topics(topic, f"{topic}-{os.getpid()}"), checkpoint_interval_seconds=CHECKPOINT_SECONDS
+    )
     reference = build_reference(traffic.MODEL, traffic.VERSION, traffic.columns(topic, REFERENCE_ROWS, 1))
     cluster = Cluster(servers)
     own = settings.topics

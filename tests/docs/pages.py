@@ -1,7 +1,7 @@
 """Writes what the documentation takes from the code: ``python -m tests.docs.pages``.
 
 docs/metrics.md from the metrics' families, docs/events-out.md, docs/asyncapi.json and docs/schemas/ from the records of the
-events. The module map is put into docs/architecture.md when the site is built (``tests.docs.hook``).
+events, docs/scale.md from the figures of docs/scale.json. The module map is put into docs/architecture.md when the site is built (``tests.docs.hook``).
 """
 
 # ruff: noqa: E501 - the pages' own text
@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from prometheus_client import Metric
 
+from benchmarks.scale import fleet
 from detectors.profiles import Signal
 from stream import event_schemas, versions
 from stream.config import TopicSettings
@@ -272,6 +273,7 @@ def files() -> dict[Path, str]:
         DOCS / "events-out.md": events_page(),
         DOCS / "asyncapi.json": _json(asyncapi()),
         DOCS / "contributing.md": contributing_page(),
+        DOCS / "scale.md": fleet.text(DOCS),
     }
     for kind, schema in all_schemas().items():
         found[DOCS / "schemas" / schema_file(kind)] = _json(schema)

@@ -1,0 +1,72 @@
+"""``python -m benchmarks.scale [--quick] [--only PART]``: what grows with workers, features and models, on real Kafka.
+
+Two workers, 200 features, 1,000 models, the delay from event to drift event, memory, restore, and the publisher, each
+beside what it is held to. The observe stage takes checkpoints every ten seconds throughout.
+"""
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.scale import fleet, report
+from benchmarks.scale.parts import FULL, QUICK, Bench, Sizes
+from benchmarks.throughput.traffic import PARTITIONS
+from tests.kafka.server import ROOT, Cluster, Server, Unavailable
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small loads and one round: does it run")
+    parser.add_argument("--rounds", type=int, help="how often each load is read; the best counts")
+    parser.add_argument("--bootstrap-servers", help="an existing Kafka instead of one of our own")
+    parser.add_argument("--only", default="", help="parts with this in their name; nothing is written then")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of scale.json, .svg, .png and scale.md")
+    options = parser.parse_args()
+    sizes = QUICK if options.quick else FULL
+    sizes = sizes._replace(rounds=options.rounds or sizes.rounds)
+    if options.bootstrap_servers:
+        return measure(Cluster(options.bootstrap_servers), sizes, options.only, options.out)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            print("starting Apache Kafka 4.1.0 on loopback ...", flush=True)
+            server = Server(Path(folder) / "kafka", heap="1g", quick=False)
+            server.start()
+        except Unavailable as reason:
+            print(f"no Kafka to measure on: {reason}", file=sys.stderr)
+            return 2
+        try:
+            return measure(server, sizes, options.only, options.out)
+        finally:
+            server.stop()
+
+
+def measure(cluster: Cluster, sizes: Sizes, only: str, out: Path) -> int:
+    bench, rows = Bench(cluster, sizes), []
+    for part in bench.parts:
+        if only in part.__name__:
+            print(f"{part.__name__} ...", flush=True)
+            rows += part()
+            print("\n".join(f"  {row.title}: {row.value:.3g} {row.unit} ({row.note})" for row in rows), flush=True)
+    report.show(rows)
+    load = os.getloadavg()[1]
+    print(f"load average of five minutes: {load:.1f} on {os.cpu_count()} processors")
+    if not only:
+        about = {
+            "sizes": sizes._asdict(),
+            "partitions": PARTITIONS,
+            "cpus": os.cpu_count(),
+            "load_average": round(load, 1),
+            "machine": platform.machine(),
+            "python": platform.python_version(),
+            "kafka": "4.1.0",
+        }
+        report.write(rows, about, bench.measured, out)
+        fleet.write(out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""What judging takes, without Kafka and Faust: a profile, a row of the table and a view, of a unit of 20 features."""
+
+import statistics
+import time
+from typing import NamedTuple
+
+import msgspec
+
+from benchmarks.scale import load as loads
+from benchmarks.scale import memory
+from benchmarks.scale.load import Load
+from stream import judge_settings, judge_table
+from stream.config import Settings
+from stream.judge import Judge
+from stream.judge_desk import JudgeDesk
+from stream.judge_records import Health
+from stream.metrics import Metrics
+
+LOOKS = 5
+WALL_MS = 1_763_700_000_000
+
+
+class Judging(NamedTuple):
+    """Microseconds of processor and bytes, each of one. ``begin_micros``: once a reference, when its bets are made."""
+
+    begin_micros: float
+    profile_micros: float
+    row_micros: float
+    view_micros: float
+    profile_bytes: float
+    row_bytes: float
+    view_bytes: float
+
+
+def measure(models: int) -> Judging:
+    settings, load = Settings(), Load("", models)
+    judge = Judge(judge_settings.judge_settings(settings), loads.references(load))
+    desk = JudgeDesk(settings, judge, Metrics(), lambda _: Health())
+    spent: list[float] = []
+    sizes: list[int] = []
+    for profiles in memory.fold(memory.observing(load), memory.HERE, load, LOOKS * memory.LOOK_EVENTS):
+        encoded = [msgspec.json.encode(profile) for profile in profiles]
+        sizes += map(len, encoded)
+        began = time.process_time()
+        for value in encoded:
+            desk.on_profile(judge_table.decode_profile(value), WALL_MS)
+        spent.append((time.process_time() - began) / len(encoded))
+    units = list(desk.units)
+    began = time.process_time()
+    rows = [judge_table.encode_stored(unit, 0, desk.snapshot(unit), {}) for unit in units]
+    row_seconds, began = time.process_time() - began, time.process_time()
+    views = desk.views_due(WALL_MS)
+    view_seconds = time.process_time() - began
+    usual = statistics.median(spent[1:])
+    return Judging(
+        begin_micros=1e6 * (spent[0] - usual),
+        profile_micros=1e6 * usual,
+        row_micros=1e6 * row_seconds / len(rows),
+        view_micros=1e6 * view_seconds / len(views),
+        profile_bytes=sum(sizes) / len(sizes),
+        row_bytes=sum(map(len, rows)) / len(rows),
+        view_bytes=sum(len(view.value or b"") for view in views) / len(views),
+    )

@@ -1,0 +1,151 @@
+"""From the first event that is different to what is said of it: a worker with both roles under a steady load.
+
+Events are written at a fixed rate; one by one the models' first feature moves by three standard deviations for good.
+A model's clock starts when its first such event is handed to the producer and stops when a consumer of drift-events has
+the record. Nothing is subtracted: what the evidence has to wait for is in it.
+"""
+
+import asyncio
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import confluent_kafka
+import numpy as np
+
+from benchmarks.scale import load as loads
+from benchmarks.scale.load import Load
+from benchmarks.scale.runs import Busy, publish_references
+from benchmarks.throughput.traffic import PARTITIONS
+from stream.events_out import EventType
+from tests.kafka.server import Cluster
+from tests.service.processes import Deployment, WorkerProcess
+
+SHIFT = 42.0
+"""Three standard deviations of the load's gamma distribution."""
+SETTLED_SECONDS, BETWEEN_SECONDS, PATIENCE_SECONDS = 10.0, 0.4, 10.0
+"""Before the first shift, between two, and after the last."""
+TURN_SECONDS = 0.002
+CHECKPOINT_SECONDS = 5.0
+
+
+class Latency(NamedTuple):
+    """Seconds to an incident and to the first signal, of the models where one came. ``early``: incidents before the
+    shift. ``worker_cpu_micros``: of the whole worker, both roles, per event."""
+
+    incident: list[float]
+    signal: list[float]
+    models: int
+    early: int
+    per_second: float
+    worker_cpu_micros: float
+    busy: float
+
+
+class Listener:
+    """Reads drift-events in a thread; when the first of each kind came for each model."""
+
+    def __init__(self, servers: str, topic: str) -> None:
+        self.first: dict[tuple[str, str], float] = {}
+        self._stop = threading.Event()
+        settings = {"bootstrap.servers": servers, "group.id": topic, "fetch.wait.max.ms": 10}
+        self._consumer = confluent_kafka.Consumer(settings)
+        self._consumer.assign([confluent_kafka.TopicPartition(topic, n, 0) for n in range(PARTITIONS)])
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            message = self._consumer.poll(0.2)
+            at = time.perf_counter()
+            if message is not None and message.error() is None:
+                event = json.loads(message.value())
+                self.first.setdefault((event["data"]["model"], event["type"]), at)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._consumer.close()
+
+
+class Publisher:
+    """Writes the load at a steady rate and notes when each model's first moved event was written."""
+
+    def __init__(self, servers: str, load: Load, per_second: float) -> None:
+        self._to = loads.producer(servers)
+        self._load, self._rate = load, per_second
+        self._plain = loads.bodies(load.features, 7)
+        self._moved = loads.bodies(load.features, 8, feature_000=SHIFT)
+        self.sent = 0
+        self.moved_at: dict[int, float] = {}
+
+    def run(self) -> None:
+        """All models are moved in turn, then it goes on for as long as the last one is waited for."""
+        began, last = time.perf_counter(), self._load.models
+        seconds = SETTLED_SECONDS + last * BETWEEN_SECONDS + PATIENCE_SECONDS
+        while (passed := time.perf_counter() - began) < seconds:
+            moved = min(int(max(0.0, passed - SETTLED_SECONDS) / BETWEEN_SECONDS), last)
+            self._turn(int(passed * self._rate), moved)
+            time.sleep(TURN_SECONDS)
+        self._to.flush(10)
+
+    def _turn(self, until: int, moved: int) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        for number in range(self.sent, until):
+            model, partition = self._load.place(number)
+            if model < moved:
+                self.moved_at.setdefault(model, time.perf_counter())
+            body = (self._moved if model < moved else self._plain)[number % loads.POOL]
+            self._to.produce(self._load.topic, loads.event(number, model, now_ms, body), partition=partition)
+        self.sent = until
+        self._to.poll(0)
+
+
+def measure(cluster: Cluster, folder: Path, models: int, per_second: float) -> Latency:
+    servers = cluster.bootstrap_servers
+    deployment = Deployment(servers, folder, checkpoint_interval_seconds=CHECKPOINT_SECONDS)
+    load = Load(deployment.topics["events"][0], models)
+    asyncio.run(deployment.prepare())
+    asyncio.run(publish_references(servers, deployment.topics["references"], load))
+    publisher = Publisher(servers, load, per_second)
+    with WorkerProcess(deployment) as worker:
+        worker.until_ready()
+        listener = Listener(servers, deployment.topics["drift_events"])
+        busy, began = Busy(), _cpu_seconds(worker.process.pid)
+        try:
+            publisher.run()
+            share, spent = busy.share(), _cpu_seconds(worker.process.pid) - began
+        finally:
+            listener.stop()
+        worker.terminate()
+    incident = _delays(publisher, listener, EventType.INCIDENT_OPENED)
+    signal = _delays(publisher, listener, EventType.SIGNAL)
+    return Latency(
+        incident=[delay for delay in incident if delay >= 0],
+        signal=[delay for delay in signal if delay >= 0],
+        models=models,
+        early=sum(delay < 0 for delay in incident),
+        per_second=per_second,
+        worker_cpu_micros=1e6 * spent / publisher.sent,
+        busy=share,
+    )
+
+
+def percentiles(seconds: list[float], wanted: int) -> tuple[float, float]:
+    """p50 and p99 over all that were moved; what did not come counts as infinite."""
+    every = np.sort([*seconds, *[np.inf] * (wanted - len(seconds))])
+    return float(every[int(0.5 * (wanted - 1))]), float(every[int(np.ceil(0.99 * (wanted - 1)))])
+
+
+def _delays(publisher: Publisher, listener: Listener, kind: EventType) -> list[float]:
+    moved = {f"model_{model}": at for model, at in publisher.moved_at.items()}
+    return [at - moved[model] for (model, said), at in listener.first.items() if said == kind and model in moved]
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Of a process, from /proc."""
+    words = (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")

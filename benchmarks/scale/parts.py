@@ -1,0 +1,143 @@
+"""The parts of the benchmark: each measures one thing and gives its rows."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.scale import judging, latency, memory, runs
+from benchmarks.scale import load as loads
+from benchmarks.scale.load import Load
+from benchmarks.scale.report import Row
+from benchmarks.scale.runs import Cost
+from tests.kafka.server import ROOT, Cluster
+
+
+class Sizes(NamedTuple):
+    """``each``: events of each of ``models``. ``moved``: models that change where the delay is measured."""
+
+    events: int
+    wide_events: int
+    models: int
+    each: int
+    moved: int
+    calls: int
+    rounds: int
+
+
+FULL = Sizes(events=400_000, wide_events=60_000, models=1_000, each=600, moved=48, calls=100_000, rounds=2)
+QUICK = Sizes(events=60_000, wide_events=12_000, models=100, each=200, moved=6, calls=10_000, rounds=1)
+PLAIN = Load("scale-plain")
+
+
+class Bench:
+    """On one broker. ``measured``: what the rows are made of, by name, for the page of costs."""
+
+    def __init__(self, cluster: Cluster, sizes: Sizes) -> None:
+        self._cluster, self._sizes = cluster, sizes
+        self._plain: dict[int, Cost] = {}
+        self._sizes_of: dict[Load, float] = {}
+        self.measured: dict[str, float] = {"features": PLAIN.features, "stored_bytes": loads.stored_bytes(PLAIN)}
+
+    def workers(self) -> list[Row]:
+        """Two on the same partitions against one, by the wall."""
+        one, two = self._of_plain(1), self._of_plain(2)
+        note = f"by CPU {2 * one.cpu_micros / two.cpu_micros:.2f}; {two.busy:.0%} of all processors busy"
+        return [Row("workers", "two workers against one", one.micros / two.micros, "x", 1.7, 1.9, more=True, note=note)]
+
+    def features(self) -> list[Row]:
+        one, load = self._of_plain(1), Load("scale-wide", features=200)
+        wide, self.measured["wide_bytes"] = self._best(load, self._sizes.wide_events)
+        self.measured["wide_cpu_micros"] = wide.cpu_micros
+        ratio = wide.cpu_micros / one.cpu_micros * PLAIN.features / load.features
+        note = f"{wide.cpu_micros:.1f} us of CPU an event, by the wall {wide.micros:.1f}"
+        return [Row("features", "200 features against 20, CPU of a value", ratio, "x", 1.1, 0.9, note=note)]
+
+    def models(self) -> list[Row]:
+        """And the restore of what that left."""
+        sizes, one = self._sizes, self._of_plain(1)
+        load = Load("scale-models", models=sizes.models, spread=False)
+        self._prepare(load, sizes.models * sizes.each)
+        mark = runs.deploy(self._cluster, load, "many")
+        many = runs.observe(self._cluster, load, mark, sizes.models * sizes.each, skip=0.5)
+        found = [runs.restore(self._cluster, load, mark) for _ in range(sizes.rounds)]
+        ready = min(found, key=lambda one: one.seconds)
+        assert ready.units == load.units, f"{ready.units} of {load.units} units restored"
+        done = many.done[0]
+        self.measured |= {
+            "models": sizes.models,
+            "models_cpu_micros": many.cpu_micros,
+            "restore_seconds": ready.seconds,
+        }
+        note = f"{many.cpu_micros:.1f} us of CPU an event; {done.resident_bytes / 2**20:,.0f} MB resident"
+        title, ratio = f"{sizes.models:,} models against one, CPU of an event", many.cpu_micros / one.cpu_micros
+        reading = f"of it reading checkpoints and building units {ready.restore_seconds:.1f} s"
+        return [
+            Row("models", title, ratio, "x", 2, 1.2, note=note),
+            Row("restore", f"restore of {sizes.models:,} models", ready.seconds, "s", 10, 3, note=reading),
+        ]
+
+    def delay(self) -> list[Row]:
+        """At half of the rate that one worker of the plain load reaches here."""
+        sizes, per_second = self._sizes, 0.5e6 / self._of_plain(1).micros
+        with tempfile.TemporaryDirectory() as folder:
+            found = latency.measure(self._cluster, Path(folder), sizes.moved, per_second)
+        p50, p99 = latency.percentiles(found.incident, found.models)
+        signal = latency.percentiles(found.signal, found.models)
+        self.measured |= {"delay_events_per_second": per_second, "worker_cpu_micros": found.worker_cpu_micros}
+        note = (
+            f"{len(found.incident)} of {found.models} incidents, {found.early} before their change, at "
+            f"{per_second:,.0f} events/s; first signal {signal[0]:.2f} / {signal[1]:.2f} s; {found.busy:.0%} busy"
+        )
+        return [
+            Row("delay_p50", "event in to incident out, p50", p50, "s", 1, 0.3, note=note),
+            Row("delay_p99", "event in to incident out, p99", p99, "s", 2, 0.8),
+        ]
+
+    def memory(self) -> list[Row]:
+        kept, judged = memory.measure(), judging.measure(self._sizes.moved)
+        self.measured |= {**kept._asdict(), **judged._asdict()}
+        note = f"and its reference {kept.reference_bytes / 1024:.1f} KB, once a worker"
+        return [Row("memory", "memory of a feature and shard", kept.shard_bytes / 1024, "KB", 16, 8, note=note)]
+
+    def publisher(self) -> list[Row]:
+        command = [sys.executable, "-m", "benchmarks.publisher", "--json", "--events", str(self._sizes.calls)]
+        command += ["--bootstrap-servers", self._cluster.bootstrap_servers]
+        done = subprocess.run(command, stdout=subprocess.PIPE, cwd=ROOT, timeout=600, check=True)
+        ours = next(row for row in json.loads(done.stdout) if row["what"] == "driftline log, 20 numbers")
+        return [
+            Row("log_p50", "InferencePublisher.log in the caller, p50", ours["p50_us"], "us", 10, 3),
+            Row("log_p99", "InferencePublisher.log in the caller, p99", ours["p99_us"], "us", 50, 20),
+        ]
+
+    @property
+    def parts(self) -> tuple[Callable[[], list[Row]], ...]:
+        return self.workers, self.features, self.models, self.delay, self.memory, self.publisher
+
+    def _of_plain(self, workers: int) -> Cost:
+        """Measured once."""
+        if workers not in self._plain:
+            self._plain[workers], self.measured["event_bytes"] = self._best(PLAIN, self._sizes.events, workers)
+            if workers == 1:
+                cost = self._plain[1]
+                self.measured |= {"micros": cost.micros, "cpu_micros": cost.cpu_micros}
+        return self._plain[workers]
+
+    def _best(self, load: Load, events: int, workers: int = 1) -> tuple[Cost, float]:
+        """Of all rounds, and the bytes of an event: what disturbs a measurement only makes it slower."""
+        size, found = self._prepare(load, events), []
+        for number in range(self._sizes.rounds):
+            mark = runs.deploy(self._cluster, load, f"{workers}-{number}")
+            found.append(runs.observe(self._cluster, load, mark, events, workers))
+            cost = found[-1]
+            print(f"  {cost.micros:.1f} us an event, {cost.cpu_micros:.1f} of CPU, {cost.busy:.0%} busy", flush=True)
+        return min(found, key=lambda cost: cost.micros), size
+
+    def _prepare(self, load: Load, events: int) -> float:
+        """Written once; the bytes of an event."""
+        if load not in self._sizes_of:
+            self._sizes_of[load] = runs.prepare(self._cluster, load, events)
+        return self._sizes_of[load]

@@ -1,0 +1,115 @@
+"""Runs of the observe stage over a load: what an event costs with one worker and several, how long a restore takes."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.scale import load as loads
+from benchmarks.scale.load import Load
+from benchmarks.scale.observing import Done, Observing, Order, Ready
+from benchmarks.throughput.ours import own_topics
+from benchmarks.throughput.traffic import PARTITIONS
+from detectors import references
+from stream import topics
+from stream.backends.kafka import KafkaSink
+from stream.config import KafkaSettings
+from stream.ports import OutRecord
+from tests.kafka.server import Cluster
+
+SKIPPED = 0.25
+"""Of the events, before the measurement: units are made, shapes learned, buffers grown."""
+
+
+class Cost(NamedTuple):
+    """Of an event, over all workers; ``busy`` is the share of the machine's processors that was in use, by anybody."""
+
+    micros: float
+    cpu_micros: float
+    busy: float
+    done: tuple[Done, ...]
+
+
+class Busy:
+    """How much of all processors is in use, from /proc/stat; 0 where there is none."""
+
+    def __init__(self) -> None:
+        self._idle, self._all = self._read()
+
+    def share(self) -> float:
+        idle, total = self._read()
+        return 1 - (idle - self._idle) / (total - self._all) if total > self._all else 0.0
+
+    @staticmethod
+    def _read() -> tuple[int, int]:
+        stat = Path("/proc/stat")
+        if not stat.exists():
+            return 0, 0
+        ticks = [int(word) for word in stat.read_text().split("\n", 1)[0].split()[1:]]
+        return ticks[3] + ticks[4], sum(ticks[:8])
+
+
+def prepare(cluster: Cluster, load: Load, count: int) -> float:
+    """Writes the load's events into a topic of its own; the size of one in bytes."""
+    asyncio.run(cluster.create_topics({load.topic: PARTITIONS}))
+    return loads.publish(cluster.bootstrap_servers, load, count)
+
+
+def deploy(cluster: Cluster, load: Load, name: str) -> str:
+    """Topics for a group of workers that reads the load, with its references in them; the mark to order them with."""
+    mark = f"{load.topic}-{name}-{os.getpid()}"
+    own = own_topics(load.topic, mark)
+    asyncio.run(_create(cluster, [own.references, own.profiles, own.checkpoints, own.dead_letters]))
+    asyncio.run(publish_references(cluster.bootstrap_servers, own.references, load))
+    return mark
+
+
+async def _create(cluster: Cluster, names: list[str]) -> None:
+    compacted = {"cleanup.policy": "compact", "max.message.bytes": "4194304"}
+    await cluster.create_topics(dict.fromkeys(names, PARTITIONS), compacted)
+
+
+async def publish_references(servers: str, topic: str, load: Load) -> None:
+    found = loads.references(load)
+    records = [OutRecord(topic, topics.reference_key(one.model_key), references.encode(one)) for one in found]
+    sink = KafkaSink(KafkaSettings(bootstrap_servers=servers))
+    await sink.start()
+    try:
+        for at in range(0, len(records), 100):
+            await sink.send(records[at : at + 100])
+    finally:
+        await sink.stop()
+
+
+def observe(cluster: Cluster, load: Load, mark: str, events: int, workers: int = 1, skip: float = SKIPPED) -> Cost:
+    """Several workers share the partitions, and so the events, in equal parts. ``skip``: share that warms up."""
+    own = events // workers
+    order = Order(cluster.bootstrap_servers, load.topic, mark, workers, own, int(skip * own))
+    processes = [Observing(order) for _ in range(workers)]
+    try:
+        for process in processes:
+            process.ready()
+        busy = Busy()
+        for process in processes:
+            process.go()
+        done = tuple(process.done() for process in processes)
+        share = busy.share()
+        for process in processes:
+            process.leave()
+    finally:
+        for process in processes:
+            process.end()
+    measured = sum(one.events for one in done)
+    seconds = max(one.ended for one in done) - min(one.began for one in done)
+    return Cost(1e6 * seconds / measured, 1e6 * sum(one.cpu_seconds for one in done) / measured, share, done)
+
+
+def restore(cluster: Cluster, load: Load, mark: str) -> Ready:
+    """Of a deployment that ran, all partitions by one new worker."""
+    process = Observing(Order(cluster.bootstrap_servers, load.topic, mark))
+    try:
+        ready = process.ready()
+        process.leave()
+    finally:
+        process.end()
+    return ready
