@@ -6,7 +6,7 @@ read back need not match: ``reconcile`` says from where to read and what to skip
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote, unquote
 
 import cramjam
@@ -40,6 +40,7 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     schema: int
     next: int
     stamps: dict[str, int]  # by quoted unit
+    labels: dict[str, int] = {}  # label partition -> next offset: what the units contain of labels
 
 
 class Restore(msgspec.Struct, frozen=True):
@@ -141,9 +142,10 @@ def unit_blob(record: UnitRecord, where: str) -> bytes:
     return bytes(plain)
 
 
-def encode_manifest(next_offset: int, stamps: Mapping[UnitKey, int]) -> bytes:
+def encode_manifest(next_offset: int, stamps: Mapping[UnitKey, int], labels: Mapping[str, int] | None = None) -> bytes:
     """Value of a manifest record."""
-    return msgspec.msgpack.encode(Manifest(SCHEMA, next_offset, {quoted(u): stamp for u, stamp in stamps.items()}))
+    found = {quoted(unit): stamp for unit, stamp in stamps.items()}
+    return msgspec.msgpack.encode(Manifest(SCHEMA, next_offset, found, dict(labels or {})))
 
 
 def decode_manifest(value: bytes, where: str) -> Manifest:
@@ -179,6 +181,28 @@ def reconcile(manifest: Manifest | None, stamps: Mapping[UnitKey, int], where: s
         )
     skip = {unit: max(stamp, manifest.next) if stamp == wanted.get(unit) else stamp for unit, stamp in stamps.items()}
     return Restore(min([manifest.next, *skip.values()]), manifest.next, skip)
+
+
+def label_positions(
+    manifest: Manifest | None, units: Mapping[UnitKey, tuple[int, Mapping[str, int]]]
+) -> dict[str, int]:
+    """Where to read labels on from, by label partition, so that none is missed; one read twice changes nothing.
+
+    ``units``: stamp and label positions of every unit's record. A unit that is as the manifest says contains what the
+    manifest does.
+    """
+    stamps = {} if manifest is None else manifest.stamps
+    parts = [] if manifest is None else [manifest.labels]
+    for unit, (stamp, labels) in units.items():
+        if stamps.get(quoted(unit)) != stamp:
+            parts.append(dict(labels))
+    return lowest(parts)
+
+
+def lowest(positions: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """The smallest of each; what one does not name is 0 there."""
+    names = {name for part in positions for name in part}
+    return {name: min(part.get(name, 0) for part in positions) for name in names}
 
 
 def describe(key: bytes, value: bytes) -> Description:
