@@ -90,8 +90,8 @@ class Outcomes(msgspec.Struct, frozen=True, omit_defaults=True):
 def compared(prediction: Value, label: Value, delay_ms: int) -> Tally:
     """The tally of one labelled prediction.
 
-    >>> compared("spam", "spam", 10).correct, compared(0.8, 1.0, 10).binary_correct, compared(3.0, "cat", 10).incomparable
-    (1, 1, 1)
+    >>> compared("spam", "spam", 10).correct, compared(0.8, 1.0, 10).binary_correct
+    (1, 1)
     """
     delay_ms = max(delay_ms, 0)
     if isinstance(prediction, str):

@@ -41,6 +41,7 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     next: int
     stamps: dict[str, int]  # by quoted unit
     labels: dict[str, int] = {}  # label partition -> next offset: what the units contain of labels
+    label_stamps: list[int] = []  # of each of ``stamps``: the sum of its own label offsets
 
 
 class Restore(msgspec.Struct, frozen=True):
@@ -142,10 +143,16 @@ def unit_blob(record: UnitRecord, where: str) -> bytes:
     return bytes(plain)
 
 
-def encode_manifest(next_offset: int, stamps: Mapping[UnitKey, int], labels: Mapping[str, int] | None = None) -> bytes:
+def encode_manifest(
+    next_offset: int,
+    stamps: Mapping[UnitKey, int],
+    labels: Mapping[str, int] | None = None,
+    label_stamps: Mapping[UnitKey, int] | None = None,
+) -> bytes:
     """Value of a manifest record."""
     found = {quoted(unit): stamp for unit, stamp in stamps.items()}
-    return msgspec.msgpack.encode(Manifest(SCHEMA, next_offset, found, dict(labels or {})))
+    own = [(label_stamps or {}).get(unit, 0) for unit in stamps]
+    return msgspec.msgpack.encode(Manifest(SCHEMA, next_offset, found, dict(labels or {}), own))
 
 
 def decode_manifest(value: bytes, where: str) -> Manifest:
@@ -191,11 +198,15 @@ def label_positions(
     ``units``: stamp and label positions of every unit's record. A unit that is as the manifest says contains what the
     manifest does.
     """
-    stamps = {} if manifest is None else manifest.stamps
-    parts = [] if manifest is None else [manifest.labels]
+    stamps: dict[str, tuple[int, int]] = {}
+    parts: list[Mapping[str, int]] = []
+    if manifest is not None:
+        found = zip(manifest.stamps.items(), manifest.label_stamps, strict=False)  # none in an older manifest
+        stamps = {name: (stamp, own) for (name, stamp), own in found}
+        parts = [manifest.labels]
     for unit, (stamp, labels) in units.items():
-        if stamps.get(quoted(unit)) != stamp:
-            parts.append(dict(labels))
+        if stamps.get(quoted(unit)) != (stamp, sum(labels.values())):
+            parts.append(labels)
     return lowest(parts)
 
 

@@ -16,7 +16,7 @@ the topics differ in what has been read of them, because they are read in step (
 
 
 class Labelled(NamedTuple):
-    """What a label was to one unit. ``delay_ms`` from the prediction's time to the label's, 0 where it is not joined."""
+    """What a label was to one unit. ``delay_ms``: from the prediction's time to its own, 0 where it is not joined."""
 
     model: str
     match: Match
@@ -62,7 +62,7 @@ class LabelBook:
         kept = self._by_model.get(unit.key.model)
         if not kept:
             return []
-        found = [kept[name] for name in identities if name in kept]  # type: ignore[index]
+        found = [kept[name] for name in identities if name in kept]
         return [Labelled(label.model, *unit.label(label)) for label in found]
 
     def _keep(self, label: Label) -> None:

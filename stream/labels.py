@@ -1,4 +1,4 @@
-"""A label record as labels: ``{"id", "model", "label", "ts"}``, or an array of such. Every byte string has an answer."""
+"""A record as labels: ``{"id", "model", "label", "ts"}``, or an array of such. Every byte string has an answer."""
 
 import json
 import math

@@ -96,12 +96,13 @@ class _Assigned:
 class Checkpoint:
     """One checkpoint in the making: units first, then the manifest, then ``next`` may be committed."""
 
-    __slots__ = ("_assigned", "_epochs", "_labels", "_limit", "_partition", "_stamps", "dirty", "next")
+    __slots__ = ("_assigned", "_epochs", "_label_stamps", "_labels", "_limit", "_partition", "_stamps", "dirty", "next")
 
     def __init__(self, partition: Partition, assigned: _Assigned, limit: int) -> None:
         self._partition, self._assigned, self._limit = partition, assigned, limit
         self.next = assigned.position
         self._labels = dict(assigned.labels)
+        self._label_stamps = {key: unit.label_stamp for key, unit in assigned.units.items() if not unit.dirty}
         self.dirty = [key for key, unit in assigned.units.items() if unit.dirty]
         self._stamps = {key: unit.stamp for key, unit in assigned.units.items() if not unit.dirty}
         self._epochs = {key: unit.bank.epoch for key, unit in assigned.units.items() if not unit.dirty}
@@ -110,6 +111,7 @@ class Checkpoint:
         """Key and value of a dirty unit's record, as the unit is now. CheckpointError when it is too large."""
         state = self._assigned.units[unit]
         state.stamp = self._stamps[unit] = max(self._assigned.position, state.skip_below)
+        state.label_stamp = self._label_stamps[unit] = sum(state.labels.values())
         self._epochs[unit] = state.bank.epoch
         state.dirty = False
         where = f"{self._partition}: {unit}"
@@ -122,7 +124,7 @@ class Checkpoint:
     def manifest(self) -> tuple[bytes, bytes]:
         """Key and value of the manifest; to be written when every dirty unit is acknowledged."""
         assert len(self._stamps) >= len(self.dirty)
-        value = checkpoints.encode_manifest(self.next, self._stamps, self._labels)
+        value = checkpoints.encode_manifest(self.next, self._stamps, self._labels, self._label_stamps)
         return checkpoints.manifest_key(self._partition), value
 
     def acknowledged(self) -> None:
@@ -301,6 +303,9 @@ class Observer:
         effects = Effects()
         found, rejects = self._book.read(partition, records, self._settings.message.event_bytes)
         effects.dead_letters += [DeadLetter(record, reason) for record, reason in rejects]
+        effects.count("", "invalid", len(rejects))
+        for model, own in found.items():
+            effects.count(model, "read", len(own))
         name, read = str(partition), records[-1].offset + 1
         for assigned in self._partitions.values():
             effects.labelled += self._book.join(assigned.units.values(), found)

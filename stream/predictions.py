@@ -4,8 +4,8 @@ State is the same whatever the order in which events and labels came, as long as
 kept: a label joins by id, of several the one of the highest rank counts, and one that comes again changes nothing.
 """
 
-from enum import StrEnum
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -76,8 +76,6 @@ class Predictions:
 
     def add(self, columns: Columns, identities: list[str | None]) -> None:
         """Remembers accepted events that follow all before. Cost: 0.1 us an event, no dictionary is touched."""
-        if not self._rules.kept:
-            return
         self._waiting.append((columns, identities))
         self._waiting_rows += len(identities)
         if self._waiting_rows >= WAITING:

@@ -61,11 +61,13 @@ class Unit:
     """One unit. ``durable``: its epoch is in an acknowledged checkpoint, so it may be published.
 
     ``labels``: next offset by label partition, of the labels that it contains; the units of a partition share it.
+    ``label_stamp``: their sum as of the newest checkpoint.
     """
 
     __slots__ = (
-        "_kinds", "_look", "_newest_ms", "_older", "_predictions", "_recent", "_reported", "_settings", "_since_look", "bank", "dirty",
-        "durable", "key", "labels", "partition", "published_at_ms", "skip_below", "stamp", "unpublished",
+        "_kinds", "_look", "_newest_ms", "_older", "_predictions", "_recent", "_reported", "_settings",
+        "_since_look", "bank", "dirty", "durable", "key", "label_stamp", "labels", "partition", "published_at_ms",
+        "skip_below", "stamp", "unpublished",
     )  # fmt: skip
 
     def __init__(
@@ -79,7 +81,7 @@ class Unit:
         self.key, self.partition, self._settings, self._kinds = key, partition, settings, kinds
         self.bank = bank
         self.dirty, self.durable, self.unpublished = True, False, False
-        self.stamp = self.skip_below = 0
+        self.stamp = self.skip_below = self.label_stamp = 0
         self.published_at_ms = 0
         self._newest_ms: int | None = None
         self._look, self._since_look = -1, 0
@@ -133,7 +135,7 @@ class Unit:
         unit._newest_ms, unit._look, unit._since_look = state.newest_ms, state.look, state.since_look
         unit._recent, unit._older = set(state.recent), set(state.older)
         unit._reported = dict(unit.bank.suppressed)
-        unit.labels = state.labels
+        unit.labels, unit.label_stamp = state.labels, sum(state.labels.values())
         if state.predictions:
             unit._predictions.restore(state.predictions, where)
         return unit
