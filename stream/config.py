@@ -160,7 +160,7 @@ class LimitSettings(msgspec.Struct, frozen=True):
     dead_letters_per_second: Annotated[int, Meta(ge=0)] = 100
     feature_series_per_model: Count = 100  # in /metrics
     poll_records: Count = 5_000
-    predictions_kept: PredictionsKept = 1_000  # newest of a unit, which a label can still find; 0: labels are not read
+    predictions_kept: PredictionsKept = 1_000  # newest of a unit, which a label can still find
     unit_checkpoint_bytes: Annotated[int, Meta(ge=65_536, le=67_108_864)] = 4_000_000  # below max_message_bytes
     signals_per_profile: Count = 50
     incidents_kept: Count = 1_000
@@ -211,14 +211,14 @@ class FeatureSettings(msgspec.Struct, frozen=True):
 class ShareObjective(msgspec.Struct, frozen=True):
     """The share of a model's events that shall be good."""
 
-    at_least: Annotated[float, Meta(gt=0, lt=1)]
+    at_least: Annotated[float, Meta(gt=0, lt=1)]  # share of good events
 
 
 class LatencyObjective(msgspec.Struct, frozen=True):
     """The share of a model's events that shall be answered in time."""
 
-    below_ms: Positive
-    at_least: Annotated[float, Meta(gt=0, lt=1)]
+    below_ms: Positive  # latency_ms of a good event is at most this
+    at_least: Annotated[float, Meta(gt=0, lt=1)]  # share of good events
 
 
 class ObjectiveSettings(msgspec.Struct, frozen=True):
@@ -239,7 +239,7 @@ class ModelSettings(msgspec.Struct, frozen=True):
     ignore: tuple[str, ...] = ()  # features to leave out
     false_alarms_per_model_per_month: Positive | None = None
     learning_events: Annotated[int, Meta(ge=200)] | None = None
-    predictions_kept: PredictionsKept | None = None
+    predictions_kept: PredictionsKept | None = None  # not set: limits.predictions_kept
     task: Task | None = None  # not set: told from predictions and labels
     objectives: ObjectiveSettings = ObjectiveSettings()
 

@@ -13,6 +13,8 @@ from stream.views import Json, Views
 REALISED = "realised"
 """Of the labels that came; an estimate without labels would be another source."""
 
+SMALL_FALL = 0.1
+
 
 class OutcomeFamilies:
     """Of the units that are this worker's to judge. What is not known has no series."""
@@ -20,6 +22,7 @@ class OutcomeFamilies:
     def __init__(self, views: Views, owned: Callable[[], Iterable[UnitKey]]) -> None:
         self._views = views
         self._owned = owned
+        self._shown: dict[tuple[str, ...], float] = {}
 
     def __call__(self) -> Iterator[Metric]:
         owned = set(self._owned())
@@ -65,8 +68,15 @@ class OutcomeFamilies:
             for standing in detail.get("objectives") or ():
                 own = (*labels, str(standing["objective"]))
                 target.add_metric(own, standing["at_least"])
-                counted.add_metric((*own, "good"), standing["good"])
-                counted.add_metric((*own, "bad"), standing["events"] - standing["good"])
+                for outcome, count in (("good", standing["good"]), ("bad", standing["events"] - standing["good"])):
+                    counted.add_metric((*own, outcome), self._counted((*own, outcome), count))
                 if standing["recent_ratio"] is not None:
                     ratio.add_metric(own, standing["recent_ratio"])
         yield from (ratio, target, counted)
+
+    def _counted(self, series: tuple[str, ...], count: float) -> float:
+        """A label that is corrected takes a good event back; to Prometheus a counter that falls began at 0 again. So it
+        stands still until it has caught up; only what falls by more than SMALL_FALL did begin anew."""
+        before = self._shown.get(series, 0.0)
+        self._shown[series] = before if (1 - SMALL_FALL) * before <= count < before else count
+        return self._shown[series]
