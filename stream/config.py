@@ -27,6 +27,7 @@ Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 PredictionsKept = Annotated[int, Meta(ge=0, le=20_000)]  # an id of 200 characters each: 4 MB in a checkpoint
+ObjectiveShare = Annotated[float, Meta(gt=0, lt=1)]
 TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 
@@ -211,22 +212,27 @@ class FeatureSettings(msgspec.Struct, frozen=True):
 class ShareObjective(msgspec.Struct, frozen=True):
     """The share of a model's events that shall be good."""
 
-    at_least: Annotated[float, Meta(gt=0, lt=1)]  # share of good events
+    at_least: ObjectiveShare | None = None  # share of good events; not set: nothing is promised
 
 
 class LatencyObjective(msgspec.Struct, frozen=True):
     """The share of a model's events that shall be answered in time."""
 
-    below_ms: Positive  # latency_ms of a good event is at most this
-    at_least: Annotated[float, Meta(gt=0, lt=1)]  # share of good events
+    below_ms: Positive | None = None  # latency_ms of a good event is at most this
+    at_least: ObjectiveShare | None = None  # share of good events; not set: nothing is promised
+
+    def __post_init__(self) -> None:
+        if (self.below_ms is None) != (self.at_least is None):
+            raise ValueError("latency needs both below_ms and at_least")
 
 
 class ObjectiveSettings(msgspec.Struct, frozen=True):
-    """A model's service level objectives; what is not set is not promised."""
+    """A model's service level objectives: accuracy of labelled predictions, availability (no error) of all events,
+    latency of those with ``latency_ms``."""
 
-    accuracy: ShareObjective | None = None  # of labelled predictions: correct
-    availability: ShareObjective | None = None  # of all events: without error
-    latency: LatencyObjective | None = None  # of events with latency_ms: answered in time
+    accuracy: ShareObjective = ShareObjective()
+    availability: ShareObjective = ShareObjective()
+    latency: LatencyObjective = LatencyObjective()
 
 
 class ModelSettings(msgspec.Struct, frozen=True):

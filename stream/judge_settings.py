@@ -76,7 +76,7 @@ def judge_settings(settings: Settings) -> JudgeSettings:
 def _outcome_rules(model: ModelSettings) -> OutcomeRules:
     own = model.objectives
     shares = {"accuracy": own.accuracy, "availability": own.availability}
-    objectives = [Objective(kind, share.at_least) for kind, share in shares.items() if share is not None]
-    if own.latency is not None:
+    objectives = [Objective(kind, share.at_least) for kind, share in shares.items() if share.at_least is not None]
+    if own.latency.at_least is not None:
         objectives.append(Objective("latency", own.latency.at_least, own.latency.below_ms))
     return OutcomeRules(model.task, tuple(objectives))

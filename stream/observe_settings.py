@@ -53,5 +53,4 @@ def observe_settings(settings: Settings, *, look_events: int = 256) -> ObserveSe
 
 def _predictions(settings: Settings, model: ModelSettings) -> PredictionRules:
     kept = settings.limits.predictions_kept if model.predictions_kept is None else model.predictions_kept
-    latency = model.objectives.latency
-    return PredictionRules(kept, None if latency is None else latency.below_ms)
+    return PredictionRules(kept, model.objectives.latency.below_ms)

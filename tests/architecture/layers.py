@@ -5,7 +5,8 @@ A new module belongs on this map; the test names the ones that are not.
 
 DETECTORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("features", "outcomes"),
+    ("features",),
+    ("outcomes",),
     ("columns",),
     ("column_batches",),
     ("sketches", "column_batches"),

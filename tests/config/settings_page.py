@@ -70,8 +70,6 @@ def shown(value: Any) -> str:
     """A default as YAML writes it."""
     if value is None:
         return "not set"
-    if value is msgspec.NODEFAULT:
-        return "to be set"
     if isinstance(value, tuple):
         return "[" + ", ".join(map(str, value)) + "]"
     return str(value).lower() if isinstance(value, bool) else f"{value}"
