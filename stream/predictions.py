@@ -75,7 +75,7 @@ class Predictions:
         self._waiting_rows = 0
 
     def add(self, columns: Columns, identities: list[str | None]) -> None:
-        """Remembers accepted events that follow all before. Cost: 0.1 us an event, no dictionary is touched."""
+        """Remembers accepted events that follow all before. Cost: 0.2 us an event, no dictionary is touched."""
         self._waiting.append((columns, identities))
         self._waiting_rows += len(identities)
         if self._waiting_rows >= WAITING:
@@ -131,17 +131,19 @@ class Predictions:
             self._drop()
 
     def _tally(self, times: Integers, predicted: Bools, failed: Bools, latency: Floats) -> None:
-        hours = times // HOUR_MS
-        for hour in np.unique(hours).tolist():
-            at = hours == hour
-            timed = latency[at & ~np.isnan(latency)]
-            below = self._rules.latency_below_ms
+        first, last = int(times.min()) // HOUR_MS, int(times.max()) // HOUR_MS
+        hours = [first] if first == last else np.unique(times // HOUR_MS).tolist()
+        below = self._rules.latency_below_ms
+        for hour in hours:
+            at: Any = slice(None) if first == last else times // HOUR_MS == hour
+            timed = latency[at]
+            timed = timed[~np.isnan(timed)]
             tally = Tally(
-                events=int(np.count_nonzero(at)),
-                errors=int(np.count_nonzero(failed & at)),
+                events=len(times[at]),
+                errors=int(np.count_nonzero(failed[at])),
                 timed=len(timed),
                 in_time=0 if below is None else int(np.count_nonzero(timed <= below)),
-                predicted=int(np.count_nonzero(predicted & at)),
+                predicted=int(np.count_nonzero(predicted[at])),
             )
             self._total = self._total.plus(tally)
             self._hours[hour] = self._hours.get(hour, NOTHING).plus(tally)

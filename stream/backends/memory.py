@@ -371,9 +371,8 @@ class MemoryTableReader:
     async def read_from(self, topics: Sequence[str], offsets: Mapping[Partition, int]) -> None:
         self._broker.require()
         places = [Partition(topic, n) for topic in topics for n in range(self._broker.partitions(topic))]
-        logs = {place: self._broker.log(place) for place in places}
-        self._next = {place: min(max(offsets.get(place, 0), log.first), log.end) for place, log in logs.items()}
-        await asyncio.sleep(0)
+        logs = [(place, self._broker.log(place)) for place in places]
+        self._next = {place: min(max(offsets.get(place, 0), log.first), log.end) for place, log in logs}
 
     async def poll(self, timeout_ms: int) -> Sequence[tuple[Partition, Record]]:
         came = self._take()
