@@ -371,8 +371,9 @@ class MemoryTableReader:
     async def read_from(self, topics: Sequence[str], offsets: Mapping[Partition, int]) -> None:
         self._broker.require()
         places = [Partition(topic, n) for topic in topics for n in range(self._broker.partitions(topic))]
-        logs = [(place, self._broker.log(place)) for place in places]
-        self._next = {place: min(max(offsets.get(place, 0), log.first), log.end) for place, log in logs}
+        self._next = {
+            p: min(max(offsets.get(p, 0), self._broker.log(p).first), self._broker.log(p).end) for p in places
+        }
 
     async def poll(self, timeout_ms: int) -> Sequence[tuple[Partition, Record]]:
         came = self._take()
