@@ -79,7 +79,7 @@ def _check_profile(seed: int, world: World, profile: Profile) -> None:
 
 
 def _plain(profile: Profile, world: World) -> object:
-    """Signals of epochs before are left out where there were several."""
+    """Without signals of epochs before, where there were several; without outcomes, which no bank makes."""
     return msgspec.structs.replace(
-        profile, signal_count=len(profile.signals) if world.choice.coming else profile.signal_count
+        profile, signal_count=len(profile.signals) if world.choice.coming else profile.signal_count, outcomes=None
     )
