@@ -8,6 +8,7 @@ integer, so the sum does not depend on the order or on how rows were dealt to sh
 import msgspec
 
 from detectors.features import Kind, UnitKey
+from detectors.outcomes import Outcomes
 
 SCHEMA = 1
 
@@ -83,6 +84,7 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     signal_count: int = 0
     environments: dict[str, int] = {}  # canonical JSON of the fingerprint -> events of this epoch, bounded
     suppressed: dict[str, int] = {}  # limit name -> how often it bit
+    outcomes: Outcomes | None = None  # what labels said; like ``events`` through all epochs
 
     @property
     def unit(self) -> UnitKey:

@@ -6,7 +6,7 @@ read back need not match: ``reconcile`` says from where to read and what to skip
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote, unquote
 
 import cramjam
@@ -40,6 +40,8 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     schema: int
     next: int
     stamps: dict[str, int]  # by quoted unit
+    labels: dict[str, int] = {}  # label partition -> next offset: what the units contain of labels
+    label_stamps: list[int] = []  # of each of ``stamps``: the sum of its own label offsets
 
 
 class Restore(msgspec.Struct, frozen=True):
@@ -141,9 +143,16 @@ def unit_blob(record: UnitRecord, where: str) -> bytes:
     return bytes(plain)
 
 
-def encode_manifest(next_offset: int, stamps: Mapping[UnitKey, int]) -> bytes:
+def encode_manifest(
+    next_offset: int,
+    stamps: Mapping[UnitKey, int],
+    labels: Mapping[str, int] | None = None,
+    label_stamps: Mapping[UnitKey, int] | None = None,
+) -> bytes:
     """Value of a manifest record."""
-    return msgspec.msgpack.encode(Manifest(SCHEMA, next_offset, {quoted(u): stamp for u, stamp in stamps.items()}))
+    found = {quoted(unit): stamp for unit, stamp in stamps.items()}
+    own = [(label_stamps or {}).get(unit, 0) for unit in stamps]
+    return msgspec.msgpack.encode(Manifest(SCHEMA, next_offset, found, dict(labels or {}), own))
 
 
 def decode_manifest(value: bytes, where: str) -> Manifest:
@@ -179,6 +188,32 @@ def reconcile(manifest: Manifest | None, stamps: Mapping[UnitKey, int], where: s
         )
     skip = {unit: max(stamp, manifest.next) if stamp == wanted.get(unit) else stamp for unit, stamp in stamps.items()}
     return Restore(min([manifest.next, *skip.values()]), manifest.next, skip)
+
+
+def label_positions(
+    manifest: Manifest | None, units: Mapping[UnitKey, tuple[int, Mapping[str, int]]]
+) -> dict[str, int]:
+    """Where to read labels on from, by label partition, so that none is missed; one read twice changes nothing.
+
+    ``units``: stamp and label positions of every unit's record. A unit that is as the manifest says contains what the
+    manifest does.
+    """
+    stamps: dict[str, tuple[int, int]] = {}
+    parts: list[Mapping[str, int]] = []
+    if manifest is not None:
+        found = zip(manifest.stamps.items(), manifest.label_stamps, strict=False)  # none in an older manifest
+        stamps = {name: (stamp, own) for (name, stamp), own in found}
+        parts = [manifest.labels]
+    for unit, (stamp, labels) in units.items():
+        if stamps.get(quoted(unit)) != (stamp, sum(labels.values())):
+            parts.append(labels)
+    return lowest(parts)
+
+
+def lowest(positions: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """The smallest of each; what one does not name is 0 there."""
+    names = {name for part in positions for name in part}
+    return {name: min(part.get(name, 0) for part in positions) for name in names}
 
 
 def describe(key: bytes, value: bytes) -> Description:

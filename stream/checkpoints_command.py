@@ -148,7 +148,7 @@ def _manifest(
     if choice.model is not None:
         manifest = checkpoints.decode_manifest(record.value or b"", str(place))
         kept = {checkpoints.unquoted(name): stamp for name, stamp in manifest.stamps.items() if name not in dropped}
-        value = checkpoints.encode_manifest(manifest.next, kept)
+        value = checkpoints.encode_manifest(manifest.next, kept, manifest.labels)
     return OutRecord(settings.topics.checkpoints, key, value, partition=place.partition)
 
 

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from detectors.features import Kind
+from detectors.outcomes import Task
 from stream import config_layers
 from stream.config_layers import Secret
 
@@ -25,6 +26,8 @@ Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
+PredictionsKept = Annotated[int, Meta(ge=0, le=20_000)]  # an id of 200 characters each: 4 MB in a checkpoint
+ObjectiveShare = Annotated[float, Meta(gt=0, lt=1)]
 TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 
@@ -158,6 +161,7 @@ class LimitSettings(msgspec.Struct, frozen=True):
     dead_letters_per_second: Annotated[int, Meta(ge=0)] = 100
     feature_series_per_model: Count = 100  # in /metrics
     poll_records: Count = 5_000
+    predictions_kept: PredictionsKept = 1_000  # newest of a unit, which a label can still find
     unit_checkpoint_bytes: Annotated[int, Meta(ge=65_536, le=67_108_864)] = 4_000_000  # below max_message_bytes
     signals_per_profile: Count = 50
     incidents_kept: Count = 1_000
@@ -205,6 +209,32 @@ class FeatureSettings(msgspec.Struct, frozen=True):
     kind: Kind | None = None
 
 
+class ShareObjective(msgspec.Struct, frozen=True):
+    """The share of a model's events that shall be good."""
+
+    at_least: ObjectiveShare | None = None  # share of good events; not set: nothing is promised
+
+
+class LatencyObjective(msgspec.Struct, frozen=True):
+    """The share of a model's events that shall be answered in time."""
+
+    below_ms: Positive | None = None  # latency_ms of a good event is at most this
+    at_least: ObjectiveShare | None = None  # share of good events; not set: nothing is promised
+
+    def __post_init__(self) -> None:
+        if (self.below_ms is None) != (self.at_least is None):
+            raise ValueError("latency needs both below_ms and at_least")
+
+
+class ObjectiveSettings(msgspec.Struct, frozen=True):
+    """A model's service level objectives: accuracy of labelled predictions, availability (no error) of all events,
+    latency of those with ``latency_ms``."""
+
+    accuracy: ShareObjective = ShareObjective()
+    availability: ShareObjective = ShareObjective()
+    latency: LatencyObjective = LatencyObjective()
+
+
 class ModelSettings(msgspec.Struct, frozen=True):
     """One model, all its versions. ``reference``: a file, which is published to the artefact topic at start; ``topic``
     or ``learn``: what that topic has, and where it has none, the first ``learning_events`` become one."""
@@ -215,6 +245,9 @@ class ModelSettings(msgspec.Struct, frozen=True):
     ignore: tuple[str, ...] = ()  # features to leave out
     false_alarms_per_model_per_month: Positive | None = None
     learning_events: Annotated[int, Meta(ge=200)] | None = None
+    predictions_kept: PredictionsKept | None = None  # not set: limits.predictions_kept
+    task: Task | None = None  # not set: told from predictions and labels
+    objectives: ObjectiveSettings = ObjectiveSettings()
 
 
 class Settings(msgspec.Struct, frozen=True):

@@ -38,6 +38,11 @@ class Dataset(Protocol):
         """Of the next ``rows`` rows, or of all; raises FormatError where there are fewer."""
         ...
 
+    @property
+    def labels(self) -> dict[int, Any]:
+        """By row, of rows handed out since they were last taken out."""
+        ...
+
     def events(self) -> Iterator[Row]:
         """What is left: each row's number in the file, its time in milliseconds, and itself as a native event."""
         ...
@@ -49,9 +54,12 @@ def open_dataset(options: ReplayOptions) -> Dataset:
 
 
 class Table:
-    """CSV or Parquet: every column is a feature unless the options say otherwise."""
+    """CSV or Parquet: every column is a feature unless the options say otherwise.
 
-    __slots__ = ("_chunks", "_event", "_left", "_options", "_row")
+    ``labels``: of rows handed out, where the options name a prediction and a label; who reads them takes them out.
+    """
+
+    __slots__ = ("_chunks", "_event", "_left", "_options", "_row", "labels")
 
     def __init__(self, options: ReplayOptions) -> None:
         self._options = options
@@ -59,6 +67,7 @@ class Table:
         self._left: tuple[Columns, int, int] | None = None  # columns, first row, rows
         self._row = 0  # rows handed out
         self._event = 0
+        self.labels: dict[int, Any] = {}
 
     def reference(self, rows: int | None) -> Reference:
         joined: dict[str, list[Any]] = {}
@@ -86,6 +95,7 @@ class Table:
             lists = any(reference_builder.infer_kind(values) is Kind.VECTOR for values in inputs)
             moments = self._moments(columns, first, count) or self._clock(count)
             predictions = _plain(columns[self._options.prediction]) if self._options.prediction else None
+            labels = _plain(columns[self._options.label]) if self._options.label and predictions is not None else None
             for index, row in enumerate(zip(*inputs, strict=True) if inputs else [()] * count):
                 event: dict[str, Any] = {"model": model, "version": version, "ts": moments[index]}
                 if lists:  # an event of nothing but lists and without an id would be taken for columns
@@ -93,6 +103,9 @@ class Table:
                 event["features"] = dict(zip(names, row, strict=True))
                 if predictions is not None:
                     event["prediction"] = predictions[index]
+                if labels is not None:
+                    event["id"] = str(first + index)
+                    self.labels[first + index] = labels[index]
                 yield first + index, moments[index], _encoder.encode(event)
 
     def _clock(self, count: int) -> list[int]:
@@ -142,14 +155,15 @@ class Table:
 
 
 class EventLines:
-    """JSON Lines of native events, from a file or standard input."""
+    """JSON Lines of native events, from a file or standard input. Labels are not in them."""
 
-    __slots__ = ("_event", "_lines", "_options")
+    __slots__ = ("_event", "_lines", "_options", "labels")
 
     def __init__(self, options: ReplayOptions) -> None:
         self._options = options
         self._event = 0
         self._lines = _chosen(options)
+        self.labels: dict[int, Any] = {}
 
     def reference(self, rows: int | None) -> Reference:
         lines = list(islice(self.events(), rows))

@@ -4,7 +4,8 @@ import msgspec
 
 from detectors.retrain import RetrainGuard
 from detectors.sheets import EvidenceSettings
-from stream.config import Settings
+from stream.config import ModelSettings, Settings
+from stream.judge_outcomes import Objective, OutcomeRules
 
 
 class BlindRules(msgspec.Struct, frozen=True):
@@ -31,6 +32,11 @@ class JudgeSettings(msgspec.Struct, frozen=True):
     strata_kept: int = 2  # a day's hours are 24, or 48 with weekends; who runs through days in seconds keeps all
     blind: BlindRules = BlindRules()
     retrain: RetrainGuard = RetrainGuard()
+    outcomes: dict[str, OutcomeRules] = {}
+
+    def outcomes_of(self, model: str) -> OutcomeRules:
+        """The model's own objectives; none where it has none."""
+        return self.outcomes.get(model) or OutcomeRules()
 
     def evidence_of(self, model: str) -> EvidenceSettings:
         """The model's own budget in place."""
@@ -63,4 +69,14 @@ def judge_settings(settings: Settings) -> JudgeSettings:
         retrain=RetrainGuard(
             retrain.enabled, retrain.dry_run, int(1000 * retrain.cooldown_seconds), retrain.weekly_cap
         ),
+        outcomes={name: _outcome_rules(model) for name, model in own.items()},
     )
+
+
+def _outcome_rules(model: ModelSettings) -> OutcomeRules:
+    own = model.objectives
+    shares = {"accuracy": own.accuracy, "availability": own.availability}
+    objectives = [Objective(kind, share.at_least) for kind, share in shares.items() if share.at_least is not None]
+    if own.latency.at_least is not None:
+        objectives.append(Objective("latency", own.latency.at_least, own.latency.below_ms))
+    return OutcomeRules(model.task, tuple(objectives))

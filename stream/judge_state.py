@@ -10,6 +10,7 @@ from detectors.errors import CheckpointError
 from detectors.features import UnitKey
 from detectors.incidents import Incident
 from detectors.merging import Place
+from detectors.outcomes import Outcomes
 from detectors.profiles import Epoch, Profile
 from detectors.quality import Rhythm
 from detectors.watch import WatchState
@@ -51,6 +52,7 @@ class UnitState(msgspec.Struct, frozen=True, omit_defaults=True):
     learned: bool
     rhythm: tuple[float, float]
     baselines: dict[str, Tally] = {}
+    outcomes: dict[str, tuple[int, Outcomes]] = {}
 
 
 _profiles = msgspec.json.Encoder()
@@ -92,6 +94,7 @@ def encode(judge: UnitJudge) -> bytes:
         learned=judge.learned,
         rhythm=(judge.rhythm.mean_ms, judge.rhythm.longest_ms),
         baselines=judge.log.baselines,
+        outcomes=judge.outcomes.shards,
     )
     body = zlib.compress(_encoder.encode(state), 1)
     return MAGIC + SCHEMA.to_bytes(2, "little") + zlib.crc32(body).to_bytes(4, "little") + body
@@ -125,4 +128,5 @@ def decode(unit: UnitKey, blob: bytes, judge: UnitJudge) -> UnitJudge:
     judge.environment_event, judge.learned = state.environment_event, state.learned
     judge.rhythm = Rhythm(None, *state.rhythm)
     judge.log.baselines = state.baselines
+    judge.outcomes.shards = dict(state.outcomes)
     return judge

@@ -21,6 +21,7 @@ from detectors.watch import Watch, WatchState, shown
 from stream import judge_incidents, judge_records, judge_words
 from stream.events_out import EventType
 from stream.judge_incidents import IncidentLog
+from stream.judge_outcomes import OutcomeLog
 from stream.judge_records import DriftEvent, Effect, ReferenceBuilt
 from stream.judge_settings import JudgeSettings
 from stream.judge_shard import Shard, add_environments
@@ -50,6 +51,7 @@ class UnitJudge:
         self.transitions = 0
         self.clock_ms: int | None = None
         self.log = IncidentLog(unit, settings.retrain)
+        self.outcomes = OutcomeLog()
         self.history: list[tuple[int, float]] = []
         self.history_step_ms = 1_000
         self.environment_event = 0
@@ -85,6 +87,7 @@ class UnitJudge:
         environments: dict[str, int] = {}
         heard = False
         for profile in profiles:
+            self.outcomes.take(profile)
             known = self.shards.get(profile.shard)
             before = known.profile if known else None
             step = known.step(profile) if known else Step.FULL

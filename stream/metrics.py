@@ -24,6 +24,7 @@ MAX_SERIES = 20_000
 
 FAST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 AGE_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0, 86_400.0)
+DELAY_SECONDS = (1.0, 10.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0, 2_592_000.0)
 
 
 class Spec(NamedTuple):
@@ -47,10 +48,18 @@ ACTIONS = Spec("incident_actions", "What people did about incidents, as it took 
 SUPPRESSED = Spec("series_suppressed", "Features whose series went beyond the limit per model version.", ("model",))
 ERRORS = Spec("errors", "Errors by component.", ("component",))
 REBALANCES = Spec("consumer_rebalances", "Times that the consumer groups changed who owns which partition.")
+LABELS = Spec(
+    "labels",
+    "Labels, by what became of them: read invalid; of those read: matched replaced duplicate, all others unmatched.",
+    ("model", "outcome"),
+)
 LIMITED = Spec("limit_reached", "Times that a limit of the settings bit, by limit.", ("limit",))
 
 PROCESSING = Spec("event_processing_seconds", "Time taken for one batch, by stage.", ("stage",), FAST_SECONDS)
 AGE = Spec("event_age_seconds", "Age of events when they were read.", ("model",), AGE_SECONDS)
+LABEL_DELAY = Spec(
+    "label_delay_seconds", "From a prediction's time to the time of its label.", ("model",), DELAY_SECONDS
+)
 LATENCY = Spec(
     "detection_latency_seconds",
     "From the newest event that an incident rests on to the incident on its topic.",
@@ -137,9 +146,11 @@ class Metrics:
         self.errors = Counter(ERRORS)
         self.rebalances = Counter(REBALANCES)
         self.limits = Counter(LIMITED)
+        self.labels = Counter(LABELS)
         self.processing = Histogram(PROCESSING)
         self.age = Histogram(AGE)
         self.latency = Histogram(LATENCY)
+        self.label_delay = Histogram(LABEL_DELAY)
         self.newest_age_seconds: float | None = None  # of the batch read last
         self.live = list(live)
         self.registry = CollectorRegistry(auto_describe=False)
@@ -159,9 +170,11 @@ class Metrics:
             self.errors,
             self.rebalances,
             self.limits,
+            self.labels,
             self.processing,
             self.age,
             self.latency,
+            self.label_delay,
         ):
             yield family.family()
         for read in self.live:
@@ -192,3 +205,9 @@ class Metrics:
 
     def limited(self, limit: str, count: int) -> None:
         self.limits.add((limit,), count)
+
+    def labelled(self, model: str, outcome: str, count: int) -> None:
+        self.labels.add((model, outcome), count)
+
+    def label_delayed(self, model: str, seconds: npt.NDArray[np.float64]) -> None:
+        self.label_delay.observe_many((model,), seconds)

@@ -3,9 +3,10 @@
 from detectors.bank import BankSettings
 from detectors.features import Kind
 from stream.codec import Limits
-from stream.config import Settings
+from stream.config import ModelSettings, Settings
 from stream.events import Rules
 from stream.observer import ObserveSettings
+from stream.predictions import PredictionRules
 
 ADWIN_DELTA = 2e-4
 """One false signal in about 1e7 independent events of u."""
@@ -45,4 +46,11 @@ def observe_settings(settings: Settings, *, look_events: int = 256) -> ObserveSe
         look_ms=detection.look_ms,
         look_events=look_events,
         unit_checkpoint_bytes=limits.unit_checkpoint_bytes,
+        predictions=PredictionRules(limits.predictions_kept),
+        predictions_of={name: _predictions(settings, model) for name, model in settings.models.items()},
     )
+
+
+def _predictions(settings: Settings, model: ModelSettings) -> PredictionRules:
+    kept = settings.limits.predictions_kept if model.predictions_kept is None else model.predictions_kept
+    return PredictionRules(kept, model.objectives.latency.below_ms)

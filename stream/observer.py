@@ -22,7 +22,9 @@ from stream import checkpoints
 from stream.codec import Decoder, Limits
 from stream.columnar import UnitBatch
 from stream.events import Rules
+from stream.label_book import LabelBook, Labelled
 from stream.ports import Partition, Record
+from stream.predictions import PredictionRules
 from stream.units import Unit, UnitSettings
 
 UNITS_PER_LOOK = 200
@@ -45,6 +47,8 @@ class ObserveSettings(msgspec.Struct, frozen=True):
     look_events: int = 256  # fewest events between two looks: a profile costs about 0.3 ms
     recent_ids: int = 1_000  # per unit, to know repeats by; 0: repeats are not looked for
     unit_checkpoint_bytes: int = 4_000_000
+    predictions: PredictionRules = PredictionRules()
+    predictions_of: dict[str, PredictionRules] = {}  # by model, where it differs
 
 
 class DeadLetter(NamedTuple):
@@ -63,6 +67,7 @@ class Effects:
     profiles: list[Profile] = field(default_factory=list)
     timestamps: list[tuple[str, Integers]] = field(default_factory=list)  # (model, event times) of what was accepted
     limited: dict[str, int] = field(default_factory=dict)
+    labelled: list[Labelled] = field(default_factory=list)
 
     def count(self, model: str, outcome: str, rows: int) -> None:
         if rows:
@@ -74,24 +79,30 @@ class Effects:
 
 
 class _Assigned:
-    """A partition that is ours. ``position``: next offset; ``floor``: below it, records of unknown units are old."""
+    """A partition that is ours. ``position``: next offset; ``floor``: below it, records of unknown units are old.
 
-    __slots__ = ("floor", "position", "settled", "units")
+    ``labels``: next offset by label partition, of the labels that its units contain.
+    """
+
+    __slots__ = ("floor", "labels", "position", "settled", "units")
 
     def __init__(self, position: int, floor: int) -> None:
         self.position, self.floor = position, floor
         self.units: dict[UnitKey, Unit] = {}
         self.settled = floor  # from here on nothing has to be skipped
+        self.labels: dict[str, int] = {}
 
 
 class Checkpoint:
     """One checkpoint in the making: units first, then the manifest, then ``next`` may be committed."""
 
-    __slots__ = ("_assigned", "_epochs", "_limit", "_partition", "_stamps", "dirty", "next")
+    __slots__ = ("_assigned", "_epochs", "_label_stamps", "_labels", "_limit", "_partition", "_stamps", "dirty", "next")
 
     def __init__(self, partition: Partition, assigned: _Assigned, limit: int) -> None:
         self._partition, self._assigned, self._limit = partition, assigned, limit
         self.next = assigned.position
+        self._labels = dict(assigned.labels)
+        self._label_stamps = {key: unit.label_stamp for key, unit in assigned.units.items() if not unit.dirty}
         self.dirty = [key for key, unit in assigned.units.items() if unit.dirty]
         self._stamps = {key: unit.stamp for key, unit in assigned.units.items() if not unit.dirty}
         self._epochs = {key: unit.bank.epoch for key, unit in assigned.units.items() if not unit.dirty}
@@ -100,6 +111,7 @@ class Checkpoint:
         """Key and value of a dirty unit's record, as the unit is now. CheckpointError when it is too large."""
         state = self._assigned.units[unit]
         state.stamp = self._stamps[unit] = max(self._assigned.position, state.skip_below)
+        state.label_stamp = self._label_stamps[unit] = sum(state.labels.values())
         self._epochs[unit] = state.bank.epoch
         state.dirty = False
         where = f"{self._partition}: {unit}"
@@ -112,7 +124,8 @@ class Checkpoint:
     def manifest(self) -> tuple[bytes, bytes]:
         """Key and value of the manifest; to be written when every dirty unit is acknowledged."""
         assert len(self._stamps) >= len(self.dirty)
-        return checkpoints.manifest_key(self._partition), checkpoints.encode_manifest(self.next, self._stamps)
+        value = checkpoints.encode_manifest(self.next, self._stamps, self._labels, self._label_stamps)
+        return checkpoints.manifest_key(self._partition), value
 
     def acknowledged(self) -> None:
         """The manifest is acknowledged: epochs that it holds may be published."""
@@ -128,12 +141,16 @@ class Observer:
     :param references: known at the start; read them all before the first event.
     """
 
-    __slots__ = ("_decoder", "_partitions", "_prepared", "_references", "_settings", "_unit_settings")
+    __slots__ = ("_book", "_decoder", "_partitions", "_prepared", "_references", "_settings", "_unit_settings")
 
     def __init__(self, settings: ObserveSettings, references: Iterable[Reference] = ()) -> None:
         self._settings = settings
-        self._unit_settings = UnitSettings(settings.bank, settings.late_ms, settings.look_ms, settings.look_events,
-                                           settings.recent_ids)  # fmt: skip
+        self._unit_settings = {
+            model: UnitSettings(settings.bank, settings.late_ms, settings.look_ms, settings.look_events,
+                                settings.recent_ids, rules)
+            for model, rules in {"": settings.predictions, **settings.predictions_of}.items()
+        }  # fmt: skip
+        self._book = LabelBook()
         self._decoder = Decoder(settings.rules, settings.message)
         self._references: dict[UnitKey, Reference] = {_target(r): r for r in references}
         self._prepared: dict[UnitKey | None, PreparedReference] = {None: PreparedReference(None)}
@@ -204,7 +221,7 @@ class Observer:
             assigned.units[unit] = Unit.restored(
                 unit,
                 partition,
-                self._unit_settings,
+                self._settings_of(unit),
                 self._reference(unit),
                 self._kinds(unit),
                 record.stamp,
@@ -212,8 +229,15 @@ class Observer:
                 blob,
             )
             assigned.settled = max(assigned.settled, below)
+        held = {key: (unit.stamp, unit.labels) for key, unit in assigned.units.items()}
+        assigned.labels = checkpoints.label_positions(manifest, held)
+        for state in assigned.units.values():
+            state.labels = assigned.labels
         self._partitions[partition] = assigned
         return seek
+
+    def _settings_of(self, unit: UnitKey) -> UnitSettings:
+        return self._unit_settings.get(unit.model) or self._unit_settings[""]
 
     def _kinds(self, unit: UnitKey) -> Mapping[str, Kind]:
         return self._settings.kinds.get(unit.model, {})
@@ -257,9 +281,11 @@ class Observer:
                 effects.limit(limit, len(batch.columns))
                 return
             begin = int(batch.columns.next_offsets[0]) - 1
-            unit = Unit.begun(key, partition, self._unit_settings, self._reference(key), self._kinds(key), begin)
+            unit = Unit.begun(key, partition, self._settings_of(key), self._reference(key), self._kinds(key), begin)
+            unit.labels = assigned.labels
             assigned.units[key] = unit
         result = unit.fold(batch)
+        effects.labelled += self._book.meet(unit, batch.identities)
         effects.count(key.model, "late", result.late)
         effects.count(key.model, "duplicate", result.duplicate)
         effects.profiles += result.profiles
@@ -268,6 +294,27 @@ class Observer:
             effects.timestamps.append((key.model, result.timestamps_ms))
         for name, times in unit.new_suppressions():
             effects.limit(name, times)
+
+    def label(self, partition: Partition, records: Sequence[Record]) -> Effects:
+        """Joins label records of one of the labels' partitions to what every assigned partition keeps of predictions.
+
+        Labels are no worker's own: each reads all of them. One read twice changes nothing.
+        """
+        effects = Effects()
+        found, rejects = self._book.read(partition, records, self._settings.message.event_bytes)
+        effects.dead_letters += [DeadLetter(record, reason) for record, reason in rejects]
+        effects.count("", "invalid", len(rejects))
+        for model, own in found.items():
+            effects.count(model, "read", len(own))
+        name, read = str(partition), records[-1].offset + 1
+        for assigned in self._partitions.values():
+            effects.labelled += self._book.join(assigned.units.values(), found)
+            assigned.labels[name] = max(assigned.labels.get(name, 0), read)
+        return effects
+
+    def label_positions(self) -> dict[str, int]:
+        """From where labels are wanted, by label partition; from its beginning where it is not named."""
+        return checkpoints.lowest([assigned.labels for assigned in self._partitions.values()])
 
     def _limit(self, assigned: _Assigned, key: UnitKey) -> str | None:
         """The limit that a new unit meets, None when there is room. Counted per partition: state knows no other."""

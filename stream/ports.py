@@ -83,8 +83,13 @@ class TableReader(Protocol):
         """Newest record per key up to the end as of the call; tombstoned keys are absent."""
         ...
 
+    async def read_from(self, topics: Sequence[str], offsets: Mapping[Partition, int]) -> None:
+        """``poll`` gives every record of ``topics`` from ``offsets`` on; where none is named, or it is gone, from the
+        first there is. Forgets what was read before."""
+        ...
+
     async def poll(self, timeout_ms: int) -> Sequence[tuple[Partition, Record]]:
-        """What came after ``read_to_end``, in order."""
+        """What came after ``read_to_end`` or from ``read_from`` on, in order."""
         ...
 
     async def catch_up(self, take: Callable[[Partition, Record], None]) -> None:

@@ -28,9 +28,11 @@ LOOK_EVENTS = 32
 """A look costs about as much as 300 events; at 32 a strong change is found within two looks of the first event."""
 NEVER = 1 << 62
 TOPIC = "replay"
+LABELS = Partition("replay-labels", 0)
 MAX_SIGNALS = 10_000
 """Kept for the report; the oldest are, since they are what points at a beginning."""
 
+_encoder = msgspec.json.Encoder()
 Where = tuple[int, int]  # partition, offset
 
 
@@ -46,7 +48,7 @@ class Replay:
         self._places = [Partition(TOPIC, number) for number in range(options.partitions)]
         self._offsets = [0] * options.partitions
         self._numbers: dict[Where, int] = {}  # this look's rows in the file
-        self._rows = 0
+        self._rows = self._labels = 0
         self._now_ms = 0
         self._unit: UnitKey | None = None
         self._incidents: dict[str, dict[str, Any]] = {}
@@ -66,10 +68,25 @@ class Replay:
                 raise FormatError(f"{self._options.file}: row {number}: {letter.reason}")
         self._look(self._published())
 
+    def label(self, labels: dict[int, Any]) -> None:
+        """Takes labels out, by the number of a row whose ``id`` that is: known as soon as their event is."""
+        records = [
+            Record(self._labels + at, self._now_ms, None, _encoder.encode(
+                {"id": str(number), "model": self._options.model_name(), "label": label, "ts": self._now_ms}
+            ))
+            for at, (number, label) in enumerate(labels.items())
+        ]  # fmt: skip
+        if records:
+            self._observer.label(LABELS, records)
+        self._labels += len(records)
+        labels.clear()
+
     def report(self) -> Replayed:
         """What has been found up to here."""
         if self._unit is None:
             raise FormatError(f"{self._options.file}: no events after the reference's rows")
+        for profile in self._observer.profiles_due(self._now_ms, force=True):
+            self._judge.on_profile(profile, self._now_ms)  # labels that came after the last look
         detail = self._judge.model_view(self._unit)
         reference = self._reference
         return Replayed(

@@ -65,6 +65,7 @@ def replayed(
     replay = Replay(options, _settings(options), reference)
     for look in _looks(rows.events()):
         replay.feed(look)
+        replay.label(rows.labels)
         if clean is not None:
             clean.take(look)
         done(len(look))

@@ -52,8 +52,15 @@ class Replayed(msgspec.Struct, frozen=True):
             "signals": self.signals,
             "state": self.state,
             "features": self.detail.get("features", []),
+            **({"performance": self.performance} if self.performance else {}),
             **({} if self.calibration is None else {"calibration": self.calibration.as_json()}),
         }
+
+    @property
+    def performance(self) -> dict[str, Any] | None:
+        """What labels said, None where there were none."""
+        performance = self.detail.get("performance")
+        return performance if isinstance(performance, dict) and performance.get("labelled") else None
 
     @property
     def status(self) -> int:
@@ -75,6 +82,9 @@ def show(console: Console, found: Replayed) -> None:
         console.print()
         console.print("[bold]at the end[/], strongest first")
         console.print(incident_tables.feature_table(features[:10]))
+    if found.performance is not None:
+        told = ", ".join(f"{name} {value:.4g}" for name, value in found.performance["measures"].items())
+        console.print(f"\n[bold]labels[/]: {found.performance['labelled']:,} predictions labelled, {told}")
     if found.signals:
         console.print(f"\nriver's detectors signalled {len(found.signals):,} times; they inform and do not page")
     if found.calibration is not None:

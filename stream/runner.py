@@ -6,6 +6,7 @@ recovery.md: outputs acknowledged, units acknowledged, manifest acknowledged, th
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ from detectors import references
 from detectors.errors import BrokerError, CheckpointError, DriftlineError, ReferenceError
 from detectors.features import ModelKey
 from stream.config import Settings
+from stream.label_reader import LabelReader
 from stream.observer import Effects, Observer
 from stream.outbox import Outbox, Output
 from stream.ports import Clock, Partition, Record, Source, TableReader
@@ -56,6 +58,7 @@ class Runner:
         tables: Callable[[], TableReader],
         clock: Clock,
         telemetry: Telemetry | None = None,
+        labels: LabelReader | None = None,
     ) -> None:
         self._settings = settings
         self._observer = observer
@@ -64,6 +67,9 @@ class Runner:
         self._tables = tables
         self._clock = clock
         self._telemetry = telemetry or Unmeasured()
+        self._labels = labels
+        self._event_partitions = 1
+        self._read_ms: dict[Partition, int] = {}  # when the broker got the event read last
         self._outbox = Outbox(settings, sink, self._telemetry)
         self._references: TableReader | None = None
         self._reading = asyncio.Lock()  # the reader of references serves one at a time
@@ -114,18 +120,23 @@ class Runner:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop``: then a last checkpoint, and the group is left. Raises DriftlineError when it cannot go on."""
-        watching = asyncio.create_task(self._watch(stop))
+        watching = [asyncio.create_task(self._watch(stop))]
         try:
             await self._sink.start()
             await self._outbox.open()
             await self._read_references()
+            if self._labels is not None:
+                self._event_partitions = await self._sink.partitions(self._settings.topics.events[0])
+                watching.append(asyncio.create_task(self._labels.run()))
             self._saver.start()
             await self._source.start(self)
             while not stop.is_set():
                 await self._turn()
             await self._finish()
         finally:
-            watching.cancel()
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
             await self._close()
 
     def assigned(self, partitions: Sequence[Partition]) -> None:
@@ -169,6 +180,8 @@ class Runner:
         else:
             for place, records in batches.items():
                 await self._process(place, records)
+        if self._labels is not None and not self._restoring:
+            self._join_labels(self._labels)
         await self._follow_references()
         self._outbox.add(self._outbox.profiles(self._observer.profiles_due(self._clock.now_ms())))
         with Stage("publish", self._telemetry):
@@ -216,6 +229,7 @@ class Runner:
             fit = int(len(chunk) * CHUNK_SECONDS / max(time.thread_time() - worked, 1e-6))
             self._chunk = max(SMALLEST_CHUNK, min(LARGEST_CHUNK, 2 * self._chunk, fit))
             self._next[place] = chunk[-1].offset + 1
+            self._read_ms[place] = chunk[-1].timestamp_ms
             self._take(place, effects)
             if at < len(records):
                 await asyncio.sleep(0)
@@ -231,7 +245,21 @@ class Runner:
         if effects.dead_letters:
             rejected = [(letter.record, letter.reason) for letter in effects.dead_letters]
             self._outbox.add(self._outbox.dead_letters(place, rejected, now_ms))
+        if self._labels is not None and effects.labelled:
+            self._labels.count(effects.labelled)
         self._outbox.add(self._outbox.profiles(effects.profiles))
+
+    def _join_labels(self, labels: LabelReader) -> None:
+        """In step with the events: up to where the partition that is furthest behind has been read."""
+        behind = [self._read_ms.get(place, 0) for place in self._running if self.lags.get(place) != 0]
+        if not self._running:
+            return
+        for place, letter in labels.turn(min(behind, default=math.inf), self._counts_labels_of):
+            self._outbox.add(self._outbox.dead_letters(place, [letter], self._clock.now_ms()))
+
+    def _counts_labels_of(self, place: Partition) -> bool:
+        """Every worker reads all labels; of each partition one worker counts what was read."""
+        return Partition(self._settings.topics.events[0], place.partition % self._event_partitions) in self._running
 
     async def _read_references(self) -> None:
         """To the end before the first event: a known model never begins by learning."""
@@ -293,6 +321,8 @@ class Runner:
             for place in places:
                 await self._begin(place, saved, beginnings[place])
                 await asyncio.sleep(0)
+            if self._labels is not None:
+                self._labels.rewind()
         except CheckpointError as error:
             self._fail(
                 CheckpointError(

@@ -14,7 +14,9 @@ from detectors.features import Kind, UnitKey
 from detectors.prepared import PreparedReference
 from detectors.profiles import Profile
 from stream.columnar import UnitBatch
+from stream.labels import Label
 from stream.ports import Partition
+from stream.predictions import Match, PredictionRules, Predictions
 
 _NONE = np.zeros(0, np.int64)
 _AFTER = np.iinfo(np.int64).max
@@ -28,6 +30,7 @@ class UnitSettings(msgspec.Struct, frozen=True):
     look_ms: int
     look_events: int
     recent_ids: int
+    predictions: PredictionRules = PredictionRules()
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -37,6 +40,8 @@ class _State(msgspec.Struct, frozen=True):
     since_look: int
     recent: list[str]
     older: list[str]
+    predictions: bytes = b""
+    labels: dict[str, int] = {}
 
 
 _states = msgspec.msgpack.Decoder(_State)
@@ -53,11 +58,16 @@ class Folded:
 
 
 class Unit:
-    """One unit. ``durable``: its epoch is in an acknowledged checkpoint, so it may be published."""
+    """One unit. ``durable``: its epoch is in an acknowledged checkpoint, so it may be published.
+
+    ``labels``: next offset by label partition, of the labels that it contains; the units of a partition share it.
+    ``label_stamp``: their sum as of the newest checkpoint.
+    """
 
     __slots__ = (
-        "_kinds", "_look", "_newest_ms", "_older", "_recent", "_reported", "_settings", "_since_look", "bank", "dirty",
-        "durable", "key", "partition", "published_at_ms", "skip_below", "stamp", "unpublished",
+        "_kinds", "_look", "_newest_ms", "_older", "_predictions", "_recent", "_reported", "_settings",
+        "_since_look", "bank", "dirty", "durable", "key", "label_stamp", "labels", "partition", "published_at_ms",
+        "skip_below", "stamp", "unpublished",
     )  # fmt: skip
 
     def __init__(
@@ -71,13 +81,15 @@ class Unit:
         self.key, self.partition, self._settings, self._kinds = key, partition, settings, kinds
         self.bank = bank
         self.dirty, self.durable, self.unpublished = True, False, False
-        self.stamp = self.skip_below = 0
+        self.stamp = self.skip_below = self.label_stamp = 0
         self.published_at_ms = 0
         self._newest_ms: int | None = None
         self._look, self._since_look = -1, 0
         self._recent: set[str] = set()
         self._older: set[str] = set()
         self._reported: dict[str, int] = {}
+        self._predictions = Predictions(settings.predictions)
+        self.labels: dict[str, int] = {}
 
     @classmethod
     def begun(
@@ -123,6 +135,9 @@ class Unit:
         unit._newest_ms, unit._look, unit._since_look = state.newest_ms, state.look, state.since_look
         unit._recent, unit._older = set(state.recent), set(state.older)
         unit._reported = dict(unit.bank.suppressed)
+        unit.labels, unit.label_stamp = state.labels, sum(state.labels.values())
+        if state.predictions:
+            unit._predictions.restore(state.predictions, where)
         return unit
 
     def snapshot(self) -> bytes:
@@ -135,6 +150,8 @@ class Unit:
                 self._since_look,
                 sorted(self._recent),
                 sorted(self._older),
+                self._predictions.snapshot(),
+                self.labels,
             )
         )
 
@@ -142,7 +159,7 @@ class Unit:
         """Begins a new epoch when the reference is another one; the last profile of the old epoch if it is wanted."""
         if self.bank.reference_digest == reference.digest:
             return []
-        last = [self.bank.profile()] if self.unpublished and self.durable else []
+        last = [self._profile()] if self.unpublished and self.durable else []
         self.bank = Bank(
             self.key, *self.partition, self._settings.bank, reference, first_offset, kinds=self._kinds,
             previous=self.bank,
@@ -153,7 +170,18 @@ class Unit:
     def publish(self, now_ms: int) -> Profile:
         """The profile, which the caller publishes."""
         self.unpublished, self.published_at_ms = False, now_ms
-        return self.bank.profile()
+        return self._profile()
+
+    def _profile(self) -> Profile:
+        outcomes = self._predictions.outcomes(sum(self.labels.values()))
+        return msgspec.structs.replace(self.bank.profile(), outcomes=outcomes)
+
+    def label(self, label: Label) -> tuple[Match, int]:
+        """Joins a label of this model; what it was here, and its delay in ms where it matched."""
+        match, delay_ms = self._predictions.label(label)
+        if match not in (Match.UNMATCHED, Match.KNOWN):
+            self.dirty = self.unpublished = True
+        return match, delay_ms
 
     def new_suppressions(self) -> list[tuple[str, int]]:
         """What limits bit since the last call."""
@@ -258,14 +286,16 @@ class Unit:
             wait = max(settings.look_events - self._since_look - 1, 0)
             at = max(start + wait, int(np.searchsorted(looks, self._look, side="right")))
             end = min(at + 1, len(columns))
-            self.bank.update(_part(batch, start, end))
+            part = _part(batch, start, end)
+            self.bank.update(part)
+            self._predictions.add(part, batch.identities[start:end])
             if at < len(columns):
                 self._look, self._since_look = int(looks[at]), 0
                 if self.durable:
                     before = (int(late[at]), int(duplicate[at]))
                     self.bank.left_out(0, late=before[0] - counted[0], duplicate=before[1] - counted[1])
                     counted = before
-                    result.profiles.append(self.bank.profile())
+                    result.profiles.append(self._profile())
                     self.unpublished = end < len(columns)
             else:
                 self._since_look += end - start

@@ -23,7 +23,9 @@ from stream.health import HealthWatch
 from stream.judge import Judge
 from stream.judge_app import JudgeApp
 from stream.judge_desk import JudgeDesk
+from stream.label_reader import LabelReader
 from stream.metric_families import ModelFamilies
+from stream.metric_outcomes import OutcomeFamilies
 from stream.metric_service import ServiceFamilies
 from stream.metrics import Metrics
 from stream.observer import Observer
@@ -169,7 +171,10 @@ class Worker:
         observer = Observer(observe_settings.observe_settings(settings))
         source = kafka_backend.KafkaSource(settings.kafka, settings.topics.events)
         sink = kafka_backend.KafkaSink(settings.kafka)
-        return Runner(settings, observer, source, sink, self._reader, self._clock, self.metrics)
+        labels = None
+        if settings.topics.labels:
+            labels = LabelReader(settings.topics.labels, self._reader, observer, self.metrics)
+        return Runner(settings, observer, source, sink, self._reader, self._clock, self.metrics, labels)
 
     def _make_desk(self) -> JudgeDesk:
         runner = self._runner
@@ -222,6 +227,7 @@ class Worker:
         if (desk := self._desk) is not None:
             budget = lambda model: float(self._settings.model(model).false_alarms_per_model_per_month or 0)  # noqa: E731
             shown = self._settings.limits.feature_series_per_model
+            self.metrics.live.append(OutcomeFamilies(self.views, lambda: desk.units))
             self.metrics.live.append(
                 ModelFamilies(self.views, lambda: desk.units, budget, self.metrics.suppressed, shown)
             )

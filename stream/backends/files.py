@@ -226,6 +226,10 @@ class FileTableReader:
             keep_newest(found, records)
         return found
 
+    async def read_from(self, topics: Sequence[str], offsets: Mapping[Partition, int]) -> None:
+        places = [Partition(topic, number) for topic in topics for number in range(self._broker.partitions(topic))]
+        self._next = {place: min(offsets.get(place, 0), self._broker.end(place)) for place in places}
+
     async def poll(self, timeout_ms: int) -> Sequence[tuple[Partition, Record]]:
         came = self._take()
         if not came and timeout_ms:

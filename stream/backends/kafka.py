@@ -286,6 +286,19 @@ class KafkaTableReader:
                     f"{patience:.0f} s after offset {self._next[where]}, and it ends at {end[where]}"
                 )
 
+    async def read_from(self, topics: Sequence[str], offsets: Mapping[Partition, int]) -> None:
+        consumer = await self._started()
+        numbers = {topic: await self._partitions(consumer, topic) for topic in topics}
+        places = [TopicPartition(topic, number) for topic, found in numbers.items() for number in found]
+        what = ", ".join(topics)
+        first = await answer(self._settings, f"ask for the start of {what}", consumer.beginning_offsets(places))
+        end = await answer(self._settings, f"ask for the end of {what}", consumer.end_offsets(places))
+        self._next = {}
+        self._follow(
+            consumer,
+            {place: min(max(offsets.get(Partition(*place), 0), first[place]), end[place]) for place in places},
+        )
+
     async def poll(self, timeout_ms: int) -> Sequence[tuple[Partition, Record]]:
         consumer = await self._started()
         batches = await self._take(consumer, timeout_ms, list(self._next))

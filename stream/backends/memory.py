@@ -368,6 +368,11 @@ class MemoryTableReader:
         await asyncio.sleep(0)
         return found
 
+    async def read_from(self, topics: Sequence[str], offsets: Mapping[Partition, int]) -> None:
+        places = [Partition(t, n) for t in topics for n in range(self._broker.partitions(t))]
+        logs = zip(places, map(self._broker.log, places), strict=True)
+        self._next = {p: min(max(offsets.get(p, 0), log.first), log.end) for p, log in logs}
+
     async def poll(self, timeout_ms: int) -> Sequence[tuple[Partition, Record]]:
         came = self._take()
         if not came:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from stream.page import feature_table, shell, svg, units, words
+from stream.page import feature_table, outcomes, shell, svg, units, words
 from stream.page import incident as incident_page
 from stream.page.fleet import evidence_cell
 from stream.page.history import History
@@ -35,6 +35,7 @@ def render(detail: Json, views: Views, history: History, query: dict[str, str], 
         _segments(u, views.segments(u.model, u.version)),
         _evidence(u, detail, history, incidents),
         _incidents(incidents, now_ms),
+        outcomes.render(detail),
         feature_table.cards(u.model, u.version, u.segment, features),
         feature_table.render(u, features, query),
         incident_page.environment(detail),

@@ -6,6 +6,7 @@ A new module belongs on this map; the test names the ones that are not.
 DETECTORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("features",),
+    ("outcomes",),
     ("columns",),
     ("column_batches",),
     ("sketches", "column_batches"),
@@ -34,6 +35,7 @@ DETECTORS: tuple[tuple[str, ...], ...] = (
 
 PURE_STREAM = (
     "topics", "ports", "codec", "shapes", "events", "columnar", "units", "checkpoints", "observer",
+    "labels", "label_book", "predictions", "judge_outcomes",
     "judge", "actions", "judge_actions", "admin", "replay_options",
 )  # fmt: skip
 """Modules of stream/ without asyncio, clock, files, environment, logging (``admin.ensure`` awaits its port)."""
@@ -55,7 +57,13 @@ HOMES: dict[str, tuple[str, ...]] = {
     "confluent_kafka": ("stream.backends.", "stream.publisher", "benchmarks"),
     "faust": ("stream.judge_faust",),
     "mode": ("stream.judge_faust",),
-    "prometheus_client": ("stream.metrics", "stream.metric_families", "stream.metric_service", "stream.server"),
+    "prometheus_client": (
+        "stream.metrics",
+        "stream.metric_families",
+        "stream.metric_outcomes",
+        "stream.metric_service",
+        "stream.server",
+    ),
     "river": ("detectors.sequential", "stream.demo_models"),
     "datasketches": ("detectors.sketches.",),
     "yaml": ("stream.config_layers", "stream.check_command", "stream.survey_command", "stream.training"),

@@ -236,3 +236,24 @@ async def test_a_sink_knows_partitions_and_refuses_one_that_is_not_there(backend
     assert await sink.partitions(backend.topic) == 3
     with pytest.raises(BrokerError, match=backend.topic):
         await sink.send([OutRecord(backend.topic, b"k", b"v", partition=7)])
+
+
+async def test_topics_are_read_from_the_offsets_that_are_wanted_and_again_when_asked(backend: Backend) -> None:
+    await backend.create(backend.topic, 2)
+    sink = await backend.sink()
+    await sink.send([*numbered(backend.topic, 5, 0), *numbered(backend.topic, 3, 1)])
+    table = backend.table()
+    came: list[tuple[int, int]] = []
+
+    async def poll() -> None:
+        came.extend((place.partition, record.offset) for place, record in await table.poll(100))
+
+    await table.read_from([backend.topic], {Partition(backend.topic, 0): 3, Partition(backend.topic, 1): 99})
+    await until(lambda: len(came) >= 2, poll)
+    await sink.send(numbered(backend.topic, 1, 1))
+    await until(lambda: len(came) >= 3, poll)
+    assert sorted(came) == [(0, 3), (0, 4), (1, 3)]
+    came.clear()
+    await table.read_from([backend.topic], {Partition(backend.topic, 0): 4})
+    await until(lambda: len(came) >= 5, poll)
+    assert sorted(came) == [(0, 4), (1, 0), (1, 1), (1, 2), (1, 3)]

@@ -21,6 +21,7 @@ from stream import event_schemas, versions
 from stream.config import TopicSettings
 from stream.events_out import EventType
 from stream.metric_families import STATISTICS, ModelFamilies
+from stream.metric_outcomes import OutcomeFamilies
 from stream.metric_service import ServiceFamilies
 from stream.metrics import Metrics
 from stream.ports import Partition
@@ -47,7 +48,7 @@ def metric_families() -> list[Metric]:
     models = ModelFamilies(views, list, lambda _: 1.0, metrics.suppressed, 100)
     observing = SimpleNamespace(lags={Partition("t", 0): 0}, checkpoint_at_ms=0, checkpoint_bytes=0, units=0)
     judging = SimpleNamespace(topic="t", partitions={0}, row_bytes=0)
-    metrics.live = [models, ServiceFamilies("", "", "", observing, judging)]
+    metrics.live = [models, OutcomeFamilies(views, list), ServiceFamilies("", "", "", observing, judging)]
     return list(metrics.collect())
 
 

@@ -101,6 +101,35 @@ def fraud() -> Json:
             "rows": 120_000,
         },
         signals=[{"feature": "amount", "detector": "adwin", "channel": "u", "event": 29_466}],
+        performance={
+            "task": "classification",
+            "events": 45_312,
+            "predicted": 45_000,
+            "labelled": 30_000,
+            "incomparable": 3,
+            "measures": {"accuracy": 0.934},
+            "mean_delay_seconds": 5_400.0,
+            "recent": {"hours": 24, "predicted": 20_000, "labelled": 12_000, "measures": {"accuracy": 0.871}},
+            "history": [],
+        },
+        objectives=[
+            {
+                "objective": "accuracy",
+                "at_least": 0.9,
+                "below_ms": None,
+                "good": 28_000,
+                "events": 30_000,
+                "recent_ratio": 0.871,
+            },
+            {
+                "objective": "latency",
+                "at_least": 0.99,
+                "below_ms": 200.0,
+                "good": 45_000,
+                "events": 45_312,
+                "recent_ratio": 0.995,
+            },
+        ],
     )
 
 

@@ -169,3 +169,17 @@ def test_the_change_in_the_electricity_market_is_found_and_named() -> None:
     assert named
     assert 7_424 < named[0]["opened_at_event"] <= 7_600
     assert {"vicprice", "vicdemand", "transfer"} <= set(names(named[0]))
+
+
+def test_labels_of_a_table_are_joined_whatever_the_partitions(tmp_path: Path) -> None:
+    file = tmp_path / "labelled.csv"
+    lines = [f"{n * 37 % 100},{'ab'[n % 2]},{'ab'[n % 2] if n % 4 else 'b'}" for n in range(1_200)]
+    file.write_text("\n".join(["x,said,was", *lines]) + "\n")
+    found = [
+        replay_command.run(
+            ReplayOptions(file=str(file), reference_rows=200, prediction="said", label="was", partitions=partitions)
+        ).as_json()["performance"]
+        for partitions in (1, 3)
+    ]
+    assert (found[0]["labelled"], found[0]["measures"]) == (1_000, {"accuracy": 0.75})
+    assert found[0] == found[1]

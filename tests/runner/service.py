@@ -15,6 +15,7 @@ from detectors.profiles import Profile
 from detectors.reference_builder import build_reference
 from stream.backends.memory import MemoryBroker, MemorySink, MemorySource, MemoryTableReader
 from stream.config import Settings
+from stream.label_reader import LabelReader
 from stream.observe_settings import observe_settings
 from stream.observer import Observer
 from stream.ports import OutRecord, TableReader
@@ -42,6 +43,7 @@ class Meter:
         self.errors: Counter[str] = Counter()
         self.limits: Counter[str] = Counter()
         self.written: Counter[str] = Counter()
+        self.labels: Counter[tuple[str, str]] = Counter()
 
     def counted(self, model: str, outcome: str, count: int) -> None:
         self.outcomes[model, outcome] += count
@@ -62,6 +64,12 @@ class Meter:
 
     def limited(self, limit: str, count: int) -> None:
         self.limits[limit] += count
+
+    def labelled(self, model: str, outcome: str, count: int) -> None:
+        self.labels[model, outcome] += count
+
+    def label_delayed(self, model: str, seconds: npt.NDArray[np.float64]) -> None:
+        assert seconds.min() >= 0
 
 
 def event(number: int, model: str = "fraud") -> bytes:
@@ -104,7 +112,7 @@ def make_broker(settings: Settings, partitions: int = 2, seed: int = 0) -> Memor
 
 
 class Service:
-    """One worker's observe half."""
+    """One worker's observe half; ``labels``: it reads their topics, too."""
 
     def __init__(
         self,
@@ -112,19 +120,25 @@ class Service:
         settings: Settings,
         clock: StillClock | None = None,
         tables: Callable[[MemoryBroker], TableReader] = MemoryTableReader,
+        *,
+        labels: bool = False,
     ) -> None:
         self.broker = broker
         self.source = MemorySource(broker, settings.topics.events)
         self.meter = Meter()
         self.stop = asyncio.Event()
+        self.clock = clock or StillClock()
+        observer = Observer(observe_settings(settings))
+        open_table = lambda: tables(broker)  # noqa: E731
         self.runner = Runner(
             settings,
-            Observer(observe_settings(settings)),
+            observer,
             self.source,
             MemorySink(broker),
-            lambda: tables(broker),
-            clock or StillClock(),
+            open_table,
+            self.clock,
             self.meter,
+            LabelReader(settings.topics.labels, open_table, observer, self.meter) if labels else None,
         )
         self.task = asyncio.create_task(self.runner.run(self.stop))
 

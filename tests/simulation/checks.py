@@ -54,7 +54,7 @@ def _check_shards(seed: int, world: World) -> None:
             shard = topics.profile_key(key, place)
             held.add(shard)
             judged = world.judged[shard].profile if shard in world.judged else None
-            if judged is None or (judged != unit.bank.profile() and not _tied(world, judged, unit.bank.profile())):
+            if judged is None or (judged != unit._profile() and not _tied(world, judged, unit._profile())):
                 raise Diverged(f"seed {seed}: {place}: {key}: the judge does not hold the last profile")
             _check_profile(seed, world, judged)
             merged, few = world.merged[shard], bool(world.choice.coming)
@@ -79,7 +79,7 @@ def _check_profile(seed: int, world: World, profile: Profile) -> None:
 
 
 def _plain(profile: Profile, world: World) -> object:
-    """Signals of epochs before are left out where there were several."""
+    """Without signals of epochs before, where there were several; without outcomes, which no bank makes."""
     return msgspec.structs.replace(
-        profile, signal_count=len(profile.signals) if world.choice.coming else profile.signal_count
+        profile, signal_count=len(profile.signals) if world.choice.coming else profile.signal_count, outcomes=None
     )

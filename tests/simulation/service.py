@@ -251,6 +251,6 @@ def _check(seed: int, service: Service) -> None:
 
 
 def _plain(profile: Profile, service: Service) -> Profile:
-    """Signals of epochs before are left out where there were several."""
+    """Without signals of epochs before, where there were several; without outcomes, which no bank makes."""
     count = len(profile.signals) if service.choice.coming else profile.signal_count
-    return msgspec.structs.replace(profile, signal_count=count)
+    return msgspec.structs.replace(profile, signal_count=count, outcomes=None)

@@ -1,0 +1,209 @@
+"""What labels say of predictions: exact tallies that add up over shards in any order, and the measures read from them.
+
+A tally is a commutative sum of integers, so that neither the order in which labels and events were read nor how they
+were dealt to shards changes it; a label that is replaced is taken out again exactly.
+"""
+
+import math
+import operator
+from enum import StrEnum
+
+import msgspec
+
+BITS = 60
+"""Errors are kept in steps of 2^-60, about 1e-18: finer than the rounding of any float above 0.01."""
+
+LARGEST_ERROR = 1e150
+"""A larger difference has no finite square: it counts as not comparable."""
+
+LEAST_PROBABILITY = 1e-15
+"""A model that was sure and wrong pays at most 34.5 nats, as in other libraries' log loss."""
+
+HOUR_MS = 3_600_000
+HOURS_KEPT = 48
+"""Hours of prediction time that a shard keeps apart; some 150 bytes each in a profile."""
+
+RECENT_HOURS = 24
+"""What "recent" means: the last day's predictions, as far as their labels have come."""
+
+Value = str | float
+"""A prediction or label: a category's text, or a number. Truth values are ``true`` and ``false``."""
+
+
+class Task(StrEnum):
+    """What kind of answer a model gives, which decides the measures."""
+
+    CLASSIFICATION = "classification"
+    PROBABILITY = "probability"  # of the label being 1
+    REGRESSION = "regression"
+
+
+class Tally(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Counts and exact sums, every member an integer. ``predicted``: events that a label can find, by id.
+
+    ``labelled`` = ``incomparable`` + those compared; of these ``numeric`` are two numbers, of these ``whole`` two whole
+    numbers and ``binary`` a probability and 0 or 1. Sums of errors e = prediction - label are in steps of 2^-BITS.
+    """
+
+    events: int = 0
+    errors: int = 0  # events that say the model failed
+    timed: int = 0  # events with a latency
+    in_time: int = 0  # of these, within the objective
+    predicted: int = 0
+    labelled: int = 0
+    incomparable: int = 0
+    correct: int = 0  # equal
+    numeric: int = 0
+    whole: int = 0
+    binary: int = 0
+    binary_correct: int = 0  # on the label's side of one half
+    error: int = 0
+    absolute_error: int = 0
+    squared_error: int = 0
+    log_loss: int = 0
+    delay_ms: int = 0
+
+    def plus(self, other: "Tally") -> "Tally":
+        """Both together."""
+        return Tally(*map(operator.add, msgspec.structs.astuple(self), msgspec.structs.astuple(other)))
+
+    def minus(self, other: "Tally") -> "Tally":
+        """Without ``other``, which is in it."""
+        return Tally(*map(operator.sub, msgspec.structs.astuple(self), msgspec.structs.astuple(other)))
+
+
+NOTHING = Tally()
+
+
+class Outcomes(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A shard's part, cumulative through all its epochs. ``hours``: by hour of prediction time, the newest HOURS_KEPT.
+
+    ``labels_next`` adds up the offsets to read next of the label partitions: with the profile's own next offset it says
+    which records are contained.
+    """
+
+    total: Tally = NOTHING
+    hours: dict[int, Tally] = {}
+    labels_next: int = 0
+
+
+def compared(prediction: Value, label: Value, delay_ms: int) -> Tally:
+    """The tally of one labelled prediction.
+
+    >>> compared("spam", "spam", 10).correct, compared(0.8, 1.0, 10).binary_correct
+    (1, 1)
+    """
+    delay_ms = max(delay_ms, 0)
+    if isinstance(prediction, str):
+        return Tally(labelled=1, correct=int(prediction == _as_text(label, prediction)), delay_ms=delay_ms)
+    number = _as_number(label)
+    if number is None or not abs(prediction - number) < LARGEST_ERROR:
+        return Tally(labelled=1, incomparable=1, delay_ms=delay_ms)
+    error = prediction - number
+    binary = number in (0.0, 1.0) and 0.0 <= prediction <= 1.0
+    return Tally(
+        labelled=1,
+        correct=int(error == 0.0),
+        numeric=1,
+        whole=int(prediction.is_integer() and number.is_integer()),
+        binary=int(binary),
+        binary_correct=int(binary and (prediction >= 0.5) == (number == 1.0)),
+        error=_fixed(error),
+        absolute_error=_fixed(abs(error)),
+        squared_error=_fixed(error * error),
+        log_loss=_fixed(-math.log(max(1.0 - abs(error), LEAST_PROBABILITY))) if binary else 0,
+        delay_ms=delay_ms,
+    )
+
+
+def task_of(tally: Tally) -> Task:
+    """The task that everything seen agrees with: whole numbers are classes, fractions with labels of 0 and 1 are
+    probabilities, all other numbers are estimates of a quantity."""
+    if tally.whole == tally.numeric:
+        return Task.CLASSIFICATION
+    return Task.PROBABILITY if tally.binary == tally.numeric else Task.REGRESSION
+
+
+def measures(tally: Tally, task: Task) -> dict[str, float]:
+    """By name, those of the task that are known; empty without comparable labels.
+
+    accuracy = share correct (of a probability: on the right side of 1/2); brier = mean e^2; log_loss = mean -ln of the
+    probability given to what happened, in nats; mean_absolute_error = mean |e|, bias = mean e, root_mean_squared_error
+    = sqrt(mean e^2), in the label's unit.
+
+    >>> two = compared(3.0, 1.0, 0).plus(compared(2.5, 2.5, 0))
+    >>> measures(two, Task.REGRESSION)
+    {'mean_absolute_error': 1.0, 'bias': 1.0, 'root_mean_squared_error': 1.4142135623730951}
+    """
+    compared_rows = tally.labelled - tally.incomparable
+    if task is Task.CLASSIFICATION:
+        return {"accuracy": tally.correct / compared_rows} if compared_rows else {}
+    if task is Task.PROBABILITY:
+        if not tally.binary:
+            return {}
+        squares = tally.squared_error if tally.binary == tally.numeric else None
+        found = {"accuracy": tally.binary_correct / tally.binary, "log_loss": _mean(tally.log_loss, tally.binary)}
+        return found if squares is None else {**found, "brier": _mean(squares, tally.binary)}
+    if not tally.numeric:
+        return {}
+    return {
+        "mean_absolute_error": _mean(tally.absolute_error, tally.numeric),
+        "bias": _mean(tally.error, tally.numeric),
+        "root_mean_squared_error": math.sqrt(_mean(tally.squared_error, tally.numeric)),
+    }
+
+
+def merged(shards: list[Outcomes]) -> Outcomes:
+    """All shards of a unit together."""
+    total, hours = NOTHING, dict[int, Tally]()
+    for shard in shards:
+        total = total.plus(shard.total)
+        for hour, tally in shard.hours.items():
+            hours[hour] = hours.get(hour, NOTHING).plus(tally)
+    return Outcomes(total, pruned(hours), sum(shard.labels_next for shard in shards))
+
+
+def pruned(hours: dict[int, Tally]) -> dict[int, Tally]:
+    """The newest HOURS_KEPT hours, in order."""
+    first = max(hours, default=0) - HOURS_KEPT
+    return {hour: hours[hour] for hour in sorted(hours) if hour > first}
+
+
+def recent(outcomes: Outcomes) -> Tally:
+    """The last RECENT_HOURS of prediction time."""
+    first = max(outcomes.hours, default=0) - RECENT_HOURS
+    found = NOTHING
+    for hour, tally in outcomes.hours.items():
+        if hour > first:
+            found = found.plus(tally)
+    return found
+
+
+def _as_text(label: Value, prediction: str) -> str:
+    """A number as the category that it names: 1.0 is ``1``, or ``true`` where predictions are truth values."""
+    if isinstance(label, str):
+        return label
+    if prediction in ("true", "false") and label in (0.0, 1.0):
+        return "true" if label else "false"
+    return str(int(label)) if label.is_integer() and abs(label) < 2**53 else repr(label)
+
+
+def _as_number(label: Value) -> float | None:
+    if not isinstance(label, str):
+        return label
+    if label in ("true", "false"):
+        return float(label == "true")
+    try:
+        number = float(label)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _fixed(value: float) -> int:
+    numerator, denominator = value.as_integer_ratio()
+    return (numerator << BITS) // denominator
+
+
+def _mean(fixed: int, count: int) -> float:
+    return fixed / (count << BITS)

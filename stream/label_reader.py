@@ -1,0 +1,152 @@
+"""Reads the labels' topics in step with the events: a label that the broker got after the events read so far waits.
+
+Every worker reads all labels, since an event of any id may lie in any partition; they are far fewer than events. There
+is no group and nothing is committed: where to read from is in the checkpoints of the events' partitions, and a label
+that is read twice changes nothing. Labels never hold up events, and what goes wrong here is tried again.
+"""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.errors import BrokerError
+from stream.label_book import KEPT, Labelled
+from stream.observer import DeadLetter, Observer
+from stream.ports import Partition, Record, TableReader
+from stream.predictions import Match
+
+log = logging.getLogger(__name__)
+
+POLL_MS = 500
+TURN_RECORDS = 1_000
+"""Labels joined in one turn of the loop: some 5 ms."""
+
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 10.0
+
+
+class LabelCounters(Protocol):
+    """What is counted here."""
+
+    def labelled(self, model: str, outcome: str, count: int) -> None: ...
+
+    def label_delayed(self, model: str, seconds: npt.NDArray[np.float64]) -> None: ...
+
+    def error(self, component: str) -> None: ...
+
+
+class LabelReader:
+    """Feeds labels to ``observer``. ``run`` fetches; the loop that owns the observer calls ``turn``."""
+
+    def __init__(
+        self,
+        topics: Sequence[str],
+        open_reader: Callable[[], TableReader],
+        observer: Observer,
+        counters: LabelCounters,
+    ) -> None:
+        self._topics = topics
+        self._open_reader = open_reader
+        self._observer = observer
+        self._counters = counters
+        self._held: deque[tuple[Partition, Record]] = deque()  # at most one poll's
+        self._room = asyncio.Event()
+        self._wanted: dict[str, int] | None = None  # None until partitions of events are known
+        self._changed = asyncio.Event()
+        self._joined: dict[str, int] = {}  # next offset of what was handed to the observer
+        self._counted: dict[str, int] = {}  # next offset of what was counted: reading again counts nothing
+
+    def rewind(self) -> None:
+        """Partitions of events were restored: goes back to the labels that they lack, if those were read already."""
+        wanted = self._observer.label_positions()
+        reached = {**(self._wanted or {}), **self._joined}
+        if self._wanted is None or any(wanted.get(name, 0) < offset for name, offset in reached.items()):
+            for name, offset in wanted.items():
+                self._counted.setdefault(name, offset)
+            self._wanted = wanted
+            self._held.clear()
+            self._joined = {}
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            await self._changed.wait()
+            reader = self._open_reader()
+            try:
+                while True:
+                    if self._changed.is_set():
+                        self._changed.clear()
+                        await reader.read_from(self._topics, self._offsets())
+                    came = await reader.poll(POLL_MS)
+                    pause = FIRST_PAUSE_SECONDS
+                    if came and not self._changed.is_set():  # else they are of before the rewind
+                        self._held.extend(came)
+                        self._room.clear()
+                        await self._room.wait()
+            except BrokerError as error:
+                self._counters.error("observer.labels")
+                log.warning("cannot read labels: %s; trying again in %.1f s", error, pause)
+                self._wanted = {**(self._wanted or {}), **self._joined}
+                self._held.clear()
+                self._changed.set()
+            finally:
+                await reader.stop()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def turn(self, until_ms: float, ours: Callable[[Partition], bool]) -> list[tuple[Partition, DeadLetter]]:
+        """Joins what the broker got up to ``until_ms``. The letters of label partitions that are ``ours`` to count."""
+        batches: dict[Partition, list[Record]] = {}
+        for _ in range(min(TURN_RECORDS, len(self._held))):
+            if self._held[0][1].timestamp_ms > until_ms:
+                break
+            place, record = self._held.popleft()
+            batches.setdefault(place, []).append(record)
+        if not self._held:
+            self._room.set()
+        letters = []
+        for place, records in batches.items():
+            self._joined[str(place)] = records[-1].offset + 1
+            counted = self._counted.get(str(place), 0)
+            again = [record for record in records if record.offset < counted]
+            if again:
+                self.count(self._observer.label(place, again).labelled)
+            fresh = records[len(again) :]
+            if fresh:
+                self._counted[str(place)] = fresh[-1].offset + 1
+                effects = self._observer.label(place, fresh)
+                self.count(effects.labelled)
+                if ours(place):
+                    letters += [(place, letter) for letter in effects.dead_letters]
+                    for (model, outcome), count in effects.outcomes.items():
+                        self._counters.labelled(model, outcome, count)
+        return letters
+
+    def count(self, labelled: Sequence[Labelled]) -> None:
+        """What came of labels, wherever it was found out."""
+        outcomes: Counter[tuple[str, str]] = Counter()
+        delays: dict[str, list[int]] = {}
+        for label in labelled:
+            if label.match not in (Match.UNMATCHED, Match.KNOWN):
+                outcomes[label.model, label.match.value] += 1
+            if label.match is Match.MATCHED:
+                delays.setdefault(label.model, []).append(label.delay_ms)
+        for (model, outcome), count in outcomes.items():
+            self._counters.labelled(model, outcome, count)
+        for model, found in delays.items():
+            self._counters.label_delayed(model, np.array(found) / 1000)
+
+    def _offsets(self) -> Mapping[Partition, int]:
+        """Earlier than wanted by what the book holds: labels that were read before their events are met again."""
+        places = {name: name.rpartition("/") for name in self._wanted or {}}
+        return {
+            Partition(topic, int(number)): max((self._wanted or {})[name] - KEPT, 0)
+            for name, (topic, _, number) in places.items()
+        }

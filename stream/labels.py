@@ -1,0 +1,83 @@
+"""A record as labels: ``{"id", "model", "label", "ts"}``, or an array of such. Every byte string has an answer."""
+
+import json
+import math
+from typing import Any, NamedTuple
+
+import msgspec
+
+from detectors.errors import FormatError
+from detectors.outcomes import Value
+from stream.events import MAX_ID, as_float, checked_unit, event_time, identity_of
+from stream.ports import Partition, Record
+
+MAX_LABELS = 100_000
+"""In one message, as rows of an event message."""
+
+MAX_TEXT = 256
+"""Characters of a label that are compared, as of a category."""
+
+
+class Label(NamedTuple):
+    """One label. ``rank`` orders the labels of one id: the newest by its own time, then by its place, counts."""
+
+    model: str
+    identity: str
+    value: Value
+    rank: tuple[int, str, int]
+
+    @property
+    def timestamp_ms(self) -> int:
+        return self.rank[0]
+
+
+def read_labels(place: Partition, record: Record, max_bytes: int) -> list[Label]:
+    """The record's labels, all or none. Raises FormatError with the reason, and nothing else.
+
+    >>> read_labels(Partition("inference-labels", 0), Record(7, 1763700360000, None,
+    ...     b'{"id": "order-1", "model": "fraud", "label": true}'), 1000)[0].value
+    'true'
+    """
+    message = _parsed(record.value, max_bytes)
+    rows = message if isinstance(message, list) else [message]
+    if not 0 < len(rows) <= MAX_LABELS:
+        raise FormatError(f"{len(rows)} labels in one message; from 1 to {MAX_LABELS} are read")
+    return [_label(row, place, record) for row in rows]
+
+
+def _parsed(value: bytes | None, max_bytes: int) -> Any:
+    if not value:
+        raise FormatError("empty")
+    if len(value) > max_bytes:
+        raise FormatError(f"{len(value)} bytes; at most {max_bytes} are read")
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return json.loads(value)  # NaN, which Python writes and JSON does not have
+    except (ValueError, RecursionError) as error:
+        raise FormatError("not JSON") from error
+
+
+def _label(row: Any, place: Partition, record: Record) -> Label:
+    if not isinstance(row, dict):
+        raise FormatError("not a label: no object")
+    model, identity = row.get("model"), identity_of(row.get("id"))
+    if not isinstance(model, str) or not model:
+        raise FormatError("no model")
+    checked_unit(model, "label", None)
+    if identity is None:
+        raise FormatError(f"no id: text of at most {MAX_ID} characters, or a whole number")
+    moment_ms, _ = event_time(row.get("ts"), record.timestamp_ms)
+    return Label(model, identity, _value(row.get("label")), (moment_ms, str(place), record.offset))
+
+
+def _value(label: Any) -> Value:
+    if isinstance(label, bool):
+        return "true" if label else "false"
+    if isinstance(label, str) and label:
+        return label[:MAX_TEXT]
+    if isinstance(label, int | float) and math.isfinite(number := as_float(label)):
+        return number
+    raise FormatError("no label: a text, a finite number, true or false")

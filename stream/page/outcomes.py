@@ -1,0 +1,59 @@
+"""What labels say of a model's predictions, and how its objectives stand."""
+
+from stream.page import shell, words
+from stream.page.markup import Child, Markup, element
+from stream.page.shell import Column
+from stream.page.words import Json, finite
+
+TITLES = {
+    "accuracy": "Accuracy",
+    "brier": "Brier score",
+    "log_loss": "Log loss",
+    "mean_absolute_error": "Mean absolute error",
+    "bias": "Bias",
+    "root_mean_squared_error": "Root mean squared error",
+}
+
+
+def render(detail: Json) -> Markup | None:
+    """None where no label came and nothing is promised."""
+    performance = detail.get("performance")
+    performance = performance if isinstance(performance, dict) else {}
+    objectives = words.rows(detail.get("objectives"))
+    if not performance.get("labelled") and not objectives:
+        return None
+    parts = [_facts(performance) if performance.get("labelled") else None, _objectives(objectives)]
+    return shell.section("Performance and objectives", "performance", *parts)
+
+
+def _facts(performance: Json) -> Markup:
+    recent = performance.get("recent") or {}
+    pairs: list[tuple[str, Child]] = []
+    for name, value in (recent.get("measures") or {}).items():
+        ever = finite((performance.get("measures") or {}).get(name))
+        told = words.number(value) + ("" if ever is None else f" ({words.number(ever)} since the first event)")
+        pairs.append((TITLES.get(name, name), told))
+    labelled, predicted = finite(recent.get("labelled")), finite(recent.get("predicted"))
+    if labelled is not None and predicted:
+        hours = words.count(recent.get("hours"))
+        pairs.append(("Labelled", f"{words.share(labelled / predicted)} of the last {hours} hours' predictions"))
+    if (delay := finite(performance.get("mean_delay_seconds"))) is not None:
+        pairs.append(("Labels come after", words.age(1000 * delay)))
+    if incomparable := finite(performance.get("incomparable")):
+        pairs.append(("Not comparable", f"{words.count(incomparable)} labels: of another type than the prediction"))
+    return shell.facts(pairs)
+
+
+def _objectives(objectives: list[Json]) -> Markup | None:
+    if not objectives:
+        return None
+    columns = (Column("Objective"), Column("At least", css="number"), Column("Last day", css="number"), Column("Met"))
+    body = [(f"objective-{row.get('objective')}", _standing(row)) for row in objectives]
+    return element("div", shell.table("Objectives", columns, body))
+
+
+def _standing(row: Json) -> tuple[Child, ...]:
+    below, ratio, target = finite(row.get("below_ms")), finite(row.get("recent_ratio")), finite(row.get("at_least"))
+    name = str(row.get("objective")) + ("" if below is None else f" within {words.number(below)} ms")
+    met = "–" if ratio is None or target is None else "yes" if ratio >= target else "no"
+    return (name, words.share(target), words.share(ratio), met)

@@ -1,0 +1,103 @@
+"""What the judge makes of shards' outcomes, and what Prometheus is shown of it."""
+
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+from prometheus_client import generate_latest
+
+from detectors.features import UnitKey
+from detectors.outcomes import HOUR_MS, NOTHING, Outcomes, Tally, compared
+from detectors.profiles import SCHEMA, Epoch, Profile
+from stream import config
+from stream.judge_outcomes import Objective, OutcomeLog, OutcomeRules
+from stream.judge_settings import judge_settings
+from stream.metric_outcomes import OutcomeFamilies
+from stream.metrics import Metrics
+from stream.views import Views
+
+UNIT = UnitKey("fraud", "3", None)
+RULES = OutcomeRules(objectives=(Objective("accuracy", 0.9), Objective("latency", 0.5, 10.0)))
+
+
+def profile(next_offset: int, labels_next: int, right: int, wrong: int, partition: int = 0, hour: int = 500) -> Profile:
+    tally = Tally(events=next_offset, timed=next_offset, in_time=next_offset // 2, predicted=next_offset)
+    for n in range(right + wrong):
+        tally = tally.plus(compared("a", "a" if n < right else "b", 60_000))
+    outcomes = Outcomes(tally, {hour: tally}, labels_next)
+    return Profile(
+        SCHEMA, *UNIT, "inference-events", partition, Epoch(None, "s", 0), next_offset, next_offset, next_offset, [],
+        outcomes=outcomes,
+    )  # fmt: skip
+
+
+def seen(*profiles: Profile) -> dict[str, Any]:
+    log = OutcomeLog()
+    for one in profiles:
+        log.take(one)
+    return log.view(RULES)
+
+
+def test_shards_add_up_and_a_record_that_comes_again_changes_nothing() -> None:
+    two = seen(profile(10, 5, 4, 1), profile(20, 5, 1, 4, partition=1))
+    again = seen(profile(20, 5, 1, 4, partition=1), profile(10, 5, 4, 1), profile(10, 5, 4, 1))
+    assert two == again
+    assert two["performance"]["measures"] == {"accuracy": 0.5}
+    assert [(row["good"], row["events"]) for row in two["objectives"]] == [(5, 10), (15, 30)]
+
+
+def test_a_restored_shard_is_taken_up_when_it_has_both_logs_as_far_as_before() -> None:
+    before = profile(10, 50, 4, 1)
+    behind_in_labels, behind_in_events = profile(12, 40, 1, 1), profile(9, 60, 5, 1)
+    assert seen(before, behind_in_labels, behind_in_events) == seen(before)
+    assert seen(before, behind_in_labels, profile(12, 50, 5, 1)) == seen(profile(12, 50, 5, 1))
+
+
+def test_recent_is_the_last_day_of_predictions() -> None:
+    view = seen(profile(10, 5, 0, 5, hour=500), profile(10, 5, 5, 0, partition=1, hour=540))
+    assert view["performance"]["recent"]["measures"] == {"accuracy": 1.0}
+    assert [row["from_ms"] // HOUR_MS for row in view["performance"]["history"]] == [500, 540]
+
+
+def shown(metrics: Metrics, views: Views, view: dict[str, Any]) -> list[str]:
+    detail = {"model": "fraud", "version": "3", "segment": None, **view}
+    views.apply_view(b"fraud/3/", orjson.dumps(detail))
+    return generate_latest(metrics.registry).decode().splitlines()
+
+
+def test_a_corrected_label_does_not_make_a_counter_fall_and_a_new_beginning_does() -> None:
+    views = Views()
+    metrics = Metrics([OutcomeFamilies(views, lambda: [UNIT])])
+    good = 'driftline_slo_events_total{model="fraud",model_version="3",objective="accuracy",outcome="good",segment=""}'
+    values = []
+    for right, wrong in ((99, 1), (98, 2), (98, 3), (100, 3), (1, 0)):
+        lines = shown(metrics, views, seen(profile(200, 300, right, wrong)))
+        values += [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(good)]
+    assert values == [99, 99, 99, 100, 1]
+    assert (
+        'driftline_performance{measure="accuracy",model="fraud",model_version="3",segment="",source="realised"} 1.0'
+        in lines
+    )
+
+
+def test_objectives_come_from_the_settings_and_a_wrong_key_names_the_nearest(tmp_path: Any) -> None:
+    file = tmp_path / "driftline.yaml"
+    file.write_text(
+        "models: {fraud: {objectives: {accuracy: {at_least: 0.9}, latency: {at_least: 0.5, below_ms: 10}}}}"
+    )
+    assert judge_settings(config.load(file, {})).outcomes_of("fraud") == RULES
+    file.write_text("models: {fraud: {objectives: {acuracy: {at_least: 0.9}}}}")
+    with pytest.raises(config.config_layers.SettingsError, match="accuracy"):
+        config.load(file, {})
+    file.write_text("models: {fraud: {objectives: {latency: {at_least: 0.9}}}}")
+    with pytest.raises(config.config_layers.SettingsError, match="below_ms"):
+        config.load(file, {})
+
+
+def test_a_profile_without_outcomes_is_from_before_they_were_counted() -> None:
+    old = msgspec.structs.replace(profile(10, 5, 1, 1), outcomes=None)
+    view = seen(old)
+    assert view["performance"]["task"] is None
+    assert view["performance"]["measures"] == {}
+    assert NOTHING.labelled == 0
