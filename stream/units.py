@@ -201,7 +201,7 @@ class Unit:
             batch = batch.taken(kept)
         fresh = self._fresh(batch.identities) if self._settings.recent_ids else None
         if kept is None and fresh is None and not self._look_due(count):
-            self.bank.update(_part(batch, 0, count))  # of many models, nearly every batch: a few rows
+            self._feed(batch, 0, count)  # of many models, nearly every batch: a few rows
             self._since_look += count
             return Folded(times)
         result, looks, rows = Folded(), self._looks(times, before), np.arange(count)
@@ -272,6 +272,11 @@ class Unit:
             start += len(chunk)
         return None if len(fresh) == len(identities) else fresh
 
+    def _feed(self, batch: UnitBatch, start: int, end: int) -> None:
+        part = _part(batch, start, end)
+        self.bank.update(part)
+        self._predictions.add(part, batch.identities[start:end])
+
     def _look_through(
         self, batch: UnitBatch, looks: Integers, late: Integers, duplicate: Integers, result: Folded
     ) -> tuple[int, int]:
@@ -286,9 +291,7 @@ class Unit:
             wait = max(settings.look_events - self._since_look - 1, 0)
             at = max(start + wait, int(np.searchsorted(looks, self._look, side="right")))
             end = min(at + 1, len(columns))
-            part = _part(batch, start, end)
-            self.bank.update(part)
-            self._predictions.add(part, batch.identities[start:end])
+            self._feed(batch, start, end)
             if at < len(columns):
                 self._look, self._since_look = int(looks[at]), 0
                 if self.durable:
