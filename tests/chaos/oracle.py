@@ -128,8 +128,9 @@ def difference(
     if reference is not None:
         observer.set_reference(reference)
     observer.process(place, [r for r in log[place] if begin <= r.offset < profile.next_offset])
-    wanted = observer._partitions[place].units[profile.unit].bank.profile()
-    fields = [name for name in Profile.__struct_fields__ if getattr(wanted, name) != getattr(profile, name)]
+    wanted = observer._partitions[place].units[profile.unit]._profile()
+    names = [name for name in Profile.__struct_fields__ if name != "outcomes" or not begin]  # they run through epochs
+    fields = [name for name in names if getattr(wanted, name) != getattr(profile, name)]
     return f"{place}: {profile.unit}: {', '.join(fields)} differ" if fields else ""
 
 
