@@ -34,7 +34,7 @@ SHEETS_KEPT = 256
 
 
 class Judge:
-    """All units of one worker. Cost: about 200 us a profile of 20 features that brings events."""
+    """All units of one worker. Cost: a few hundred us a profile of 20 features that brings events."""
 
     def __init__(self, settings: JudgeSettings, references: Iterable[Reference] = ()) -> None:
         self._settings = settings
