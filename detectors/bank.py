@@ -80,7 +80,7 @@ class Bank:
     :param previous: the epoch before (or its snapshot, decoded), whose running totals go on.
     :param snapshot: what ``snapshot()`` gave under the same reference and settings; CheckpointError when it is not.
 
-    Cost: 3-4 us an event of 20 numeric features in batches, of which 2 are river's ADWIN.
+    Cost: 1.5-2 us an event of 20 numeric features in batches, of which ADWIN is 1.
     """
 
     __slots__ = (

@@ -4,24 +4,25 @@ All features of a shard lie side by side in arrays. Every result is the same how
 integer, a minimum, a multiset, or a sum that runs in sequence from the carried value.
 """
 
-from array import array
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
 
-from detectors.columns import INVALID, PRESENT, Bytes8, Floats, Integers
+from detectors.adwin import Adwin
+from detectors.columns import INVALID, PRESENT, Bools, Bytes8, Floats, Integers
+from detectors.compiled import EVERYTHING, compiled
 from detectors.dependence import RunningDependence, RunningState
 from detectors.errors import CheckpointError
 from detectors.features import Kind
 from detectors.prepared import PreparedReference
 from detectors.profiles import FeatureProfile
-from detectors.sequential import BUILT_IN, Adwin, Detection, FeatureDetector, PageHinkley, detector_factory
-from detectors.sketches import moments
+from detectors.references import FeatureReference, Reference
+from detectors.sequential import BUILT_IN, Detection, FeatureDetector, PageHinkley, detector_factory
+from detectors.sketches.moments import Moments
 from detectors.sketches.quantiles import QuantileSketch
 
-BLOCK = moments.BLOCK
+BLOCK = 512
 """Rows worked on at once: the arrays of 20 features stay in the second-level cache."""
 
 HELD_BLOCKS = 16
@@ -53,7 +54,7 @@ class ReferencedNumbers:
 
     __slots__ = (
         "_adwins", "_custom", "_outside", "_page_hinkley", "_prepared", "cells", "invalid", "maximum", "minimum",
-        "names", "present", "sketches", "sum1", "sum2", "transform",
+        "moments", "names", "present", "sketches", "transform",
     )  # fmt: skip
 
     def __init__(self, prepared: PreparedReference, detectors: Sequence[str], delta: float, threshold: float) -> None:
@@ -62,7 +63,7 @@ class ReferencedNumbers:
         count = len(self.names)
         self.cells = np.zeros(self.transform.total_cells, np.int64)
         self.present, self.invalid = np.zeros(count, np.int64), np.zeros(count, np.int64)
-        self.sum1, self.sum2 = [0] * count, [0] * count
+        self.moments = Moments(prepared.centre, prepared.scale)
         self.minimum, self.maximum = np.full(count, np.inf), np.full(count, -np.inf)
         self.sketches: dict[int, QuantileSketch] = {}
         self._outside: dict[int, list[Floats]] = {}  # not yet in their sketch: few at a time cost a sort each
@@ -81,32 +82,21 @@ class ReferencedNumbers:
             present = status == PRESENT
             self.invalid += np.count_nonzero(status == INVALID, axis=0)
         cells = self.transform.cells(numbers)
-        flat = cells + self.transform.offsets[:-1]
-        kept = flat.ravel() if present is None else flat[present]
-        self.cells += np.bincount(kept, minlength=len(self.cells))
-        self.present += len(numbers) if present is None else np.count_nonzero(present, axis=0)
-        first, second = moments.moment_sums(numbers, present, self._prepared.centre, self._prepared.scale)
-        self.sum1 = list(map(int.__add__, self.sum1, first))
-        self.sum2 = list(map(int.__add__, self.sum2, second))
-        self._extremes(numbers, present)
+        self.moments.update(numbers, present)
+        mask, known = EVERYTHING if present is None else present, self._prepared
+        outside = np.zeros(len(self.names), np.int64)
+        limits, extremes = (known.below, known.above), (self.minimum, self.maximum)
+        _count(numbers, mask, cells, self.transform.offsets, self.cells, self.present, extremes, limits, outside)
+        for column in np.flatnonzero(outside).tolist():
+            self._hold(column, numbers[:, column] if present is None else numbers[present[:, column], column])
         return self._detect(*self.transform.ranks(numbers, cells), present)
 
-    def _extremes(self, numbers: Floats, present: Any) -> None:
-        if present is None:
-            lowest, highest = numbers.min(axis=0), numbers.max(axis=0)
-        else:
-            lowest = numbers.min(axis=0, where=present, initial=np.inf)
-            highest = numbers.max(axis=0, where=present, initial=-np.inf)
-        np.minimum(self.minimum, lowest + 0.0, out=self.minimum)
-        np.maximum(self.maximum, highest + 0.0, out=self.maximum)
-        below, above = self._prepared.below, self._prepared.above
-        for column in np.flatnonzero((lowest < below) | (highest >= above)).tolist():
-            values = numbers[:, column] if present is None else numbers[present[:, column], column]
-            outside = values[(values < below[column]) | (values >= above[column])]
-            held = self._outside.setdefault(column, [])
-            held.append(outside)
-            if len(held) >= HELD_BLOCKS:
-                self._settle(column)
+    def _hold(self, column: int, values: Floats) -> None:
+        beyond = (values < self._prepared.below[column]) | (values >= self._prepared.above[column])
+        held = self._outside.setdefault(column, [])
+        held.append(values[beyond])
+        if len(held) >= HELD_BLOCKS:
+            self._settle(column)
 
     def _settle(self, column: int) -> None:
         self.sketches.setdefault(column, QuantileSketch()).update_many(np.concatenate(self._outside.pop(column)))
@@ -115,41 +105,26 @@ class ReferencedNumbers:
         for column in list(self._outside):
             self._settle(column)
 
-    def _detect(self, u: Floats, z: Floats, present: Any) -> Iterator[tuple[str, Detection]]:
+    def _detect(self, u: Floats, z: Floats, present: Bools | None) -> Iterator[tuple[str, Detection]]:
+        channels = {"u": u, "spread": np.abs(u - 0.5), "z": z}
         if self._page_hinkley is not None:
             for detection in self._page_hinkley.update(z, present):
                 yield "page_hinkley", detection
-        rows: list[Integers | None] = [None] * len(self.names)
-        if present is not None:
-            whole = present.all(axis=0).tolist()
-            rows = [None if whole[column] else np.flatnonzero(present[:, column]) for column in range(len(rows))]
-        channels = {"u": u, "spread": np.abs(u - 0.5), "z": z}
-
-        def values(channel: str, column: int) -> Floats:
-            given, kept = channels[channel][:, column], rows[column]
-            return given if kept is None else given[kept]
-
-        def fired(at: Sequence[int], column: int, channel: str) -> Iterator[Detection]:
-            kept = rows[column]
-            for row in at:
-                yield Detection(int(row if kept is None else kept[row]), column, channel)
-
         for channel, adwin in self._adwins.items():
-            for column in range(len(self.names)):
-                # an array makes its floats one by one: a list of them all would go through the cache twice
-                if hits := adwin.update(column, array("d", values(channel, column).tobytes())):
-                    for detection in fired(hits, column, channel):
-                        yield "adwin", detection
+            for row, column in adwin.update(channels[channel], present):
+                yield "adwin", Detection(row, column, channel)
         for name, (_, detectors) in self._custom.items():
             for column, detector in enumerate(detectors):
                 channel = getattr(detector, "channel", "u")
-                for detection in fired(detector.update_many(values(channel, column).tolist()), column, channel):
-                    yield name, detection
+                rows = np.arange(len(u)) if present is None else np.flatnonzero(present[:, column])
+                for at in detector.update_many(channels[channel][rows, column].tolist()):
+                    yield name, Detection(int(rows[at]), column, channel)
 
     def profiles(self) -> list[FeatureProfile]:
         """One per feature, ``missing`` left for the bank to fill in."""
         self._settle_all()
         offsets = self.transform.offsets.tolist()
+        sum1, sum2 = self.moments.sums()
         return [
             FeatureProfile(
                 feature=name,
@@ -157,8 +132,8 @@ class ReferencedNumbers:
                 count=count,
                 invalid=invalid,
                 cells=self.cells[offsets[i] : offsets[i + 1]].tobytes(),
-                sum1=self.sum1[i],
-                sum2=self.sum2[i],
+                sum1=sum1[i],
+                sum2=sum2[i],
                 minimum=low if count else None,
                 maximum=high if count else None,
                 sketch=self.sketches[i].to_bytes() if i in self.sketches else b"",
@@ -178,12 +153,13 @@ class ReferencedNumbers:
     def snapshot(self) -> ReferencedState:
         """The whole state."""
         self._settle_all()
+        sum1, sum2 = self.moments.sums()
         return ReferencedState(
             self.cells.tobytes(),
             self.present.tolist(),
             self.invalid.tolist(),
-            [_signed(v) for v in self.sum1],
-            [_signed(v) for v in self.sum2],
+            [_signed(v) for v in sum1],
+            [_signed(v) for v in sum2],
             self.minimum.tobytes(),
             self.maximum.tobytes(),
             {column: self.sketches[column].to_bytes() for column in sorted(self.sketches)},
@@ -200,8 +176,7 @@ class ReferencedNumbers:
         self.cells = np.frombuffer(state.cells, np.int64).copy()
         self.present = np.array(state.present, np.int64)
         self.invalid = np.array(state.invalid, np.int64)
-        self.sum1 = [int.from_bytes(v, "little", signed=True) for v in state.sum1]
-        self.sum2 = [int.from_bytes(v, "little", signed=True) for v in state.sum2]
+        self.moments.restore(*([int.from_bytes(v, "little", signed=True) for v in w] for w in (state.sum1, state.sum2)))
         self.minimum = np.frombuffer(state.minimum, np.float64).copy()
         self.maximum = np.frombuffer(state.maximum, np.float64).copy()
         self.sketches = {column: QuantileSketch.from_bytes(data) for column, data in state.sketches.items()}
@@ -224,6 +199,41 @@ class ReferencedNumbers:
                 detectors[column] = make()
                 cold += 1
         return cold
+
+
+@compiled
+def _count(
+    numbers: Floats,
+    present: Bools,
+    cells: Integers,
+    offsets: Integers,
+    counts: Integers,
+    presents: Integers,
+    extremes: tuple[Floats, Floats],
+    limits: tuple[Floats, Floats],
+    outside: Integers,
+) -> None:
+    """Adds to ``counts`` and ``presents``, widens ``extremes``; ``outside``: how many values lie beyond ``limits``."""
+    masked = len(present) > 0
+    lowest, highest = extremes
+    below, above = limits
+    for column in range(numbers.shape[1]):
+        for row in range(len(numbers)):
+            if masked and not present[row, column]:
+                continue
+            value = numbers[row, column] + 0.0  # no negative zero
+            counts[offsets[column] + cells[row, column]] += 1
+            presents[column] += 1
+            lowest[column] = min(lowest[column], value)
+            highest[column] = max(highest[column], value)
+            outside[column] += value < below[column] or value >= above[column]
+
+
+def compile_loops() -> None:
+    """Has every loop compiled before the first event waits for it: seconds once on a machine, later some 0.2."""
+    feature = FeatureReference("-", Kind.NUMERIC, 2, edges=[0.0, 1.0], counts=[0, 2, 0])
+    numbers = ReferencedNumbers(PreparedReference(Reference(1, "-", "-", 2, [feature])), BUILT_IN, 2e-4, 53.0)
+    list(numbers.update(np.zeros((1, 1)), None))
 
 
 def _signed(value: int) -> bytes:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from detectors.bank_numbers import compile_loops
 from detectors.errors import BrokerError, DriftlineError
 from stream import actions, admin, file_references, judge_faust, judge_settings, observe_settings, pages, versions
 from stream.actions import Action
@@ -168,6 +169,7 @@ class Worker:
 
     def _make_runner(self) -> Runner:
         settings = self._settings
+        compile_loops()
         observer = Observer(observe_settings.observe_settings(settings))
         source = kafka_backend.KafkaSource(settings.kafka, settings.topics.events)
         sink = kafka_backend.KafkaSink(settings.kafka)

@@ -5,9 +5,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.kafka import server
 
+settings.register_profile("driftline", deadline=None)  # how long one example takes says nothing here
+settings.load_profile("driftline")
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 

@@ -5,59 +5,113 @@ centre c and scale s (a power of two) the sums are integers instead:
 
     q = rint((x - c) / s * 2^28)        sum1 = sum q        sum2 = sum q^2
 
-A term with |x - c| <= 256 s has at most 36 bits. Its square is taken in two halves of 14 and 22 bits, so that every
-product, and every sum of up to ``BLOCK`` of them, is an integer that float64 holds exactly, in whatever order the
-hardware adds. Rarer, larger values take a path of Python integers. The mean is exact to 2^-29 s, and the standard
-deviation is that of the rounded values: a constant has none, wherever it lies.
+A term with |x - c| <= 256 s has at most 36 bits. Its square is taken in two halves of 14 and 22 bits, so that the sums
+of a block fit into 64; what runs on is kept in two words of 56. Rarer, larger values take a path of Python integers.
+The mean is exact to 2^-29 s, and the standard deviation is that of the rounded values: a constant has none, wherever
+it lies.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from detectors.columns import Floats
+from detectors.columns import Bools, Floats, Integers
+from detectors.compiled import EVERYTHING, compiled
 
-BLOCK = 512
-"""Rows: 512 * (256 * 2^14)^2 = 2^53, the largest sum of squares of upper halves that float64 adds exactly."""
+BLOCK = 4096
+"""Most rows at once: 4096 * (256 * 2^14)^2 = 2^56."""
 
 REACH = 256.0
 BITS = 28
-_ONE, _HALF, _HALF_BITS = 2.0**BITS, 2.0**14, 14
+_ONE = 2.0**BITS
+_HALF_BITS, _WORD_BITS = 14, 56
 
 
-def moment_sums(
-    numbers: Floats, present: np.ndarray | None, centre: Floats, scale: Floats
-) -> tuple[list[int], list[int]]:
-    """``sum1`` and ``sum2`` of every column of ``numbers``, shape (n <= BLOCK, F); ``present`` marks those that count.
+class Moments:
+    """Running ``sum1`` and ``sum2`` of F features. Cost: about 3 ns a value.
 
-    >>> moment_sums(np.array([[1.0], [2.0]]), None, np.zeros(1), np.ones(1))
+    :param centre: c, shape (F,).
+    :param scale: s, shape (F,).
+
+    >>> m = Moments(np.zeros(1), np.ones(1))
+    >>> m.update(np.array([[1.0], [2.0]]))
+    >>> m.sums()
     ([805306368], [360287970189639680])
     """
-    assert len(numbers) <= BLOCK
-    with np.errstate(over="ignore"):
-        distance = (numbers - centre) / scale
-    if present is not None:
-        distance[~present] = 0.0
-    far = np.abs(distance) > REACH
-    far |= ~np.isfinite(distance)
-    outliers = np.nonzero(far) if far.any() else None
-    if outliers is not None:
-        distance[outliers] = 0.0
-    fixed = np.rint(distance * _ONE)
-    upper = np.rint(fixed / _HALF)
-    lower = fixed - upper * _HALF
-    sum1 = [int(v) for v in fixed.sum(axis=0).tolist()]
-    squares = (np.einsum("ij,ij->j", a, b).tolist() for a, b in ((upper, upper), (upper, lower), (lower, lower)))
-    sum2 = [
-        (int(high) << 2 * _HALF_BITS) + (int(cross) << _HALF_BITS + 1) + int(low)
-        for high, cross, low in zip(*squares, strict=True)
-    ]
-    if outliers is not None:
-        for row, column in zip(*(axis.tolist() for axis in outliers), strict=True):
-            first, second = _exact_terms(float(numbers[row, column]), float(centre[column]), float(scale[column]))
+
+    __slots__ = ("_centre", "_far", "_scale", "_words")
+
+    def __init__(self, centre: Floats, scale: Floats) -> None:
+        self._centre, self._scale = centre, scale
+        self._words = np.zeros((len(centre), 4), np.int64)  # upper and lower word of sum1, and of sum2
+        self._far: dict[int, tuple[int, int]] = {}  # by column: what does not fit there
+
+    def update(self, numbers: Floats, present: Bools | None = None) -> None:
+        """Adds every column of ``numbers``, shape (n <= BLOCK, F), where it is ``present``."""
+        assert len(numbers) <= BLOCK
+        mask = EVERYTHING if present is None else present
+        if _add_terms(numbers, mask, self._centre, self._scale, self._words):
+            self._add_far(numbers, present)
+
+    def _add_far(self, numbers: Floats, present: Bools | None) -> None:
+        with np.errstate(over="ignore"):
+            far = ~(np.abs((numbers - self._centre) / self._scale) <= REACH)
+        if present is not None:
+            far &= present
+        for row, column in zip(*(axis.tolist() for axis in np.nonzero(far)), strict=True):
+            first, second = _exact_terms(
+                float(numbers[row, column]), float(self._centre[column]), float(self._scale[column])
+            )
+            before = self._far.get(column, (0, 0))
+            self._far[column] = before[0] + first, before[1] + second
+
+    def sums(self) -> tuple[list[int], list[int]]:
+        """``sum1`` and ``sum2`` of every feature."""
+        words = self._words.tolist()
+        sum1 = [(upper << _WORD_BITS) + lower for upper, lower, _, _ in words]
+        sum2 = [(upper << _WORD_BITS) + lower for _, _, upper, lower in words]
+        for column, (first, second) in self._far.items():
             sum1[column] += first
             sum2[column] += second
-    return sum1, sum2
+        return sum1, sum2
+
+    def restore(self, sum1: Sequence[int], sum2: Sequence[int]) -> None:
+        """Takes up ``sums()``."""
+        self._words = np.zeros((len(sum1), 4), np.int64)
+        self._far = dict(enumerate(zip(sum1, sum2, strict=True)))
+
+
+@compiled
+def _add_terms(numbers: Floats, present: Bools, centre: Floats, scale: Floats, words: Integers) -> int:
+    """How many values are too far out, which are left to the caller."""
+    far, masked = 0, len(present) > 0
+    half, below = 1 << (_HALF_BITS - 1), (1 << _WORD_BITS) - 1
+    for column in range(numbers.shape[1]):
+        total = upper2 = cross = lower2 = 0
+        for row in range(len(numbers)):
+            if masked and not present[row, column]:
+                continue
+            distance = (numbers[row, column] - centre[column]) / scale[column]
+            if not abs(distance) <= REACH:
+                far += 1
+                continue
+            fixed = int(np.rint(distance * _ONE))
+            upper = (fixed + half) >> _HALF_BITS
+            lower = fixed - (upper << _HALF_BITS)
+            total += fixed
+            upper2 += upper * upper
+            cross += upper * lower
+            lower2 += lower * lower
+        low = words[column, 1] + total
+        words[column, 0] += low >> _WORD_BITS
+        words[column, 1] = low & below
+        # sum2 = upper2 << 28 + cross << 15 + lower2, each cut where the word ends
+        words[column, 2] += (upper2 >> (_WORD_BITS - 2 * _HALF_BITS)) + (cross >> (_WORD_BITS - _HALF_BITS - 1))
+        low = words[column, 3] + ((upper2 << (2 * _HALF_BITS)) & below) + ((cross << (_HALF_BITS + 1)) & below) + lower2
+        words[column, 2] += low >> _WORD_BITS
+        words[column, 3] = low & below
+    return far
 
 
 def _exact_terms(value: float, centre: float, scale: float) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from detectors.features import Kind
 from detectors.profiles import Epoch, FeatureProfile, Profile
 from detectors.reference_builder import as_labels, as_numbers
 from detectors.references import FeatureReference, Reference
-from detectors.sketches.moments import moment_sums
+from detectors.sketches.moments import BLOCK, Moments
 from detectors.sketches.quantiles import QuantileSketch
 from detectors.transform import centre_and_scale
 
@@ -58,11 +58,12 @@ class MiniShard:
             beyond = (present < feature.edges[0]) | (present >= feature.edges[-1])
             self.outside[i].update_many(present[beyond])
             centre, scale = centre_and_scale(feature)
-            for start in range(0, len(present), 512):
-                block = present[start : start + 512, None]
-                sum1, sum2 = moment_sums(block, None, np.array([centre]), np.array([scale]))
-                self.sums[i][0] += sum1[0]
-                self.sums[i][1] += sum2[0]
+            made = Moments(np.array([centre]), np.array([scale]))
+            for start in range(0, len(present), BLOCK):
+                made.update(present[start : start + BLOCK, None])
+            sum1, sum2 = made.sums()
+            self.sums[i][0] += sum1[0]
+            self.sums[i][1] += sum2[0]
         else:
             labels, status = as_labels(values, feature.kind)
             index = {category: j for j, category in enumerate(feature.categories)}

@@ -94,7 +94,9 @@ def test_broken_bytes_of_a_quantile_sketch_are_refused(data: bytes) -> None:
 def sums(values: list[float]) -> tuple[int, int]:
     if not values:
         return 0, 0
-    first, second = moments.moment_sums(np.array(values)[:, None], None, np.array([0.3]), np.array([2.0]))
+    made = moments.Moments(np.array([0.3]), np.array([2.0]))
+    made.update(np.array(values)[:, None])
+    first, second = made.sums()
     return first[0], second[0]
 
 
