@@ -49,7 +49,7 @@ def date(sheet: Sheet, window: Window, feature: int, known: Beginning) -> Beginn
 def _after(sheet: Sheet, tables: Floats, row: int) -> Floats:
     """log of the mean over bets of the likelihood ratio of what came after each border, shape (buckets + 1,)."""
     used = sheet.used[row]
-    gains = sheet.gains[row, : len(used)][used] @ tables[:, row].T
+    gains = sheet.gains[row, :, : len(used)][:, used].T @ tables[:, row].T
     after = np.concatenate((np.cumsum(gains[:, ::-1], axis=1)[:, ::-1], np.zeros((len(gains), 1))), axis=1)
     top = after.max(axis=0)
     return np.asarray(np.log(np.exp(after - top).mean(axis=0)) + top)

@@ -30,8 +30,11 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from detectors.columns import Floats, Integers
-from detectors.sheets import DEPENDENT_Z, Sheet, Sheets
+from detectors.columns import Bools, Floats, Integers
+from detectors.compiled import compiled
+from detectors.features import Kind
+from detectors.references import FeatureReference
+from detectors.sheets import DEPENDENT_Z, EvidenceSettings, Sheet, Sheets
 
 BLOCK_MS = 1_000
 
@@ -70,7 +73,7 @@ class EvidenceState(msgspec.Struct, frozen=True):
 
 
 class Evidence:
-    """The running evidence of one unit. ``look`` costs about 130 us for 20 features.
+    """The running evidence of one unit. ``look`` costs about 50 us for 20 features.
 
     >>> from detectors.reference_builder import build_reference
     >>> from detectors.sheets import EvidenceSettings, Sheets
@@ -99,7 +102,7 @@ class Evidence:
         self._used = sheet.used
         self._base: Floats = np.full(sheet.used.shape, -np.inf)  # log R at the block's begin, its seconds included
         self._block: Floats = np.zeros(sheet.used.shape)  # log evidence of the present block
-        self._log_r: Floats = self._base
+        self._log_r: Floats = np.full(sheet.used.shape, -np.inf)
         self._climb: Floats = np.zeros(sheet.used.shape)  # CUSUM of each bet, for dating the change
         self._excess: Floats = np.zeros(sheet.used.shape)  # of each bet's ratio over its mean, summed over the events
         self._pooled: Floats = np.zeros(len(sheet.used))  # how many events of each component that is
@@ -113,40 +116,25 @@ class Evidence:
     def look(self, sheet: Sheet, table: Floats, now_ms: int, events: int, arrived: int) -> None:
         """Takes the counts of one look, shape (D, B), at ``now_ms`` of event time. ``events`` counts the unit's events
         including the ``arrived`` of this look; it dates the beginning of a change."""
-        gain = self._gain(sheet, table)
         step_ms = BLOCK_MS if self._block_ms is None else now_ms - self._block_ms
+        begins = self._block_ms is None or step_ms >= BLOCK_MS or self._block_events >= BLOCK_EVENTS
         cap = self._cap
-        if self._block_ms is None or step_ms >= BLOCK_MS or self._block_events >= BLOCK_EVENTS:
-            seconds = min(max(step_ms, 1) / 1000, LONGEST_STEP_SECONDS)
-            self._base = np.logaddexp(self._log_r, math.log(seconds))
-            self._block = gain.copy()
-            self._block_ms = now_ms
-            self._block_events = arrived
+        if begins:
+            self._block_ms, self._block_events = now_ms, 0
             cap *= LONG_BLOCKS if step_ms >= 2 * BLOCK_MS else 1.0
-        else:
-            self._block += gain
-            self._block_events += arrived
+        self._block_events += arrived
         cap *= max(1.0, self._block_events / BLOCK_EVENTS)
-        self._log_r = self._base + np.minimum(self._block, cap)
-        fresh = self._climb <= 0.0
-        if fresh.any():
-            self._since[fresh] = events - arrived
-            self._since_ms[fresh] = now_ms
-            self._climb[fresh] = 0.0
-        self._climb += np.minimum(gain, cap)
-
-    def _gain(self, sheet: Sheet, table: Floats) -> Floats:
-        """Log evidence of one look, shape (D, K), the mean of each ratio over all that was seen taken into account."""
-        sums = np.matmul(sheet.gains, table[:, :, None])[:, :, 0]
-        most = sheet.used.shape[1]
-        arrived = table.sum(axis=1)
-        joining = arrived * ~(self._held | (self._pooled >= POOLED))
-        self._pooled += joining
-        self._excess += sums[:, most:] * (joining > 0)[:, None]
-        mean = 1.0 + self._excess / (sheet.rows + self._pooled)[:, None]
-        gain: Floats = sums[:, :most]
-        gain -= np.log(np.maximum(mean, sheet.least)) * sheet.weights * arrived[:, None]
-        return gain
+        seconds = min(max(step_ms, 1) / 1000, LONGEST_STEP_SECONDS) if begins else 0.0
+        _take(
+            (sheet.gains, sheet.weights, sheet.least, sheet.rows, self.bets_of),
+            table,
+            (self._base, self._block, self._log_r, self._climb, self._excess),
+            (self._pooled, self._held),
+            (self._since, self._since_ms),
+            (events - arrived, now_ms),
+            seconds,
+            cap,
+        )
 
     def smallest_shift(self, sheet: Sheet, feature: int) -> float:
         """The shift, in standard deviations of a normal feature, below which no stream however long is enough:
@@ -175,12 +163,7 @@ class Evidence:
     @property
     def feature_log10(self) -> Floats:
         """log10 M_f, shape (F,); M_f in seconds, -inf before the first look."""
-        log_r = np.where(self._used, self._log_r, -np.inf)
-        top = log_r.max(axis=1)
-        safe = np.where(np.isfinite(top), top, 0.0)
-        with np.errstate(divide="ignore"):
-            mean = np.log(np.exp(log_r - safe[:, None]).sum(axis=1)) + safe - np.log(self.bets_of)
-        halves = mean.reshape(2, -1)
+        halves = _log_means(self._log_r, self.bets_of).reshape(2, -1)
         result: Floats = (np.logaddexp(halves[0], halves[1]) - math.log(2)) / _LN10
         return result
 
@@ -276,3 +259,81 @@ class Beginning(msgspec.Struct, frozen=True):
     earliest: int
     latest: int
     status: bool
+
+
+def compile_loops() -> None:
+    """Has every loop compiled before the first look waits for it: a second once on a machine."""
+    sheets = Sheets([FeatureReference("-", Kind.NUMERIC, 2, edges=[0.0, 1.0], counts=[0, 2, 0])], EvidenceSettings())
+    evidence = Evidence(sheets)
+    evidence.look(sheets.base, np.zeros(sheets.base.shares.shape), 0, 1, 1)
+    evidence.model(evidence.feature_log10)
+
+
+@compiled
+def _take(
+    bets: tuple[Floats, Floats, Floats, Floats, Integers],
+    table: Floats,
+    running: tuple[Floats, Floats, Floats, Floats, Floats],
+    pool: tuple[Floats, Bools],
+    begun: tuple[Integers, Integers],
+    dated: tuple[int, int],
+    seconds: float,
+    cap: float,
+) -> None:
+    """One look; ``seconds`` of the clock where a block begins, else 0."""
+    gains, weights, least, rows, bets_of = bets
+    base, block, log_r, climb, excess = running
+    pooled, held = pool
+    since, since_ms = begun
+    most = weights.shape[1]
+    sums = np.empty(2 * most)
+    for component in range(len(table)):
+        count, arrived = bets_of[component], 0.0
+        sums[:] = 0.0
+        for bin_ in range(table.shape[1]):
+            seen = table[component, bin_]
+            if seen != 0.0:
+                arrived += seen
+                for bet in range(count):
+                    sums[bet] += seen * gains[component, bin_, bet]
+                    sums[most + bet] += seen * gains[component, bin_, most + bet]
+        joins = not held[component] and pooled[component] < POOLED
+        if joins:
+            pooled[component] += arrived
+        known = rows[component] + pooled[component]
+        for bet in range(count):
+            at = component, bet
+            if joins:
+                excess[at] += sums[most + bet]
+            gain = sums[bet]
+            if arrived > 0.0:
+                gain -= math.log(max(1.0 + excess[at] / known, least[at])) * weights[at] * arrived
+            if seconds > 0.0:
+                base[at] = _log_sum(log_r[at], math.log(seconds))
+                block[at] = 0.0
+            block[at] += gain
+            log_r[at] = base[at] + min(block[at], cap)
+            if climb[at] <= 0.0:
+                climb[at], since[at], since_ms[at] = 0.0, dated[0], dated[1]
+            climb[at] += min(gain, cap)
+
+
+@compiled
+def _log_sum(one: float, other: float) -> float:
+    """log(exp(one) + exp(other)); ``other`` is finite."""
+    high = max(one, other)
+    return high + math.log1p(math.exp(min(one, other) - high))
+
+
+@compiled
+def _log_means(logs: Floats, counts: Integers) -> Floats:
+    """log of the mean of exp of the first ``counts`` of each row."""
+    means = np.empty(len(logs))
+    for row in range(len(logs)):
+        top, total = -np.inf, 0.0
+        for at in range(counts[row]):
+            top = max(top, logs[row, at])
+        for at in range(counts[row]):
+            total += math.exp(logs[row, at] - top) if top > -np.inf else 0.0
+        means[row] = top + math.log(total / counts[row]) if total > 0.0 else -np.inf
+    return means

@@ -127,8 +127,8 @@ def bin_counts(feature: FeatureReference, bins: Integers, usual: Usual | None = 
 class Sheet:
     """The bets of a layout, in general or in a part of the day. D = 2 F components, K bets at most, B bins at most.
 
-    ``gains``: (D, 2 K, B), 0 where padded: first the log ratios, divided by their bet's tau, then the ratios less their
-    mean under the reference; so that both sums over a look are one matrix product. ``weights``: (D, K), 1 / tau.
+    ``gains``: (D, B, 2 K), 0 where padded: first the log ratios, divided by their bet's tau, then the ratios less their
+    mean under the reference; so that what a bin adds to both sums lies together. ``weights``: (D, K), 1 / tau.
     ``rows``: (D,) of the reference. ``least``: (D, K), the least that the mean of a ratio is taken for. ``shares`` and
     ``bands``: (D, B) reference shares and differences that count as back (of cumulative shares where ordered).
     Cost to build: about 1 ms a feature.
@@ -151,7 +151,7 @@ class Sheet:
         self.bets_of = np.array([len(bets.ratios) for bets in made], np.int64)
         self.bins_of = [len(bets.shares) for bets in made]
         most, widest = int(self.bets_of.max(initial=1)), max(self.bins_of, default=3)
-        self.gains = np.zeros((len(made), 2 * most, widest))
+        self.gains = np.zeros((len(made), widest, 2 * most))
         self.shares, self.bands = np.zeros((2, len(made), widest))
         self.weights = np.zeros((len(made), most))
         self.least = np.ones((len(made), most))
@@ -160,8 +160,8 @@ class Sheet:
             count, bins = own.ratios.shape
             mean = own.ratios @ own.shares
             variance = np.maximum(own.ratios**2 @ own.shares - mean**2, 0.0)
-            self.gains[d, :count, :bins] = np.log(own.ratios) * own.weights[:, None]
-            self.gains[d, most : most + count, :bins] = own.ratios - mean[:, None]
+            self.gains[d, :bins, :count] = np.log(own.ratios.T) * own.weights
+            self.gains[d, :bins, most : most + count] = own.ratios.T - mean
             self.least[d, :count] = 1 - settings.band_z * np.sqrt(variance / own.weights / self.rows[d])
             self.weights[d, :count] = own.weights
             self.shares[d, :bins] = own.shares

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from detectors.bank_numbers import compile_loops
+from detectors import bank_numbers, evidence
 from detectors.errors import BrokerError, DriftlineError
 from stream import actions, admin, file_references, judge_faust, judge_settings, observe_settings, pages, versions
 from stream.actions import Action
@@ -169,7 +169,7 @@ class Worker:
 
     def _make_runner(self) -> Runner:
         settings = self._settings
-        compile_loops()
+        bank_numbers.compile_loops()
         observer = Observer(observe_settings.observe_settings(settings))
         source = kafka_backend.KafkaSource(settings.kafka, settings.topics.events)
         sink = kafka_backend.KafkaSink(settings.kafka)
@@ -179,6 +179,7 @@ class Worker:
         return Runner(settings, observer, source, sink, self._reader, self._clock, self.metrics, labels)
 
     def _make_desk(self) -> JudgeDesk:
+        evidence.compile_loops()
         runner = self._runner
         health = HealthWatch(self.metrics, lambda: {} if runner is None else runner.lags)
         return JudgeDesk(self._settings, Judge(judge_settings.judge_settings(self._settings)), self.metrics, health)

@@ -66,8 +66,8 @@ def test_of_one_distribution_each_looks_factor_has_a_mean_of_at_most_one() -> No
         evidence = Evidence(sheets)
         edges = np.asarray(reference.features[0].edges)
         cells = np.bincount(edges.searchsorted(rng.normal(size=50), side="right"), minlength=sheets.layout.total)
-        gain = evidence._gain(sheets.base, sheets.base.table(cells, np.array([[50, 0, 0]])))
-        factors.append(np.exp(gain[0]))
+        evidence.look(sheets.base, sheets.base.table(cells, np.array([[50, 0, 0]])), 0, 50, 50)
+        factors.append(np.exp(evidence._block[0]))
     mean, error = np.mean(factors, axis=0), np.std(factors, axis=0) / np.sqrt(len(factors))
     assert (mean <= 1 + 4 * error).all()
 
