@@ -58,22 +58,26 @@ def counts_of(profile: Profile, layout: Layout) -> Counts:
     if names != list(layout.names):
         by_name = {f.feature: f for f in features}
         features = [by_name.get(name) for name in layout.names]  # type: ignore[misc]
-    empty = no_counts(layout)
-    parts, statuses, sums = [], [], []
+    parts: list[bytes] = []
+    statuses: list[int] = []  # flat: numpy takes tuples in at a tenth of the speed
+    sums: list[float] = []
     for feature, known, length in zip(features, layout.features, layout.lengths, strict=True):
         if feature is None or feature.kind is not known.kind:
             parts.append(bytes(8 * length))
-            statuses.append((0, profile.epoch_events, 0))
-            sums.append((0.0, 0.0))
+            statuses += (0, profile.epoch_events, 0)
+            sums += (0.0, 0.0)
             continue
         parts.append(feature.cells if len(feature.cells) == 8 * length else bytes(8 * length))
-        statuses.append((feature.count, feature.missing, feature.invalid))
-        sums.append((float(feature.sum1 or 0), float(feature.sum2 or 0)))
+        statuses += (feature.count, feature.missing, feature.invalid)
+        sums += (float(feature.sum1 or 0), float(feature.sum2 or 0))
     if not parts:
+        empty = no_counts(layout)
         empty.events = profile.epoch_events
         return empty
     cells = np.frombuffer(b"".join(parts), np.int64)
-    return Counts(cells, np.array(statuses, np.int64), np.array(sums), profile.epoch_events)
+    return Counts(
+        cells, np.array(statuses, np.int64).reshape(-1, 3), np.array(sums).reshape(-1, 2), profile.epoch_events
+    )
 
 
 class Step(StrEnum):

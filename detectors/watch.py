@@ -57,6 +57,7 @@ class Watch:
         "begun",
         "evidence",
         "feature_log10",
+        "model_log10",
         "probes",
         "sheets",
         "window",
@@ -71,14 +72,9 @@ class Watch:
         self.probes: dict[int, Probe] = {}
         self.begun: dict[int, Beginning] = {}  # of what is reported: since when
         self._ends = _unexpected_cells(sheets)
-        self.feature_log10: Floats = np.full(len(sheets.layout.names), -np.inf)
+        self._weigh()
         self._resolve_after = resolve_after
         self._latched_mask = np.zeros(len(sheets.layout.names), bool)
-
-    @property
-    def model_log10(self) -> float:
-        """log10 A over all features, the reported ones too."""
-        return self.evidence.model(self.feature_log10)
 
     def look(self, arrived: Counts, now_ms: int, events: int, span_ms: tuple[int, int] | None = None) -> Findings:
         """Takes what ``arrived`` until ``now_ms`` of event time, when the unit had seen ``events``. ``span_ms``: after
@@ -95,7 +91,7 @@ class Watch:
         if returned:
             self.release(returned)
         self.evidence.look(sheet, table, now_ms, events, arrived)
-        self.feature_log10 = self.evidence.feature_log10
+        self._weigh()
         fired = self._alarms()
         for feature in fired:
             begin = self.evidence.beginning(feature)
@@ -109,8 +105,15 @@ class Watch:
         self.evidence.hold(fired)
         return Findings(fired, returned)
 
+    def _weigh(self) -> None:
+        self.feature_log10: Floats = self.evidence.feature_log10
+        self.model_log10 = self.evidence.model(self.feature_log10)
+        """log10 A over all features, the reported ones too."""
+
     def _alarms(self) -> list[int]:
         """Features to blame now: the budget is spent on those not reported yet."""
+        if self.model_log10 < self.evidence.threshold_log10:
+            return []  # of some of them it is less still
         fresh = np.where(self._latched_mask, -np.inf, self.feature_log10)
         if self.evidence.model(fresh) < self.evidence.threshold_log10:
             return []
@@ -122,7 +125,7 @@ class Watch:
     def release(self, features: Sequence[int]) -> None:
         """These are well again: their evidence begins anew."""
         self.evidence.restart(features)
-        self.feature_log10 = self.evidence.feature_log10
+        self._weigh()
         for feature in features:
             self.probes.pop(feature, None)
             self.begun.pop(feature, None)
@@ -194,7 +197,7 @@ class Watch:
             self.begun[latched.feature] = latched.begun
             self._latched_mask[latched.feature] = True
         self.evidence.hold(list(self.probes))
-        self.feature_log10 = self.evidence.feature_log10
+        self._weigh()
         return True
 
 
