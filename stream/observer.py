@@ -4,7 +4,7 @@ State is a pure function of the log, the settings and the references. Nothing he
 time comes in only to say when a profile that waits should be published.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from detectors.prepared import PreparedReference
 from detectors.profiles import Profile
 from detectors.references import Reference
 from stream import checkpoints
+from stream.assigned import Assigned, Checkpoint
 from stream.codec import Decoder, Limits
 from stream.columnar import UnitBatch
 from stream.events import Rules
@@ -78,63 +79,6 @@ class Effects:
             self.limited[name] = self.limited.get(name, 0) + times
 
 
-class _Assigned:
-    """A partition that is ours. ``position``: next offset; ``floor``: below it, records of unknown units are old.
-
-    ``labels``: next offset by label partition, of the labels that its units contain.
-    """
-
-    __slots__ = ("floor", "labels", "position", "settled", "units")
-
-    def __init__(self, position: int, floor: int) -> None:
-        self.position, self.floor = position, floor
-        self.units: dict[UnitKey, Unit] = {}
-        self.settled = floor  # from here on nothing has to be skipped
-        self.labels: dict[str, int] = {}
-
-
-class Checkpoint:
-    """One checkpoint in the making: units first, then the manifest, then ``next`` may be committed."""
-
-    __slots__ = ("_assigned", "_epochs", "_label_stamps", "_labels", "_limit", "_partition", "_stamps", "dirty", "next")
-
-    def __init__(self, partition: Partition, assigned: _Assigned, limit: int) -> None:
-        self._partition, self._assigned, self._limit = partition, assigned, limit
-        self.next = assigned.position
-        self._labels = dict(assigned.labels)
-        self._label_stamps = {key: unit.label_stamp for key, unit in assigned.units.items() if not unit.dirty}
-        self.dirty = [key for key, unit in assigned.units.items() if unit.dirty]
-        self._stamps = {key: unit.stamp for key, unit in assigned.units.items() if not unit.dirty}
-        self._epochs = {key: unit.bank.epoch for key, unit in assigned.units.items() if not unit.dirty}
-
-    def encode(self, unit: UnitKey) -> tuple[bytes, bytes]:
-        """Key and value of a dirty unit's record, as the unit is now. CheckpointError when it is too large."""
-        state = self._assigned.units[unit]
-        state.stamp = self._stamps[unit] = max(self._assigned.position, state.skip_below)
-        state.label_stamp = self._label_stamps[unit] = sum(state.labels.values())
-        self._epochs[unit] = state.bank.epoch
-        state.dirty = False
-        where = f"{self._partition}: {unit}"
-        bank = state.bank
-        value = checkpoints.encode_unit(
-            state.stamp, bank.settings.digest, bank.reference_digest, state.snapshot(), where, self._limit
-        )
-        return checkpoints.unit_key(self._partition, unit), value
-
-    def manifest(self) -> tuple[bytes, bytes]:
-        """Key and value of the manifest; to be written when every dirty unit is acknowledged."""
-        assert len(self._stamps) >= len(self.dirty)
-        value = checkpoints.encode_manifest(self.next, self._stamps, self._labels, self._label_stamps)
-        return checkpoints.manifest_key(self._partition), value
-
-    def acknowledged(self) -> None:
-        """The manifest is acknowledged: epochs that it holds may be published."""
-        for key, epoch in self._epochs.items():
-            unit = self._assigned.units.get(key)
-            if unit is not None and unit.bank.epoch == epoch:
-                unit.durable = True
-
-
 class Observer:
     """All partitions of one worker.
 
@@ -154,7 +98,7 @@ class Observer:
         self._decoder = Decoder(settings.rules, settings.message)
         self._references: dict[UnitKey, Reference] = {_target(r): r for r in references}
         self._prepared: dict[UnitKey | None, PreparedReference] = {None: PreparedReference(None)}
-        self._partitions: dict[Partition, _Assigned] = {}
+        self._partitions: dict[Partition, Assigned] = {}
 
     @property
     def partitions(self) -> list[Partition]:
@@ -173,7 +117,7 @@ class Observer:
     def next_offset(self, partition: Partition) -> int | None:
         """The offset to read next, None before anything is known of it."""
         assigned = self._partitions.get(partition)
-        return None if assigned is None or assigned.position < 0 else assigned.position
+        return None if assigned is None or assigned.next < 0 else assigned.next
 
     def _reference(self, unit: UnitKey) -> PreparedReference:
         """What the unit is compared with: its segment's reference, else its model version's, else learning."""
@@ -205,7 +149,7 @@ class Observer:
         stamps = {unit: record.stamp for unit, record in records.items()}
         restore = checkpoints.reconcile(manifest, stamps, str(partition))
         if restore is None:
-            self._partitions[partition] = _Assigned(-1, 0)
+            self._partitions[partition] = Assigned(-1, 0)
             return None
         seek = restore.seek if manifest is not None else max(restore.seek, beginning or 0)
         if beginning is not None and seek < beginning:
@@ -214,7 +158,7 @@ class Observer:
                 f"{beginning - seek} records are lost to retention; give the partition up with "
                 "'driftline checkpoints drop'"
             )
-        assigned = _Assigned(seek, restore.floor)
+        assigned = Assigned(seek, restore.floor)
         for unit, record in records.items():
             blob = checkpoints.unit_blob(record, f"{partition}: {unit}")
             below = restore.skip_below[unit]
@@ -249,9 +193,18 @@ class Observer:
     def process(self, partition: Partition, records: Sequence[Record]) -> Effects:
         """Folds in records of an assigned partition that follow all before."""
         effects = Effects()
+        for _ in self.steps(partition, records, effects):
+            """One unit after the other, without a break."""
+        return effects
+
+    def steps(self, partition: Partition, records: Sequence[Record], effects: Effects) -> Iterator[None]:
+        """``process``, with a break after the decoding and after each unit, in which all else here may be called.
+
+        Events of many models lie mixed: the more are decoded together, the fewer calls fold a unit's.
+        """
         assigned = self._partitions[partition]
         if not records:
-            return effects
+            return
         decoded = self._decoder.decode(partition, records)
         for name, times in decoded.limited.items():
             effects.limit(name, times)
@@ -259,12 +212,16 @@ class Observer:
             if record.offset >= assigned.floor:
                 effects.count("", "invalid", 1)
                 effects.dead_letters.append(DeadLetter(record, reason))
-        for batch in sorted(decoded.batches, key=lambda b: int(b.order[0])):
+        assert not assigned.waiting, f"{partition}: what came before is not folded in yet"
+        batches = sorted(decoded.batches, key=lambda b: int(b.order[0]))
+        assigned.began, assigned.position = assigned.position, records[-1].offset + 1
+        assigned.waiting = {batch.columns.unit: batch for batch in batches}
+        for batch in batches:
+            yield
             self._fold(partition, assigned, batch, effects)
-        assigned.position = records[-1].offset + 1
-        return effects
+            del assigned.waiting[batch.columns.unit]
 
-    def _fold(self, partition: Partition, assigned: _Assigned, batch: UnitBatch, effects: Effects) -> None:
+    def _fold(self, partition: Partition, assigned: Assigned, batch: UnitBatch, effects: Effects) -> None:
         key = batch.columns.unit
         unit = assigned.units.get(key)
         first = int(batch.columns.next_offsets[0]) - 1
@@ -316,7 +273,7 @@ class Observer:
         """From where labels are wanted, by label partition; from its beginning where it is not named."""
         return checkpoints.lowest([assigned.labels for assigned in self._partitions.values()])
 
-    def _limit(self, assigned: _Assigned, key: UnitKey) -> str | None:
+    def _limit(self, assigned: Assigned, key: UnitKey) -> str | None:
         """The limit that a new unit meets, None when there is room. Counted per partition: state knows no other."""
         units, limits = assigned.units, self._settings
         if len(units) >= limits.max_units:
@@ -357,7 +314,7 @@ class Observer:
         for assigned in self._partitions.values():
             for key, unit in assigned.units.items():
                 if key.model_key == changed:
-                    last += unit.switch(self._reference(key), max(assigned.position, unit.skip_below))
+                    last += unit.switch(self._reference(key), max(assigned.next_of(key), unit.skip_below))
         return last
 
     def urgent(self) -> list[Partition]:
@@ -371,7 +328,7 @@ class Observer:
     def checkpoint(self, partition: Partition) -> Checkpoint:
         """Begins a checkpoint of an assigned partition of which something was read."""
         assigned = self._partitions[partition]
-        assert assigned.position >= 0, f"{partition}: nothing read yet"
+        assert assigned.next >= 0, f"{partition}: nothing read yet"
         return Checkpoint(partition, assigned, self._settings.unit_checkpoint_bytes)
 
 

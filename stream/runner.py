@@ -7,7 +7,6 @@ recovery.md: outputs acknowledged, units acknowledged, manifest acknowledged, th
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -19,6 +18,7 @@ from stream.config import Settings
 from stream.label_reader import LabelReader
 from stream.observer import Effects, Observer
 from stream.outbox import Outbox, Output
+from stream.pace import Pace
 from stream.ports import Clock, Partition, Record, Source, TableReader
 from stream.saver import Saver
 from stream.telemetry import Stage, Telemetry, Unmeasured
@@ -31,10 +31,6 @@ POLL_MS = 50
 
 TURN_SECONDS = 0.25
 """aiokafka answers no poll while a group changes; the loop turns all the same."""
-
-CHUNK_SECONDS = 0.012
-"""The loop is not held longer than about twice this; chunks grow and shrink to it."""
-SMALLEST_CHUNK, LARGEST_CHUNK = 16, 5_000
 
 FINAL_SHARE = 0.8
 """Of shutdown_seconds for the last checkpoint; the rest is for leaving the group."""
@@ -80,7 +76,7 @@ class Runner:
         self._saver = Saver(settings, observer, source, self._outbox, self._running, clock, self._telemetry)
         self._generation = 0
         self._polled_generation = 0
-        self._chunk = 256
+        self._pace = Pace()
         self._assigned = False
         self._failure: BaseException | None = None
         self._attention = asyncio.Event()
@@ -216,18 +212,20 @@ class Runner:
         return await self._source.poll(POLL_MS, limit)
 
     async def _process(self, place: Partition, records: Sequence[Record]) -> None:
-        """In chunks, so that heartbeats, HTTP and checkpoints get their turn between them. When the group changes in
-        between, the rest is left: where the partition goes on from is decided anew."""
-        at, loop = 0, asyncio.get_running_loop()
-        while at < len(records) and place in self._running and self._polled_generation == self._generation:
-            chunk = records[at : at + self._chunk]
+        """In chunks, so that heartbeats, HTTP and checkpoints get their turn between and within them. When the group
+        changes meanwhile, the rest is left: where the partition goes on from is decided anew."""
+
+        def ours() -> bool:
+            return place in self._running and self._polled_generation == self._generation
+
+        at = 0
+        while at < len(records) and ours():
+            chunk, effects = records[at : at + self._pace.chunk], Effects()
             at += len(chunk)
-            began, worked = loop.time(), time.thread_time()
-            effects = self._observer.process(place, chunk)
-            self._telemetry.staged("process", loop.time() - began)
-            # by processor time: what other processes take must not cut chunks smaller and so make them dearer
-            fit = int(len(chunk) * CHUNK_SECONDS / max(time.thread_time() - worked, 1e-6))
-            self._chunk = max(SMALLEST_CHUNK, min(LARGEST_CHUNK, 2 * self._chunk, fit))
+            seconds = await self._pace.walk(len(chunk), self._observer.steps(place, chunk, effects), ours)
+            if seconds is None:
+                return
+            self._telemetry.staged("process", seconds)
             self._next[place] = chunk[-1].offset + 1
             self._read_ms[place] = chunk[-1].timestamp_ms
             self._take(place, effects)

@@ -17,7 +17,7 @@ from detectors import references
 from detectors.errors import DriftlineError
 from detectors.merging import Step
 from detectors.profiles import Profile
-from stream import runner
+from stream import pace, runner
 from stream.backends.memory import Crash, Faults, MemoryBroker, MemorySink, MemorySource, MemoryTableReader
 from stream.config import Settings
 from stream.judge_shard import Shard
@@ -199,13 +199,15 @@ class Service:
 
 def simulate(seed: int) -> Service:
     """Raises Diverged."""
-    usual = runner.POLL_MS, runner.SMALLEST_CHUNK
-    runner.POLL_MS, runner.SMALLEST_CHUNK = IDLE_MS, traffic.LENGTH  # a batch is cut by no real clock
+    usual = runner.POLL_MS, pace.SMALLEST_CHUNK, pace.HELD_SECONDS
+    # no real clock cuts a batch, or breaks into it: after every unit there is a break, or there is none
+    held = 0.0 if seed % 2 else 1e6
+    runner.POLL_MS, pace.SMALLEST_CHUNK, pace.HELD_SECONDS = IDLE_MS, traffic.LENGTH, held
     try:
         with asyncio.Runner(loop_factory=TimelessLoop) as loop:
             service: Service = loop.run(_simulated(seed))
     finally:
-        runner.POLL_MS, runner.SMALLEST_CHUNK = usual
+        runner.POLL_MS, pace.SMALLEST_CHUNK, pace.HELD_SECONDS = usual
     _check(seed, service)
     return service
 
