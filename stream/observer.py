@@ -290,14 +290,13 @@ class Observer:
         return None
 
     def profiles_due(self, now_ms: int, *, force: bool = False) -> list[Profile]:
-        """Profiles of units with something unpublished whose last publication is a look ago; ``force``: of all. One
-        that lies in the future was before the clock was set back."""
+        """Profiles of units with something unpublished whose last publication is a look ago; ``force``: of all."""
         interval_ms = self._settings.look_ms * max(1, -(-self.unit_count // UNITS_PER_LOOK))
         return [
             unit.publish(now_ms)
             for assigned in self._partitions.values()
             for unit in assigned.units.values()
-            if unit.unpublished and unit.durable and (force or not 0 <= now_ms - unit.published_at_ms < interval_ms)
+            if unit.due(now_ms, 0 if force else interval_ms)
         ]
 
     def set_reference(self, reference: Reference | None = None, *, remove: ModelKey | None = None) -> list[Profile]:

@@ -22,13 +22,21 @@ class Pace:
         """Takes all steps of so many rows, the loop having its turn as soon as it was held for long enough; how many
         seconds they took. None: it was not to ``go_on`` after one of the breaks."""
         loop, seconds, longest = asyncio.get_running_loop(), 0.0, 0.0
-        while go_on():
-            began, worked = loop.time(), time.thread_time()
-            more = any(time.thread_time() - worked >= HELD_SECONDS for _ in steps)
-            seconds, longest = seconds + loop.time() - began, max(longest, time.thread_time() - worked)
-            if not more:
-                fit = int(rows * HELD_SECONDS / max(longest, 1e-6))
-                self.chunk = max(SMALLEST_CHUNK, min(LARGEST_CHUNK, 2 * self.chunk, fit))
-                return seconds
-            await asyncio.sleep(0)
-        return None
+        more = True
+        while more:
+            if not go_on():
+                return None
+            began, more = loop.time(), False
+            held = before = time.thread_time()
+            for _ in steps:
+                now = time.thread_time()
+                longest, before = max(longest, now - before), now
+                if now - held >= HELD_SECONDS:
+                    more = True
+                    break
+            seconds, longest = seconds + loop.time() - began, max(longest, time.thread_time() - before)
+            if more:
+                await asyncio.sleep(0)
+        fit = int(rows * HELD_SECONDS / max(longest, 1e-6))  # a step is what no break divides
+        self.chunk = max(SMALLEST_CHUNK, min(LARGEST_CHUNK, 2 * self.chunk, fit))
+        return seconds

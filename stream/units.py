@@ -61,11 +61,12 @@ class Unit:
     """One unit. ``durable``: its epoch is in an acknowledged checkpoint, so it may be published.
 
     ``labels``: next offset by label partition, of the labels that it contains; the units of a partition share it.
-    ``label_stamp``: their sum as of the newest checkpoint.
+    ``label_stamp``: their sum as of the newest checkpoint. ``_looked``: a look was taken since it was last asked
+    whether it is ``due``.
     """
 
     __slots__ = (
-        "_kinds", "_look", "_newest_ms", "_older", "_predictions", "_recent", "_reported", "_settings",
+        "_kinds", "_look", "_looked", "_newest_ms", "_older", "_predictions", "_recent", "_reported", "_settings",
         "_since_look", "bank", "dirty", "durable", "key", "label_stamp", "labels", "partition", "published_at_ms",
         "skip_below", "stamp", "unpublished",
     )  # fmt: skip
@@ -84,9 +85,9 @@ class Unit:
         self.stamp = self.skip_below = self.label_stamp = 0
         self.published_at_ms = 0
         self._newest_ms: int | None = None
-        self._look, self._since_look = -1, 0
-        self._recent: set[str] = set()
-        self._older: set[str] = set()
+        self._look, self._since_look, self._looked = -1, 0, False
+        self._recent: dict[str, None] = {}  # ids in the order of the log, as a set that has one
+        self._older: dict[str, None] = {}
         self._reported: dict[str, int] = {}
         self._predictions = Predictions(settings.predictions)
         self.labels: dict[str, int] = {}
@@ -133,7 +134,7 @@ class Unit:
         unit.dirty, unit.durable, unit.unpublished = not same, same, True
         unit.stamp, unit.skip_below = stamp, skip_below
         unit._newest_ms, unit._look, unit._since_look = state.newest_ms, state.look, state.since_look
-        unit._recent, unit._older = set(state.recent), set(state.older)
+        unit._recent, unit._older = dict.fromkeys(state.recent), dict.fromkeys(state.older)
         unit._reported = dict(unit.bank.suppressed)
         unit.labels, unit.label_stamp = state.labels, sum(state.labels.values())
         if state.predictions:
@@ -148,8 +149,8 @@ class Unit:
                 self._newest_ms,
                 self._look,
                 self._since_look,
-                sorted(self._recent),
-                sorted(self._older),
+                list(self._recent),
+                list(self._older),
                 self._predictions.snapshot(),
                 self.labels,
             )
@@ -166,6 +167,13 @@ class Unit:
         )  # fmt: skip
         self.dirty, self.durable, self.unpublished = True, False, True
         return last
+
+    def due(self, now_ms: int, interval_ms: int) -> bool:
+        """Whether there is something unpublished, and the last publication, be it a look's, is so long ago. One that
+        lies in the future was before the clock was set back."""
+        if self._looked:
+            self._looked, self.published_at_ms = False, now_ms
+        return self.unpublished and self.durable and not 0 <= now_ms - self.published_at_ms < interval_ms
 
     def publish(self, now_ms: int) -> Profile:
         """The profile, which the caller publishes."""
@@ -251,23 +259,23 @@ class Unit:
         start, capacity = 0, self._settings.recent_ids
         while start < len(identities):
             if len(self._recent) >= capacity:
-                self._recent, self._older = set(), self._recent
+                self._recent, self._older = {}, self._recent
             chunk = identities[start : start + capacity - len(self._recent)]
             given = set(chunk)
             if (
                 len(given) == len(chunk)
                 and None not in given
-                and self._recent.isdisjoint(given)
-                and self._older.isdisjoint(given)
+                and self._recent.keys().isdisjoint(given)
+                and self._older.keys().isdisjoint(given)
             ):
-                self._recent |= given  # type: ignore[arg-type]
+                self._recent.update(dict.fromkeys(chunk))  # type: ignore[arg-type]
                 fresh += range(start, start + len(chunk))
             else:
                 for row, identity in enumerate(chunk, start):
                     if identity is None:
                         fresh.append(row)
                     elif identity not in self._recent and identity not in self._older:
-                        self._recent.add(identity)
+                        self._recent[identity] = None
                         fresh.append(row)
             start += len(chunk)
         return None if len(fresh) == len(identities) else fresh
@@ -299,7 +307,7 @@ class Unit:
                     self.bank.left_out(0, late=before[0] - counted[0], duplicate=before[1] - counted[1])
                     counted = before
                     result.profiles.append(self._profile())
-                    self.unpublished = end < len(columns)
+                    self.unpublished, self._looked = end < len(columns), True
             else:
                 self._since_look += end - start
             start = end
