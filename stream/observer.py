@@ -289,15 +289,13 @@ class Observer:
             return "segments"
         return None
 
-    def profiles_due(self, now_ms: int, *, force: bool = False) -> list[Profile]:
-        """Profiles of units with something unpublished whose last publication is a look ago; ``force``: of all."""
-        interval_ms = self._settings.look_ms * max(1, -(-self.unit_count // UNITS_PER_LOOK))
-        return [
-            unit.publish(now_ms)
-            for assigned in self._partitions.values()
-            for unit in assigned.units.values()
-            if unit.due(now_ms, 0 if force else interval_ms)
-        ]
+    def profiles_due(self, now_ms: int, *, force: bool = False) -> Iterator[Profile]:
+        """Profiles of units with something unpublished whose last publication is a look ago; ``force``: of all. Each is
+        made when it is asked for."""
+        interval_ms = 0 if force else self._settings.look_ms * max(1, -(-self.unit_count // UNITS_PER_LOOK))
+        assigned = self._partitions.values()
+        due = [unit for one in assigned for unit in one.units.values() if unit.due(now_ms, interval_ms)]
+        return (unit.publish(now_ms) for unit in due)
 
     def set_reference(self, reference: Reference | None = None, *, remove: ModelKey | None = None) -> list[Profile]:
         """Takes up a reference, or forgets all of a model version; the last profiles of the epochs that end."""

@@ -126,7 +126,7 @@ class Replay:
                 checkpoint.encode(unit)
             checkpoint.manifest()
             checkpoint.acknowledged()
-        return self._observer.profiles_due(self._now_ms, force=True)
+        return list(self._observer.profiles_due(self._now_ms, force=True))
 
     def _look(self, profiles: Sequence[Profile]) -> None:
         for profile in profiles:

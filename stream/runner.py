@@ -7,18 +7,18 @@ recovery.md: outputs acknowledged, units acknowledged, manifest acknowledged, th
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
 from detectors import references
 from detectors.errors import BrokerError, CheckpointError, DriftlineError, ReferenceError
 from detectors.features import ModelKey
+from stream import pace
 from stream.config import Settings
 from stream.label_reader import LabelReader
 from stream.observer import Effects, Observer
 from stream.outbox import Outbox, Output
-from stream.pace import Pace
 from stream.ports import Clock, Partition, Record, Source, TableReader
 from stream.saver import Saver
 from stream.telemetry import Stage, Telemetry, Unmeasured
@@ -76,7 +76,7 @@ class Runner:
         self._saver = Saver(settings, observer, source, self._outbox, self._running, clock, self._telemetry)
         self._generation = 0
         self._polled_generation = 0
-        self._pace = Pace()
+        self._chunk = 256
         self._assigned = False
         self._failure: BaseException | None = None
         self._attention = asyncio.Event()
@@ -179,7 +179,7 @@ class Runner:
         if self._labels is not None and not self._restoring:
             self._join_labels(self._labels)
         await self._follow_references()
-        self._outbox.add(self._outbox.profiles(self._observer.profiles_due(self._clock.now_ms())))
+        await pace.walk(self._add_profiles_due())
         with Stage("publish", self._telemetry):
             await self._outbox.flush()
         self._saver.turn()
@@ -220,12 +220,13 @@ class Runner:
 
         at = 0
         while at < len(records) and ours():
-            chunk, effects = records[at : at + self._pace.chunk], Effects()
+            chunk, effects = records[at : at + self._chunk], Effects()
             at += len(chunk)
-            seconds = await self._pace.walk(len(chunk), self._observer.steps(place, chunk, effects), ours)
-            if seconds is None:
+            walk = await pace.walk(self._observer.steps(place, chunk, effects), ours)
+            if walk is None:
                 return
-            self._telemetry.staged("process", seconds)
+            self._telemetry.staged("process", walk.seconds)
+            self._chunk = pace.fitted(self._chunk, len(chunk), walk.longest)
             self._next[place] = chunk[-1].offset + 1
             self._read_ms[place] = chunk[-1].timestamp_ms
             self._take(place, effects)
@@ -246,6 +247,11 @@ class Runner:
         if self._labels is not None and effects.labelled:
             self._labels.count(effects.labelled)
         self._outbox.add(self._outbox.profiles(effects.profiles))
+
+    def _add_profiles_due(self) -> Iterator[None]:
+        for profile in self._observer.profiles_due(self._clock.now_ms()):
+            self._outbox.add(self._outbox.profiles([profile]))
+            yield
 
     def _join_labels(self, labels: LabelReader) -> None:
         """In step with the events: up to where the partition that is furthest behind has been read."""
@@ -365,7 +371,7 @@ class Runner:
         try:
             async with asyncio.timeout(FINAL_SHARE * self._settings.shutdown_seconds):
                 await self._saver.finish()  # an epoch may be published only when a checkpoint holds it
-                last = self._observer.profiles_due(self._clock.now_ms(), force=True)
+                last = list(self._observer.profiles_due(self._clock.now_ms(), force=True))
                 if last:
                     self._outbox.add(self._outbox.profiles(last))
                     await self._saver.finish()

@@ -201,7 +201,7 @@ def _judge() -> Target:
     run_.acknowledged()
     settings = judge_settings(config.Settings())
     judge = Judge(settings, [reference])
-    judge.on_profiles(observer.profiles_due(0, force=True), NOW_MS)
+    judge.on_profiles(list(observer.profiles_due(0, force=True)), NOW_MS)
     whole = judge.snapshot(UNIT)
     corpus = [whole, zlib.decompress(whole[10:])]
     turn = 0
@@ -261,7 +261,7 @@ def _topics() -> Target:
     for unit in saving.dirty:
         saving.encode(unit)
     saving.acknowledged()
-    profile = msgspec.json.encode(observer.profiles_due(0, force=True)[0])
+    profile = msgspec.json.encode(next(observer.profiles_due(0, force=True)))
     action = actions.encode(Action(actions.SCHEMA, "a1", "i1", Change.ACK, "ann", NOW_MS, "seen"))
     incident = {"id": "i1", "model": "m", "version": "1", "segment": None, "opened_at_ms": NOW_MS, "features": []}
     view = {"model": "m", "version": "1", "segment": None, "state": "stable", "events": 5, "features": []}

@@ -62,7 +62,7 @@ def published(observer: Observer) -> dict[str, Outcomes]:
     saved(observer)
     for unit in observer._partitions[EVENTS].units.values():
         unit.unpublished = True
-    profiles = observer.profiles_due(0, force=True)
+    profiles = list(observer.profiles_due(0, force=True))
     found = {profile.version: profile.outcomes for profile in profiles}
     assert all(found.values())
     return {version: outcome for version, outcome in found.items() if outcome is not None}

@@ -94,7 +94,7 @@ def test_every_row_is_in_exactly_one_outcome_and_profiles_add_up() -> None:
     saved(observer)
     rows = sum(2 if r.value and r.value.startswith(b"[") else 1 for r in records)
     assert sum(effects.outcomes.values()) == rows
-    profiles = observer.profiles_due(0, force=True)
+    profiles = list(observer.profiles_due(0, force=True))
     assert sum(p.events for p in profiles) == effects.outcomes["m", "accepted"]
     assert sum(p.late for p in profiles) == effects.outcomes["m", "late"] > 0
     assert sum(p.duplicate for p in profiles) == effects.outcomes["m", "duplicate"] > 0
@@ -126,7 +126,7 @@ def test_state_and_outcomes_are_the_same_however_the_log_is_polled_and_restored(
             store.update(saved(polled))
             polled = started(references, store)
         elif part and length % 3 == 0:
-            polled.profiles_due(0, force=True)
+            list(polled.profiles_due(0, force=True))
     assert outcomes(effects) == expected
     assert states(polled) == states(whole)
 
@@ -171,9 +171,9 @@ def test_a_new_reference_begins_an_epoch_that_waits_for_its_checkpoint() -> None
     records = [r for r in log(3, 800) if r.value and b'"2"' not in r.value]
     observer.process(HERE, records[:400])
     assert observer.urgent() == [HERE]
-    assert observer.profiles_due(10_000) == []
+    assert list(observer.profiles_due(10_000)) == []
     saved(observer)
-    learning = observer.profiles_due(10_000)
+    learning = list(observer.profiles_due(10_000))
     assert [p.epoch.reference for p in learning] == [None]
     observer.process(HERE, records[400:500])
     last = observer.set_reference(reference())
@@ -181,15 +181,15 @@ def test_a_new_reference_begins_an_epoch_that_waits_for_its_checkpoint() -> None
     assert last[0].events > learning[0].events
     assert observer.set_reference(reference()) == []
     observer.process(HERE, records[500:])
-    assert observer.profiles_due(20_000, force=True) == []
+    assert list(observer.profiles_due(20_000, force=True)) == []
     saved(observer)
-    now = observer.profiles_due(30_000, force=True)
+    now = list(observer.profiles_due(30_000, force=True))
     assert now[0].epoch.reference == reference().digest
     assert now[0].epoch.first_offset == records[499].offset + 1
     assert now[0].events == last[0].events + now[0].epoch_events
     observer.set_reference(remove=ModelKey("m", "1"))
     saved(observer)
-    assert observer.profiles_due(50_000, force=True)[0].epoch.reference is None
+    assert next(observer.profiles_due(50_000, force=True)).epoch.reference is None
 
 
 def test_a_reference_changed_while_down_begins_a_new_epoch_with_the_totals() -> None:
