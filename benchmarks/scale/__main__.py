@@ -8,13 +8,13 @@ import argparse
 import os
 import platform
 import sys
-import tempfile
 from pathlib import Path
 
+from benchmarks.broker import on_kafka
 from benchmarks.scale import fleet, report
 from benchmarks.scale.parts import FULL, QUICK, Bench, Sizes
 from benchmarks.throughput.traffic import PARTITIONS
-from tests.kafka.server import ROOT, Cluster, Server, Unavailable
+from tests.kafka.server import ROOT, Cluster
 
 
 def main() -> int:
@@ -27,20 +27,7 @@ def main() -> int:
     options = parser.parse_args()
     sizes = QUICK if options.quick else FULL
     sizes = sizes._replace(rounds=options.rounds or sizes.rounds)
-    if options.bootstrap_servers:
-        return measure(Cluster(options.bootstrap_servers), sizes, options.only, options.out)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            print("starting Apache Kafka 4.1.0 on loopback ...", flush=True)
-            server = Server(Path(folder) / "kafka", heap="1g", quick=False)
-            server.start()
-        except Unavailable as reason:
-            print(f"no Kafka to measure on: {reason}", file=sys.stderr)
-            return 2
-        try:
-            return measure(server, sizes, options.only, options.out)
-        finally:
-            server.stop()
+    return on_kafka(options.bootstrap_servers, lambda cluster: measure(cluster, sizes, options.only, options.out))
 
 
 def measure(cluster: Cluster, sizes: Sizes, only: str, out: Path) -> int:

@@ -7,7 +7,6 @@ the record. Nothing is subtracted: what the evidence has to wait for is in it.
 
 import asyncio
 import json
-import os
 import threading
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 
 from benchmarks.scale import load as loads
 from benchmarks.scale.load import Load
-from benchmarks.scale.runs import Busy, publish_references
+from benchmarks.scale.runs import Busy, cpu_seconds, publish_references
 from benchmarks.throughput.traffic import PARTITIONS
 from stream.events_out import EventType
 from tests.kafka.server import Cluster
@@ -114,10 +113,10 @@ def measure(cluster: Cluster, folder: Path, models: int, per_second: float) -> L
     with WorkerProcess(deployment) as worker:
         worker.until_ready()
         listener = Listener(servers, deployment.topics["drift_events"])
-        busy, began = Busy(), _cpu_seconds(worker.process.pid)
+        busy, began = Busy(), cpu_seconds(worker.process.pid)
         try:
             publisher.run()
-            share, spent = busy.share(), _cpu_seconds(worker.process.pid) - began
+            share, spent = busy.share(), cpu_seconds(worker.process.pid) - began
         finally:
             listener.stop()
         worker.terminate()
@@ -143,9 +142,3 @@ def percentiles(seconds: list[float], wanted: int) -> tuple[float, float]:
 def _delays(publisher: Publisher, listener: Listener, kind: EventType) -> list[float]:
     moved = {f"model_{model}": at for model, at in publisher.moved_at.items()}
     return [at - moved[model] for (model, said), at in listener.first.items() if said == kind and model in moved]
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Of a process, from /proc."""
-    words = (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")

@@ -15,17 +15,19 @@ from stream import topics
 from stream.backends.kafka import KafkaSink
 from stream.config import KafkaSettings
 from stream.ports import OutRecord
-from tests.kafka.server import Cluster
+from tests.kafka.server import Cluster, Server
 
 SKIPPED = 0.25
 """Of the events, before the measurement: units are made, shapes learned, buffers grown."""
 
 
 class Cost(NamedTuple):
-    """Of an event, over all workers; ``busy`` is the share of the machine's processors that was in use, by anybody."""
+    """Of an event, over all workers; ``broker_micros``: of the broker's processor time, 0 where the broker is not ours.
+    ``busy`` is the share of the machine's processors that was in use, by anybody."""
 
     micros: float
     cpu_micros: float
+    broker_micros: float
     busy: float
     done: tuple[Done, ...]
 
@@ -47,6 +49,16 @@ class Busy:
             return 0, 0
         ticks = [int(word) for word in stat.read_text().split("\n", 1)[0].split()[1:]]
         return ticks[3] + ticks[4], sum(ticks[:8])
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of a process until now, from /proc."""
+    words = (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _broker_seconds(cluster: Cluster) -> float:
+    return cpu_seconds(cluster.pid) if isinstance(cluster, Server) else 0.0
 
 
 def prepare(cluster: Cluster, load: Load, count: int) -> float:
@@ -89,11 +101,11 @@ def observe(cluster: Cluster, load: Load, mark: str, events: int, workers: int =
     try:
         for process in processes:
             process.ready()
-        busy = Busy()
+        busy, broker = Busy(), _broker_seconds(cluster)
         for process in processes:
             process.go()
         done = tuple(process.done() for process in processes)
-        share = busy.share()
+        share, broker = busy.share(), _broker_seconds(cluster) - broker
         for process in processes:
             process.leave()
     finally:
@@ -101,7 +113,8 @@ def observe(cluster: Cluster, load: Load, mark: str, events: int, workers: int =
             process.end()
     measured = sum(one.events for one in done)
     seconds = max(one.ended for one in done) - min(one.began for one in done)
-    return Cost(1e6 * seconds / measured, 1e6 * sum(one.cpu_seconds for one in done) / measured, share, done)
+    spent = sum(one.cpu_seconds for one in done)
+    return Cost(1e6 * seconds / measured, 1e6 * spent / measured, 1e6 * broker / events, share, done)
 
 
 def restore(cluster: Cluster, load: Load, mark: str) -> Ready:

@@ -11,14 +11,14 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.broker import on_kafka
 from benchmarks.throughput import environment, report, traffic
 from benchmarks.throughput.peers import Spent
 from benchmarks.throughput.report import Row
-from tests.kafka.server import ROOT, Cluster, Server, Unavailable
+from tests.kafka.server import ROOT, Cluster
 
 
 class Program(NamedTuple):
@@ -60,20 +60,10 @@ def main() -> int:
     options = parser.parse_args()
     events = options.events or (40_000 if options.quick else 400_000)
     rounds = options.rounds or (1 if options.quick else 3)
-    if options.bootstrap_servers:
-        return measure(Cluster(options.bootstrap_servers), events, rounds, options.only or "", options.out)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            print("starting Apache Kafka 4.1.0 on loopback ...", flush=True)
-            server = Server(Path(folder) / "kafka", heap="1g", quick=False)
-            server.start()
-        except Unavailable as reason:
-            print(f"no Kafka to measure on: {reason}", file=sys.stderr)
-            return 2
-        try:
-            return measure(server, events, rounds, options.only or "", options.out)
-        finally:
-            server.stop()
+    return on_kafka(
+        options.bootstrap_servers,
+        lambda cluster: measure(cluster, events, rounds, options.only or "", options.out),
+    )
 
 
 def measure(cluster: Cluster, events: int, rounds: int, only: str, out: Path) -> int:

@@ -166,6 +166,44 @@ def test_a_torn_checkpoint_and_a_zombies_record_count_every_event_once() -> None
         assert states(again) == states(whole)
 
 
+@settings(deadline=None, max_examples=12)
+@given(st.integers(0, 10_000), st.integers(1, 300), st.integers(0, 3), st.booleans(), st.booleans())
+def test_a_checkpoint_in_a_break_between_two_units_counts_every_event_once(
+    seed: int, length: int, at: int, settled: bool, torn: bool
+) -> None:
+    records = log(seed, 600)
+    whole = started([reference()])
+    whole.process(HERE, records)
+    observer, store = started([reference()]), dict[bytes, bytes]()
+    observer.process(HERE, records[:100])
+    if settled:
+        store.update(saved(observer))
+    run = None
+    for number, _ in enumerate(observer.steps(HERE, records[100 : 100 + length], Effects())):
+        if number == at:
+            run = observer.checkpoint(HERE)
+            assert run.next == 100
+            store.update(run.encode(unit) for unit in run.dirty[: 1 if torn else None])
+    if run is not None and not torn:
+        store.update([run.manifest()])
+    assert observer.next_offset(HERE) == 100 + length
+    again = Observer(ObserveSettings(look_events=20), [reference()])
+    again.process(HERE, records[again.assign(HERE, store) or 0 :])
+    assert states(again) == states(whole)
+
+
+def test_a_reference_that_comes_in_a_break_begins_its_epoch_where_each_unit_stands() -> None:
+    records = log(3, 500)
+    observer = started()
+    observer.process(HERE, records[:200])
+    for number, _ in enumerate(observer.steps(HERE, records[200:], Effects())):
+        if number == 0:
+            observer.set_reference(reference())
+    saved(observer)
+    switched = next(p for p in observer.profiles_due(0, force=True) if p.version == "1")
+    assert (switched.epoch.reference, switched.epoch.first_offset) == (reference().digest, 200)
+
+
 def test_a_new_reference_begins_an_epoch_that_waits_for_its_checkpoint() -> None:
     observer = started()
     records = [r for r in log(3, 800) if r.value and b'"2"' not in r.value]
