@@ -12,7 +12,7 @@ every coarser binning is a grouping of them.
 
 import hashlib
 import math
-from itertools import pairwise
+import operator
 from typing import Any
 
 import msgspec
@@ -133,7 +133,7 @@ def _contradiction(feature: FeatureReference) -> str:
     name, edges, counts = f"feature {feature.feature!r}", feature.edges, feature.counts
     if (edges or counts) and len(counts) != len(edges) + 1:
         return f"{name} has {len(counts)} counts for {len(edges)} edges"
-    if not all(map(math.isfinite, edges)) or any(a >= b for a, b in pairwise(edges)):
+    if not all(map(math.isfinite, edges)) or any(map(operator.ge, edges, edges[1:])):
         return f"{name} has edges that do not rise"
     if len(feature.category_counts) != len(feature.categories) or len(set(feature.categories)) < len(
         feature.categories
@@ -147,7 +147,7 @@ def _contradiction(feature: FeatureReference) -> str:
             return f"{name} has a stratum of no hours"
     whole = [feature.present, feature.missing, feature.invalid, feature.other, feature.distinct, *counts]
     whole += [*feature.category_counts, *(n for stratum in feature.strata for n in stratum.counts)]
-    if not all(0 <= n < LARGEST for n in whole):
+    if min(whole) < 0 or max(whole) >= LARGEST:
         return f"{name} has a count below 0 or above {LARGEST}"
     if not 0.0 <= feature.unlisted <= 1.0 or not 0.0 <= feature.unlisted_error <= 1.0:
         return f"{name} has a share beyond 0 and 1"
