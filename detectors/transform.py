@@ -90,10 +90,7 @@ class Transform:
         """Where each feature's cells begin in one flat row of all cells, shape (F + 1,)."""
         self.total_cells = int(self.offsets[-1])
         self._index()
-        tables = [_tables(f) for f in features]
-        self._low, self._u, self._slope_u, self._z, self._slope_z = (
-            np.concatenate([t[i] for t in tables]) if tables else np.zeros(0) for i in range(5)
-        )
+        self._low, self._u, self._slope_u, self._z, self._slope_z = _tables(features, self.edges, self.offsets)
 
     def _index(self) -> None:
         self._start = np.array([e[0] if len(e) else 0.0 for e in self.edges])
@@ -103,10 +100,8 @@ class Transform:
             per_slot = SLOTS / spans
         self._per_slot = np.where(np.isfinite(spans) & np.isfinite(per_slot), per_slot, 0.0)
         self._flat_edges = np.concatenate([np.append(e, np.inf) for e in self.edges] or [np.zeros(0)])
-        self._first = np.zeros((len(self.edges), SLOTS + 1), np.int32)
-        for column, edges in enumerate(self.edges):
-            slots = [_slot(edge, self._start[column], self._per_slot[column]) for edge in edges.tolist()]
-            self._first[column] = self.offsets[column] + np.searchsorted(slots, np.arange(SLOTS + 1), side="left")
+        self._first = np.empty((len(self.edges), SLOTS + 1), np.int32)
+        _fill_slots(self._flat_edges, self.offsets, self._start, self._per_slot, self._first)
 
     def cells(self, numbers: Floats) -> Integers:
         """Cell index of every value within its feature, shape (n, F)."""
@@ -129,6 +124,17 @@ def _slot(value: float, start: float, per_slot: float) -> int:
     if not place > 0.0:  # the span of a constant makes NaN, which is 0 here
         return 0
     return int(place) if place < SLOTS else SLOTS - 1
+
+
+@compiled
+def _fill_slots(edges: Floats, offsets: Integers, start: Floats, per_slot: Floats, first: npt.NDArray[np.int32]) -> None:
+    """For every slot the place of the first edge in it or after it; edges are in ascending order."""
+    for column in range(len(first)):
+        place, end = offsets[column], offsets[column + 1] - 1
+        for slot in range(SLOTS + 1):
+            while place < end and _slot(edges[place], start[column], per_slot[column]) < slot:
+                place += 1
+            first[column, slot] = place
 
 
 @compiled
@@ -178,24 +184,27 @@ def _find_ranks(
 _score = lru_cache(65_536)(NormalDist().inv_cdf)  # features of equal rows share most of their ranks
 
 
-def _tables(feature: FeatureReference) -> tuple[Floats, ...]:
-    """Per cell: lowest value, u there and its slope, z there and its slope."""
-    edges = np.asarray(feature.edges, np.float64)
-    counts = np.asarray(feature.counts, np.float64)
-    total = max(counts.sum(), 1.0)
-    after = np.cumsum(counts) / total
+def _tables(features: Sequence[FeatureReference], edges: Sequence[Floats], offsets: Integers) -> tuple[Floats, ...]:
+    """Per cell of all features in one row: lowest value, u there and its slope, z there and its slope."""
+    if not features:
+        return tuple(np.zeros(0) for _ in range(5))
+    counts = np.concatenate([np.asarray(f.counts, np.float64) for f in features])
+    sizes, begin = np.diff(offsets), offsets[:-1]
+    total = np.repeat(np.maximum(np.add.reduceat(counts, begin), 1.0), sizes)
+    so_far = np.cumsum(counts)  # of whole numbers, so that what is taken off leaves what each feature's own sum is
+    after = (so_far - np.repeat(so_far[begin] - counts[begin], sizes)) / total
     before = after - counts / total
     least = 1 / (2 * total)
     # the outer cells are points at the edge of the reference: nothing outside is ranked beyond its extremes
-    low = np.concatenate((edges[:1], edges))
-    high = np.concatenate((edges[:1], edges[1:], edges[-1:]))
+    low = np.concatenate([part for e in edges for part in (e[:1], e)])
+    high = np.concatenate([part for e in edges for part in (e[:1], e[1:], e[-1:])])
     with np.errstate(over="ignore"):
         atom = high <= np.nextafter(low, np.inf)
     middle = np.clip((before + after) / 2, least, 1 - least)
     u_low = np.where(atom, middle, np.clip(before, least, 1 - least))
     u_high = np.where(atom, middle, np.clip(after, least, 1 - least))
-    z_low = np.array(list(map(_score, u_low.tolist())))
-    z_high = np.array(list(map(_score, u_high.tolist())))
+    z_low = np.fromiter(map(_score, u_low.tolist()), np.float64, len(u_low))
+    z_high = np.fromiter(map(_score, u_high.tolist()), np.float64, len(u_high))
     with np.errstate(over="ignore"):
         width = np.where(atom, 1.0, np.maximum(high - low, 1e-300))  # 1 / width stays finite among denormals
     slope = np.where(atom, 0.0, 1.0) / width
