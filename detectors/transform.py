@@ -127,7 +127,9 @@ def _slot(value: float, start: float, per_slot: float) -> int:
 
 
 @compiled
-def _fill_slots(edges: Floats, offsets: Integers, start: Floats, per_slot: Floats, first: npt.NDArray[np.int32]) -> None:
+def _fill_slots(
+    edges: Floats, offsets: Integers, start: Floats, per_slot: Floats, first: npt.NDArray[np.int32]
+) -> None:
     """For every slot the place of the first edge in it or after it; edges are in ascending order."""
     for column in range(len(first)):
         place, end = offsets[column], offsets[column + 1] - 1
