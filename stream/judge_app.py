@@ -18,7 +18,7 @@ from detectors.profiles import Profile
 from stream import judge_faust, judge_table, topics
 from stream.config import Settings
 from stream.judge_table import Pending
-from stream.ports import Clock, OutRecord, Sink
+from stream.ports import Clock, Output, OutRecord
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Desk(Protocol):
     @property
     def units(self) -> set[UnitKey]: ...
 
-    def on_profile(self, profile: Profile, now_ms: int) -> Sequence[OutRecord]: ...
+    def on_profile(self, profile: Profile, now_ms: int, offset: int) -> Sequence[OutRecord]: ...
 
     def on_tick(self, now_ms: int) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
         """What to send, and which units changed."""
@@ -79,7 +79,7 @@ class JudgeApp:
         self,
         settings: Settings,
         desk: Desk,
-        sink: Sink,
+        sink: Output,
         clock: Clock,
         counters: Counters,
         failed: Callable[[BaseException], None],
@@ -93,6 +93,7 @@ class JudgeApp:
         self._failed = failed
         self._pending = Pending()
         self._committed: dict[int, int] = {}
+        self._count = 0
         # Deciding and sending what was decided is one step, or the agent and the timer could send out of order.
         self._step = asyncio.Lock()
         self._watch: asyncio.Task[None] | None = None
@@ -127,6 +128,7 @@ class JudgeApp:
 
     async def start(self) -> None:
         """Joins the group; ``ready`` becomes true when the table is restored."""
+        self._count = await self._sink.partitions(self.topic)
         judge_faust.seek_from_beginning(self._app, self.topic)
         try:
             await self._worker.start()
@@ -206,10 +208,14 @@ class JudgeApp:
             await self._send([_dead_letter(self._settings.topics.dead_letters, message, str(error))])
             self._counters.error("judge.decode")
             profile = None
+        if profile is not None and (home := topics.model_partition(profile.model, self._count)) != message.partition:
+            # from before profiles lay by model, or before there were so many partitions
+            await self._send([OutRecord(self.topic, message.key, message.value, partition=home)])
+            profile = None
         if profile is None:
             self._pending.done(message.partition, [message.offset])
             return
-        records = self._desk.on_profile(profile, now_ms)
+        records = self._desk.on_profile(profile, now_ms, message.offset)
         self._pending.touch(profile.unit, message.partition, now_ms, message.offset)
         self._pending.reach(profile.unit, round(1000 * message.timestamp), message.offset)
         if records:
@@ -286,7 +292,7 @@ class JudgeApp:
         mine = self.partitions
         for key, value in list(self._table.data.items()):
             stored = judge_table.decode_stored(key, value)
-            if stored.partition in mine:
+            if stored.partition in mine and stored.partition == topics.model_partition(stored.unit.model, self._count):
                 self._desk.restore(stored.unit, stored.blob)
                 self._pending.partitions[stored.unit] = stored.partition
                 self._pending.reached[stored.unit] = stored.reach

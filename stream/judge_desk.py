@@ -91,8 +91,8 @@ class JudgeDesk:
         found = [action for action in self._actions.values() if action.incident in names]
         self._act(sorted(found, key=lambda action: (action.at_ms, action.id)))
 
-    def on_profile(self, profile: Profile, now_ms: int) -> Sequence[OutRecord]:
-        effects = self._judge.on_profile(profile, now_ms)
+    def on_profile(self, profile: Profile, now_ms: int, offset: int = 0) -> Sequence[OutRecord]:
+        effects = self._judge.on_profile(profile, now_ms, offset)
         self._views[profile.unit] = None
         records = [*self._outbox, *self._records(effects, now_ms)]  # what was said first goes out first
         self._outbox = []

@@ -53,6 +53,8 @@ class UnitState(msgspec.Struct, frozen=True, omit_defaults=True):
     rhythm: tuple[float, float]
     baselines: dict[str, Tally] = {}
     outcomes: dict[str, tuple[int, Outcomes]] = {}
+    first_heard: int = 0
+    sharers: int = 1
 
 
 _profiles = msgspec.json.Encoder()
@@ -95,6 +97,8 @@ def encode(judge: UnitJudge) -> bytes:
         rhythm=(judge.rhythm.mean_ms, judge.rhythm.longest_ms),
         baselines=judge.log.baselines,
         outcomes=judge.outcomes.shards,
+        first_heard=judge.first_heard,
+        sharers=judge.sharers,
     )
     body = zlib.compress(_encoder.encode(state), 1)
     return MAGIC + SCHEMA.to_bytes(2, "little") + zlib.crc32(body).to_bytes(4, "little") + body
@@ -129,4 +133,5 @@ def decode(unit: UnitKey, blob: bytes, judge: UnitJudge) -> UnitJudge:
     judge.rhythm = Rhythm(None, *state.rhythm)
     judge.log.baselines = state.baselines
     judge.outcomes.shards = dict(state.outcomes)
+    judge.first_heard, judge.sharers = state.first_heard, state.sharers
     return judge

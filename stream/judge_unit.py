@@ -7,18 +7,16 @@ tell whether the unit is blind.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
-from detectors import learned_reference, merging, quality
+from detectors import learned_reference, merging
 from detectors.features import UnitKey
 from detectors.incidents import Action, Incident, IncidentKind, Resolution, Status
 from detectors.merging import Counts, Step
 from detectors.profiles import Profile
-from detectors.quality import BlindReason, EnvironmentDifference, Rhythm
+from detectors.quality import BlindReason, Rhythm
 from detectors.references import Reference
-from detectors.verdict import Verdict, decide
+from detectors.verdict import decide
 from detectors.watch import Watch, WatchState, shown
-from stream import judge_incidents, judge_records, judge_words
+from stream import judge_environment, judge_incidents, judge_records, judge_words
 from stream.events_out import EventType
 from stream.judge_incidents import IncidentLog
 from stream.judge_outcomes import OutcomeLog
@@ -35,10 +33,13 @@ Bound = Callable[[UnitKey, str], tuple[Reference, Watch] | None]
 
 
 class UnitJudge:
-    """``bound`` gives a reference and a fresh watch for its digest, or None while it has not been read."""
+    """``bound`` gives a reference and a fresh watch for its digest, or None while it has not been read.
+    ``first_heard``: offset of its first profile. ``sharers``: units of its model at its last look."""
 
-    def __init__(self, unit: UnitKey, settings: JudgeSettings, bound: Bound) -> None:
+    def __init__(self, unit: UnitKey, settings: JudgeSettings, bound: Bound, first_heard: int = 0) -> None:
         self.unit = unit
+        self.first_heard = first_heard
+        self.sharers = 1
         self._bound = bound
         self.settings = settings
         self.shards: dict[str, Shard] = {}
@@ -78,7 +79,7 @@ class UnitJudge:
         """Those under the present reference."""
         return sum(profile.epoch_events for profile in self.present)
 
-    def take(self, profiles: Sequence[Profile], newest: str | None, now_ms: int) -> list[Effect]:
+    def take(self, profiles: Sequence[Profile], newest: str | None, now_ms: int, sharers: int) -> list[Effect]:
         """Puts ``profiles`` in place and looks once. ``newest``: digest of the model's newest reference."""
         effects: list[Effect] = []
         arrived: Counts | None = None
@@ -93,6 +94,7 @@ class UnitJudge:
             step = known.step(profile) if known else Step.FULL
             if step is Step.IGNORED:
                 continue
+            self._share(sharers)  # not for what is delivered again
             new_events = before is None or profile.events > before.events
             heard, self.late_only = heard or new_events, not new_events
             if step is not Step.NEXT or profile.epoch.reference != self.digest:
@@ -114,8 +116,9 @@ class UnitJudge:
         found = None if self.digest is None or self.watch is not None else self._bound(self.unit, self.digest)
         if found is None:
             return []
-        self.reference, watch = found
-        self.watch = watch
+        self.reference, self.watch = found
+        self._share(self.sharers)
+        watch = self.watch
         restored = self.saved is not None and watch.restore(self.saved)
         self.saved = None
         arrived = merging.no_counts(watch.sheets.layout)
@@ -143,7 +146,14 @@ class UnitJudge:
         self.history, self.history_step_ms, self.accepted = [], 1_000, False
         if found is not None:
             self.reference, self.watch = found
+            self._share(self.sharers)
         return effects
+
+    def _share(self, sharers: int) -> None:
+        """Its part of the model's budget."""
+        self.sharers = sharers
+        if self.watch is not None:
+            self.watch.evidence.share = 1 / sharers
 
     def _leave(self, reference: Reference | None) -> list[Effect]:
         """What is open under the old reference is over. Where it was accepted, and a crash came before that was
@@ -170,7 +180,7 @@ class UnitJudge:
             return [*self._learn(), *self.settle()]
         effects: list[Effect] = []
         events = self.events
-        effects += self._environment(environments, events)
+        effects += judge_environment.look(self, environments, events)
         if arrived is not None and arrived.events > 0:
             findings = self.watch.look(arrived, self.clock_ms, events, span)
             if findings.returned:
@@ -221,7 +231,7 @@ class UnitJudge:
             members += [index[f["feature"]] for f in known.features if index[f["feature"]] in self.watch.probes]
         evidence = self.watch.feature_log10
         rows, symptoms = self._rows(sorted(set(members), key=lambda f: (-evidence[f], f)), since)
-        verdict = decide(symptoms, self.recent_environment())
+        verdict = decide(symptoms, judge_environment.open_differences(self))
         changes: dict[str, Any] = {
             "features": rows,
             "severity": judge_incidents.severity(rows),
@@ -232,7 +242,7 @@ class UnitJudge:
         }
         if known is not None:
             return self.log.change(known, Action.UPDATE, self.clock_ms or 0, **changes)
-        incident = self._open(
+        incident = self.open(
             IncidentKind.FEATURE,
             events,
             began_at_event=begin.event,
@@ -251,7 +261,7 @@ class UnitJudge:
             rows.append(judge_words.incident_feature(self.watch, f, sizes, symptom))
         return rows, symptoms
 
-    def _open(self, kind: IncidentKind, events: int, **what: Any) -> Incident:
+    def open(self, kind: IncidentKind, events: int, **what: Any) -> Incident:
         assert self.clock_ms is not None
         return self.log.add(kind, events, self.clock_ms, reference=self.digest, **what)
 
@@ -277,53 +287,6 @@ class UnitJudge:
                 self.watch.release([f for f in self.watch.probes if self.watch.sheets.layout.names[f] in names])
             effects += self.log.resolve(incident, why, self.events, self.clock_ms or 0, by)
         return effects
-
-    # environment
-
-    def environment(self) -> list[EnvironmentDifference]:
-        """What the shards' environments differ by from the reference's, over the epoch."""
-        seen: dict[str, int] = {}
-        for profile in self.present:
-            for text, count in profile.environments.items():
-                seen[text] = seen.get(text, 0) + count
-        return quality.environment_differences(self.reference.environment if self.reference else {}, seen)
-
-    def recent_environment(self) -> list[str]:
-        known = self.log.open(IncidentKind.ENVIRONMENT)
-        return [] if known is None else [judge_words.difference(d) for d in known.environment_differences]
-
-    def _environment(self, arrived: dict[str, int], events: int) -> list[Effect]:
-        if not self.reference or not self.reference.environment:
-            return []
-        found = quality.environment_differences(self.reference.environment, arrived)
-        known = self.log.open(IncidentKind.ENVIRONMENT)
-        if not found:
-            silent = events - self.environment_event
-            if known is not None and arrived and silent >= self.settings.resolve_after_events:
-                return self.log.resolve(known, Resolution.BACK, events, self.clock_ms or 0)
-            return []
-        self.environment_event = events
-        every = [msgspec.to_builtins(d) for d in self.environment()]
-        changes: dict[str, Any] = {
-            "environment_differences": every,
-            "summary": "the environment differs from training: " + "; ".join(map(judge_words.difference, every[:5])),
-        }
-        if known is None:
-            if self.accepted:
-                return []
-            incident = self._open(
-                IncidentKind.ENVIRONMENT,
-                events,
-                severity="warning",
-                verdict=Verdict.BROKEN_DATA.value,
-                reason="new-environment",
-                **changes,
-            )
-            return self.log.told(incident, EventType.INCIDENT_OPENED, incident.opened_at_ms)
-        before = {(d["name"], d["present"]) for d in known.environment_differences}
-        if {(d["name"], d["present"]) for d in every} <= before:
-            return []
-        return self.log.change(known, Action.UPDATE, self.clock_ms or 0, **changes)
 
     # state
 

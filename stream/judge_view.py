@@ -10,6 +10,7 @@ from detectors.features import Kind
 from detectors.merging import Total
 from detectors.sketches.moments import mean_and_std
 from detectors.watch import Watch, shown
+from stream import judge_environment
 from stream.judge_unit import UnitJudge
 from stream.judge_words import sizes_of
 
@@ -50,7 +51,7 @@ def model_view(judge: UnitJudge) -> Json:
         "learning_events_wanted": judge.settings.learning.get(judge.unit.model, judge.settings.learning_events)
         if judge.digest is None
         else None,
-        "environment_differences": [msgspec.to_builtins(d) for d in judge.environment()],
+        "environment_differences": [msgspec.to_builtins(d) for d in judge_environment.differences(judge)],
         "retrain_log": judge.log.retrain_log,
         "signals": _signals(judge),
         "shards": {

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from detectors.errors import BrokerError
 from detectors.features import UnitKey
 from detectors.profiles import SCHEMA, Epoch, Profile
-from stream import judge_app, judge_faust
+from stream import judge_app, judge_faust, topics
 from stream.config import KafkaSettings, Settings, TopicSettings
 from stream.judge_app import JudgeApp
 from stream.metrics import Metrics
@@ -42,7 +42,7 @@ class Desk:
         self.seen: list[tuple[UnitKey, int]] = []
         self.restored: dict[UnitKey, int] = {}
 
-    def on_profile(self, profile: Profile, now_ms: int) -> Sequence[OutRecord]:
+    def on_profile(self, profile: Profile, now_ms: int, offset: int) -> Sequence[OutRecord]:
         self.units.add(profile.unit)
         self.seen.append((profile.unit, profile.next_offset))
         self.newest[profile.unit] = max(self.newest.get(profile.unit, 0), profile.next_offset)
@@ -83,6 +83,9 @@ class Sink:
         self.sent.extend(records)
 
     async def stop(self) -> None: ...
+
+    async def partitions(self, topic: str) -> int:
+        return PARTITIONS
 
 
 class World:
@@ -131,7 +134,7 @@ class World:
                     value = msgspec.json.encode(
                         Profile(SCHEMA, model, "1", None, "inference-events", 0, epoch, offset, offset, offset, [])
                     )
-                place = sum(model.encode()) % PARTITIONS
+                place = topics.model_partition(model, PARTITIONS)
                 await producer.send_and_wait(self.settings.topics.profiles, value, key=model.encode(), partition=place)
         finally:
             await producer.stop()
@@ -236,7 +239,7 @@ async def test_of_units_that_share_a_partition_none_is_committed_over(
     monkeypatch.setattr(judge_app, "ROW_INTERVAL_MS", 10**9)
     desk = Desk()
     async with world.judge(desk, Sink()) as app:
-        await world.publish(("a", 1), ("d", 10), ("a", 2), ("d", 20))  # rows of d are written at once
+        await world.publish(("a", 1), ("c", 10), ("a", 2), ("c", 20))  # rows of c are written at once
         await until(lambda: len(desk.seen) == 4)
         turned = app.turned_at_ms
         await until(lambda: app.turned_at_ms > turned + 2_500)  # two commits
@@ -279,7 +282,7 @@ async def test_a_broker_that_refuses_for_a_while_is_asked_again(world: World, mo
 
 async def test_an_exception_in_the_judge_ends_the_worker_and_acknowledges_nothing(world: World) -> None:
     class Broken(Desk):
-        def on_profile(self, profile: Profile, now_ms: int) -> Sequence[OutRecord]:
+        def on_profile(self, profile: Profile, now_ms: int, offset: int) -> Sequence[OutRecord]:
             raise RuntimeError("bug")
 
     async with world.judge(Broken(), Sink()) as app:
@@ -297,14 +300,14 @@ async def test_an_exception_in_the_judge_ends_the_worker_and_acknowledges_nothin
 async def test_a_second_judge_takes_over_what_the_first_knew(world: World) -> None:
     one, two = Desk(), Desk()
     async with world.judge(one, Sink()):
-        await world.publish(("a", 10), ("b", 10), ("c", 10))
+        await world.publish(("a", 10), ("b", 10), ("f", 10))
         await until(lambda: len(one.newest) == 3)
         async with world.judge(two, Sink()) as second:
             await until(lambda: one.units and two.units and not one.units & two.units)
-            assert {**one.newest, **two.newest} == {unit(model): 10 for model in "abc"}
+            assert {**one.newest, **two.newest} == {unit(model): 10 for model in "abf"}
             assert second.partitions
         await until(lambda: len(one.units) == 3)
-        assert one.newest == {unit(model): 10 for model in "abc"}
+        assert one.newest == {unit(model): 10 for model in "abf"}
 
 
 async def test_a_row_that_a_late_zombie_writes_over_a_newer_one_is_not_believed(world: World) -> None:

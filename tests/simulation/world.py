@@ -217,7 +217,7 @@ class World:
                 continue
             self.published.append(output)
             key = topics.profile_key(output.unit, Partition(output.topic, output.partition))
-            self.delivered[topics.partition_of(topics.unit_key(output.unit), JUDGES)].append((key, output))
+            self.delivered[topics.model_partition(output.unit.model, JUDGES)].append((key, output))
 
     def judge(self, number: int, count: int) -> None:
         """Takes in what comes next of a partition of the profiles."""
