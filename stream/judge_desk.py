@@ -100,12 +100,16 @@ class JudgeDesk:
             self._catch_up(effect.id for effect in effects if isinstance(effect, IncidentRecord))
         return records
 
-    def on_tick(self, now_ms: int) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
-        effects = self._judge.on_tick(now_ms, self._health(now_ms))
-        records = [*self._outbox, *self._records(effects, now_ms)]
-        changed = self._touched | {effect.unit for effect in effects}
+    def drain(self) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
+        """What references and people brought about since the last profile or tick."""
+        records, changed = self._outbox, self._touched
         self._outbox, self._touched = [], set()
         return records, changed
+
+    def on_tick(self, now_ms: int) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
+        effects = self._judge.on_tick(now_ms, self._health(now_ms))
+        records, changed = self.drain()
+        return [*records, *self._records(effects, now_ms)], {*changed, *(effect.unit for effect in effects)}
 
     def views_due(self, now_ms: int) -> Sequence[OutRecord]:
         """The views whose turn it is."""
