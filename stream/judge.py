@@ -117,7 +117,7 @@ class Judge:
 
     def restore(self, unit: UnitKey, blob: bytes) -> None:
         """Takes ``snapshot`` back. Raises CheckpointError when ``blob`` is not one of this unit."""
-        judge = judge_state.decode(unit, blob, UnitJudge(unit, self._settings, self._bound))
+        judge = judge_state.decode(unit, blob, UnitJudge(unit, self._settings, self._bound, self._references))
         self.forget(unit)
         self._units[unit] = judge
         self._sharing.add(unit.model, judge.first_heard)
@@ -147,7 +147,7 @@ class Judge:
         """Its judge; a unit heard before it was heard first is one of a topic that was made anew."""
         judge = self._units.get(unit)
         if judge is None:
-            judge = self._units[unit] = UnitJudge(unit, self._settings, self._bound, offset)
+            judge = self._units[unit] = UnitJudge(unit, self._settings, self._bound, self._references, offset)
             self._sharing.add(unit.model, offset)
         elif offset < judge.first_heard:
             self._sharing.remove(unit.model, judge.first_heard)

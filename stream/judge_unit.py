@@ -4,7 +4,7 @@ Events are counted over all shards and epochs; the clock is the events' own time
 tell whether the unit is blind.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from detectors import learned_reference, merging
@@ -33,11 +33,15 @@ Bound = Callable[[UnitKey, str], tuple[Reference, Watch] | None]
 
 
 class UnitJudge:
-    """``bound`` gives a reference and a fresh watch for its digest, or None while it has not been read.
+    """``bound`` gives a reference and a fresh watch for its digest, or None while it has not been read: ``known`` are
+    the digests of those that were.
     ``first_heard``: offset of its first profile. ``sharers``: units of its model at its last look."""
 
-    def __init__(self, unit: UnitKey, settings: JudgeSettings, bound: Bound, first_heard: int = 0) -> None:
+    def __init__(
+        self, unit: UnitKey, settings: JudgeSettings, bound: Bound, known: Container[str | None], first_heard: int = 0
+    ) -> None:
         self.unit = unit
+        self._known = known
         self.first_heard = first_heard
         self.sharers = 1
         self._bound = bound
@@ -91,7 +95,8 @@ class UnitJudge:
             self.outcomes.take(profile)
             known = self.shards.get(profile.shard)
             before = known.profile if known else None
-            step = known.step(profile) if known else Step.FULL
+            wanted = newest if profile.epoch.reference in self._known else None  # else it is newer than what was read
+            step = known.step(profile, wanted) if known else Step.FULL
             if step is Step.IGNORED:
                 continue
             self._share(sharers)  # not for what is delivered again
