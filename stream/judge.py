@@ -22,6 +22,7 @@ from detectors.sizes import Yardstick
 from detectors.watch import Watch, shown
 from stream import judge_actions, judge_state, judge_view
 from stream.actions import Action
+from stream.forgetting import Forgetting
 from stream.judge_records import Effect, Health, ReferenceBuilt
 from stream.judge_settings import JudgeSettings
 from stream.judge_sharing import Sharing
@@ -80,6 +81,9 @@ class Judge:
         effects: list[Effect] = []
         for unit, own in by_unit.items():
             judge = self._unit(unit, offset)
+            if judge.returns(own):
+                judge.away = False
+                self._sharing.add(unit.model, judge.first_heard)
             newest, sharers = self._newest_digest(unit), self._sharing.sharers(unit.model, offset)
             effects += self._published([*judge.take(own, newest, now_ms, sharers), *judge_actions.follow(judge)])
         return effects
@@ -89,7 +93,8 @@ class Judge:
         health = health or Health()
         effects: list[Effect] = []
         for judge in self._units.values():
-            effects += judge.tell_blind(*self._blind(judge, now_ms, health))
+            if not judge.away:
+                effects += judge.tell_blind(*self._blind(judge, now_ms, health))
         return effects
 
     def model_view(self, unit: UnitKey) -> dict[str, Any]:
@@ -120,13 +125,14 @@ class Judge:
         judge = judge_state.decode(unit, blob, UnitJudge(unit, self._settings, self._bound, self._references))
         self.forget(unit)
         self._units[unit] = judge
-        self._sharing.add(unit.model, judge.first_heard)
+        if not judge.away:
+            self._sharing.add(unit.model, judge.first_heard)
         judge.bind()
 
     def forget(self, unit: UnitKey) -> None:
         """The unit is another worker's now."""
         judge = self._units.pop(unit, None)
-        if judge is not None:
+        if judge is not None and not judge.away:
             self._sharing.remove(unit.model, judge.first_heard)
 
     def act(self, action: Action) -> list[Effect]:
@@ -135,6 +141,21 @@ class Judge:
             if judge_actions.find(judge, action.incident) is not None:
                 return self._published(judge_actions.act(judge, action))
         return []
+
+    def forget_model(self, forgetting: Forgetting) -> list[Effect]:
+        """Watches a unit no more, at a person's word; nothing where it is not known, or taken in already."""
+        judge = self._units.get(forgetting.unit)
+        if judge is None:
+            return []
+        was_away = judge.away
+        effects = judge.forget(forgetting)
+        if judge.away and not was_away:
+            self._sharing.remove(judge.unit.model, judge.first_heard)
+        return effects
+
+    def is_away(self, unit: UnitKey) -> bool:
+        """Whether it is forgotten and has sent nothing since."""
+        return self._units[unit].away
 
     def _published(self, effects: list[Effect]) -> list[Effect]:
         """Takes up what it builds itself at once: profiles under it may come before the record is read back."""
@@ -150,8 +171,9 @@ class Judge:
             judge = self._units[unit] = UnitJudge(unit, self._settings, self._bound, self._references, offset)
             self._sharing.add(unit.model, offset)
         elif offset < judge.first_heard:
-            self._sharing.remove(unit.model, judge.first_heard)
-            self._sharing.add(unit.model, offset)
+            if not judge.away:
+                self._sharing.remove(unit.model, judge.first_heard)
+                self._sharing.add(unit.model, offset)
             judge.first_heard = offset
         return judge
 

@@ -10,10 +10,11 @@ from detectors import references
 from detectors.errors import FormatError, ReferenceError
 from detectors.features import UnitKey
 from detectors.profiles import Profile
-from stream import actions, events_out, topics
+from stream import actions, events_out, forgetting, topics
 from stream.actions import Action
 from stream.config import Settings
 from stream.events_out import EventType
+from stream.forgetting import Forgetting
 from stream.judge import Judge
 from stream.judge_records import DriftEvent, Effect, Health, IncidentRecord, ReferenceBuilt, RetrainDecided
 from stream.metrics import Metrics
@@ -29,6 +30,10 @@ ACTIONS_KEPT = 10_000
 """The newest changes to incidents, for units that become this worker's later; some 500 bytes each."""
 
 
+FORGOTTEN_KEPT = 10_000
+"""The newest word of each unit that was to be forgotten, for the same reason."""
+
+
 class JudgeDesk:
     """The judge of one worker. Whatever changes a unit also puts its view in the queue of those to be published."""
 
@@ -41,6 +46,7 @@ class JudgeDesk:
         self._outbox: list[OutRecord] = []
         self._touched: set[UnitKey] = set()
         self._actions: OrderedDict[bytes, Action] = OrderedDict()
+        self._forgettings: dict[UnitKey, Forgetting] = {}
 
     @property
     def units(self) -> set[UnitKey]:
@@ -65,8 +71,12 @@ class JudgeDesk:
         if value is None:
             self._actions.pop(key, None)
             return
+        where = f"{self._topics.actions}, key {key.decode(errors='replace')}"
         try:
-            action = actions.decode(value, f"{self._topics.actions}, key {key.decode(errors='replace')}")
+            if key.startswith(forgetting.KEY):
+                self._keep(forgetting.decode(value, where))
+                return
+            action = actions.decode(value, where)
         except FormatError as error:
             log.error("%s", error)
             self._metrics.error("actions")
@@ -75,6 +85,19 @@ class JudgeDesk:
         while len(self._actions) > ACTIONS_KEPT:
             self._actions.popitem(last=False)
         self._act([action])
+
+    def _keep(self, wanted: Forgetting) -> None:
+        if wanted.unit not in self._forgettings and len(self._forgettings) >= FORGOTTEN_KEPT:
+            del self._forgettings[next(iter(self._forgettings))]
+        self._forgettings[wanted.unit] = wanted
+        self._forget_model(wanted)
+
+    def _forget_model(self, wanted: Forgetting) -> None:
+        effects = self._judge.forget_model(wanted)
+        if effects:
+            self._metrics.actions.add((wanted.model, "forget"))
+            self._touched.add(wanted.unit)
+            self._outbox.extend(self._records(effects, None))
 
     def _act(self, wanted: Iterable[Action]) -> None:
         """What comes of it goes out with the next tick."""
@@ -126,6 +149,8 @@ class JudgeDesk:
         self._views[unit] = None
         if self._actions:
             self._catch_up(str(incident["id"]) for incident in self._judge.incidents(unit))
+        if (wanted := self._forgettings.get(unit)) is not None:
+            self._forget_model(wanted)
 
     def forget(self, unit: UnitKey) -> None:
         self._judge.forget(unit)
@@ -133,6 +158,8 @@ class JudgeDesk:
         self._touched.discard(unit)
 
     def _view(self, unit: UnitKey) -> OutRecord:
+        if self._judge.is_away(unit):
+            return OutRecord(self._topics.views, topics.unit_key(unit), None)
         view = orjson.dumps(self._judge.model_view(unit), option=orjson.OPT_SERIALIZE_NUMPY)
         return OutRecord(self._topics.views, topics.unit_key(unit), view)
 

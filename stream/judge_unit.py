@@ -18,6 +18,7 @@ from detectors.verdict import decide
 from detectors.watch import Watch, WatchState, shown
 from stream import judge_environment, judge_incidents, judge_records, judge_words
 from stream.events_out import EventType
+from stream.forgetting import Forgetting
 from stream.judge_incidents import IncidentLog
 from stream.judge_outcomes import OutcomeLog
 from stream.judge_records import DriftEvent, Effect, ReferenceBuilt
@@ -62,6 +63,8 @@ class UnitJudge:
         self.environment_event = 0
         self.learned = False
         self.accepted = False  # the present is about to be the reference
+        self.forgotten: Forgetting | None = None  # who last wanted it forgotten
+        self.away = False  # it is, and has sent nothing since
         self.rhythm = Rhythm()
         self.late_only = False  # what was heard last were events that do not count
         self.blind: BlindReason | None = None
@@ -295,6 +298,20 @@ class UnitJudge:
 
     # state
 
+    def forget(self, forgetting: Forgetting) -> list[Effect]:
+        """It is watched no more until it sends events again; nothing where that is known already."""
+        if self.forgotten is not None and forgetting.id == self.forgotten.id:
+            return []
+        self.forgotten = forgetting
+        effects = self.close(Resolution.BY_HAND, forgetting.by)
+        self.away, self.blind = True, None
+        return [*effects, *self.settle()]
+
+    def returns(self, profiles: Sequence[Profile]) -> bool:
+        """Whether they bring events that it had not seen when it was forgotten."""
+        known = self.shards
+        return self.away and any(p.shard not in known or p.events > known[p.shard].profile.events for p in profiles)
+
     def tell_blind(self, reason: BlindReason | None, detail: str) -> list[Effect]:
         """What the wall clock and the reading side say."""
         self.blind, self.blind_detail = reason, detail
@@ -307,13 +324,16 @@ class UnitJudge:
             return []
         before, self.state = self.state, state
         self.transitions += 1
+        reason = self.reason
+        if before == "forgotten" and self.forgotten is not None:
+            reason = f"sends events again after {self.forgotten.by} had it forgotten" + (reason and f"; {reason}")
         data = {
             "model": self.unit.model,
             "version": self.unit.version,
             "segment": self.unit.segment,
             "state": state,
             "previous": before if self.transitions > 1 else None,
-            "reason": self.reason,
+            "reason": reason,
             "events": self.events,
             "season_covered": self.season_covered,
             "moved_while_learned": self.moved_while_learned,
@@ -331,6 +351,8 @@ class UnitJudge:
         return list(self.reference.source.get("moved", ())) if self.reference is not None else []
 
     def _state(self) -> str:
+        if self.away:
+            return "forgotten"
         if self.blind is not None:
             return "blind"
         if self.digest is None:
@@ -347,6 +369,8 @@ class UnitJudge:
     @property
     def reason(self) -> str:
         """Why it is in its state, in words; empty for a good one."""
+        if self.away and self.forgotten is not None:
+            return f"{self.forgotten.by} had it forgotten" + (self.forgotten.note and f": {self.forgotten.note}")
         if self.blind is not None:
             return self.blind_detail
         if self.digest is not None and self.watch is None:

@@ -11,6 +11,7 @@ from detectors.merging import Total
 from detectors.sketches.moments import mean_and_std
 from detectors.watch import Watch, shown
 from stream import judge_environment
+from stream.forgetting import Forgetting
 from stream.judge_unit import UnitJudge
 from stream.judge_words import sizes_of
 
@@ -45,6 +46,7 @@ def model_view(judge: UnitJudge) -> Json:
         "evidence_history": [list(point) for point in judge.history],
         "season_covered": judge.season_covered,
         "moved_while_learned": judge.moved_while_learned,
+        "forgotten": None if judge.forgotten is None else _forgotten(judge.forgotten),
         "reference": None
         if reference is None
         else {"digest": judge.digest, "rows": reference.rows, "source": reference.source},
@@ -62,6 +64,11 @@ def model_view(judge: UnitJudge) -> Json:
         "suppressed": _suppressed(judge),
         **judge.outcomes.view(judge.settings.outcomes_of(judge.unit.model)),
     }  # fmt: skip
+
+
+def _forgotten(word: Forgetting) -> Json:
+    """Who had it forgotten before it sent events again."""
+    return {"by": word.by, "at_ms": word.at_ms, "note": word.note}
 
 
 def _strongest(watch: Watch) -> list[int]:

@@ -17,6 +17,7 @@ from stream import (
     actions,
     admin,
     file_references,
+    forgetting,
     judge_faust,
     judge_moves,
     judge_settings,
@@ -30,6 +31,7 @@ from stream.backends.clock import SystemClock
 from stream.backends.kafka_admin import KafkaCluster
 from stream.config import Settings
 from stream.follower import Follower
+from stream.forgetting import Forgetting
 from stream.health import HealthWatch
 from stream.judge import Judge
 from stream.judge_app import JudgeApp
@@ -233,11 +235,15 @@ class Worker:
             },
         )
 
-    async def _record(self, action: Action) -> None:
+    async def _record(self, change: Action | Forgetting) -> None:
         if self._sink is None or not self._can_write:
             raise BrokerError("not connected to Kafka yet; try again")
         topic = self._settings.topics.actions
-        await self._sink.send([OutRecord(topic, actions.key(action), actions.encode(action))])
+        if isinstance(change, Forgetting):
+            record = OutRecord(topic, forgetting.key(change), forgetting.encode(change))
+        else:
+            record = OutRecord(topic, actions.key(change), actions.encode(change))
+        await self._sink.send([record])
         self.metrics.published(topic, 1)
 
     def _make_gauges(self) -> None:
