@@ -52,6 +52,9 @@ class Judge:
     def units(self) -> set[UnitKey]:
         return set(self._units)
 
+    def holds(self, unit: UnitKey) -> bool:
+        return unit in self._units
+
     def on_reference(self, reference: Reference) -> list[Effect]:
         """A reference that was read; profiles that waited for it are judged now."""
         digest = reference.digest

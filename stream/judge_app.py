@@ -33,6 +33,10 @@ COMMIT_SECONDS = 1.0
 ROWS_PER_BATCH = 250
 """Bounds what one batch holds; with one a tick 1,000 changing units are all written within ROW_INTERVAL_MS."""
 
+VIEWS_PER_TICK, VIEWS_AT_ONCE = 100, 5
+"""A view of 20 features takes a few milliseconds to make: a tick's are made a few at a time, with everybody else in
+between, and of 1,000 models that change all the time each is shown anew every five seconds."""
+
 WAITING_RECORDS = 1_000
 """Said and not yet sent, beyond which no profile is judged: at 60 KB, a view's size, 60 MB."""
 
@@ -57,7 +61,7 @@ class Desk(Protocol):
         """What to send, and which units changed."""
         ...
 
-    def views_due(self, now_ms: int) -> Sequence[OutRecord]: ...
+    def views_due(self, now_ms: int, most: int) -> Sequence[OutRecord]: ...
 
     def drain(self) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
         """What was said since and belongs to no profile or tick, and which units changed by it."""
@@ -166,7 +170,7 @@ class JudgeApp:
             log.warning("the judge's application stopped with an error: %r", error)
 
     async def _leave(self) -> None:
-        self._said += self._desk.views_due(self._clock.now_ms())
+        self._said += self._desk.views_due(self._clock.now_ms(), VIEWS_PER_TICK)
         try:
             await self._flush(self._pending.due(self._clock.now_ms(), limit=len(self._pending)))
             await self._commit()
@@ -247,8 +251,15 @@ class JudgeApp:
         now_ms = self._clock.now_ms()
         records, changed = self._desk.on_tick(now_ms)
         self._touch(changed)
-        self._said += [*records, *self._desk.views_due(now_ms)]
+        self._said += records
         self._decided.set()
+        for _ in range(VIEWS_PER_TICK // VIEWS_AT_ONCE):
+            views = self._desk.views_due(now_ms, VIEWS_AT_ONCE)
+            if not views:
+                return
+            self._said += views
+            self._decided.set()
+            await asyncio.sleep(0)
 
     def _touch(self, units: Iterable[UnitKey]) -> None:
         for unit in units:

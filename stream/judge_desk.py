@@ -3,6 +3,7 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 import orjson
 
@@ -22,9 +23,8 @@ from stream.ports import OutRecord
 
 log = logging.getLogger(__name__)
 
-VIEWS_PER_TICK = 100
-"""A view of 20 features takes about a millisecond to make: a tick stays below a fifth of the loop's time, and of 1,000
-models that change all the time each is shown anew every five seconds."""
+VIEW_INTERVAL_MS = 1_000
+"""A unit's view is made anew no sooner: it costs several times what judging a profile does."""
 
 ACTIONS_KEPT = 10_000
 """The newest changes to incidents, for units that become this worker's later; some 500 bytes each."""
@@ -43,6 +43,7 @@ class JudgeDesk:
         self._metrics = metrics
         self._health = health
         self._views: dict[UnitKey, None] = {}  # in the order of their turn
+        self._shown_ms: dict[UnitKey, int] = {}
         self._outbox: list[OutRecord] = []
         self._touched: set[UnitKey] = set()
         self._actions: OrderedDict[bytes, Action] = OrderedDict()
@@ -134,12 +135,14 @@ class JudgeDesk:
         records, changed = self.drain()
         return [*records, *self._records(effects, now_ms)], {*changed, *(effect.unit for effect in effects)}
 
-    def views_due(self, now_ms: int) -> Sequence[OutRecord]:
+    def views_due(self, now_ms: int, most: int) -> Sequence[OutRecord]:
         """The views whose turn it is."""
-        due = [unit for unit, _ in zip(self._views, range(VIEWS_PER_TICK), strict=False)]
+        late = (u for u in self._views if not 0 <= now_ms - self._shown_ms.get(u, -VIEW_INTERVAL_MS) < VIEW_INTERVAL_MS)
+        due = list(islice(late, most))
         for unit in due:
             del self._views[unit]
-        return [self._view(unit) for unit in due if unit in self._judge.units]
+            self._shown_ms[unit] = now_ms
+        return [self._view(unit) for unit in due if self._judge.holds(unit)]
 
     def snapshot(self, unit: UnitKey) -> bytes:
         return self._judge.snapshot(unit)
@@ -155,6 +158,7 @@ class JudgeDesk:
     def forget(self, unit: UnitKey) -> None:
         self._judge.forget(unit)
         self._views.pop(unit, None)
+        self._shown_ms.pop(unit, None)
         self._touched.discard(unit)
 
     def _view(self, unit: UnitKey) -> OutRecord:

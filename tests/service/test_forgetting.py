@@ -38,14 +38,14 @@ def states(records: list[OutRecord]) -> list[dict[str, Any]]:
 
 
 def shown(run: Run) -> list[Any]:
-    return [None if v.value is None else orjson.loads(v.value) for v in run.desk.views_due(0)]
+    return [None if v.value is None else orjson.loads(v.value) for v in run.desk.views_due(run.now_ms, 9)]
 
 
 def test_what_is_forgotten_is_shown_no_more_its_incidents_end_and_it_is_never_blind() -> None:
     run = Run()
     run.looks(5, 0.0)
     run.looks(5, 2.0)
-    run.desk.views_due(0)
+    run.desk.views_due(0, 9)
     run.desk.apply_action(*word())
     records, changed = run.desk.on_tick(run.now_ms)
     [over] = events(list(records), "driftline-incidents")
