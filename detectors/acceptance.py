@@ -11,15 +11,21 @@ from collections.abc import Container, Mapping, Sequence
 import msgspec
 import numpy as np
 
-from detectors import reference_builder, references
+from detectors import reference_builder, references, seasons
 from detectors.columns import Floats, Integers
 from detectors.features import Kind
 from detectors.merging import cells_of
 from detectors.profiles import Epoch, FeatureProfile, Profile
-from detectors.references import FeatureReference, Reference
+from detectors.references import FeatureReference, Reference, Stratum
 from detectors.sketches.moments import mean_and_std
 from detectors.sketches.quantiles import QuantileSketch, merged
 from detectors.transform import centre_and_scale
+
+ERROR_Z = 3.0
+"""Standard errors of the accepted rows' ranks that are allowed for where their hours stand for others."""
+
+MOMENTS = 2_016
+"""At which a span is looked at: five minutes of a week apart, at least."""
 
 
 class FeatureTally(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -101,10 +107,12 @@ def present_reference(
 ) -> Reference:
     """The reference of what came between two comparable tallies under ``reference``; ``only`` of these features.
 
-    Dependence is taken over from the old one, seasons are not: what was seen is too short to tell them.
-    Between the old edges nothing finer is known; beyond them the sketch says it. O(cells).
+    Dependence and season are taken over from the old one, since what was seen is too short to tell them (see
+    ``_dependence``). Between the old edges nothing finer is known; beyond them the sketch says it. O(cells).
     """
     rows = now.events - before.events
+    season = {"season": "as before"} if any(f.strata for f in reference.features) else {}
+    span_ms = None if before.clock_ms is None or now.clock_ms is None else (before.clock_ms, now.clock_ms)
     environments = Counter(now.environments)
     environments.subtract(before.environments)
     environment = reference.environment
@@ -115,10 +123,11 @@ def present_reference(
         model=reference.model,
         version=reference.version,
         rows=rows,
-        features=[_feature(f, before.features.get(f.feature), now.features.get(f.feature), rows)
+        features=[_dependence(f, _feature(f, before.features.get(f.feature), now.features.get(f.feature), rows),
+                              span_ms)
                   for f in reference.features if only is None or f.feature in only],
         environment=environment,
-        source={"kind": "accepted", "before": reference.digest, **source},
+        source={"kind": "accepted", "before": reference.digest, **season, **source},
         segment=segment,
         first_timestamp_ms=before.clock_ms,
         last_timestamp_ms=now.clock_ms,
@@ -144,13 +153,7 @@ def _feature(
     seen = {category: count for category, count in counts.items() if count > 0}
     overflow = now.overflow - before.overflow
     made = reference_builder.category_counts(old.feature, old.kind, seen, missing, invalid, overflow)
-    return msgspec.structs.replace(
-        made,
-        present=present,
-        tau=old.tau,
-        tau_presence=old.tau_presence,
-        identifier=old.identifier or made.identifier,
-    )
+    return msgspec.structs.replace(made, present=present, identifier=old.identifier or made.identifier)
 
 
 def _numeric(
@@ -179,9 +182,91 @@ def _numeric(
         std=std,
         distinct=len(counts),
         identifier=old.identifier,
-        tau=old.tau,
-        tau_presence=old.tau_presence,
     )
+
+
+def _dependence(old: FeatureReference, made: FeatureReference, span_ms: tuple[int, int] | None) -> FeatureReference:
+    """``made`` with the dependence and the season of ``old``.
+
+    What was seen in the hours of ``span_ms`` stands for all hours by taking them to differ as they did: what had rank q
+    among the old rows of those hours and is now where the accepted rows have rank q, had rank C_s(q) in stratum s, and
+    has it still. ``rank_error`` is how far C_s is off where q is by three standard errors of the accepted rows.
+    """
+    strata: list[Stratum] = []
+    error, rank = made.rank_error, _cumulative(old.counts or [*old.category_counts, old.other, 0])
+    if old.strata and made.present:
+        hours = np.array([_cumulative(stratum.counts) for stratum in old.strata])
+        rank = _weights(old.strata, span_ms) @ hours
+        moved, error = (_moved_cells if made.kind is Kind.NUMERIC else _moved_shares)(old, made, rank, hours)
+        strata = [
+            msgspec.structs.replace(
+                before,
+                counts=np.diff(np.rint(share * made.present), prepend=0.0).astype(np.int64).tolist(),
+                spread=_at_ranks(old, made, rank, np.asarray(before.spread)) if before.spread else [],
+            )
+            for before, share in zip(old.strata, moved, strict=True)
+        ]
+    return msgspec.structs.replace(
+        made,
+        tau=old.tau,
+        tau_within=old.tau_within,
+        tau_presence=old.tau_presence,
+        reach=_at_ranks(old, made, rank, np.asarray(old.reach)) if old.reach else [],
+        strata=strata,
+        rank_error=round(float(error), 6),
+    )
+
+
+def _cumulative(counts: Sequence[int]) -> Floats:
+    running = np.cumsum(np.asarray(counts, np.float64))
+    return np.asarray(running / max(float(running[-1]), 1.0))
+
+
+def _weights(strata: Sequence[Stratum], span_ms: tuple[int, int] | None) -> Floats:
+    """Which part of the span each stratum was in force, of all time where it is not known; shape (S,)."""
+    first, last = span_ms or (0, 7 * seasons.DAY_MS)
+    hour, weekday = seasons.hour_and_weekday(np.linspace(first, last, MOMENTS).astype(np.int64))
+    found = [
+        ((hour >= s.hour_from) & (hour < s.hour_to) & (np.isin(weekday, s.weekdays) if s.weekdays else True)).mean()
+        for s in strata
+    ]
+    return np.asarray(found, np.float64)
+
+
+def _moved_cells(old: FeatureReference, made: FeatureReference, rank: Floats, hours: Floats) -> tuple[Floats, float]:
+    """Cumulative shares of the strata at the new cells (S, C), and the largest error of one."""
+    below, least = _cumulative(made.counts)[:-1], 0.5 / made.present
+    off = ERROR_Z * np.sqrt(np.maximum(below * (1 - below), 2 * least) / made.present)
+    low, at, high = (
+        np.array([np.interp(np.clip(q, least, 1 - least), rank, hour) for hour in hours])
+        for q in (below - off, below, below + off)
+    )
+    error = max(float((high - at).max()), float((at - low).max()))
+    return np.concatenate((at, np.ones((len(hours), 1))), axis=1), error
+
+
+def _moved_shares(old: FeatureReference, made: FeatureReference, rank: Floats, hours: Floats) -> tuple[Floats, float]:
+    """The same of categories: each as many times more frequent in a stratum as it was; new ones alike in all."""
+    index = {category: at for at, category in enumerate(old.categories)}
+    usual = np.diff(rank, prepend=0.0)
+    times = np.ones((len(hours), len(made.categories) + 2))
+    for at, category in enumerate(made.categories):
+        if category in index and usual[index[category]] > 0:
+            times[:, at] = np.diff(hours, prepend=0.0)[:, index[category]] / usual[index[category]]
+    share = np.array([*made.category_counts, made.other, 0], np.float64) / made.present
+    found = times * share
+    found /= np.maximum(found.sum(axis=1, keepdims=True), 1e-9)
+    error = float((times * ERROR_Z * np.sqrt(share * (1 - share) / made.present)).max())
+    return np.cumsum(found, axis=1), error
+
+
+def _at_ranks(old: FeatureReference, made: FeatureReference, rank: Floats, values: Floats) -> list[float]:
+    """``values``, one a cell of the old reference, where the new one has that ``rank``; of categories, by name."""
+    if made.kind is not Kind.NUMERIC:
+        known, most = dict(zip(old.categories, values.tolist(), strict=False)), float(values.max())
+        return [round(v, 6) for v in [*(known.get(c, most) for c in made.categories), most, most]]
+    at = np.clip(_cumulative(made.counts), seasons.OUTER, 1 - seasons.OUTER)
+    return [round(v, 6) for v in np.interp(at, rank, values).tolist()]
 
 
 def _buckets(

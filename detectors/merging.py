@@ -97,13 +97,16 @@ def place(profile: Profile) -> Place:
     return profile.next_offset, profile.events, profile.late + profile.duplicate
 
 
-def step(newest: Profile | None, profile: Profile, passed: Sequence[Epoch], reached: Place) -> Step:
+def step(
+    newest: Profile | None, profile: Profile, passed: Sequence[Epoch], reached: Place, wanted: str | None = None
+) -> Step:
     """How ``profile`` follows the shard's ``newest``; ``passed`` are epochs that the shard has left, ``reached`` is the
-    furthest place of what was merged.
+    furthest place of what was merged, ``wanted`` the digest of the model's newest reference.
 
     An older or equal offset is ignored, and so is an epoch that was left or begins earlier: a worker that does not know
     it was replaced. It counts again once it is further than all that was merged: then it is the other one that stopped.
-    Where both are as far, the epoch that begins later stays.
+    Where both are as far, the one under the wanted reference stays, then the epoch that begins later: a zombie that
+    ends where the owner does, perhaps for ever, leaves the unit under the reference that it is to be under.
     What another epoch brought already is not merged again: until a record is as far, the next one is a base anew.
     """
     if newest is None:
@@ -112,10 +115,16 @@ def step(newest: Profile | None, profile: Profile, passed: Sequence[Epoch], reac
         if place(profile) <= place(newest):
             return Step.IGNORED
         return Step.NEXT if place(newest) >= reached else Step.BASE
-    old = profile.epoch in passed or profile.epoch.first_offset < newest.epoch.first_offset
-    if old and (place(profile), profile.epoch.first_offset) <= (reached, newest.epoch.first_offset):
+    coming, standing = _standing(profile.epoch, wanted), _standing(newest.epoch, wanted)
+    old = profile.epoch in passed or coming < standing
+    if old and (place(profile), coming) <= (reached, standing):
         return Step.IGNORED
     return Step.FULL if profile.epoch.first_offset >= reached[0] else Step.BASE
+
+
+def _standing(epoch: Epoch, wanted: str | None) -> tuple[bool, int]:
+    """What of two epochs that are as far decides."""
+    return wanted is not None and epoch.reference == wanted, epoch.first_offset
 
 
 def span(parts: Sequence[tuple[Profile | None, Profile]], clock_ms: int | None) -> tuple[int, int] | None:

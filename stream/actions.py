@@ -61,19 +61,10 @@ def decode(value: bytes, where: str) -> Action:
 
 def asked(incident: str, change: Change, body: bytes, at_ms: int, new_id: str) -> Action:
     """The action that a request's ``body`` asks for. Raises FormatError with what is wrong, for the one who asked."""
-    try:
-        given = _asked.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise FormatError(f"the body is not as it must be: {error}") from None
-    by, note, hours = given.by.strip(), given.note.strip(), given.silence_hours
-    if not 0 < len(by) <= MAX_NAME:
-        raise FormatError(f"by: a name of at most {MAX_NAME} characters")
-    if len(note) > MAX_NOTE:
-        raise FormatError(f"note: at most {MAX_NOTE:,} characters")
-    if change is Change.NOTE and not note:
+    given = asker(body)
+    hours = given.silence_hours
+    if change is Change.NOTE and not given.note:
         raise FormatError("note: says nothing")
-    if given.id is not None and not 0 < len(given.id) <= MAX_ID:
-        raise FormatError(f"id: at most {MAX_ID} characters")
     if change is Change.SILENCE and hours is None:
         raise FormatError("silence_hours: for how long?")
     if hours is not None and change not in (Change.SILENCE, Change.ACK):
@@ -81,4 +72,20 @@ def asked(incident: str, change: Change, body: bytes, at_ms: int, new_id: str) -
     if hours is not None and not 0 <= hours <= MAX_SILENCE_HOURS:
         raise FormatError(f"silence_hours: from 0 to {MAX_SILENCE_HOURS:.0f}")
     until_ms = None if hours is None else at_ms + round(hours * HOUR_MS)
-    return Action(SCHEMA, given.id or new_id, incident, change, by, at_ms, note, until_ms)
+    return Action(SCHEMA, given.id or new_id, incident, change, given.by, at_ms, given.note, until_ms)
+
+
+def asker(body: bytes) -> Asked:
+    """What every request that changes something says, within its bounds. Raises FormatError for the one who asked."""
+    try:
+        given = _asked.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise FormatError(f"the body is not as it must be: {error}") from None
+    by, note = given.by.strip(), given.note.strip()
+    if not 0 < len(by) <= MAX_NAME:
+        raise FormatError(f"by: a name of at most {MAX_NAME} characters")
+    if len(note) > MAX_NOTE:
+        raise FormatError(f"note: at most {MAX_NOTE:,} characters")
+    if given.id is not None and not 0 < len(given.id) <= MAX_ID:
+        raise FormatError(f"id: at most {MAX_ID} characters")
+    return msgspec.structs.replace(given, by=by, note=note)

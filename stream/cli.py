@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from detectors.errors import DriftlineError
-from stream.commands import broker, files, incidents, service
+from stream.commands import broker, files, incidents, models, service
 
 STABLE, DRIFT, ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -29,7 +29,7 @@ def cli() -> None:
     """
 
 
-for _command in (*service.COMMANDS, *files.COMMANDS, *broker.COMMANDS, *incidents.COMMANDS):
+for _command in (*service.COMMANDS, *files.COMMANDS, *broker.COMMANDS, *incidents.COMMANDS, *models.COMMANDS):
     cli.add_command(_command)
 
 

@@ -12,7 +12,7 @@ from detectors.incidents import Incident
 from stream.events_out import RETRAIN_FEATURES, CloudEvent, EventType
 
 Severity = Literal["warning", "critical"]
-State = Literal["learning", "stable", "warning", "drift", "blind"]
+State = Literal["learning", "stable", "warning", "drift", "blind", "forgotten"]
 
 
 class ModelState(msgspec.Struct, frozen=True):

@@ -22,8 +22,10 @@ from detectors.sizes import Yardstick
 from detectors.watch import Watch, shown
 from stream import judge_actions, judge_state, judge_view
 from stream.actions import Action
+from stream.forgetting import Forgetting
 from stream.judge_records import Effect, Health, ReferenceBuilt
 from stream.judge_settings import JudgeSettings
+from stream.judge_sharing import Sharing
 from stream.judge_unit import UnitJudge
 
 LAG_LASTS_MS = 5_000
@@ -42,12 +44,16 @@ class Judge:
         self._references: dict[str, Reference] = {}
         self._newest: dict[tuple[ModelKey, str | None], str] = {}
         self._sheets: dict[str, tuple[Sheets, list[Yardstick]]] = {}
+        self._sharing = Sharing()
         for reference in references:
             self.on_reference(reference)
 
     @property
     def units(self) -> set[UnitKey]:
         return set(self._units)
+
+    def holds(self, unit: UnitKey) -> bool:
+        return unit in self._units
 
     def on_reference(self, reference: Reference) -> list[Effect]:
         """A reference that was read; profiles that waited for it are judged now."""
@@ -65,20 +71,24 @@ class Judge:
                 effects += judge.bind()
         return effects
 
-    def on_profile(self, profile: Profile, now_ms: int) -> list[Effect]:
-        """Takes one shard's newest counts and looks. ``now_ms`` is wall time, for the blind state only."""
-        return self.on_profiles([profile], now_ms)
+    def on_profile(self, profile: Profile, now_ms: int, offset: int = 0) -> list[Effect]:
+        """Takes one shard's newest counts and looks. ``now_ms`` is wall time, for the blind state only; ``offset`` the
+        profile's in its topic, for whoever restores units: it says which of them there were at each look."""
+        return self.on_profiles([profile], now_ms, offset)
 
-    def on_profiles(self, profiles: Sequence[Profile], now_ms: int) -> list[Effect]:
+    def on_profiles(self, profiles: Sequence[Profile], now_ms: int, offset: int = 0) -> list[Effect]:
         """As ``on_profile``, but with one look a unit for all of them."""
         by_unit: dict[UnitKey, list[Profile]] = {}
         for profile in profiles:
             by_unit.setdefault(profile.unit, []).append(profile)
         effects: list[Effect] = []
         for unit, own in by_unit.items():
-            judge = self._unit(unit)
-            newest = self._newest_digest(unit)
-            effects += self._published([*judge.take(own, newest, now_ms), *judge_actions.follow(judge)])
+            judge = self._unit(unit, offset)
+            if judge.returns(own):
+                judge.away = False
+                self._sharing.add(unit.model, judge.first_heard)
+            newest, sharers = self._newest_digest(unit), self._sharing.sharers(unit.model, offset)
+            effects += self._published([*judge.take(own, newest, now_ms, sharers), *judge_actions.follow(judge)])
         return effects
 
     def on_tick(self, now_ms: int, health: Health | None = None) -> list[Effect]:
@@ -86,7 +96,8 @@ class Judge:
         health = health or Health()
         effects: list[Effect] = []
         for judge in self._units.values():
-            effects += judge.tell_blind(*self._blind(judge, now_ms, health))
+            if not judge.away:
+                effects += judge.tell_blind(*self._blind(judge, now_ms, health))
         return effects
 
     def model_view(self, unit: UnitKey) -> dict[str, Any]:
@@ -114,15 +125,18 @@ class Judge:
 
     def restore(self, unit: UnitKey, blob: bytes) -> None:
         """Takes ``snapshot`` back. Raises CheckpointError when ``blob`` is not one of this unit."""
-        judge = judge_state.decode(unit, blob, UnitJudge(unit, self._settings, self._bound))
+        judge = judge_state.decode(unit, blob, UnitJudge(unit, self._settings, self._bound, self._references))
+        self.forget(unit)
         self._units[unit] = judge
-        self._share(unit.model)
+        if not judge.away:
+            self._sharing.add(unit.model, judge.first_heard)
         judge.bind()
 
     def forget(self, unit: UnitKey) -> None:
         """The unit is another worker's now."""
-        self._units.pop(unit, None)
-        self._share(unit.model)
+        judge = self._units.pop(unit, None)
+        if judge is not None and not judge.away:
+            self._sharing.remove(unit.model, judge.first_heard)
 
     def act(self, action: Action) -> list[Effect]:
         """Takes in what a person does about an incident; nothing where it is not known, or taken in already."""
@@ -131,6 +145,21 @@ class Judge:
                 return self._published(judge_actions.act(judge, action))
         return []
 
+    def forget_model(self, forgetting: Forgetting) -> list[Effect]:
+        """Watches a unit no more, at a person's word; nothing where it is not known, or taken in already."""
+        judge = self._units.get(forgetting.unit)
+        if judge is None:
+            return []
+        was_away = judge.away
+        effects = judge.forget(forgetting)
+        if judge.away and not was_away:
+            self._sharing.remove(judge.unit.model, judge.first_heard)
+        return effects
+
+    def is_away(self, unit: UnitKey) -> bool:
+        """Whether it is forgotten and has sent nothing since."""
+        return self._units[unit].away
+
     def _published(self, effects: list[Effect]) -> list[Effect]:
         """Takes up what it builds itself at once: profiles under it may come before the record is read back."""
         for effect in list(effects):
@@ -138,19 +167,18 @@ class Judge:
                 effects += self.on_reference(effect.reference)
         return effects
 
-    def _unit(self, unit: UnitKey) -> UnitJudge:
+    def _unit(self, unit: UnitKey, offset: int) -> UnitJudge:
+        """Its judge; a unit heard before it was heard first is one of a topic that was made anew."""
         judge = self._units.get(unit)
         if judge is None:
-            judge = self._units[unit] = UnitJudge(unit, self._settings, self._bound)
-            self._share(unit.model)
+            judge = self._units[unit] = UnitJudge(unit, self._settings, self._bound, self._references, offset)
+            self._sharing.add(unit.model, offset)
+        elif offset < judge.first_heard:
+            if not judge.away:
+                self._sharing.remove(unit.model, judge.first_heard)
+                self._sharing.add(unit.model, offset)
+            judge.first_heard = offset
         return judge
-
-    def _share(self, model: str) -> None:
-        """Segments and versions of a model share its budget in equal parts."""
-        own = [judge for unit, judge in self._units.items() if unit.model == model]
-        for judge in own:
-            if judge.watch is not None:
-                judge.watch.evidence.share = 1 / len(own)
 
     def _newest_digest(self, unit: UnitKey) -> str | None:
         return self._newest.get((unit.model_key, unit.segment)) or self._newest.get((unit.model_key, None))
@@ -165,9 +193,7 @@ class Judge:
             sheets = Sheets(reference.features, self._settings.evidence_of(unit.model), self._settings.strata_kept)
             self._sheets[digest] = sheets, [Yardstick(sheets.layout, f) for f in range(len(reference.features))]
         sheets, yardsticks = self._sheets[digest]
-        watch = Watch(sheets, yardsticks, self._settings.resolve_after_events)
-        watch.evidence.share = 1 / max(sum(other.model == unit.model for other in self._units), 1)
-        return self._references[digest], watch
+        return self._references[digest], Watch(sheets, yardsticks, self._settings.resolve_after_events)
 
     def _blind(self, judge: UnitJudge, now_ms: int, health: Health) -> tuple[BlindReason | None, str]:
         rules = self._settings.blind

@@ -1,16 +1,17 @@
 """The judge's shell: a Faust application that decodes profiles, asks the desk and sends what comes of it.
 
 It decides nothing. A partition is committed only up to the first profile that is in no row of the table's changelog,
-and a row is written only when what the judge said before it is acknowledged by the broker. So a restart repeats at most
-what followed the last row, under the same ids, and never begins beyond a profile that no row contains: what an incident
-says depends on every profile before it.
+and a row is written only when what the judge said before it is acknowledged by the broker. Deciding does not wait for
+that: what is said meanwhile goes with the next batch, so that a slow broker delays everything once, not every word.
+So a restart repeats at most what followed the last row, under the same ids, and never begins beyond a profile that no
+row contains: what an incident says depends on every profile before it.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from detectors.errors import BrokerError, DriftlineError, FormatError
 from detectors.features import UnitKey
@@ -18,7 +19,7 @@ from detectors.profiles import Profile
 from stream import judge_faust, judge_table, topics
 from stream.config import Settings
 from stream.judge_table import Pending
-from stream.ports import Clock, OutRecord, Sink
+from stream.ports import Clock, Output, OutRecord
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +30,15 @@ ROW_INTERVAL_MS = 5_000
 
 COMMIT_SECONDS = 1.0
 
-ROWS_PER_TICK = 250
-"""Bounds what one tick writes; 1,000 changing units are all written within ROW_INTERVAL_MS."""
+ROWS_PER_BATCH = 250
+"""Bounds what one batch holds; with one a tick 1,000 changing units are all written within ROW_INTERVAL_MS."""
+
+VIEWS_PER_TICK, VIEWS_AT_ONCE = 100, 5
+"""A view of 20 features takes a few milliseconds to make: a tick's are made a few at a time, with everybody else in
+between, and of 1,000 models that change all the time each is shown anew every five seconds."""
+
+WAITING_RECORDS = 1_000
+"""Said and not yet sent, beyond which no profile is judged: at 60 KB, a view's size, 60 MB."""
 
 SEND_ATTEMPTS = 5
 """Each lasts up to kafka.request_timeout_ms inside the producer; with the pauses between, minutes of outage."""
@@ -47,13 +55,17 @@ class Desk(Protocol):
     @property
     def units(self) -> set[UnitKey]: ...
 
-    def on_profile(self, profile: Profile, now_ms: int) -> Sequence[OutRecord]: ...
+    def on_profile(self, profile: Profile, now_ms: int, offset: int) -> Sequence[OutRecord]: ...
 
     def on_tick(self, now_ms: int) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
         """What to send, and which units changed."""
         ...
 
-    def views_due(self, now_ms: int) -> Sequence[OutRecord]: ...
+    def views_due(self, now_ms: int, most: int) -> Sequence[OutRecord]: ...
+
+    def drain(self) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
+        """What was said since and belongs to no profile or tick, and which units changed by it."""
+        ...
 
     def snapshot(self, unit: UnitKey) -> bytes: ...
 
@@ -79,7 +91,7 @@ class JudgeApp:
         self,
         settings: Settings,
         desk: Desk,
-        sink: Sink,
+        sink: Output,
         clock: Clock,
         counters: Counters,
         failed: Callable[[BaseException], None],
@@ -93,9 +105,13 @@ class JudgeApp:
         self._failed = failed
         self._pending = Pending()
         self._committed: dict[int, int] = {}
-        # Deciding and sending what was decided is one step, or the agent and the timer could send out of order.
-        self._step = asyncio.Lock()
-        self._watch: asyncio.Task[None] | None = None
+        self._count = 0
+        self._said: list[OutRecord] = []  # in order, not handed to the sink yet
+        self._spoken: dict[UnitKey, None] = {}  # who said it: their rows follow at once
+        self._passed: list[tuple[int, int]] = []  # partition and offset of what needs no row
+        self._decided, self._room = asyncio.Event(), asyncio.Event()
+        self._step = asyncio.Lock()  # one batch is on its way, or everything starts from the table
+        self._tasks: list[asyncio.Task[None]] = []
         self.ready = False
         self.turned_at_ms = clock.now_ms()
         self._row_bytes: dict[UnitKey, int] = {}
@@ -127,23 +143,24 @@ class JudgeApp:
 
     async def start(self) -> None:
         """Joins the group; ``ready`` becomes true when the table is restored."""
+        self._count = await self._sink.partitions(self.topic)
         judge_faust.seek_from_beginning(self._app, self.topic)
         try:
             await self._worker.start()
         except Exception as error:
             raise BrokerError(f"judge: cannot start: {error}") from error
-        self._watch = asyncio.create_task(self._watch_for_crash())
+        self._tasks = [asyncio.create_task(work()) for work in (self._watch_for_crash, self._write)]
 
     async def stop(self, deadline_seconds: float) -> None:
         """Writes what is ahead of its row, commits and leaves the group; each half gets half of the time."""
-        if self._watch is not None:
-            self._watch.cancel()
         half = deadline_seconds / 2
         with suppress(TimeoutError):
             async with asyncio.timeout(half):
                 if self.ready and not self._app.rebalancing:
                     await self._leave()
         self.ready = False
+        for task in self._tasks:
+            task.cancel()
         stop = asyncio.ensure_future(self._worker.stop())
         _, late = await asyncio.wait((stop,), timeout=half)
         if late:
@@ -153,13 +170,12 @@ class JudgeApp:
             log.warning("the judge's application stopped with an error: %r", error)
 
     async def _leave(self) -> None:
-        async with self._step:
-            try:
-                await self._send(self._desk.views_due(self._clock.now_ms()))
-                await self._write_rows(self._pending.due(self._clock.now_ms(), limit=len(self._pending)))
-                await self._commit()
-            except DriftlineError as error:
-                log.warning("the judge could not write its last rows: %s; they are made again after the start", error)
+        self._said += self._desk.views_due(self._clock.now_ms(), VIEWS_PER_TICK)
+        try:
+            await self._flush(self._pending.due(self._clock.now_ms(), limit=len(self._pending)))
+            await self._commit()
+        except DriftlineError as error:
+            log.warning("the judge could not write its last rows: %s; they are made again after the start", error)
 
     async def _watch_for_crash(self) -> None:
         await self._worker.wait_until_stopped()
@@ -185,8 +201,7 @@ class JudgeApp:
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         """Faust would go on with the next message after an exception: what is left here ends the process."""
         try:
-            async with self._step:
-                await work
+            await work
         except Exception as error:
             self.ready = False
             self._counters.error("judge")
@@ -196,6 +211,9 @@ class JudgeApp:
 
     async def _take(self, message: Any) -> None:
         """Leaves what waited for its turn through a rebalance: it comes again, after all that is before it."""
+        while self.ready and len(self._said) >= WAITING_RECORDS:
+            self._room.clear()
+            await self._room.wait()
         if not self.ready or message.generation_id != self._app.consumer_generation_id:
             return
         now_ms = self._clock.now_ms()
@@ -203,47 +221,96 @@ class JudgeApp:
         try:
             profile = None if message.value is None else judge_table.decode_profile(message.value)
         except FormatError as error:
-            await self._send([_dead_letter(self._settings.topics.dead_letters, message, str(error))])
             self._counters.error("judge.decode")
-            profile = None
-        if profile is None:
-            self._pending.done(message.partition, [message.offset])
+            self._pass_on(message, [_dead_letter(self._settings.topics.dead_letters, message, str(error))])
             return
-        records = self._desk.on_profile(profile, now_ms)
+        if profile is None:
+            self._pass_on(message, [])
+            return
+        home = topics.model_partition(profile.model, self._count)
+        if home != message.partition:  # from before profiles lay by model, or before there were so many partitions
+            self._pass_on(message, [OutRecord(self.topic, message.key, message.value, partition=home)])
+            return
+        records = self._desk.on_profile(profile, now_ms, message.offset)
         self._pending.touch(profile.unit, message.partition, now_ms, message.offset)
         self._pending.reach(profile.unit, round(1000 * message.timestamp), message.offset)
         if records:
-            await self._send(records)
-            await self._write_rows([profile.unit])
+            self._said += records
+            self._spoken[profile.unit] = None
+            self._decided.set()
+
+    def _pass_on(self, message: Any, records: Sequence[OutRecord]) -> None:
+        """The message needs no row; it is done when ``records`` are acknowledged."""
+        self._said += records
+        self._passed.append((message.partition, message.offset))
+        self._decided.set()
 
     async def _look(self) -> None:
         if not self.ready or self._app.rebalancing:
             return
         now_ms = self._clock.now_ms()
         records, changed = self._desk.on_tick(now_ms)
-        for unit in changed:
-            self._pending.touch(unit, self._pending.partitions[unit], now_ms)
-        await self._send([*records, *self._desk.views_due(now_ms)])
-        await self._write_rows(self._pending.due(now_ms - ROW_INTERVAL_MS, ROWS_PER_TICK))
+        self._touch(changed)
+        self._said += records
+        self._decided.set()
+        for _ in range(VIEWS_PER_TICK // VIEWS_AT_ONCE):
+            views = self._desk.views_due(now_ms, VIEWS_AT_ONCE)
+            if not views:
+                return
+            self._said += views
+            self._decided.set()
+            await asyncio.sleep(0)
 
-    async def _write_rows(self, units: Iterable[UnitKey]) -> None:
-        """Upserts with the partition given, since a timer has no message that Faust could take it from."""
-        writes = []
+    def _touch(self, units: Iterable[UnitKey]) -> None:
         for unit in units:
-            partition = self._pending.partitions[unit]
-            key = topics.unit_key(unit)
-            reach = self._pending.reached[unit]
-            value = judge_table.encode_stored(unit, partition, self._desk.snapshot(unit), reach)
-            self._table.data[key] = value
-            self._row_bytes[unit] = len(value)
-            sent = self._table.send_changelog(partition, key, value)
-            writes.append((sent, partition, self._pending.take(unit)))
-        for sent, partition, offsets in writes:
+            self._pending.touch(unit, self._pending.partitions[unit], self._clock.now_ms())
+
+    async def _write(self) -> None:
+        """Of what is decided, one batch after the other: deciding goes on while a batch is on its way."""
+        while True:
+            await self._decided.wait()
+            self._decided.clear()
+            due = self._pending.due(self._clock.now_ms() - ROW_INTERVAL_MS, ROWS_PER_BATCH)
+            await self._guarded(self._flush(due))
+
+    async def _flush(self, due: Iterable[UnitKey]) -> None:
+        """Sends what was said, then writes the rows of who said it and of ``due``, as they are at the begin: what those
+        hold is in this batch or one before."""
+        async with self._step:
+            if not self.ready:
+                return
+            records, changed = self._desk.drain()
+            self._touch(changed)
+            said, self._said = [*self._said, *records], []
+            passed, self._passed = self._passed, []
+            rows = [self._row(unit) for unit in dict.fromkeys((*self._spoken, *due))]
+            self._spoken.clear()
+            self._room.set()
+            await self._send(said)
+            for partition, offset in passed:
+                self._pending.done(partition, [offset])
+            await self._write_rows(rows)
+
+    def _row(self, unit: UnitKey) -> "_Row":
+        partition = self._pending.partitions[unit]
+        blob, reach = self._desk.snapshot(unit), self._pending.reached[unit]
+        value = judge_table.encode_stored(unit, partition, blob, reach)
+        return _Row(unit, partition, value, self._pending.take(unit))
+
+    async def _write_rows(self, rows: Sequence["_Row"]) -> None:
+        """Upserts with the partition given, since there is no message that Faust could take it from."""
+        writes = []
+        for row in rows:
+            key = topics.unit_key(row.unit)
+            self._table.data[key] = row.value
+            self._row_bytes[row.unit] = len(row.value)
+            writes.append(self._table.send_changelog(row.partition, key, row.value))
+        for row, sent in zip(rows, writes, strict=True):
             try:
                 await asyncio.wait_for(sent, ACKNOWLEDGE_SECONDS)
             except TimeoutError:
                 raise BrokerError(f"{judge_faust.changelog_topic(self._settings.kafka)}: no acknowledgement") from None
-            self._pending.done(partition, offsets)
+            self._pending.done(row.partition, row.offsets)
 
     async def _send(self, records: Sequence[OutRecord]) -> None:
         """Returns when all are acknowledged. BrokerError when a broker away for minutes did not come back."""
@@ -272,13 +339,16 @@ class JudgeApp:
     async def _recovered(self) -> None:
         """The table is complete: everything in memory starts again from it, and what follows is delivered again."""
         try:
-            async with self._step:  # a step that waits for the broker ends on the state that it began with
+            async with self._step:  # a batch that waits for the broker ends on the state that it began with
                 self._start_from_table()
         except Exception as error:  # Faust would only note it in a task that nobody reads
             self._failed(error)
 
     def _start_from_table(self) -> None:
         self._pending.clear()
+        self._said, self._passed = [], []
+        self._spoken.clear()
+        self._room.set()
         self._committed.clear()
         self._row_bytes.clear()
         for unit in list(self._desk.units):
@@ -286,12 +356,21 @@ class JudgeApp:
         mine = self.partitions
         for key, value in list(self._table.data.items()):
             stored = judge_table.decode_stored(key, value)
-            if stored.partition in mine:
+            if stored.partition in mine and stored.partition == topics.model_partition(stored.unit.model, self._count):
                 self._desk.restore(stored.unit, stored.blob)
                 self._pending.partitions[stored.unit] = stored.partition
                 self._pending.reached[stored.unit] = stored.reach
                 self._row_bytes[stored.unit] = len(value)
         self.ready = True
+
+
+class _Row(NamedTuple):
+    """``offsets``: of the profiles that are in it and in no row before."""
+
+    unit: UnitKey
+    partition: int
+    value: bytes
+    offsets: list[int]
 
 
 def _dead_letter(topic: str, message: Any, reason: str) -> OutRecord:

@@ -3,6 +3,7 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 import orjson
 
@@ -10,10 +11,11 @@ from detectors import references
 from detectors.errors import FormatError, ReferenceError
 from detectors.features import UnitKey
 from detectors.profiles import Profile
-from stream import actions, events_out, topics
+from stream import actions, events_out, forgetting, topics
 from stream.actions import Action
 from stream.config import Settings
 from stream.events_out import EventType
+from stream.forgetting import Forgetting
 from stream.judge import Judge
 from stream.judge_records import DriftEvent, Effect, Health, IncidentRecord, ReferenceBuilt, RetrainDecided
 from stream.metrics import Metrics
@@ -21,12 +23,15 @@ from stream.ports import OutRecord
 
 log = logging.getLogger(__name__)
 
-VIEWS_PER_TICK = 100
-"""A view of 20 features takes about a millisecond to make: a tick stays below a fifth of the loop's time, and of 1,000
-models that change all the time each is shown anew every five seconds."""
+VIEW_INTERVAL_MS = 1_000
+"""A unit's view is made anew no sooner: it costs several times what judging a profile does."""
 
 ACTIONS_KEPT = 10_000
 """The newest changes to incidents, for units that become this worker's later; some 500 bytes each."""
+
+
+FORGOTTEN_KEPT = 10_000
+"""The newest word of each unit that was to be forgotten, for the same reason."""
 
 
 class JudgeDesk:
@@ -38,9 +43,11 @@ class JudgeDesk:
         self._metrics = metrics
         self._health = health
         self._views: dict[UnitKey, None] = {}  # in the order of their turn
+        self._shown_ms: dict[UnitKey, int] = {}
         self._outbox: list[OutRecord] = []
         self._touched: set[UnitKey] = set()
         self._actions: OrderedDict[bytes, Action] = OrderedDict()
+        self._forgettings: dict[UnitKey, Forgetting] = {}
 
     @property
     def units(self) -> set[UnitKey]:
@@ -65,8 +72,12 @@ class JudgeDesk:
         if value is None:
             self._actions.pop(key, None)
             return
+        where = f"{self._topics.actions}, key {key.decode(errors='replace')}"
         try:
-            action = actions.decode(value, f"{self._topics.actions}, key {key.decode(errors='replace')}")
+            if key.startswith(forgetting.KEY):
+                self._keep(forgetting.decode(value, where))
+                return
+            action = actions.decode(value, where)
         except FormatError as error:
             log.error("%s", error)
             self._metrics.error("actions")
@@ -75,6 +86,19 @@ class JudgeDesk:
         while len(self._actions) > ACTIONS_KEPT:
             self._actions.popitem(last=False)
         self._act([action])
+
+    def _keep(self, wanted: Forgetting) -> None:
+        if wanted.unit not in self._forgettings and len(self._forgettings) >= FORGOTTEN_KEPT:
+            del self._forgettings[next(iter(self._forgettings))]
+        self._forgettings[wanted.unit] = wanted
+        self._forget_model(wanted)
+
+    def _forget_model(self, wanted: Forgetting) -> None:
+        effects = self._judge.forget_model(wanted)
+        if effects:
+            self._metrics.actions.add((wanted.model, "forget"))
+            self._touched.add(wanted.unit)
+            self._outbox.extend(self._records(effects, None))
 
     def _act(self, wanted: Iterable[Action]) -> None:
         """What comes of it goes out with the next tick."""
@@ -91,8 +115,8 @@ class JudgeDesk:
         found = [action for action in self._actions.values() if action.incident in names]
         self._act(sorted(found, key=lambda action: (action.at_ms, action.id)))
 
-    def on_profile(self, profile: Profile, now_ms: int) -> Sequence[OutRecord]:
-        effects = self._judge.on_profile(profile, now_ms)
+    def on_profile(self, profile: Profile, now_ms: int, offset: int = 0) -> Sequence[OutRecord]:
+        effects = self._judge.on_profile(profile, now_ms, offset)
         self._views[profile.unit] = None
         records = [*self._outbox, *self._records(effects, now_ms)]  # what was said first goes out first
         self._outbox = []
@@ -100,19 +124,25 @@ class JudgeDesk:
             self._catch_up(effect.id for effect in effects if isinstance(effect, IncidentRecord))
         return records
 
-    def on_tick(self, now_ms: int) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
-        effects = self._judge.on_tick(now_ms, self._health(now_ms))
-        records = [*self._outbox, *self._records(effects, now_ms)]
-        changed = self._touched | {effect.unit for effect in effects}
+    def drain(self) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
+        """What references and people brought about since the last profile or tick."""
+        records, changed = self._outbox, self._touched
         self._outbox, self._touched = [], set()
         return records, changed
 
-    def views_due(self, now_ms: int) -> Sequence[OutRecord]:
+    def on_tick(self, now_ms: int) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
+        effects = self._judge.on_tick(now_ms, self._health(now_ms))
+        records, changed = self.drain()
+        return [*records, *self._records(effects, now_ms)], {*changed, *(effect.unit for effect in effects)}
+
+    def views_due(self, now_ms: int, most: int) -> Sequence[OutRecord]:
         """The views whose turn it is."""
-        due = [unit for unit, _ in zip(self._views, range(VIEWS_PER_TICK), strict=False)]
+        late = (u for u in self._views if not 0 <= now_ms - self._shown_ms.get(u, -VIEW_INTERVAL_MS) < VIEW_INTERVAL_MS)
+        due = list(islice(late, most))
         for unit in due:
             del self._views[unit]
-        return [self._view(unit) for unit in due if unit in self._judge.units]
+            self._shown_ms[unit] = now_ms
+        return [self._view(unit) for unit in due if self._judge.holds(unit)]
 
     def snapshot(self, unit: UnitKey) -> bytes:
         return self._judge.snapshot(unit)
@@ -122,13 +152,18 @@ class JudgeDesk:
         self._views[unit] = None
         if self._actions:
             self._catch_up(str(incident["id"]) for incident in self._judge.incidents(unit))
+        if (wanted := self._forgettings.get(unit)) is not None:
+            self._forget_model(wanted)
 
     def forget(self, unit: UnitKey) -> None:
         self._judge.forget(unit)
         self._views.pop(unit, None)
+        self._shown_ms.pop(unit, None)
         self._touched.discard(unit)
 
     def _view(self, unit: UnitKey) -> OutRecord:
+        if self._judge.is_away(unit):
+            return OutRecord(self._topics.views, topics.unit_key(unit), None)
         view = orjson.dumps(self._judge.model_view(unit), option=orjson.OPT_SERIALIZE_NUMPY)
         return OutRecord(self._topics.views, topics.unit_key(unit), view)
 

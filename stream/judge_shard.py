@@ -26,9 +26,9 @@ class Shard:
         self.base = base
         self.reached = reached or place(profile)
 
-    def step(self, profile: Profile) -> Step:
-        """How ``profile`` follows what is held."""
-        return step(self.profile, profile, self.passed, self.reached)
+    def step(self, profile: Profile, wanted: str | None = None) -> Step:
+        """How ``profile`` follows what is held; ``wanted``: digest of the model's newest reference."""
+        return step(self.profile, profile, self.passed, self.reached, wanted)
 
     def hold(self, profile: Profile) -> None:
         """It is the newest from now on."""

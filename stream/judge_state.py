@@ -14,6 +14,7 @@ from detectors.outcomes import Outcomes
 from detectors.profiles import Epoch, Profile
 from detectors.quality import Rhythm
 from detectors.watch import WatchState
+from stream.forgetting import Forgetting
 from stream.judge_shard import Shard
 from stream.judge_unit import UnitJudge
 
@@ -53,6 +54,10 @@ class UnitState(msgspec.Struct, frozen=True, omit_defaults=True):
     rhythm: tuple[float, float]
     baselines: dict[str, Tally] = {}
     outcomes: dict[str, tuple[int, Outcomes]] = {}
+    forgotten: Forgetting | None = None
+    away: bool = False
+    first_heard: int = 0
+    sharers: int = 1
 
 
 _profiles = msgspec.json.Encoder()
@@ -95,6 +100,10 @@ def encode(judge: UnitJudge) -> bytes:
         rhythm=(judge.rhythm.mean_ms, judge.rhythm.longest_ms),
         baselines=judge.log.baselines,
         outcomes=judge.outcomes.shards,
+        forgotten=judge.forgotten,
+        away=judge.away,
+        first_heard=judge.first_heard,
+        sharers=judge.sharers,
     )
     body = zlib.compress(_encoder.encode(state), 1)
     return MAGIC + SCHEMA.to_bytes(2, "little") + zlib.crc32(body).to_bytes(4, "little") + body
@@ -129,4 +138,6 @@ def decode(unit: UnitKey, blob: bytes, judge: UnitJudge) -> UnitJudge:
     judge.rhythm = Rhythm(None, *state.rhythm)
     judge.log.baselines = state.baselines
     judge.outcomes.shards = dict(state.outcomes)
+    judge.forgotten, judge.away = state.forgotten, state.away
+    judge.first_heard, judge.sharers = state.first_heard, state.sharers
     return judge

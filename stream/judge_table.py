@@ -9,6 +9,7 @@ from detectors import profiles
 from detectors.errors import CheckpointError, FormatError
 from detectors.features import UnitKey
 from detectors.profiles import Profile
+from stream import topics
 
 SCHEMA = 1
 
@@ -18,7 +19,7 @@ somebody makes the topic again."""
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """A row: one unit's judge. ``partition`` is the one its profiles arrive on, which never changes."""
+    """A row: one unit's judge. ``partition`` is the one its profiles arrive on: its model's."""
 
     schema: int
     unit: UnitKey
@@ -58,6 +59,26 @@ def furthest(rows: Iterable[Any], held: Mapping[bytes, bytes]) -> Iterator[Any]:
                 reached[key] = before
                 continue
         yield row
+
+
+def moved(rows: Iterable[tuple[bytes, bytes]], partitions: int) -> list[tuple[int, bytes, bytes]]:
+    """Partition, key and value of rows to be written so that each unit has one where its profiles lie.
+
+    ``rows`` of all partitions: of a unit the furthest counts. The copy is further by one than what it was made of. That
+    stays where it is: a table holds one row a key, whatever partition it came from, and a tombstone would empty both.
+    """
+    furthest_rows: dict[bytes, Stored] = {}
+    for key, value in rows:
+        stored = decode_stored(key, value)
+        if key not in furthest_rows or stored.reach > furthest_rows[key].reach:
+            furthest_rows[key] = stored
+    found = []
+    for key, stored in furthest_rows.items():
+        home = topics.model_partition(stored.unit.model, partitions)
+        if stored.partition != home:
+            at_ms, offset = stored.reach
+            found.append((home, key, encode_stored(stored.unit, home, stored.blob, (at_ms, offset + 1))))
+    return found
 
 
 def _reach(value: bytes | None) -> Reach:

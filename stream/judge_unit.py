@@ -4,22 +4,21 @@ Events are counted over all shards and epochs; the clock is the events' own time
 tell whether the unit is blind.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
-import msgspec
-
-from detectors import learned_reference, merging, quality
+from detectors import learned_reference, merging
 from detectors.features import UnitKey
 from detectors.incidents import Action, Incident, IncidentKind, Resolution, Status
 from detectors.merging import Counts, Step
 from detectors.profiles import Profile
-from detectors.quality import BlindReason, EnvironmentDifference, Rhythm
+from detectors.quality import BlindReason, Rhythm
 from detectors.references import Reference
-from detectors.verdict import Verdict, decide
+from detectors.verdict import decide
 from detectors.watch import Watch, WatchState, shown
-from stream import judge_incidents, judge_records, judge_words
+from stream import judge_environment, judge_incidents, judge_records, judge_words
 from stream.events_out import EventType
+from stream.forgetting import Forgetting
 from stream.judge_incidents import IncidentLog
 from stream.judge_outcomes import OutcomeLog
 from stream.judge_records import DriftEvent, Effect, ReferenceBuilt
@@ -35,10 +34,17 @@ Bound = Callable[[UnitKey, str], tuple[Reference, Watch] | None]
 
 
 class UnitJudge:
-    """``bound`` gives a reference and a fresh watch for its digest, or None while it has not been read."""
+    """``bound`` gives a reference and a fresh watch for its digest, or None while it has not been read: ``known`` are
+    the digests of those that were.
+    ``first_heard``: offset of its first profile. ``sharers``: units of its model at its last look."""
 
-    def __init__(self, unit: UnitKey, settings: JudgeSettings, bound: Bound) -> None:
+    def __init__(
+        self, unit: UnitKey, settings: JudgeSettings, bound: Bound, known: Container[str | None], first_heard: int = 0
+    ) -> None:
         self.unit = unit
+        self._known = known
+        self.first_heard = first_heard
+        self.sharers = 1
         self._bound = bound
         self.settings = settings
         self.shards: dict[str, Shard] = {}
@@ -57,6 +63,8 @@ class UnitJudge:
         self.environment_event = 0
         self.learned = False
         self.accepted = False  # the present is about to be the reference
+        self.forgotten: Forgetting | None = None  # who last wanted it forgotten
+        self.away = False  # it is, and has sent nothing since
         self.rhythm = Rhythm()
         self.late_only = False  # what was heard last were events that do not count
         self.blind: BlindReason | None = None
@@ -78,7 +86,7 @@ class UnitJudge:
         """Those under the present reference."""
         return sum(profile.epoch_events for profile in self.present)
 
-    def take(self, profiles: Sequence[Profile], newest: str | None, now_ms: int) -> list[Effect]:
+    def take(self, profiles: Sequence[Profile], newest: str | None, now_ms: int, sharers: int) -> list[Effect]:
         """Puts ``profiles`` in place and looks once. ``newest``: digest of the model's newest reference."""
         effects: list[Effect] = []
         arrived: Counts | None = None
@@ -90,9 +98,11 @@ class UnitJudge:
             self.outcomes.take(profile)
             known = self.shards.get(profile.shard)
             before = known.profile if known else None
-            step = known.step(profile) if known else Step.FULL
+            wanted = newest if profile.epoch.reference in self._known else None  # else it is newer than what was read
+            step = known.step(profile, wanted) if known else Step.FULL
             if step is Step.IGNORED:
                 continue
+            self._share(sharers)  # not for what is delivered again
             new_events = before is None or profile.events > before.events
             heard, self.late_only = heard or new_events, not new_events
             if step is not Step.NEXT or profile.epoch.reference != self.digest:
@@ -114,8 +124,9 @@ class UnitJudge:
         found = None if self.digest is None or self.watch is not None else self._bound(self.unit, self.digest)
         if found is None:
             return []
-        self.reference, watch = found
-        self.watch = watch
+        self.reference, self.watch = found
+        self._share(self.sharers)
+        watch = self.watch
         restored = self.saved is not None and watch.restore(self.saved)
         self.saved = None
         arrived = merging.no_counts(watch.sheets.layout)
@@ -143,7 +154,14 @@ class UnitJudge:
         self.history, self.history_step_ms, self.accepted = [], 1_000, False
         if found is not None:
             self.reference, self.watch = found
+            self._share(self.sharers)
         return effects
+
+    def _share(self, sharers: int) -> None:
+        """Its part of the model's budget."""
+        self.sharers = sharers
+        if self.watch is not None:
+            self.watch.evidence.share = 1 / sharers
 
     def _leave(self, reference: Reference | None) -> list[Effect]:
         """What is open under the old reference is over. Where it was accepted, and a crash came before that was
@@ -170,7 +188,7 @@ class UnitJudge:
             return [*self._learn(), *self.settle()]
         effects: list[Effect] = []
         events = self.events
-        effects += self._environment(environments, events)
+        effects += judge_environment.look(self, environments, events)
         if arrived is not None and arrived.events > 0:
             findings = self.watch.look(arrived, self.clock_ms, events, span)
             if findings.returned:
@@ -221,7 +239,7 @@ class UnitJudge:
             members += [index[f["feature"]] for f in known.features if index[f["feature"]] in self.watch.probes]
         evidence = self.watch.feature_log10
         rows, symptoms = self._rows(sorted(set(members), key=lambda f: (-evidence[f], f)), since)
-        verdict = decide(symptoms, self.recent_environment())
+        verdict = decide(symptoms, judge_environment.open_differences(self))
         changes: dict[str, Any] = {
             "features": rows,
             "severity": judge_incidents.severity(rows),
@@ -232,7 +250,7 @@ class UnitJudge:
         }
         if known is not None:
             return self.log.change(known, Action.UPDATE, self.clock_ms or 0, **changes)
-        incident = self._open(
+        incident = self.open(
             IncidentKind.FEATURE,
             events,
             began_at_event=begin.event,
@@ -251,7 +269,7 @@ class UnitJudge:
             rows.append(judge_words.incident_feature(self.watch, f, sizes, symptom))
         return rows, symptoms
 
-    def _open(self, kind: IncidentKind, events: int, **what: Any) -> Incident:
+    def open(self, kind: IncidentKind, events: int, **what: Any) -> Incident:
         assert self.clock_ms is not None
         return self.log.add(kind, events, self.clock_ms, reference=self.digest, **what)
 
@@ -278,54 +296,21 @@ class UnitJudge:
             effects += self.log.resolve(incident, why, self.events, self.clock_ms or 0, by)
         return effects
 
-    # environment
-
-    def environment(self) -> list[EnvironmentDifference]:
-        """What the shards' environments differ by from the reference's, over the epoch."""
-        seen: dict[str, int] = {}
-        for profile in self.present:
-            for text, count in profile.environments.items():
-                seen[text] = seen.get(text, 0) + count
-        return quality.environment_differences(self.reference.environment if self.reference else {}, seen)
-
-    def recent_environment(self) -> list[str]:
-        known = self.log.open(IncidentKind.ENVIRONMENT)
-        return [] if known is None else [judge_words.difference(d) for d in known.environment_differences]
-
-    def _environment(self, arrived: dict[str, int], events: int) -> list[Effect]:
-        if not self.reference or not self.reference.environment:
-            return []
-        found = quality.environment_differences(self.reference.environment, arrived)
-        known = self.log.open(IncidentKind.ENVIRONMENT)
-        if not found:
-            silent = events - self.environment_event
-            if known is not None and arrived and silent >= self.settings.resolve_after_events:
-                return self.log.resolve(known, Resolution.BACK, events, self.clock_ms or 0)
-            return []
-        self.environment_event = events
-        every = [msgspec.to_builtins(d) for d in self.environment()]
-        changes: dict[str, Any] = {
-            "environment_differences": every,
-            "summary": "the environment differs from training: " + "; ".join(map(judge_words.difference, every[:5])),
-        }
-        if known is None:
-            if self.accepted:
-                return []
-            incident = self._open(
-                IncidentKind.ENVIRONMENT,
-                events,
-                severity="warning",
-                verdict=Verdict.BROKEN_DATA.value,
-                reason="new-environment",
-                **changes,
-            )
-            return self.log.told(incident, EventType.INCIDENT_OPENED, incident.opened_at_ms)
-        before = {(d["name"], d["present"]) for d in known.environment_differences}
-        if {(d["name"], d["present"]) for d in every} <= before:
-            return []
-        return self.log.change(known, Action.UPDATE, self.clock_ms or 0, **changes)
-
     # state
+
+    def forget(self, forgetting: Forgetting) -> list[Effect]:
+        """It is watched no more until it sends events again; nothing where that is known already."""
+        if self.forgotten is not None and forgetting.id == self.forgotten.id:
+            return []
+        self.forgotten = forgetting
+        effects = self.close(Resolution.BY_HAND, forgetting.by)
+        self.away, self.blind = True, None
+        return [*effects, *self.settle()]
+
+    def returns(self, profiles: Sequence[Profile]) -> bool:
+        """Whether they bring events that it had not seen when it was forgotten."""
+        known = self.shards
+        return self.away and any(p.shard not in known or p.events > known[p.shard].profile.events for p in profiles)
 
     def tell_blind(self, reason: BlindReason | None, detail: str) -> list[Effect]:
         """What the wall clock and the reading side say."""
@@ -339,13 +324,16 @@ class UnitJudge:
             return []
         before, self.state = self.state, state
         self.transitions += 1
+        reason = self.reason
+        if before == "forgotten" and self.forgotten is not None:
+            reason = f"sends events again after {self.forgotten.by} had it forgotten" + (reason and f"; {reason}")
         data = {
             "model": self.unit.model,
             "version": self.unit.version,
             "segment": self.unit.segment,
             "state": state,
             "previous": before if self.transitions > 1 else None,
-            "reason": self.reason,
+            "reason": reason,
             "events": self.events,
             "season_covered": self.season_covered,
             "moved_while_learned": self.moved_while_learned,
@@ -363,6 +351,8 @@ class UnitJudge:
         return list(self.reference.source.get("moved", ())) if self.reference is not None else []
 
     def _state(self) -> str:
+        if self.away:
+            return "forgotten"
         if self.blind is not None:
             return "blind"
         if self.digest is None:
@@ -379,6 +369,8 @@ class UnitJudge:
     @property
     def reason(self) -> str:
         """Why it is in its state, in words; empty for a good one."""
+        if self.away and self.forgotten is not None:
+            return f"{self.forgotten.by} had it forgotten" + (self.forgotten.note and f": {self.forgotten.note}")
         if self.blind is not None:
             return self.blind_detail
         if self.digest is not None and self.watch is None:

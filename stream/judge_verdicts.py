@@ -7,7 +7,7 @@ from detectors.diagnosis import Case, diagnose
 from detectors.incidents import Action, Incident, IncidentKind, Status
 from detectors.retrain import Outcome
 from detectors.verdict import Decision
-from stream import judge_words
+from stream import judge_environment, judge_words
 from stream.events_out import EventType
 from stream.judge_records import DriftEvent, Effect, RetrainDecided
 from stream.judge_unit import UnitJudge
@@ -41,7 +41,7 @@ def _settle(judge: UnitJudge, incident: Incident) -> list[Effect]:
     known = {f.feature: f for f in judge.reference.features}
     new = {f.feature: f for f in present.features}
     cases = [Case(known[name], new[name]) for name in names if name in new]
-    decision = diagnose(cases, judge.recent_environment())
+    decision = diagnose(cases, judge_environment.open_differences(judge))
     changes: dict[str, Any] = {
         "verdict": decision.verdict.value,
         "reason": decision.reason.value,

@@ -10,6 +10,8 @@ from detectors.features import Kind
 from detectors.merging import Total
 from detectors.sketches.moments import mean_and_std
 from detectors.watch import Watch, shown
+from stream import judge_environment
+from stream.forgetting import Forgetting
 from stream.judge_unit import UnitJudge
 from stream.judge_words import sizes_of
 
@@ -44,13 +46,14 @@ def model_view(judge: UnitJudge) -> Json:
         "evidence_history": [list(point) for point in judge.history],
         "season_covered": judge.season_covered,
         "moved_while_learned": judge.moved_while_learned,
+        "forgotten": None if judge.forgotten is None else _forgotten(judge.forgotten),
         "reference": None
         if reference is None
         else {"digest": judge.digest, "rows": reference.rows, "source": reference.source},
         "learning_events_wanted": judge.settings.learning.get(judge.unit.model, judge.settings.learning_events)
         if judge.digest is None
         else None,
-        "environment_differences": [msgspec.to_builtins(d) for d in judge.environment()],
+        "environment_differences": [msgspec.to_builtins(d) for d in judge_environment.differences(judge)],
         "retrain_log": judge.log.retrain_log,
         "signals": _signals(judge),
         "shards": {
@@ -61,6 +64,11 @@ def model_view(judge: UnitJudge) -> Json:
         "suppressed": _suppressed(judge),
         **judge.outcomes.view(judge.settings.outcomes_of(judge.unit.model)),
     }  # fmt: skip
+
+
+def _forgotten(word: Forgetting) -> Json:
+    """Who had it forgotten before it sent events again."""
+    return {"by": word.by, "at_ms": word.at_ms, "note": word.note}
 
 
 def _strongest(watch: Watch) -> list[int]:

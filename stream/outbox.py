@@ -15,7 +15,7 @@ from detectors.errors import BrokerError
 from detectors.profiles import Profile
 from stream import topics
 from stream.config import Settings
-from stream.ports import OutRecord, Partition, Record, Sink
+from stream.ports import Output, OutRecord, Partition, Record
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +27,6 @@ HEADROOM_BYTES = 8_192
 REASON_CHARACTERS = 500
 OVERSIZED = "message_bytes"
 DEAD_LETTERS = "dead_letters_per_second"
-
-
-class Output(Sink, Protocol):
-    """A sink that knows how many partitions a topic has."""
-
-    async def partitions(self, topic: str) -> int: ...
 
 
 class Counters(Protocol):
@@ -65,11 +59,11 @@ class Outbox:
         self._profile_partitions = await self._sink.partitions(self._settings.topics.profiles)
 
     def profiles(self, profiles: Sequence[Profile]) -> list[OutRecord]:
-        """Each to the partition of its unit, so that one judge sees all shards."""
+        """Each to the partition of its model, so that one judge sees all shards of all its units."""
         records = []
         for profile in profiles:
             shard = Partition(profile.topic, profile.partition)
-            partition = topics.partition_of(topics.unit_key(profile.unit), self._profile_partitions)
+            partition = topics.model_partition(profile.model, self._profile_partitions)
             value = self._encode(profile)
             if len(value) > self._largest:
                 self._counters.limited(OVERSIZED, 1)

@@ -76,6 +76,12 @@ class Sink(Protocol):
     async def stop(self) -> None: ...
 
 
+class Output(Sink, Protocol):
+    """A sink that knows how many partitions a topic has."""
+
+    async def partitions(self, topic: str) -> int: ...
+
+
 class TableReader(Protocol):
     """Reads a compacted topic without a group: newest value by key."""
 

@@ -18,8 +18,8 @@ from stream import pace
 from stream.config import Settings
 from stream.label_reader import LabelReader
 from stream.observer import Effects, Observer
-from stream.outbox import Outbox, Output
-from stream.ports import Clock, Partition, Record, Source, TableReader
+from stream.outbox import Outbox
+from stream.ports import Clock, Output, Partition, Record, Source, TableReader
 from stream.saver import Saver
 from stream.telemetry import Stage, Telemetry, Unmeasured
 from stream.topics import parse_reference_key

@@ -5,7 +5,7 @@ Loopback unless the settings say otherwise. Pages are added by whoever owns them
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol
 from uuid import uuid4
@@ -16,17 +16,19 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
 
 from detectors.errors import BrokerError, DriftlineError, FormatError
+from detectors.features import UnitKey
 from detectors.incidents import NOTES_KEPT, Change
-from stream import actions
+from stream import actions, forgetting
 from stream import views as views_module
 from stream.actions import Action
 from stream.backends.clock import SystemClock
 from stream.config import HttpSettings
+from stream.forgetting import Forgetting
 from stream.ports import Clock
 from stream.views import Json, Views
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Record = Callable[[Action], Awaitable[None]]
+Record = Callable[[Action | Forgetting], Awaitable[None]]
 """Writes a change to its topic; BrokerError when it cannot."""
 
 RECORD_SECONDS = 8.0
@@ -90,7 +92,12 @@ class Server:
         self._app.on_response_prepare.append(_secure)
         self._app.add_routes(self._routes())
         if record is not None:
-            self._app.add_routes([web.post("/api/v1/incidents/{id}/{action}", self._act)])
+            self._app.add_routes(
+                [
+                    web.post("/api/v1/incidents/{id}/{action}", self._act),
+                    web.post("/api/v1/models/{model}/{version}/forget", self._forget),
+                ]
+            )
         if add_pages is not None:
             add_pages(self._app, views)
         self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=1.0, handle_signals=False)
@@ -223,17 +230,42 @@ class Server:
             action = actions.asked(incident["id"], change, await request.read(), self._now_ms(), str(uuid4()))
         except FormatError as error:
             return _error(HTTPStatus.BAD_REQUEST, str(error))
+        answer = {"id": action.id, "incident": action.incident, "action": name, "at_ms": action.at_ms}
+        return await self._recorded([action], answer)
+
+    async def _forget(self, request: web.Request) -> web.Response:
+        """Every segment of a model version, or the one that ``segment`` names; an empty one is the whole population."""
+        model, version = request.match_info["model"], request.match_info["version"]
+        found = self._views.segments(model, version)
+        if "segment" in request.query:
+            wanted = request.query["segment"] or None
+            found = [segment for segment in found if segment == wanted]
+        if not found:
+            return _error(
+                HTTPStatus.NOT_FOUND, f"no model {model!r} version {version!r} with such a segment is watched"
+            )
+        body, at_ms, new_id = await request.read(), self._now_ms(), str(uuid4())
+        try:
+            words = [forgetting.asked(UnitKey(model, version, segment), body, at_ms, new_id) for segment in found]
+        except FormatError as error:
+            return _error(HTTPStatus.BAD_REQUEST, str(error))
+        answer = {"id": words[0].id, "model": model, "version": version, "segments": found, "at_ms": at_ms}
+        return await self._recorded(words, answer)
+
+    async def _recorded(self, changes: Sequence[Action | Forgetting], answer: Json) -> web.Response:
+        """``answer`` once all of them are acknowledged."""
         assert self._record is not None
+        failed = {"id": changes[0].id}
         try:
             async with asyncio.timeout(RECORD_SECONDS):
-                await self._record(action)
+                for change in changes:
+                    await self._record(change)
         except TimeoutError:
             text = f"Kafka did not acknowledge it in {RECORD_SECONDS:.0f} s; ask again with the same id"
-            return _json({"error": text, "id": action.id}, HTTPStatus.SERVICE_UNAVAILABLE.value)
+            return _json({"error": text, **failed}, HTTPStatus.SERVICE_UNAVAILABLE.value)
         except BrokerError as error:
-            return _json({"error": str(error), "id": action.id}, HTTPStatus.SERVICE_UNAVAILABLE.value)
-        recorded = {"id": action.id, "incident": action.incident, "action": name, "at_ms": action.at_ms}
-        return _json(recorded, HTTPStatus.ACCEPTED.value)
+            return _json({"error": str(error), **failed}, HTTPStatus.SERVICE_UNAVAILABLE.value)
+        return _json(answer, HTTPStatus.ACCEPTED.value)
 
     async def _changes(self, request: web.Request) -> web.Response:
         since = _whole(request.query.get("since"), 0)

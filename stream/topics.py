@@ -40,6 +40,16 @@ def partition_of(key: bytes, partitions: int) -> int:
     return (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
+def model_partition(model: str, partitions: int) -> int:
+    """Which of the profiles topic's partitions a model's profiles lie in, all versions and segments of it: they share
+    its budget of false alarms, so that one judge must see them all, in one order.
+
+    >>> model_partition("fraud", 4) == partition_of(b"fraud", 4)
+    True
+    """
+    return partition_of(_part(model), partitions)
+
+
 def unit_key(unit: UnitKey) -> bytes:
     """``model/version/segment`` with each part percent-encoded; empty for no segment.
 
@@ -68,7 +78,7 @@ def parse_reference_key(key: bytes) -> ModelKey:
 
 
 def profile_key(unit: UnitKey, shard: Partition) -> bytes:
-    """A shard's key. Its record goes to ``partition_of(unit_key(unit), ...)``, so that one judge sees all shards.
+    """A shard's key. Its record lies in ``model_partition(unit.model, ...)``.
 
     >>> profile_key(UnitKey("fraud", "3", None), Partition("inference-events", 2))
     b'fraud/3//inference-events/2'

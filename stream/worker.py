@@ -13,13 +13,25 @@ from typing import Any, TypeVar
 
 from detectors import bank_numbers, evidence
 from detectors.errors import BrokerError, DriftlineError
-from stream import actions, admin, file_references, judge_faust, judge_settings, observe_settings, pages, versions
+from stream import (
+    actions,
+    admin,
+    file_references,
+    forgetting,
+    judge_faust,
+    judge_moves,
+    judge_settings,
+    observe_settings,
+    pages,
+    versions,
+)
 from stream.actions import Action
 from stream.backends import kafka as kafka_backend
 from stream.backends.clock import SystemClock
 from stream.backends.kafka_admin import KafkaCluster
 from stream.config import Settings
 from stream.follower import Follower
+from stream.forgetting import Forgetting
 from stream.health import HealthWatch
 from stream.judge import Judge
 from stream.judge_app import JudgeApp
@@ -30,7 +42,7 @@ from stream.metric_outcomes import OutcomeFamilies
 from stream.metric_service import ServiceFamilies
 from stream.metrics import Metrics
 from stream.observer import Observer
-from stream.ports import Clock, OutRecord, TableReader
+from stream.ports import Clock, Output, OutRecord, TableReader
 from stream.runner import Runner
 from stream.server import Server
 from stream.views import Json, Views
@@ -108,6 +120,7 @@ class Worker:
             assert self._follower is not None
             await self._wait_for_broker(self._sink.start)
             self._can_write = True
+            await self._move_rows(self._sink)
             # A profile must not meet a judge that does not know its reference yet.
             await self._first(self._follower.caught_up.wait())
             await self._first(self._judge.start())
@@ -123,6 +136,13 @@ class Worker:
                 await sink.send(records)
             finally:
                 await sink.stop()
+
+    async def _move_rows(self, sink: Output) -> None:
+        reader = self._reader()
+        try:
+            await judge_moves.move_rows(self._settings, reader, sink)
+        finally:
+            await reader.stop()
 
     async def stop(self) -> None:
         """Checkpoints, leaves the groups and closes, within the settings' time whatever the broker does."""
@@ -215,11 +235,15 @@ class Worker:
             },
         )
 
-    async def _record(self, action: Action) -> None:
+    async def _record(self, change: Action | Forgetting) -> None:
         if self._sink is None or not self._can_write:
             raise BrokerError("not connected to Kafka yet; try again")
         topic = self._settings.topics.actions
-        await self._sink.send([OutRecord(topic, actions.key(action), actions.encode(action))])
+        if isinstance(change, Forgetting):
+            record = OutRecord(topic, forgetting.key(change), forgetting.encode(change))
+        else:
+            record = OutRecord(topic, actions.key(change), actions.encode(change))
+        await self._sink.send([record])
         self.metrics.published(topic, 1)
 
     def _make_gauges(self) -> None:

@@ -12,6 +12,7 @@ from benchmarks.scale.load import Load
 from stream import judge_settings, judge_table
 from stream.config import Settings
 from stream.judge import Judge
+from stream.judge_app import VIEWS_PER_TICK
 from stream.judge_desk import JudgeDesk
 from stream.judge_records import Health
 from stream.metrics import Metrics
@@ -47,9 +48,9 @@ def measure(models: int) -> Judging:
         spent.append((time.process_time() - began) / len(encoded))
     units = list(desk.units)
     began = time.process_time()
-    rows = [judge_table.encode_stored(unit, 0, desk.snapshot(unit), {}) for unit in units]
+    rows = [judge_table.encode_stored(unit, 0, desk.snapshot(unit), (0, 0)) for unit in units]
     row_seconds, began = time.process_time() - began, time.process_time()
-    views = desk.views_due(WALL_MS)
+    views = desk.views_due(WALL_MS, VIEWS_PER_TICK)
     view_seconds = time.process_time() - began
     usual = statistics.median(spent[1:])
     return Judging(

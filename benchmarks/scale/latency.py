@@ -28,6 +28,8 @@ SHIFT = 42.0
 SETTLED_SECONDS, BETWEEN_SECONDS, PATIENCE_SECONDS = 10.0, 0.4, 10.0
 """Before the first shift, between two, and after the last."""
 TURN_SECONDS = 0.002
+ORDER = 1_000_003
+"""A prime: no model meets its rows in the same order again."""
 CHECKPOINT_SECONDS = 5.0
 
 
@@ -78,6 +80,8 @@ class Publisher:
         self._load, self._rate = load, per_second
         self._plain = loads.bodies(load.features, 7)
         self._moved = loads.bodies(load.features, 8, feature_000=SHIFT)
+        # in random order: taken in turn, a model would meet the same few rows again and again, which is a change
+        self._rows = np.random.default_rng(9).integers(loads.POOL, size=ORDER).tolist()
         self.sent = 0
         self.moved_at: dict[int, float] = {}
 
@@ -97,7 +101,7 @@ class Publisher:
             model, partition = self._load.place(number)
             if model < moved:
                 self.moved_at.setdefault(model, time.perf_counter())
-            body = (self._moved if model < moved else self._plain)[number % loads.POOL]
+            body = (self._moved if model < moved else self._plain)[self._rows[number % ORDER]]
             self._to.produce(self._load.topic, loads.event(number, model, now_ms, body), partition=partition)
         self.sent = until
         self._to.poll(0)

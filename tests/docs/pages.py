@@ -36,7 +36,7 @@ WHEN = {
     EventType.INCIDENT_OPENED: "The evidence passed the threshold, or a library differs from training.",
     EventType.INCIDENT_UPDATED: "More features joined, or what is said of it changed.",
     EventType.INCIDENT_RESOLVED: "The features are back within the reference's band, or the reference was replaced.",
-    EventType.MODEL_STATE: "A model became learning, stable, warning, drift or blind.",
+    EventType.MODEL_STATE: "A model became learning, stable, warning, drift or blind, or somebody had it forgotten.",
     EventType.RETRAIN_REQUESTED: "The world changed, and neither cooldown nor weekly cap forbids a training.",
 }
 

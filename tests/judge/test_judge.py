@@ -270,3 +270,25 @@ def test_learning_becomes_a_reference_once(reference: Reference) -> None:
     assert [b.reference.rows for b in built] == [1_000]
     view = judge.model_view(profile.unit)
     assert (view["state"], view["features"][0]["count"]) == ("learning", 1_200)
+
+
+def test_a_new_reference_is_followed_before_the_next_event_and_a_zombie_brings_no_old_one_back(
+    reference: Reference,
+) -> None:
+    """Two references between two events: epochs that begin at the same offset and have none of their own yet."""
+    judge, shard = Judge(SETTINGS, [reference]), MiniShard(reference)
+    play(judge, [shard], 4, 1)
+    unit = shard.profile().unit
+    new = msgspec.structs.replace(reference, source={"revision": "2"})
+    between = msgspec.structs.replace(reference, source={"revision": "1"})
+    judge.on_reference(between)
+    judge.on_reference(new)
+    switched = MiniShard(new, first_offset=200, events_before=200)
+    judge.on_profile(switched.profile(), 0)
+    assert judge.model_view(unit)["reference"]["digest"] == new.digest
+    zombie = MiniShard(between, first_offset=200, events_before=200)
+    assert judge.on_profile(zombie.profile(), 0) == []
+    assert judge.model_view(unit)["reference"]["digest"] == new.digest
+    assert judge.model_view(unit)["epoch_events"] == 0
+    play(judge, [switched], 1, 2, 4)
+    assert judge.model_view(unit)["epoch_events"] == 50

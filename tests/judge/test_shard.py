@@ -1,5 +1,6 @@
 """Whatever order two owners' profiles of one shard arrive in, no event is merged twice and the furthest one is held."""
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,3 +77,28 @@ def test_of_two_owners_that_end_at_the_same_place_the_later_epoch_stays() -> Non
     assert shard.step(profile(3, 25)) is Step.BASE
     shard.hold(profile(3, 25))
     assert shard.step(profile(1, 25)) is Step.IGNORED
+
+
+def epoch(reference: str, first_offset: int, next_offset: int) -> Profile:
+    return msgspec.structs.replace(
+        profile(first_offset, next_offset), epoch=Epoch(reference, "s", first_offset), events=next_offset
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.permutations([("A", 3, 8), ("B", 5, 10), ("C", 5, 10), ("A", 7, 10), ("B", 8, 10)]),
+    st.integers(1, 5),
+)
+def test_of_owners_that_end_at_the_same_place_the_newest_reference_stays_whoever_comes_last(
+    arriving: list[tuple[str, int, int]], count: int
+) -> None:
+    """Two references between two events: B and C begin at offset 5, and no event may follow that would settle it."""
+    came = arriving[:count]
+    shard = Shard(epoch(*came[0]), [])
+    for one in came[1:]:
+        if shard.step(epoch(*one), "C") is not Step.IGNORED:
+            shard.hold(epoch(*one))
+    furthest = [one for one in came if one[2] == max(one[2] for one in came)]
+    wanted = max(furthest, key=lambda one: (one[0] == "C", one[1]))
+    assert shard.profile == epoch(*wanted)

@@ -10,7 +10,7 @@ from detectors.errors import BrokerError, CheckpointError
 from stream.backends.memory import Crash, Faults, MemoryTableReader
 from stream.config import KafkaSettings, LimitSettings, Settings
 from stream.ports import OutRecord, Partition, Record
-from stream.topics import parse_profile_key, partition_of, unit_key
+from stream.topics import model_partition, parse_profile_key
 from tests.runner.service import Service, StillClock, events, make_broker, newest_profiles, reference
 
 SETTINGS = Settings(checkpoint_interval_seconds=0.1)
@@ -51,7 +51,7 @@ async def test_a_profile_lies_where_its_model_is_judged() -> None:
     assert written
     for place, record in written:
         unit, shard = parse_profile_key(record.key or b"")
-        assert place.partition == partition_of(unit_key(unit), 3)
+        assert place.partition == model_partition(unit.model, 3)
         assert shard.topic == "inference-events"
 
 

@@ -17,7 +17,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from detectors.errors import BrokerError
 from detectors.features import UnitKey
 from detectors.profiles import SCHEMA, Epoch, Profile
-from stream import judge_app, judge_faust
+from stream import judge_app, judge_faust, judge_moves, judge_table, topics
+from stream.backends.kafka import KafkaSink, KafkaTableReader
 from stream.config import KafkaSettings, Settings, TopicSettings
 from stream.judge_app import JudgeApp
 from stream.metrics import Metrics
@@ -42,7 +43,7 @@ class Desk:
         self.seen: list[tuple[UnitKey, int]] = []
         self.restored: dict[UnitKey, int] = {}
 
-    def on_profile(self, profile: Profile, now_ms: int) -> Sequence[OutRecord]:
+    def on_profile(self, profile: Profile, now_ms: int, offset: int) -> Sequence[OutRecord]:
         self.units.add(profile.unit)
         self.seen.append((profile.unit, profile.next_offset))
         self.newest[profile.unit] = max(self.newest.get(profile.unit, 0), profile.next_offset)
@@ -52,8 +53,11 @@ class Desk:
     def on_tick(self, now_ms: int) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
         return [], []
 
-    def views_due(self, now_ms: int) -> Sequence[OutRecord]:
+    def views_due(self, now_ms: int, most: int) -> Sequence[OutRecord]:
         return []
+
+    def drain(self) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
+        return [], []
 
     def snapshot(self, unit: UnitKey) -> bytes:
         return str(self.newest[unit]).encode()
@@ -83,6 +87,9 @@ class Sink:
         self.sent.extend(records)
 
     async def stop(self) -> None: ...
+
+    async def partitions(self, topic: str) -> int:
+        return PARTITIONS
 
 
 class World:
@@ -119,19 +126,22 @@ class World:
         finally:
             await app.stop(5.0)
 
-    async def publish(self, *profiles: tuple[str, int] | bytes | None) -> None:
+    async def publish(self, *profiles: tuple[str, int] | tuple[int, bytes] | bytes | None) -> None:
+        """Model and next offset of a profile, or partition and value, or a value."""
         producer = AIOKafkaProducer(bootstrap_servers=self.settings.kafka.bootstrap_servers)
         await producer.start()
         try:
-            for profile in profiles:
-                model, offset = ("broken", 0) if not isinstance(profile, tuple) else profile
-                value = profile
-                if isinstance(profile, tuple):
+            for given in profiles:
+                model, place, value = "broken", 0, given
+                if isinstance(given, tuple) and isinstance(given[0], int):
+                    place, value = given
+                elif isinstance(given, tuple):
+                    model, offset = given
                     epoch = Epoch(None, "s", 0)
-                    value = msgspec.json.encode(
-                        Profile(SCHEMA, model, "1", None, "inference-events", 0, epoch, offset, offset, offset, [])
+                    profile = Profile(
+                        SCHEMA, model, "1", None, "inference-events", 0, epoch, offset, offset, offset, []
                     )
-                place = sum(model.encode()) % PARTITIONS
+                    place, value = topics.model_partition(model, PARTITIONS), msgspec.json.encode(profile)
                 await producer.send_and_wait(self.settings.topics.profiles, value, key=model.encode(), partition=place)
         finally:
             await producer.stop()
@@ -236,7 +246,7 @@ async def test_of_units_that_share_a_partition_none_is_committed_over(
     monkeypatch.setattr(judge_app, "ROW_INTERVAL_MS", 10**9)
     desk = Desk()
     async with world.judge(desk, Sink()) as app:
-        await world.publish(("a", 1), ("d", 10), ("a", 2), ("d", 20))  # rows of d are written at once
+        await world.publish(("a", 1), ("c", 10), ("a", 2), ("c", 20))  # rows of c are written at once
         await until(lambda: len(desk.seen) == 4)
         turned = app.turned_at_ms
         await until(lambda: app.turned_at_ms > turned + 2_500)  # two commits
@@ -279,7 +289,7 @@ async def test_a_broker_that_refuses_for_a_while_is_asked_again(world: World, mo
 
 async def test_an_exception_in_the_judge_ends_the_worker_and_acknowledges_nothing(world: World) -> None:
     class Broken(Desk):
-        def on_profile(self, profile: Profile, now_ms: int) -> Sequence[OutRecord]:
+        def on_profile(self, profile: Profile, now_ms: int, offset: int) -> Sequence[OutRecord]:
             raise RuntimeError("bug")
 
     async with world.judge(Broken(), Sink()) as app:
@@ -297,14 +307,14 @@ async def test_an_exception_in_the_judge_ends_the_worker_and_acknowledges_nothin
 async def test_a_second_judge_takes_over_what_the_first_knew(world: World) -> None:
     one, two = Desk(), Desk()
     async with world.judge(one, Sink()):
-        await world.publish(("a", 10), ("b", 10), ("c", 10))
+        await world.publish(("a", 10), ("b", 10), ("f", 10))
         await until(lambda: len(one.newest) == 3)
         async with world.judge(two, Sink()) as second:
             await until(lambda: one.units and two.units and not one.units & two.units)
-            assert {**one.newest, **two.newest} == {unit(model): 10 for model in "abc"}
+            assert {**one.newest, **two.newest} == {unit(model): 10 for model in "abf"}
             assert second.partitions
         await until(lambda: len(one.units) == 3)
-        assert one.newest == {unit(model): 10 for model in "abc"}
+        assert one.newest == {unit(model): 10 for model in "abf"}
 
 
 async def test_a_row_that_a_late_zombie_writes_over_a_newer_one_is_not_believed(world: World) -> None:
@@ -324,8 +334,9 @@ async def test_a_row_that_a_late_zombie_writes_over_a_newer_one_is_not_believed(
 async def test_what_waited_through_a_rebalance_is_judged_after_what_is_before_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Profile 6 is in the agent's hands when the partitions are given out anew, and 1 to 5 are in no row."""
+    """Profile 11 is in the agent's hands when the partitions are given out anew, and 1 to 10 are in no row."""
     monkeypatch.setattr(judge_app, "ROW_INTERVAL_MS", 10**9)
+    monkeypatch.setattr(judge_app, "WAITING_RECORDS", 1)
     gate = asyncio.Event()
 
     class Waiting(Sink):
@@ -335,24 +346,86 @@ async def test_what_waited_through_a_rebalance_is_judged_after_what_is_before_it
             await super().send(records)
 
     class Viewed(Desk):
-        def views_due(self, now_ms: int) -> Sequence[OutRecord]:
-            return [OutRecord("views", b"", b"")] if len(self.seen) == 5 and not gate.is_set() else []
+        shown = False
+
+        def views_due(self, now_ms: int, most: int) -> Sequence[OutRecord]:
+            if len(self.seen) != 5 or self.shown:
+                return []
+            self.shown = True
+            return [OutRecord("views", b"", b"")]
 
     one, two = Viewed(), Desk()
     async with world.judge(one, Waiting()) as app:
         await world.publish(*[("a", offset) for offset in range(1, 6)])
         await until(lambda: len(one.seen) == 5 and app._step.locked())
         turned = app.turned_at_ms
-        await world.publish(("a", 6))
-        await until(lambda: app.turned_at_ms > turned)  # the agent has it
-        joining = asyncio.create_task(_beside(world, two, lambda: (unit("a"), 6) in one.seen + two.seen))
+        await world.publish(("a", 10), ("a", 11))
+        await until(lambda: len(one.seen) == 6 and app.turned_at_ms > turned)  # the agent has it
+        joining = asyncio.create_task(_beside(world, two, lambda: (unit("a"), 11) in one.seen + two.seen))
         await until(lambda: not app.ready)
         gate.set()
         await joining
-    order = [(unit("a"), offset) for offset in range(1, 7)]
-    assert (one.seen[5:], two.seen) in (([], order), (order, []))
+    order = [(unit("a"), offset) for offset in (1, 2, 3, 4, 5, 10, 11)]
+    assert (one.seen[6:], two.seen) in (([], order), (order, []))
 
 
 async def _beside(world: World, desk: Desk, done: Callable[[], Any]) -> None:
     async with world.judge(desk, Sink()):
         await until(done)
+
+
+async def test_what_lies_in_another_partition_than_its_models_is_sent_on_and_judged_there_once(world: World) -> None:
+    desk, sink = Desk(), Sink()
+    epoch = Epoch(None, "s", 0)
+    value = msgspec.json.encode(Profile(SCHEMA, "a", "1", None, "inference-events", 0, epoch, 5, 5, 5, []))
+    elsewhere = (topics.model_partition("a", PARTITIONS) + 1) % PARTITIONS
+    async with world.judge(desk, sink):
+        await world.publish((elsewhere, value))
+        await until_equal(world.committed, 1)
+    assert desk.seen == []
+    assert [(r.topic, r.value, r.partition) for r in sink.sent] == [
+        (world.settings.topics.profiles, value, topics.model_partition("a", PARTITIONS))
+    ]
+
+
+async def test_a_row_from_elsewhere_is_moved_once_and_restored_where_its_model_is(world: World, kafka: Any) -> None:
+    home = topics.model_partition("a", PARTITIONS)
+    elsewhere = (home + 1) % PARTITIONS
+    row = judge_table.encode_stored(unit("a"), elsewhere, b"7", (1, 2))
+    await world.write([(elsewhere, topics.unit_key(unit("a")), row)])
+    kafka_settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)
+    out = KafkaSink(kafka_settings)
+    await out.start()
+    try:
+        for wanted in (1, 0):
+            reader = KafkaTableReader(kafka_settings)
+            assert await judge_moves.move_rows(world.settings, reader, out) == wanted
+            await reader.stop()
+    finally:
+        await out.stop()
+    desk = Desk()
+    async with world.judge(desk, Sink()):
+        assert desk.restored == {unit("a"): 7}
+        await world.publish(("a", 8))
+        await until(lambda: desk.newest == {unit("a"): 8})
+
+
+async def test_deciding_goes_on_while_a_batch_is_on_its_way(world: World) -> None:
+    gate = asyncio.Event()
+
+    class Slow(Sink):
+        async def send(self, records: Sequence[OutRecord]) -> None:
+            await gate.wait()
+            await super().send(records)
+
+    desk, sink = Desk(), Slow()
+    async with world.judge(desk, sink) as app:
+        await world.publish(("a", 10), ("b", 10), ("a", 11), ("a", 20))
+        await until(lambda: len(desk.seen) == 4)
+        assert sink.sent == []
+        turned = app.turned_at_ms
+        await until(lambda: app.turned_at_ms > turned + 1_500)  # a commit
+        assert await world.committed() == 0
+        gate.set()
+        await until_equal(world.committed, 4)
+    assert [record.value for record in sink.sent if record.key == b"a"] == [b"10", b"20"]

@@ -109,17 +109,18 @@ def test_openings_and_requests_are_counted(story: tuple[Run, list[OutRecord]]) -
     assert run.metrics.retrains.value(("m", "requested")) == 1
 
 
-def test_views_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_views_wait_for_their_turn_and_for_their_interval() -> None:
     run = Run()
     run.looks(2, 0.0)
-    monkeypatch.setattr(judge_desk, "VIEWS_PER_TICK", 0)
-    assert run.desk.views_due(0) == []
-    monkeypatch.undo()
-    [view] = run.desk.views_due(0)
+    assert run.desk.views_due(0, 0) == []
+    [view] = run.desk.views_due(0, 9)
     assert (view.topic, view.key) == ("driftline-views", topics.unit_key(UNIT))
     shown = orjson.loads(view.value or b"")
     assert (shown["model"], shown["events"], shown["state"]) == ("m", 400, "stable")
-    assert run.desk.views_due(0) == []
+    assert run.desk.views_due(5_000, 9) == []
+    run.looks(1, 0.0)
+    assert run.desk.views_due(judge_desk.VIEW_INTERVAL_MS - 1, 9) == []
+    assert len(run.desk.views_due(judge_desk.VIEW_INTERVAL_MS, 9)) == 1
 
 
 def test_a_unit_moves_with_its_snapshot() -> None:
@@ -129,9 +130,9 @@ def test_a_unit_moves_with_its_snapshot() -> None:
     other = Run()
     other.desk.restore(UNIT, blob)
     assert other.desk.units == {UNIT}
-    assert other.desk.views_due(0) == run.desk.views_due(0)
+    assert other.desk.views_due(0, 9) == run.desk.views_due(0, 9)
     other.desk.forget(UNIT)
-    assert (other.desk.units, other.desk.views_due(0)) == (set(), [])
+    assert (other.desk.units, other.desk.views_due(0, 9)) == (set(), [])
 
 
 def test_a_broken_reference_is_said_and_counted_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:

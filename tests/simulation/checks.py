@@ -65,9 +65,10 @@ def _check_shards(seed: int, world: World) -> None:
 
 
 def _tied(world: World, judged: Profile, last: Profile) -> bool:
-    """A zombie that began an epoch elsewhere and ended at the same event: as good a fold of the log, with the same
-    counts over all epochs, which stays until the next event. Nothing in the two tells whose the partition is."""
-    tied = judged.epoch != last.epoch and merging.place(judged) == merging.place(last) and world.choice.zombies
+    """A zombie that began under the same reference elsewhere and ended at the same event: as good a fold of the log,
+    with the same counts over all epochs, which stays until the next event. Nothing tells whose the partition is."""
+    same = judged.epoch != last.epoch and judged.epoch.reference == last.epoch.reference
+    tied = same and merging.place(judged) == merging.place(last) and world.choice.zombies
     world.troubles["tie"] += tied
     return tied
 

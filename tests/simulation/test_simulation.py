@@ -102,19 +102,25 @@ def test_a_broken_order_is_found(fault: str) -> None:
     assert _first_found(Scheme(**{fault: False}))
 
 
-def _last_one_written(newest: Profile, profile: Profile, passed: Sequence[Epoch], reached: Place) -> Step:
+def _last_one_written(
+    newest: Profile, profile: Profile, passed: Sequence[Epoch], reached: Place, wanted: str | None
+) -> Step:
     """What was written last counts, whoever wrote it."""
     return Step.NEXT
 
 
-def _epochs_come_back(newest: Profile, profile: Profile, passed: Sequence[Epoch], reached: Place) -> Step:
+def _epochs_come_back(
+    newest: Profile, profile: Profile, passed: Sequence[Epoch], reached: Place, wanted: str | None
+) -> Step:
     """An epoch that was left is taken for a new one."""
     return true_step(newest, profile, passed, reached) if profile.epoch == newest.epoch else Step.FULL
 
 
-def _newest_is_furthest(newest: Profile, profile: Profile, passed: Sequence[Epoch], reached: Place) -> Step:
+def _newest_is_furthest(
+    newest: Profile, profile: Profile, passed: Sequence[Epoch], reached: Place, wanted: str | None
+) -> Step:
     """What an epoch before brought is forgotten when the next begins behind it."""
-    return true_step(newest, profile, passed, merging.place(newest))
+    return true_step(newest, profile, passed, merging.place(newest), wanted)
 
 
 @pytest.mark.parametrize("broken", [_last_one_written, _epochs_come_back, _newest_is_furthest])

@@ -217,14 +217,14 @@ class World:
                 continue
             self.published.append(output)
             key = topics.profile_key(output.unit, Partition(output.topic, output.partition))
-            self.delivered[topics.partition_of(topics.unit_key(output.unit), JUDGES)].append((key, output))
+            self.delivered[topics.model_partition(output.unit.model, JUDGES)].append((key, output))
 
     def judge(self, number: int, count: int) -> None:
         """Takes in what comes next of a partition of the profiles."""
         begin = self.read[number]
         for key, profile in self.delivered[number][begin : begin + count]:
             held = self.judged.get(key)
-            how = held.step(profile) if held else Step.FULL
+            how = held.step(profile, self.newest(profile)) if held else Step.FULL
             if how is Step.IGNORED:
                 continue
             counted = held.profile.epoch_events if held and how is Step.NEXT else 0
@@ -234,6 +234,12 @@ class World:
             else:
                 self.judged[key] = Shard(profile, [])
         self.read[number] = min(begin + count, len(self.delivered[number]))
+
+    def newest(self, profile: Profile) -> str | None:
+        """Digest of the newest reference that is published for its model."""
+        found = [traffic.references()[at] for at in self.references]
+        own = [one for one in found if one.model_key == profile.unit.model_key]
+        return own[-1].digest if own else None
 
     def run(self) -> None:
         for _ in range(STEPS):

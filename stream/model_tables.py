@@ -1,0 +1,41 @@
+"""The models that are watched, for the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from stream.incident_tables import when, write_json
+from stream.live import STATE_STYLES
+
+COLUMNS = ("model", "version", "segment", "state", "events", "last event", "reason")
+
+
+def show_list(console: Console, models: Sequence[Mapping[str, Any]], as_json: bool) -> int:
+    """Exit status 0, whatever state they are in."""
+    if as_json:
+        write_json(console, {"models": list(models)})
+    elif not models:
+        console.print("no models")
+    else:
+        console.print(_table(models))
+    return 0
+
+
+def _table(models: Sequence[Mapping[str, Any]]) -> Table:
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for name in COLUMNS:
+        shown.add_column(name, overflow="fold", justify="right" if name == "events" else "left")
+    for model in models:
+        state = str(model.get("state"))
+        names = [escape(str(model.get(name) or "")) for name in ("model", "version", "segment")]
+        shown.add_row(
+            *names,
+            f"[{STATE_STYLES.get(state, 'bold')}]{escape(state)}[/]",
+            f"{model.get('events') or 0:,}",
+            when(model.get("last_event_ms")),
+            escape(str(model.get("reason") or "")),
+        )
+    return shown

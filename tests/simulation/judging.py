@@ -1,0 +1,203 @@
+"""Judges that come and go over the profiles of models with several versions and segments. One seed decides which units
+there are, when each is first heard, when rows are written, who crashes and who takes over.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from detectors.features import UnitKey
+from detectors.profiles import Profile
+from detectors.reference_builder import build_reference
+from detectors.references import Reference
+from stream import topics
+from stream.judge import Judge
+from stream.judge_records import DriftEvent, Effect
+from stream.judge_settings import JudgeSettings
+from stream.judge_table import Pending
+from tests.judge.shards import MiniShard
+from tests.simulation.world import Diverged
+
+PARTITIONS, WORKERS, MODELS, UNITS = 2, 2, 2, 4
+LOOKS, ROWS = 20, 32
+START_MS = 1_763_700_000_000
+SETTINGS = JudgeSettings()
+
+Said = dict[tuple[object, ...], bytes]
+"""What was said, by what its id is made of."""
+
+
+class Record(NamedTuple):
+    partition: int
+    offset: int
+    profile: Profile
+
+
+@cache
+def reference(model: str, version: str) -> Reference:
+    return build_reference(model, version, {"x": np.random.default_rng(3).normal(size=2_000)})
+
+
+def home(unit: UnitKey) -> int:
+    """Where the profiles of a unit lie."""
+    return topics.model_partition(unit.model, PARTITIONS)
+
+
+def publish(seed: int) -> list[Record]:
+    """In the order in which the profiles were written. Some units leave their reference, slowly, at some time."""
+    chance, rng = random.Random(seed), np.random.default_rng(seed)
+    shards: list[tuple[UnitKey, int, int, MiniShard]] = []
+    for number in range(MODELS * UNITS):
+        unit = UnitKey(f"m{number % MODELS}", chance.choice("12"), f"s{number}")
+        first, moved = chance.randrange(LOOKS // 2), chance.choice((0, LOOKS // 3, LOOKS))
+        shards.append((unit, first, moved, MiniShard(reference(unit.model, unit.version), chance.randrange(2))))
+    written: list[Record] = []
+    ends: Counter[int] = Counter()
+    for look in range(LOOKS):
+        chance.shuffle(shards)
+        for unit, first, moved, shard in shards:
+            if look < first:
+                continue
+            values = rng.normal(0.8 * (look >= moved), 1.0, ROWS)
+            profile = shard.add({"x": values}, START_MS + 1_000 * look)
+            profile = msgspec.structs.replace(profile, segment=unit.segment)
+            written.append(Record(home(unit), ends[home(unit)], profile))
+            ends[home(unit)] += 1
+    return written
+
+
+class Worker:
+    """As judge_app does it, without Faust: a judge, what is ahead of its rows, and where it reads."""
+
+    def __init__(self) -> None:
+        self.judge = judge()
+        self.pending = Pending()
+        self.reads: dict[int, int] = {}
+
+    def start(self, world: "World", mine: set[int]) -> None:
+        for unit in self.judge.units:
+            self.judge.forget(unit)
+        self.pending = Pending()
+        self.reads = {place: world.committed.get(place, 0) for place in mine}
+        for unit, (place, blob) in world.rows.items():
+            if place in mine:
+                self.judge.restore(unit, blob)
+                self.pending.partitions[unit] = place
+
+
+def judge() -> Judge:
+    known = [reference(f"m{number}", version) for number in range(MODELS) for version in "12"]
+    return Judge(SETTINGS, known)
+
+
+class World:
+    """The log, the rows, what was said, and the workers."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed + 1)
+        written = publish(seed)
+        self.log = [[r for r in written if r.partition == place] for place in range(PARTITIONS)]
+        self.rows: dict[UnitKey, tuple[int, bytes]] = {}
+        self.committed: dict[int, int] = {}
+        self.said: Said = {}
+        self.troubles: Counter[str] = Counter()
+        self.workers = [Worker() for _ in range(WORKERS)]
+        self.deal()
+
+    def deal(self) -> None:
+        """A rebalance: everybody starts from the rows."""
+        owners = [self.chance.randrange(WORKERS) for _ in range(PARTITIONS)]
+        for number, worker in enumerate(self.workers):
+            worker.start(self, {place for place, owner in enumerate(owners) if owner == number})
+
+    def run(self) -> None:
+        while any(worker.reads[place] < len(self.log[place]) for worker in self.workers for place in worker.reads):
+            worker = self.chance.choice(self.workers)
+            for place in worker.reads:
+                for _ in range(self.chance.randint(0, 12)):
+                    self.take(worker, place)
+            self.write(worker, self.chance.random())
+            if self.chance.random() < 0.15:
+                self.troubles["rebalance"] += 1
+                self.deal()
+            elif self.chance.random() < 0.1:
+                self.troubles["crash"] += 1
+                worker.judge = judge()
+                worker.start(self, set(worker.reads))
+
+    def take(self, worker: Worker, place: int) -> None:
+        if worker.reads[place] == len(self.log[place]):
+            return
+        record = self.log[place][worker.reads[place]]
+        worker.reads[place] += 1
+        unit = record.profile.unit
+        worker.pending.read(place, record.offset)
+        effects = worker.judge.on_profile(record.profile, 0, record.offset)
+        worker.pending.touch(unit, place, 0, record.offset)
+        remember(self.said, effects)
+        look_of(self.said, worker.judge, record.profile)
+        if effects and self.chance.random() < 0.8:  # else it crashes between the two
+            self.write_row(worker, unit)
+
+    def write(self, worker: Worker, share: float) -> None:
+        """Some of the rows that are due, and a commit."""
+        for unit in worker.pending.due(0, 1_000):
+            if self.chance.random() < share:
+                self.write_row(worker, unit)
+        self.committed.update(worker.pending.committable)
+
+    def write_row(self, worker: Worker, unit: UnitKey) -> None:
+        place = worker.pending.partitions[unit]
+        self.rows[unit] = place, worker.judge.snapshot(unit)
+        worker.pending.done(place, worker.pending.take(unit))
+
+
+def remember(said: Said, effects: Sequence[Effect]) -> None:
+    """Raises Diverged where something is said again in other words."""
+    for effect in effects:
+        if isinstance(effect, DriftEvent):
+            name, content = (effect.kind, effect.unit, *effect.what), msgspec.json.encode(effect.data)
+            if said.setdefault(name, content) != content:
+                raise Diverged(f"{name} is said again and differs")
+
+
+def look_of(said: Said, judge: Judge, profile: Profile) -> None:
+    """What the unit was held to at its last look; the same whenever that look is made. Raises Diverged."""
+    unit = judge._units[profile.unit]
+    assert unit.watch is not None
+    name = (profile.unit, unit.shards[profile.shard].profile.next_offset)
+    content = str(unit.watch.evidence.threshold_log10).encode()
+    if said.setdefault(name, content) != content:
+        raise Diverged(f"{name} is held to {content!r}, and was to {said[name]!r}")
+
+
+def undisturbed(seed: int) -> tuple[Said, Judge]:
+    """One judge that holds every unit and reads everything once, in the order in which it was written."""
+    said: Said = {}
+    whole, ends = judge(), Counter[str]()
+    for record in publish(seed):
+        model = record.profile.model
+        remember(said, whole.on_profile(record.profile, 0, ends[model]))
+        look_of(said, whole, record.profile)
+        ends[model] += 1
+    return said, whole
+
+
+def simulate(seed: int) -> World:
+    """Raises Diverged."""
+    world = World(seed)
+    world.run()
+    wanted, whole = undisturbed(seed)
+    if world.said != wanted:
+        names = sorted(map(str, {k for k in {*wanted, *world.said} if wanted.get(k) != world.said.get(k)}))
+        raise Diverged(f"seed {seed}: {len(names)} of {len(wanted)} differ: {names[:3]}")
+    for worker in world.workers:
+        for unit in worker.judge.units:
+            if worker.judge.model_view(unit) != whole.model_view(unit):
+                raise Diverged(f"seed {seed}: {unit}: another view than the undisturbed judge's")
+    return world
