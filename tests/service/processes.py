@@ -72,16 +72,23 @@ class Deployment:
         key = topics.reference_key(reference.model_key)
         await self._send([(self.topics["references"], key, references.encode(reference), None)])
 
-    async def publish_events(self, model: str, version: str, columns: Mapping[str, Any]) -> int:
-        """Row by row over all partitions, fifty a second of event time. Returns how many."""
-        records = []
+    async def publish_events(
+        self, model: str, version: str, columns: Mapping[str, Any], *, labelled: bool = False
+    ) -> int:
+        """Row by row over all partitions, fifty a second of event time. Returns how many. ``labelled``: each with a
+        prediction and, after all of them, its label, which agrees."""
+        records, labels = [], []
         count = len(next(iter(columns.values())))
         for row in range(count):
             features = {name: _plain(values[row]) for name, values in columns.items()}
             event = {"id": uuid4().hex, "model": model, "version": version, "ts": self.clock_ms, "features": features}
+            if labelled:
+                event["prediction"] = True
+                label = {"id": event["id"], "model": model, "label": True, "ts": self.clock_ms}
+                labels.append((self.topics["labels"][0], None, json.dumps(label).encode(), None))
             self.clock_ms += STEP_MS
             records.append((self.topics["events"][0], None, json.dumps(event).encode(), row % PARTITIONS))
-        await self._send(records)
+        await self._send([*records, *labels])
         return count
 
     async def publish_raw(self, *values: bytes | None) -> None:
