@@ -86,6 +86,7 @@ class Judge:
         health = health or Health()
         effects: list[Effect] = []
         for judge in self._units.values():
+            judge.outcomes.labelling.heard(health.labels.get(judge.unit.model, 0))
             effects += judge.tell_blind(*self._blind(judge, now_ms, health))
         return effects
 

@@ -5,8 +5,10 @@ from typing import Any
 import msgspec
 
 from detectors import outcomes
+from detectors.labelling import Labelling, Labels
 from detectors.outcomes import Outcomes, Tally, Task
 from detectors.profiles import Profile
+from detectors.quality import BlindReason
 
 
 class Objective(msgspec.Struct, frozen=True):
@@ -23,14 +25,21 @@ class OutcomeRules(msgspec.Struct, frozen=True):
     task: Task | None = None
     objectives: tuple[Objective, ...] = ()
 
+    @property
+    def needs_labels(self) -> bool:
+        """Whether something is promised that only labels can tell."""
+        return any(objective.kind == "accuracy" for objective in self.objectives)
+
 
 class OutcomeLog:
     """The outcomes of one unit's shards, each the newest that contains the one before in both events and labels."""
 
-    __slots__ = ("shards",)
+    __slots__ = ("_patience_ms", "_rules", "labelling", "shards")
 
-    def __init__(self) -> None:
+    def __init__(self, rules: OutcomeRules, patience_ms: int) -> None:
+        self._rules, self._patience_ms = rules, patience_ms
         self.shards: dict[str, tuple[int, Outcomes]] = {}  # next offset of the events, outcomes
+        self.labelling = Labelling()
 
     def take(self, profile: Profile) -> None:
         """A restored shard reads events and labels again, each in its own time: what it says is taken up once it has
@@ -42,9 +51,41 @@ class OutcomeLog:
         if known is None or (place[0] >= known[0] and place[1] >= known[1].labels_next):
             self.shards[profile.shard] = (profile.next_offset, profile.outcomes)
 
-    def view(self, rules: OutcomeRules) -> dict[str, Any]:
+    def step(self, now_ms: int) -> None:
+        """To be called when profiles were taken, at ``now_ms`` of event time."""
+        self.labelling.step(now_ms, self._predicted, self._labelled, self._patience_ms)
+
+    @property
+    def _predicted(self) -> int:
+        return sum(shard.total.predicted for _, shard in self.shards.values())
+
+    @property
+    def _labelled(self) -> int:
+        return sum(shard.total.labelled for _, shard in self.shards.values())
+
+    @property
+    def standing(self) -> Labels:
+        """How it stands with the labels."""
+        return self.labelling.standing(self._rules.needs_labels)
+
+    @property
+    def blind(self) -> tuple[BlindReason, str] | None:
+        """Why nobody knows how right the model is, where labels are promised or read."""
+        standing, since = self.standing, self.labelling.state
+        if since is None or standing not in (Labels.UNMATCHED, Labels.MISSING):
+            return None
+        made = f"its last {self._predicted - since.predicted:,} predictions"
+        if standing is Labels.UNMATCHED:
+            read = f"{self.labelling.read_since:,} labels were read"
+            return BlindReason.UNMATCHED_LABELS, f"its performance is not known: {read}, next to none is of {made}"
+        if not self._rules.needs_labels:
+            return None
+        return BlindReason.MISSING_LABELS, f"its performance is not known: next to no label came for {made}"
+
+    def view(self) -> dict[str, Any]:
         """Members ``performance`` and ``objectives`` of the model's detail."""
         merged = outcomes.merged([shard for _, shard in self.shards.values()])
+        rules = self._rules
         task = rules.task or outcomes.task_of(merged.total)
         recent = outcomes.recent(merged)
         return {
@@ -56,6 +97,8 @@ class OutcomeLog:
                 "incomparable": merged.total.incomparable,
                 "measures": outcomes.measures(merged.total, task),
                 "mean_delay_seconds": _delay(merged.total),
+                "labels": self.standing.value,
+                "labels_since_ms": self.labelling.state.at_ms if self.labelling.state is not None else None,
                 "recent": {
                     "hours": outcomes.RECENT_HOURS,
                     "predicted": recent.predicted,

@@ -18,6 +18,7 @@ class BlindRules(msgspec.Struct, frozen=True):
     lag_records: int = 1_000_000
     invalid_share: float = 0.5
     invalid_records: int = 100
+    labels_ms: int = 86_400_000
 
 
 class JudgeSettings(msgspec.Struct, frozen=True):
@@ -65,6 +66,7 @@ def judge_settings(settings: Settings) -> JudgeSettings:
             blind.lag_records,
             blind.invalid_share,
             blind.invalid_records,
+            int(1000 * blind.labels_seconds),
         ),
         retrain=RetrainGuard(
             retrain.enabled, retrain.dry_run, int(1000 * retrain.cooldown_seconds), retrain.weekly_cap

@@ -9,6 +9,7 @@ from detectors.acceptance import Tally
 from detectors.errors import CheckpointError
 from detectors.features import UnitKey
 from detectors.incidents import Incident
+from detectors.labelling import Labelling, LabellingState
 from detectors.merging import Place
 from detectors.outcomes import Outcomes
 from detectors.profiles import Epoch, Profile
@@ -53,6 +54,7 @@ class UnitState(msgspec.Struct, frozen=True, omit_defaults=True):
     rhythm: tuple[float, float]
     baselines: dict[str, Tally] = {}
     outcomes: dict[str, tuple[int, Outcomes]] = {}
+    labelling: LabellingState | None = None
 
 
 _profiles = msgspec.json.Encoder()
@@ -95,6 +97,7 @@ def encode(judge: UnitJudge) -> bytes:
         rhythm=(judge.rhythm.mean_ms, judge.rhythm.longest_ms),
         baselines=judge.log.baselines,
         outcomes=judge.outcomes.shards,
+        labelling=judge.outcomes.labelling.state,
     )
     body = zlib.compress(_encoder.encode(state), 1)
     return MAGIC + SCHEMA.to_bytes(2, "little") + zlib.crc32(body).to_bytes(4, "little") + body
@@ -129,4 +132,5 @@ def decode(unit: UnitKey, blob: bytes, judge: UnitJudge) -> UnitJudge:
     judge.rhythm = Rhythm(None, *state.rhythm)
     judge.log.baselines = state.baselines
     judge.outcomes.shards = dict(state.outcomes)
+    judge.outcomes.labelling = Labelling(state.labelling)
     return judge

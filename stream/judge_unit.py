@@ -51,7 +51,7 @@ class UnitJudge:
         self.transitions = 0
         self.clock_ms: int | None = None
         self.log = IncidentLog(unit, settings.retrain)
-        self.outcomes = OutcomeLog()
+        self.outcomes = OutcomeLog(settings.outcomes_of(unit.model), settings.blind.labels_ms)
         self.history: list[tuple[int, float]] = []
         self.history_step_ms = 1_000
         self.environment_event = 0
@@ -107,6 +107,8 @@ class UnitJudge:
                 self.clock_ms = max(self.clock_ms or profile.last_timestamp_ms, profile.last_timestamp_ms)
         if heard:
             self.rhythm.heard(now_ms)
+        if self.clock_ms is not None:
+            self.outcomes.step(self.clock_ms)
         return [*effects, *self._judge(arrived, environments, merging.span(parts, clock_ms))]
 
     def bind(self) -> list[Effect]:
@@ -371,6 +373,8 @@ class UnitJudge:
             return "blind"
         if self.log.open(IncidentKind.FEATURE) is not None:
             return "drift"
+        if self.outcomes.blind is not None:  # the data is seen, how right the model is is not
+            return "blind"
         if self.log.open(IncidentKind.ENVIRONMENT) is not None:
             return "warning"
         bar = self.settings.warning_share * self.watch.evidence.threshold_log10
@@ -383,6 +387,8 @@ class UnitJudge:
             return self.blind_detail
         if self.digest is not None and self.watch is None:
             return f"the reference {self.digest[:19]} has not been read"
+        if self.state == "blind" and self.outcomes.blind is not None:
+            return self.outcomes.blind[1]
         if self.state in ("drift", "warning"):
             found = self.log.open(IncidentKind.FEATURE) or self.log.open(IncidentKind.ENVIRONMENT)
             return found.summary if found is not None else "evidence of a change is gathering"

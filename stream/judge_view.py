@@ -59,7 +59,7 @@ def model_view(judge: UnitJudge) -> Json:
             for name, s in sorted(judge.shards.items())
         },
         "suppressed": _suppressed(judge),
-        **judge.outcomes.view(judge.settings.outcomes_of(judge.unit.model)),
+        **judge.outcomes.view(),
     }  # fmt: skip
 
 

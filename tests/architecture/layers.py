@@ -19,6 +19,7 @@ DETECTORS: tuple[tuple[str, ...], ...] = (
         "window",
         "evidence",
         "quality",
+        "labelling",
         "reference_builder",
         "sequential",
         "retrain",

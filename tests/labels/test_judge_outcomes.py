@@ -1,5 +1,6 @@
 """What the judge makes of shards' outcomes, and what Prometheus is shown of it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -8,16 +9,23 @@ import pytest
 from prometheus_client import generate_latest
 
 from detectors.features import UnitKey
+from detectors.labelling import Labels
 from detectors.outcomes import HOUR_MS, NOTHING, Outcomes, Tally, compared
 from detectors.profiles import SCHEMA, Epoch, Profile
+from detectors.reference_builder import build_reference
 from stream import config
+from stream.judge import Judge
 from stream.judge_outcomes import Objective, OutcomeLog, OutcomeRules
-from stream.judge_settings import judge_settings
+from stream.judge_records import Health
+from stream.judge_settings import JudgeSettings, judge_settings
 from stream.metric_outcomes import OutcomeFamilies
 from stream.metrics import Metrics
+from stream.page import outcomes as page
 from stream.views import Views
 
 UNIT = UnitKey("fraud", "3", None)
+REFERENCE = build_reference("fraud", "3", {"x": ["a", *[None] * 9_999]})
+EPOCH = Epoch(REFERENCE.digest, "s", 0)
 RULES = OutcomeRules(objectives=(Objective("accuracy", 0.9), Objective("latency", 0.5, 10.0)))
 
 
@@ -33,10 +41,10 @@ def profile(next_offset: int, labels_next: int, right: int, wrong: int, partitio
 
 
 def seen(*profiles: Profile) -> dict[str, Any]:
-    log = OutcomeLog()
+    log = OutcomeLog(RULES, 86_400_000)
     for one in profiles:
         log.take(one)
-    return log.view(RULES)
+    return log.view()
 
 
 def test_shards_add_up_and_a_record_that_comes_again_changes_nothing() -> None:
@@ -101,3 +109,52 @@ def test_a_profile_without_outcomes_is_from_before_they_were_counted() -> None:
     assert view["performance"]["task"] is None
     assert view["performance"]["measures"] == {}
     assert NOTHING.labelled == 0
+
+
+def judged(judge: Judge, moments: Sequence[tuple[int, int, int]], read: int = 0) -> str:
+    """The state after each (hours, right, predicted); the reading side has read so many labels."""
+    for hours, right, predicted in moments:
+        one = profile(predicted, right, right, 0)
+        outcomes = msgspec.structs.replace(one.outcomes, total=one.outcomes.total) if one.outcomes else None
+        at_ms = 500 * HOUR_MS + hours * HOUR_MS
+        judge.on_profile(msgspec.structs.replace(one, outcomes=outcomes, last_timestamp_ms=at_ms, epoch=EPOCH), at_ms)
+        judge.on_tick(at_ms, Health(labels={"fraud": read}))
+    return judge.state(UNIT)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "read", "state"),
+    [
+        ((Objective("accuracy", 0.9),), 0, "blind"),
+        ((Objective("latency", 0.9, 10.0),), 0, "stable"),
+        ((), 5_000, "blind"),
+        ((), 0, "stable"),
+    ],
+)
+def test_a_model_whose_labels_stay_away_is_blind_where_they_are_promised_or_read(
+    objectives: tuple[Objective, ...], read: int, state: str
+) -> None:
+    settings = JudgeSettings(outcomes={"fraud": OutcomeRules(objectives=objectives)})
+    judge = Judge(settings, [REFERENCE])
+    assert judged(judge, [(0, 0, 10), (1, 50, 100), (2, 100, 200)]) == "stable"
+    assert judged(judge, [(10, 100, 2_000), (30, 100, 5_000)], read) == state
+    view = judge.model_view(UNIT)
+    assert view["performance"]["labels"] == ("unmatched" if read else "missing")
+    assert ("its performance is not known" in view["reason"]) == (state == "blind")
+    restored = Judge(settings, [REFERENCE])
+    restored.restore(UNIT, judge.snapshot(UNIT))
+    assert judged(restored, [(31, 2_000, 5_100)], read) == "stable"
+
+
+def test_what_is_known_of_labels_stands_in_metrics_and_on_the_page() -> None:
+    views = Views()
+    metrics = Metrics([OutcomeFamilies(views, lambda: [UNIT])])
+    shown_as = {}
+    for labels in Labels:
+        detail = {"performance": {"labels": labels.value, "labelled": 0}}
+        lines = shown(metrics, views, detail)
+        shown_as[labels] = [line.rsplit(" ", 1)[1] for line in lines if line.startswith("driftline_performance_known{")]
+        assert (page.render(detail) is None) == (labels in (Labels.NONE, Labels.COMING))
+    assert shown_as == {
+        Labels.NONE: [], Labels.WAITING: [], Labels.COMING: ["1.0"], Labels.UNMATCHED: ["0.0"], Labels.MISSING: ["0.0"],
+    }  # fmt: skip

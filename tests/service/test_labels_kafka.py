@@ -52,7 +52,7 @@ async def test_every_label_is_joined_once_through_a_kill_and_told_in_api_page_an
             standing = {row["objective"]: (row["good"], row["events"]) for row in detail["objectives"]}
             assert standing == {"accuracy": (3 * COUNT // 2, 2 * COUNT), "latency": (COUNT, 2 * COUNT)}
             text = worker.get("/metrics")
-            assert [line.rsplit(" ", 1)[1] for line in metric_lines(text, "performance")] == ["0.75"]
+            assert [line.rsplit(" ", 1)[1] for line in metric_lines(text, "performance{")] == ["0.75"]
             assert 'driftline_slo_ratio{model="fraud",model_version="3",objective="accuracy",segment=""} 0.75' in text
             read = [line for line in metric_lines(text, "labels_total") if 'outcome="read"' in line]
             assert float(read[0].rsplit(" ", 1)[1]) >= COUNT + 1  # those before the last checkpoint are not read again
