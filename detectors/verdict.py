@@ -21,7 +21,7 @@ class Verdict(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why. All but the last are broken data."""
+    """Why. All but the last two are broken data."""
 
     MISSING_VALUES = "missing-values"
     WRONG_TYPE = "wrong-type"
@@ -30,6 +30,7 @@ class Reason(StrEnum):
     SWAPPED_COLUMNS = "swapped-columns"
     NEW_ENVIRONMENT = "new-environment"
     DISTRIBUTION_CHANGE = "distribution-change"
+    PERFORMANCE_CHANGE = "performance-change"
 
 
 class Symptom(msgspec.Struct, frozen=True):

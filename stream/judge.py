@@ -20,7 +20,7 @@ from detectors.references import Reference
 from detectors.sheets import Sheets
 from detectors.sizes import Yardstick
 from detectors.watch import Watch, shown
-from stream import judge_actions, judge_state, judge_view
+from stream import judge_actions, judge_performance, judge_state, judge_view
 from stream.actions import Action
 from stream.judge_records import Effect, Health, ReferenceBuilt
 from stream.judge_settings import JudgeSettings
@@ -78,7 +78,9 @@ class Judge:
         for unit, own in by_unit.items():
             judge = self._unit(unit)
             newest = self._newest_digest(unit)
-            effects += self._published([*judge.take(own, newest, now_ms), *judge_actions.follow(judge)])
+            effects += self._published(
+                [*judge.take(own, newest, now_ms), *judge_actions.follow(judge), *judge_performance.follow(judge)]
+            )
         return effects
 
     def on_tick(self, now_ms: int, health: Health | None = None) -> list[Effect]:

@@ -5,10 +5,12 @@ from typing import Any
 import msgspec
 
 from detectors import outcomes
-from detectors.labelling import Labelling, Labels
+from detectors.labelling import Labelling, LabellingState, Labels
+from detectors.outcome_watch import OutcomeWatch, OutcomeWatchState
 from detectors.outcomes import Outcomes, Tally, Task
 from detectors.profiles import Profile
 from detectors.quality import BlindReason
+from detectors.watch import Findings
 
 
 class Objective(msgspec.Struct, frozen=True):
@@ -34,10 +36,12 @@ class OutcomeRules(msgspec.Struct, frozen=True):
 class OutcomeLog:
     """The outcomes of one unit's shards, each the newest that contains the one before in both events and labels."""
 
-    __slots__ = ("_patience_ms", "_rules", "labelling", "shards")
+    __slots__ = ("_looked", "_patience_ms", "_rules", "labelling", "shards", "watch")
 
-    def __init__(self, rules: OutcomeRules, patience_ms: int) -> None:
+    def __init__(self, rules: OutcomeRules, patience_ms: int, watch: OutcomeWatch) -> None:
         self._rules, self._patience_ms = rules, patience_ms
+        self.watch = watch
+        self._looked = 0  # labels as of the last look
         self.shards: dict[str, tuple[int, Outcomes]] = {}  # next offset of the events, outcomes
         self.labelling = Labelling()
 
@@ -51,9 +55,44 @@ class OutcomeLog:
         if known is None or (place[0] >= known[0] and place[1] >= known[1].labels_next):
             self.shards[profile.shard] = (profile.next_offset, profile.outcomes)
 
+    def restore(
+        self,
+        shards: dict[str, tuple[int, Outcomes]],
+        labelling: LabellingState | None,
+        watch: OutcomeWatchState | None,
+    ) -> None:
+        """Everything that is known, from a snapshot of the judge."""
+        self.shards, self.labelling = shards, Labelling(labelling)
+        if watch is not None:
+            self.watch.restore(watch)
+
     def step(self, now_ms: int) -> None:
         """To be called when profiles were taken, at ``now_ms`` of event time."""
         self.labelling.step(now_ms, self._predicted, self._labelled, self._patience_ms)
+
+    def look(self, now_ms: int, share: float, beside: int) -> Findings | None:
+        """See ``OutcomeWatch.look``; nothing is done where no label came."""
+        if (labelled := self._labelled) == self._looked:
+            return None
+        self._looked = labelled
+        totals = self._totals()
+        return self.watch.look(totals, self._task(totals), now_ms, share, beside)
+
+    def learn(self) -> None:
+        """The present is how right the model is from now on."""
+        totals = self._totals()
+        self.watch.learn(totals, self._task(totals))
+
+    def _totals(self) -> Outcomes:
+        return outcomes.totals(shard for _, shard in self.shards.values())
+
+    def _task(self, totals: Outcomes) -> Task:
+        return self._rules.task or outcomes.task_of(totals.total)
+
+    @property
+    def watched(self) -> int:
+        """How many features the model's outcomes are, once they are learned."""
+        return int(self.watch.watch is not None)
 
     @property
     def _predicted(self) -> int:
@@ -84,9 +123,9 @@ class OutcomeLog:
 
     def view(self) -> dict[str, Any]:
         """Members ``performance`` and ``objectives`` of the model's detail."""
-        merged = outcomes.merged([shard for _, shard in self.shards.values()])
         rules = self._rules
-        task = rules.task or outcomes.task_of(merged.total)
+        merged = outcomes.merged([shard for _, shard in self.shards.values()])
+        task = self._task(merged)
         recent = outcomes.recent(merged)
         return {
             "performance": {

@@ -2,10 +2,11 @@
 
 import msgspec
 
+from detectors.outcome_watch import OutcomeWatch
 from detectors.retrain import RetrainGuard
 from detectors.sheets import EvidenceSettings
 from stream.config import ModelSettings, Settings
-from stream.judge_outcomes import Objective, OutcomeRules
+from stream.judge_outcomes import Objective, OutcomeLog, OutcomeRules
 
 
 class BlindRules(msgspec.Struct, frozen=True):
@@ -35,9 +36,10 @@ class JudgeSettings(msgspec.Struct, frozen=True):
     retrain: RetrainGuard = RetrainGuard()
     outcomes: dict[str, OutcomeRules] = {}
 
-    def outcomes_of(self, model: str) -> OutcomeRules:
-        """The model's own objectives; none where it has none."""
-        return self.outcomes.get(model) or OutcomeRules()
+    def outcome_log(self, model: str) -> OutcomeLog:
+        """What keeps a unit's outcomes, under the model's own objectives and budget."""
+        watch = OutcomeWatch(self.evidence_of(model), self.resolve_after_events)
+        return OutcomeLog(self.outcomes.get(model) or OutcomeRules(), self.blind.labels_ms, watch)
 
     def evidence_of(self, model: str) -> EvidenceSettings:
         """The model's own budget in place."""

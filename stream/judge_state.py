@@ -9,8 +9,9 @@ from detectors.acceptance import Tally
 from detectors.errors import CheckpointError
 from detectors.features import UnitKey
 from detectors.incidents import Incident
-from detectors.labelling import Labelling, LabellingState
+from detectors.labelling import LabellingState
 from detectors.merging import Place
+from detectors.outcome_watch import OutcomeWatchState
 from detectors.outcomes import Outcomes
 from detectors.profiles import Epoch, Profile
 from detectors.quality import Rhythm
@@ -55,6 +56,7 @@ class UnitState(msgspec.Struct, frozen=True, omit_defaults=True):
     baselines: dict[str, Tally] = {}
     outcomes: dict[str, tuple[int, Outcomes]] = {}
     labelling: LabellingState | None = None
+    outcome_watch: OutcomeWatchState | None = None
 
 
 _profiles = msgspec.json.Encoder()
@@ -98,6 +100,7 @@ def encode(judge: UnitJudge) -> bytes:
         baselines=judge.log.baselines,
         outcomes=judge.outcomes.shards,
         labelling=judge.outcomes.labelling.state,
+        outcome_watch=judge.outcomes.watch.snapshot(),
     )
     body = zlib.compress(_encoder.encode(state), 1)
     return MAGIC + SCHEMA.to_bytes(2, "little") + zlib.crc32(body).to_bytes(4, "little") + body
@@ -131,6 +134,5 @@ def decode(unit: UnitKey, blob: bytes, judge: UnitJudge) -> UnitJudge:
     judge.environment_event, judge.learned = state.environment_event, state.learned
     judge.rhythm = Rhythm(None, *state.rhythm)
     judge.log.baselines = state.baselines
-    judge.outcomes.shards = dict(state.outcomes)
-    judge.outcomes.labelling = Labelling(state.labelling)
+    judge.outcomes.restore(dict(state.outcomes), state.labelling, state.outcome_watch)
     return judge

@@ -21,7 +21,6 @@ from detectors.watch import Watch, WatchState, shown
 from stream import judge_incidents, judge_records, judge_words
 from stream.events_out import EventType
 from stream.judge_incidents import IncidentLog
-from stream.judge_outcomes import OutcomeLog
 from stream.judge_records import DriftEvent, Effect, ReferenceBuilt
 from stream.judge_settings import JudgeSettings
 from stream.judge_shard import Shard, add_environments
@@ -51,7 +50,7 @@ class UnitJudge:
         self.transitions = 0
         self.clock_ms: int | None = None
         self.log = IncidentLog(unit, settings.retrain)
-        self.outcomes = OutcomeLog(settings.outcomes_of(unit.model), settings.blind.labels_ms)
+        self.outcomes = settings.outcome_log(unit.model)
         self.history: list[tuple[int, float]] = []
         self.history_step_ms = 1_000
         self.environment_event = 0
@@ -174,6 +173,7 @@ class UnitJudge:
         events = self.events
         effects += self._environment(environments, events)
         if arrived is not None and arrived.events > 0:
+            self.watch.evidence.beside = self.outcomes.watched
             findings = self.watch.look(arrived, self.clock_ms, events, span)
             if findings.returned:
                 effects += self._returned(events)
@@ -371,7 +371,7 @@ class UnitJudge:
             return "learning"
         if self.watch is None:
             return "blind"
-        if self.log.open(IncidentKind.FEATURE) is not None:
+        if self.log.open(IncidentKind.FEATURE) or self.log.open(IncidentKind.PERFORMANCE):
             return "drift"
         if self.outcomes.blind is not None:  # the data is seen, how right the model is is not
             return "blind"
@@ -390,6 +390,6 @@ class UnitJudge:
         if self.state == "blind" and self.outcomes.blind is not None:
             return self.outcomes.blind[1]
         if self.state in ("drift", "warning"):
-            found = self.log.open(IncidentKind.FEATURE) or self.log.open(IncidentKind.ENVIRONMENT)
+            found = next(filter(None, map(self.log.open, IncidentKind)), None)
             return found.summary if found is not None else "evidence of a change is gathering"
         return ""

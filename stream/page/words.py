@@ -55,6 +55,7 @@ REASONS: dict[str, str] = {
     Reason.SWAPPED_COLUMNS: "columns were swapped",
     Reason.NEW_ENVIRONMENT: "the software differs from training",
     Reason.DISTRIBUTION_CHANGE: "the distribution moved",
+    Reason.PERFORMANCE_CHANGE: "its answers are right to another degree",
 }
 
 BLIND_REASONS: dict[str, str] = {

@@ -31,6 +31,7 @@ DETECTORS: tuple[tuple[str, ...], ...] = (
     ("bank_numbers", "bank_labels"),
     ("bank", "incidents", "sizes", "changepoint", "checks"),
     ("watch", "rehearsal"),
+    ("outcome_watch",),
     ("synthetic", "evaluation", "calibration"),
 )
 """The pure half. A name stands for a module or a folder of modules."""
