@@ -104,13 +104,15 @@ async def test_every_query_returns_data_of_a_real_worker_that_found_drift(kafka:
         worker.until_events("fraud", "3", count)
         await asyncio.to_thread(prometheus.until, 'driftline_model_state{state="drift"} == 1')
 
+        over = asyncio.Event()
+
         async def traffic() -> None:
-            while True:
-                await deployment.publish_events("fraud", "3", population(random, 100, shift=3.0), labelled=True)
+            while not over.is_set():
+                await deployment.publish_events("fraud", "3", population(random, 100, shift=3.0), labels=[True] * 100)
 
         publishing = asyncio.ensure_future(traffic())
         try:
             assert set(await drawn(prometheus, next(iter(columns)))) <= NO_SEGMENTS
         finally:
-            publishing.cancel()
-            await asyncio.gather(publishing, return_exceptions=True)
+            over.set()
+            await publishing
