@@ -98,8 +98,8 @@ class Judge:
 
     def evidence_log10(self, unit: UnitKey) -> float | None:
         """The model's evidence as of the last look; None while it learns."""
-        watch = self._units[unit].watch
-        return None if watch is None else shown(watch.model_log10)
+        judge = self._units[unit]
+        return None if judge.watch is None else shown(judge.outcomes.together(judge.watch))
 
     def incidents(self, unit: UnitKey | None = None) -> list[dict[str, Any]]:
         """All that are remembered, oldest first."""

@@ -1,8 +1,10 @@
 """What labels say of a unit's predictions, its shards put together, and how its objectives stand."""
 
+import math
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from detectors import outcomes
 from detectors.labelling import Labelling, LabellingState, Labels
@@ -10,7 +12,9 @@ from detectors.outcome_watch import OutcomeWatch, OutcomeWatchState
 from detectors.outcomes import Outcomes, Tally, Task
 from detectors.profiles import Profile
 from detectors.quality import BlindReason
-from detectors.watch import Findings
+from detectors.watch import Findings, Watch
+
+LN10 = math.log(10)
 
 
 class Objective(msgspec.Struct, frozen=True):
@@ -77,6 +81,18 @@ class OutcomeLog:
         self._looked = labelled
         totals = self._totals()
         return self.watch.look(totals, self._task(totals), now_ms, share, beside)
+
+    def together(self, features: Watch) -> float:
+        """log10 A of the model: its features' mean evidence with that of its outcomes, one more part of the mean."""
+        if self.watch.watch is None:
+            return features.model_log10
+        own = float(self.watch.watch.feature_log10[0]) - math.log10(features.evidence.features + 1)
+        return float(np.logaddexp(features.model_log10 * LN10, own * LN10)) / LN10
+
+    def release(self) -> None:
+        """What was reported of it is over: its evidence begins anew."""
+        if self.watch.watch is not None:
+            self.watch.watch.release(list(self.watch.watch.probes))
 
     def learn(self) -> None:
         """The present is how right the model is from now on."""

@@ -41,8 +41,6 @@ def follow(judge: UnitJudge) -> list[Effect]:
         effects += judge.log.resolve(incident, Resolution.BACK, judge.events, judge.clock_ms)
     elif findings is not None and findings.fired:
         effects += _open(judge, watch)
-    elif incident is None and watch.probes:  # it was ended by hand: the evidence begins anew
-        watch.release(list(watch.probes))
     elif incident is not None and watch.probes:
         effects += _settle(judge, watch, incident)
     return [*effects, *judge.settle()] if effects else []

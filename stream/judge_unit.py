@@ -198,7 +198,7 @@ class UnitJudge:
         assert self.watch is not None
         if self.history and self.clock_ms - self.history[-1][0] < self.history_step_ms:
             return
-        self.history.append((self.clock_ms, shown(self.watch.model_log10)))
+        self.history.append((self.clock_ms, shown(self.outcomes.together(self.watch))))
         if len(self.history) >= HISTORY:
             self.history = self.history[::2]
             self.history_step_ms *= 2
@@ -277,6 +277,8 @@ class UnitJudge:
             if incident.kind is IncidentKind.FEATURE and self.watch is not None:
                 names = {f["feature"] for f in incident.features}
                 self.watch.release([f for f in self.watch.probes if self.watch.sheets.layout.names[f] in names])
+            if incident.kind is IncidentKind.PERFORMANCE:
+                self.outcomes.release()
             effects += self.log.resolve(incident, why, self.events, self.clock_ms or 0, by)
         return effects
 
@@ -378,7 +380,7 @@ class UnitJudge:
         if self.log.open(IncidentKind.ENVIRONMENT) is not None:
             return "warning"
         bar = self.settings.warning_share * self.watch.evidence.threshold_log10
-        return "warning" if self.watch.model_log10 >= max(bar, 1.0) else "stable"
+        return "warning" if self.outcomes.together(self.watch) >= max(bar, 1.0) else "stable"
 
     @property
     def reason(self) -> str:

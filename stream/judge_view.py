@@ -29,6 +29,8 @@ def model_view(judge: UnitJudge) -> Json:
     worst = None
     if watch is not None and len(watch.feature_log10) and np.isfinite(watch.feature_log10.max()):
         worst = watch.sheets.layout.names[int(watch.feature_log10.argmax())]
+    if outcome is not None and watch is not None and outcome["evidence_log10"] > watch.feature_log10.max(initial=-9.0):
+        worst = outcome["feature"]
     last = [p.last_timestamp_ms for p in (s.profile for s in judge.shards.values()) if p.last_timestamp_ms is not None]
     return {
         "model": judge.unit.model,
@@ -39,7 +41,7 @@ def model_view(judge: UnitJudge) -> Json:
         "events": judge.events,
         "epoch_events": judge.epoch_events,
         "last_event_ms": max(last, default=None),
-        "evidence_log10": None if watch is None else shown(watch.model_log10),
+        "evidence_log10": None if watch is None else shown(judge.outcomes.together(watch)),
         "threshold_log10": None if watch is None else round(watch.evidence.threshold_log10, 3),
         "worst_feature": worst,
         "drifted_features": drifted,

@@ -226,7 +226,10 @@ def test_answers_that_become_wrong_open_an_incident_though_no_feature_moved_and_
     assert "of its predictions are right" in found["summary"]
     assert [row["feature"] for row in found["features"]] == ["@correct"]
     assert model.judge.model_view(UNIT)["drifted_features"] == ["@correct"]
-    assert found["summary"] == model.judge.model_view(UNIT)["reason"]
+    view = model.judge.model_view(UNIT)
+    assert (view["reason"], view["worst_feature"]) == (found["summary"], "@correct")
+    assert view["evidence_log10"] > view["threshold_log10"]
+    assert view["evidence_history"][-10][1] > view["threshold_log10"]
     model.restart()
     (request,) = asked(model.go(900, 0.6))
     assert [row["feature"] for row in request["features"]] == ["@correct"]
