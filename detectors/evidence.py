@@ -89,7 +89,7 @@ class Evidence:
 
     __slots__ = (
         "_base", "_block", "_block_events", "_block_ms", "_cap", "_climb", "_excess", "_held", "_log_r", "_pooled",
-        "_settings", "_since", "_since_ms", "_used", "bets_of", "features", "share",
+        "_settings", "_since", "_since_ms", "_used", "beside", "bets_of", "features", "share",
     )  # fmt: skip
 
     def __init__(self, sheets: Sheets) -> None:
@@ -99,6 +99,8 @@ class Evidence:
         self.bets_of = sheet.bets_of
         self.share = 1.0
         """Of the model's budget, what is this unit's: segments and versions share it."""
+        self.beside = 0
+        """Features that are judged elsewhere under the same budget: the mean over features is over theirs, too."""
         self._used = sheet.used
         self._base: Floats = np.full(sheet.used.shape, -np.inf)  # log R at the block's begin, its seconds included
         self._block: Floats = np.zeros(sheet.used.shape)  # log evidence of the present block
@@ -158,7 +160,7 @@ class Evidence:
     @property
     def blame_log10(self) -> float:
         """log10 of F / a: a feature above it is localised."""
-        return self.threshold_log10 + math.log10(max(self.features, 1))
+        return self.threshold_log10 + math.log10(max(self.features + self.beside, 1))
 
     @property
     def feature_log10(self) -> Floats:
@@ -174,7 +176,7 @@ class Evidence:
         top = float(feature_log10.max())
         if not math.isfinite(top):
             return -math.inf
-        return top + math.log10(float((10 ** (feature_log10 - top)).sum()) / len(feature_log10))
+        return top + math.log10(float((10 ** (feature_log10 - top)).sum()) / (len(feature_log10) + self.beside))
 
     @property
     def model_log10(self) -> float:

@@ -25,6 +25,7 @@ class IncidentKind(StrEnum):
     """What it is about."""
 
     FEATURE = "feature"
+    PERFORMANCE = "performance"  # of what labels say
     ENVIRONMENT = "environment"
 
 

@@ -6,6 +6,8 @@ were dealt to shards changes it; a label that is replaced is taken out again exa
 
 import math
 import operator
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -25,6 +27,11 @@ HOURS_KEPT = 48
 
 RECENT_HOURS = 24
 """What "recent" means: the last day's predictions, as far as their labels have come."""
+
+UNIT_CELL, LAST_CELL = 82, 242
+"""Errors are told apart from 2^-41 to 2^80: 485 cells at most, some dozens in use."""
+
+HALF_OCTAVE = math.sqrt(0.5)
 
 Value = str | float
 """A prediction or label: a category's text, or a number. Truth values are ``true`` and ``false``."""
@@ -78,6 +85,7 @@ NOTHING = Tally()
 class Outcomes(msgspec.Struct, frozen=True, omit_defaults=True):
     """A shard's part, cumulative through all its epochs. ``hours``: by hour of prediction time, the newest HOURS_KEPT.
 
+    ``residuals``: how many compared numbers are in each ``residual_cell``, since the first event.
     ``labels_next`` adds up the offsets to read next of the label partitions: with the profile's own next offset it says
     which records are contained.
     """
@@ -85,6 +93,7 @@ class Outcomes(msgspec.Struct, frozen=True, omit_defaults=True):
     total: Tally = NOTHING
     hours: dict[int, Tally] = {}
     labels_next: int = 0
+    residuals: dict[int, int] = {}
 
 
 def compared(prediction: Value, label: Value, delay_ms: int) -> Tally:
@@ -114,6 +123,40 @@ def compared(prediction: Value, label: Value, delay_ms: int) -> Tally:
         log_loss=_fixed(-math.log(max(1.0 - abs(error), LEAST_PROBABILITY))) if binary else 0,
         delay_ms=delay_ms,
     )
+
+
+def residual(prediction: Value, label: Value) -> float | None:
+    """The error prediction - label, of what ``compared`` counts as numeric; else None."""
+    number = None if isinstance(prediction, str) else _as_number(label)
+    if number is None or isinstance(prediction, str) or not abs(prediction - number) < LARGEST_ERROR:
+        return None
+    return prediction - number
+
+
+def residual_cell(error: float) -> int:
+    """The half octave that an error lies in, above 0 for errors above 0: exact, the same for every unit of measure.
+
+    Cell k > 0 holds 2^((k - 82) / 2) <= error < 2^((k - 81) / 2), the first also all smaller errors, the last all
+    larger; 0 is no error at all, and -k holds what k does with the sign changed.
+
+    >>> residual_cell(1.0), residual_cell(1.4), residual_cell(1.5), residual_cell(-1.0), residual_cell(0.0)
+    (82, 82, 83, -82, 0)
+    """
+    if error == 0.0:
+        return 0
+    mantissa, exponent = math.frexp(abs(error))
+    cell = 2 * (exponent - 1) + (1 if mantissa >= HALF_OCTAVE else 0) + UNIT_CELL
+    return int(math.copysign(min(max(cell, 1), LAST_CELL), error))
+
+
+def cell_begin(cell: int) -> float:
+    """The smallest size of an error in ``residual_cell`` ``cell`` > 0.
+
+    >>> cell_begin(82), cell_begin(residual_cell(0.3)) <= 0.3 < cell_begin(residual_cell(0.3) + 1)
+    (1.0, True)
+    """
+    octave, half = divmod(cell - UNIT_CELL, 2)
+    return math.ldexp(2 * HALF_OCTAVE if half else 1.0, octave)
 
 
 def task_of(tally: Tally) -> Task:
@@ -153,14 +196,23 @@ def measures(tally: Tally, task: Task) -> dict[str, float]:
     }
 
 
-def merged(shards: list[Outcomes]) -> Outcomes:
-    """All shards of a unit together."""
-    total, hours = NOTHING, dict[int, Tally]()
+def totals(shards: Iterable[Outcomes]) -> Outcomes:
+    """All shards of a unit together, hours left out."""
+    total, residuals, labels_next = NOTHING, Counter[int](), 0
     for shard in shards:
         total = total.plus(shard.total)
+        residuals.update(shard.residuals)
+        labels_next += shard.labels_next
+    return Outcomes(total, {}, labels_next, dict(residuals))
+
+
+def merged(shards: Sequence[Outcomes]) -> Outcomes:
+    """All shards of a unit together."""
+    hours: dict[int, Tally] = {}
+    for shard in shards:
         for hour, tally in shard.hours.items():
             hours[hour] = hours.get(hour, NOTHING).plus(tally)
-    return Outcomes(total, pruned(hours), sum(shard.labels_next for shard in shards))
+    return msgspec.structs.replace(totals(shards), hours=pruned(hours))
 
 
 def pruned(hours: dict[int, Tally]) -> dict[int, Tally]:

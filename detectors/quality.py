@@ -15,6 +15,8 @@ class BlindReason(StrEnum):
     SILENT = "silent"
     LAG = "lag"
     UNREADABLE = "unreadable"
+    UNMATCHED_LABELS = "unmatched-labels"
+    MISSING_LABELS = "missing-labels"
 
 
 class EnvironmentDifference(msgspec.Struct, frozen=True):

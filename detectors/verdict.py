@@ -21,7 +21,7 @@ class Verdict(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why. All but the last are broken data."""
+    """Why. All but the last two are broken data."""
 
     MISSING_VALUES = "missing-values"
     WRONG_TYPE = "wrong-type"
@@ -30,6 +30,7 @@ class Reason(StrEnum):
     SWAPPED_COLUMNS = "swapped-columns"
     NEW_ENVIRONMENT = "new-environment"
     DISTRIBUTION_CHANGE = "distribution-change"
+    PERFORMANCE_CHANGE = "performance-change"
 
 
 class Symptom(msgspec.Struct, frozen=True):
@@ -95,10 +96,20 @@ def decide(symptoms: Sequence[Symptom], environment: Sequence[str] = ()) -> Deci
 def _shares(symptoms: Sequence[Symptom]) -> tuple[Reason, str] | None:
     for s in symptoms:
         if s.missing_share > s.reference_missing_share + BURST:
-            return Reason.MISSING_VALUES, f"{s.feature} is missing in {s.missing_share:.1%} of events"
+            return Reason.MISSING_VALUES, missing_words(s.feature, s.missing_share)
         if s.invalid_share > s.reference_invalid_share + BURST:
             return Reason.WRONG_TYPE, f"{s.feature} has the wrong type in {s.invalid_share:.1%} of events"
     return None
+
+
+def missing_words(feature: str, share: float) -> str:
+    """What is said of a feature that went missing, or never came.
+
+    >>> missing_words("churned", 1.0)
+    'churned is missing in 100.0% of events: if it is no input of the model, leave it out of the reference'
+    """
+    never = ": if it is no input of the model, leave it out of the reference" if share >= 1.0 else ""
+    return f"{feature} is missing in {share:.1%} of events{never}"
 
 
 def _moments(symptoms: Sequence[Symptom]) -> tuple[Reason, str] | None:

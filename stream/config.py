@@ -178,6 +178,9 @@ class BlindSettings(msgspec.Struct, frozen=True):
     lag_records: Count = 1_000_000
     invalid_share: Share = 0.5  # of the records of the last minute
     invalid_records: Count = 100  # and at least so many
+    labels_seconds: Positive = (
+        86_400.0  # of event time without labels, where they are to come; or 3 of the longest pauses
+    )
 
 
 class DetectionSettings(msgspec.Struct, frozen=True):

@@ -43,4 +43,7 @@ class HealthWatch:
             lag_seconds=self._metrics.newest_age_seconds if lag else None,
             records=records,
             invalid=invalid,
+            labels={
+                model: int(n) for (model, outcome), n in self._metrics.labels.values().items() if outcome == "read"
+            },
         )

@@ -20,7 +20,7 @@ from detectors.references import Reference
 from detectors.sheets import Sheets
 from detectors.sizes import Yardstick
 from detectors.watch import Watch, shown
-from stream import judge_actions, judge_state, judge_view
+from stream import judge_actions, judge_performance, judge_state, judge_view
 from stream.actions import Action
 from stream.forgetting import Forgetting
 from stream.judge_records import Effect, Health, ReferenceBuilt
@@ -88,7 +88,8 @@ class Judge:
                 judge.away = False
                 self._sharing.add(unit.model, judge.first_heard)
             newest, sharers = self._newest_digest(unit), self._sharing.sharers(unit.model, offset)
-            effects += self._published([*judge.take(own, newest, now_ms, sharers), *judge_actions.follow(judge)])
+            said = [*judge.take(own, newest, now_ms, sharers), *judge_actions.follow(judge)]
+            effects += self._published([*said, *judge_performance.follow(judge)])
         return effects
 
     def on_tick(self, now_ms: int, health: Health | None = None) -> list[Effect]:
@@ -96,6 +97,7 @@ class Judge:
         health = health or Health()
         effects: list[Effect] = []
         for judge in self._units.values():
+            judge.outcomes.labelling.heard(health.labels.get(judge.unit.model, 0))
             if not judge.away:
                 effects += judge.tell_blind(*self._blind(judge, now_ms, health))
         return effects
@@ -106,8 +108,8 @@ class Judge:
 
     def evidence_log10(self, unit: UnitKey) -> float | None:
         """The model's evidence as of the last look; None while it learns."""
-        watch = self._units[unit].watch
-        return None if watch is None else shown(watch.model_log10)
+        judge = self._units[unit]
+        return None if judge.watch is None else shown(judge.outcomes.together(judge.watch))
 
     def incidents(self, unit: UnitKey | None = None) -> list[dict[str, Any]]:
         """All that are remembered, oldest first."""

@@ -47,12 +47,14 @@ Effect = DriftEvent | IncidentRecord | ReferenceBuilt | RetrainDecided
 
 
 class Health(msgspec.Struct, frozen=True):
-    """Of the reading side. ``records`` and ``invalid`` are of the last minute, by model ("" where it is not known)."""
+    """Of the reading side. ``records`` and ``invalid`` are of the last minute, by model ("" where it is not known);
+    ``labels`` are those read since the worker's start."""
 
     lag_records: int | None = None
     lag_seconds: float | None = None  # age of the newest event read, while there is more to read
     records: dict[str, int] = {}
     invalid: dict[str, int] = {}
+    labels: dict[str, int] = {}
 
 
 def signals(unit: UnitKey, before: Profile | None, profile: Profile) -> list[DriftEvent]:

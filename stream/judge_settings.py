@@ -2,10 +2,11 @@
 
 import msgspec
 
+from detectors.outcome_watch import OutcomeWatch
 from detectors.retrain import RetrainGuard
 from detectors.sheets import EvidenceSettings
 from stream.config import ModelSettings, Settings
-from stream.judge_outcomes import Objective, OutcomeRules
+from stream.judge_outcomes import Objective, OutcomeLog, OutcomeRules
 
 
 class BlindRules(msgspec.Struct, frozen=True):
@@ -18,6 +19,7 @@ class BlindRules(msgspec.Struct, frozen=True):
     lag_records: int = 1_000_000
     invalid_share: float = 0.5
     invalid_records: int = 100
+    labels_ms: int = 86_400_000
 
 
 class JudgeSettings(msgspec.Struct, frozen=True):
@@ -34,9 +36,10 @@ class JudgeSettings(msgspec.Struct, frozen=True):
     retrain: RetrainGuard = RetrainGuard()
     outcomes: dict[str, OutcomeRules] = {}
 
-    def outcomes_of(self, model: str) -> OutcomeRules:
-        """The model's own objectives; none where it has none."""
-        return self.outcomes.get(model) or OutcomeRules()
+    def outcome_log(self, model: str) -> OutcomeLog:
+        """What keeps a unit's outcomes, under the model's own objectives and budget."""
+        watch = OutcomeWatch(self.evidence_of(model), self.resolve_after_events)
+        return OutcomeLog(self.outcomes.get(model) or OutcomeRules(), self.blind.labels_ms, watch)
 
     def evidence_of(self, model: str) -> EvidenceSettings:
         """The model's own budget in place."""
@@ -65,6 +68,7 @@ def judge_settings(settings: Settings) -> JudgeSettings:
             blind.lag_records,
             blind.invalid_share,
             blind.invalid_records,
+            int(1000 * blind.labels_seconds),
         ),
         retrain=RetrainGuard(
             retrain.enabled, retrain.dry_run, int(1000 * retrain.cooldown_seconds), retrain.weekly_cap

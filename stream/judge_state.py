@@ -9,7 +9,9 @@ from detectors.acceptance import Tally
 from detectors.errors import CheckpointError
 from detectors.features import UnitKey
 from detectors.incidents import Incident
+from detectors.labelling import LabellingState
 from detectors.merging import Place
+from detectors.outcome_watch import OutcomeWatchState
 from detectors.outcomes import Outcomes
 from detectors.profiles import Epoch, Profile
 from detectors.quality import Rhythm
@@ -58,6 +60,8 @@ class UnitState(msgspec.Struct, frozen=True, omit_defaults=True):
     away: bool = False
     first_heard: int = 0
     sharers: int = 1
+    labelling: LabellingState | None = None
+    outcome_watch: OutcomeWatchState | None = None
 
 
 _profiles = msgspec.json.Encoder()
@@ -104,6 +108,8 @@ def encode(judge: UnitJudge) -> bytes:
         away=judge.away,
         first_heard=judge.first_heard,
         sharers=judge.sharers,
+        labelling=judge.outcomes.labelling.state,
+        outcome_watch=judge.outcomes.watch.snapshot(),
     )
     body = zlib.compress(_encoder.encode(state), 1)
     return MAGIC + SCHEMA.to_bytes(2, "little") + zlib.crc32(body).to_bytes(4, "little") + body
@@ -137,7 +143,7 @@ def decode(unit: UnitKey, blob: bytes, judge: UnitJudge) -> UnitJudge:
     judge.environment_event, judge.learned = state.environment_event, state.learned
     judge.rhythm = Rhythm(None, *state.rhythm)
     judge.log.baselines = state.baselines
-    judge.outcomes.shards = dict(state.outcomes)
     judge.forgotten, judge.away = state.forgotten, state.away
     judge.first_heard, judge.sharers = state.first_heard, state.sharers
+    judge.outcomes.restore(dict(state.outcomes), state.labelling, state.outcome_watch)
     return judge

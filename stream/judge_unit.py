@@ -20,7 +20,6 @@ from stream import judge_environment, judge_incidents, judge_records, judge_word
 from stream.events_out import EventType
 from stream.forgetting import Forgetting
 from stream.judge_incidents import IncidentLog
-from stream.judge_outcomes import OutcomeLog
 from stream.judge_records import DriftEvent, Effect, ReferenceBuilt
 from stream.judge_settings import JudgeSettings
 from stream.judge_shard import Shard, add_environments
@@ -57,7 +56,7 @@ class UnitJudge:
         self.transitions = 0
         self.clock_ms: int | None = None
         self.log = IncidentLog(unit, settings.retrain)
-        self.outcomes = OutcomeLog()
+        self.outcomes = settings.outcome_log(unit.model)
         self.history: list[tuple[int, float]] = []
         self.history_step_ms = 1_000
         self.environment_event = 0
@@ -117,6 +116,8 @@ class UnitJudge:
                 self.clock_ms = max(self.clock_ms or profile.last_timestamp_ms, profile.last_timestamp_ms)
         if heard:
             self.rhythm.heard(now_ms)
+        if self.clock_ms is not None:
+            self.outcomes.step(self.clock_ms)
         return [*effects, *self._judge(arrived, environments, merging.span(parts, clock_ms))]
 
     def bind(self) -> list[Effect]:
@@ -190,6 +191,7 @@ class UnitJudge:
         events = self.events
         effects += judge_environment.look(self, environments, events)
         if arrived is not None and arrived.events > 0:
+            self.watch.evidence.beside = self.outcomes.watched
             findings = self.watch.look(arrived, self.clock_ms, events, span)
             if findings.returned:
                 effects += self._returned(events)
@@ -214,7 +216,7 @@ class UnitJudge:
         assert self.watch is not None
         if self.history and self.clock_ms - self.history[-1][0] < self.history_step_ms:
             return
-        self.history.append((self.clock_ms, shown(self.watch.model_log10)))
+        self.history.append((self.clock_ms, shown(self.outcomes.together(self.watch))))
         if len(self.history) >= HISTORY:
             self.history = self.history[::2]
             self.history_step_ms *= 2
@@ -293,6 +295,8 @@ class UnitJudge:
             if incident.kind is IncidentKind.FEATURE and self.watch is not None:
                 names = {f["feature"] for f in incident.features}
                 self.watch.release([f for f in self.watch.probes if self.watch.sheets.layout.names[f] in names])
+            if incident.kind is IncidentKind.PERFORMANCE:
+                self.outcomes.release()
             effects += self.log.resolve(incident, why, self.events, self.clock_ms or 0, by)
         return effects
 
@@ -359,12 +363,14 @@ class UnitJudge:
             return "learning"
         if self.watch is None:
             return "blind"
-        if self.log.open(IncidentKind.FEATURE) is not None:
+        if self.log.open(IncidentKind.FEATURE) or self.log.open(IncidentKind.PERFORMANCE):
             return "drift"
+        if self.outcomes.blind is not None:  # the data is seen, how right the model is is not
+            return "blind"
         if self.log.open(IncidentKind.ENVIRONMENT) is not None:
             return "warning"
         bar = self.settings.warning_share * self.watch.evidence.threshold_log10
-        return "warning" if self.watch.model_log10 >= max(bar, 1.0) else "stable"
+        return "warning" if self.outcomes.together(self.watch) >= max(bar, 1.0) else "stable"
 
     @property
     def reason(self) -> str:
@@ -375,7 +381,9 @@ class UnitJudge:
             return self.blind_detail
         if self.digest is not None and self.watch is None:
             return f"the reference {self.digest[:19]} has not been read"
+        if self.state == "blind" and self.outcomes.blind is not None:
+            return self.outcomes.blind[1]
         if self.state in ("drift", "warning"):
-            found = self.log.open(IncidentKind.FEATURE) or self.log.open(IncidentKind.ENVIRONMENT)
+            found = next(filter(None, map(self.log.open, IncidentKind)), None)
             return found.summary if found is not None else "evidence of a change is gathering"
         return ""

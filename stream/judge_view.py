@@ -25,9 +25,14 @@ def model_view(judge: UnitJudge) -> Json:
     totals = merging.totals(judge.present)
     features = [_feature(total, watch) for total in totals]
     drifted = [] if watch is None else [watch.sheets.layout.names[f] for f in _strongest(watch) if f in watch.probes]
+    outcome = outcome_row(judge)
+    if outcome is not None and outcome["drifted"]:
+        drifted.append(outcome["feature"])
     worst = None
     if watch is not None and len(watch.feature_log10) and np.isfinite(watch.feature_log10.max()):
         worst = watch.sheets.layout.names[int(watch.feature_log10.argmax())]
+    if outcome is not None and watch is not None and outcome["evidence_log10"] > watch.feature_log10.max(initial=-9.0):
+        worst = outcome["feature"]
     last = [p.last_timestamp_ms for p in (s.profile for s in judge.shards.values()) if p.last_timestamp_ms is not None]
     return {
         "model": judge.unit.model,
@@ -38,11 +43,12 @@ def model_view(judge: UnitJudge) -> Json:
         "events": judge.events,
         "epoch_events": judge.epoch_events,
         "last_event_ms": max(last, default=None),
-        "evidence_log10": None if watch is None else shown(watch.model_log10),
+        "evidence_log10": None if watch is None else shown(judge.outcomes.together(watch)),
         "threshold_log10": None if watch is None else round(watch.evidence.threshold_log10, 3),
         "worst_feature": worst,
         "drifted_features": drifted,
         "features": features,
+        "outcome": outcome,
         "evidence_history": [list(point) for point in judge.history],
         "season_covered": judge.season_covered,
         "moved_while_learned": judge.moved_while_learned,
@@ -62,13 +68,39 @@ def model_view(judge: UnitJudge) -> Json:
             for name, s in sorted(judge.shards.items())
         },
         "suppressed": _suppressed(judge),
-        **judge.outcomes.view(judge.settings.outcomes_of(judge.unit.model)),
+        **judge.outcomes.view(),
     }  # fmt: skip
 
 
 def _forgotten(word: Forgetting) -> Json:
     """Who had it forgotten before it sent events again."""
     return {"by": word.by, "at_ms": word.at_ms, "note": word.note}
+
+
+def outcome_row(judge: UnitJudge) -> Json | None:
+    """What labels say, told as a feature is; None while it is learned."""
+    watch = judge.outcomes.watch.watch
+    if watch is None:
+        return None
+    reference = watch.yardsticks[0].feature
+    sizes, symptom, values = watch.present(0)
+    return {
+        "feature": reference.feature,
+        "kind": reference.kind.value,
+        "evidence_log10": watch.evidence_of(0),
+        "threshold_log10": round(watch.evidence.blame_log10, 3),
+        **sizes_of(sizes),
+        "mean": symptom.mean,
+        "reference_mean": symptom.reference_mean,
+        "count": judge.outcomes.watch.judged.rows,
+        "missing": 0,
+        "invalid": judge.outcomes.watch.judged.invalid,
+        "reference_labels": reference.rows,
+        "tau": reference.tau,
+        "drifted": 0 in watch.probes,
+        "reference_histogram": watch.yardsticks[0].histogram(watch.yardsticks[0].counts),
+        "histogram": watch.yardsticks[0].histogram(values),
+    }
 
 
 def _strongest(watch: Watch) -> list[int]:

@@ -128,7 +128,8 @@ class ModelFamilies:
         )
         for unit, detail in details:
             names = set(detail.get("drifted_features", ()))
-            for feature in self._shown(unit, detail.get("features", ()), names):
+            outcome = detail.get("outcome")
+            for feature in [*self._shown(unit, detail.get("features", ()), names), *([outcome] if outcome else ())]:
                 labels = (*_labels(unit), str(feature["feature"]))
                 for statistic in STATISTICS:
                     _add(score, (*labels, statistic), feature.get(statistic))

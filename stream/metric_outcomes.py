@@ -6,6 +6,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from detectors.features import UnitKey
+from detectors.labelling import Labels
 from stream.metric_families import MODEL_LABELS
 from stream.metrics import PREFIX
 from stream.views import Json, Views
@@ -14,6 +15,9 @@ REALISED = "realised"
 """Of the labels that came; an estimate without labels would be another source."""
 
 SMALL_FALL = 0.1
+
+KNOWN = {Labels.COMING: 1.0, Labels.UNMATCHED: 0.0, Labels.MISSING: 0.0}
+"""Of a model that waits for its first labels, or needs none, nothing is said."""
 
 
 class OutcomeFamilies:
@@ -46,6 +50,11 @@ class OutcomeFamilies:
         labelled = CounterMetricFamily(
             PREFIX + "labelled_predictions", "Predictions whose label came.", labels=MODEL_LABELS
         )
+        known = GaugeMetricFamily(
+            PREFIX + "performance_known",
+            "1 while labels of a model's predictions come, 0 where they stay away or find none.",
+            labels=MODEL_LABELS,
+        )
         for labels, detail in details:
             performance = detail.get("performance") or {}
             for measure, value in sorted((performance.get("recent") or {}).get("measures", {}).items()):
@@ -53,7 +62,9 @@ class OutcomeFamilies:
             if performance:
                 predicted.add_metric(labels, performance.get("predicted", 0))
                 labelled.add_metric(labels, performance.get("labelled", 0))
-        yield from (measured, predicted, labelled)
+            if performance.get("labels") in KNOWN:
+                known.add_metric(labels, KNOWN[performance["labels"]])
+        yield from (measured, predicted, labelled, known)
 
     def _objectives(self, details: list[tuple[tuple[str, str, str], Json]]) -> Iterator[Metric]:
         by_objective = (*MODEL_LABELS, "objective")

@@ -14,7 +14,7 @@ import numpy as np
 from detectors.columns import PRESENT, Bools, Columns, Floats, Integers
 from detectors.errors import CheckpointError
 from detectors.features import ERROR, LATENCY_MS, PREDICTION
-from detectors.outcomes import HOUR_MS, NOTHING, Outcomes, Tally, Value, compared, pruned
+from detectors.outcomes import HOUR_MS, NOTHING, Outcomes, Tally, Value, compared, pruned, residual, residual_cell
 from stream.labels import Label
 
 WAITING = 256
@@ -58,8 +58,8 @@ _tallies = msgspec.json.Decoder(Outcomes)
 class Predictions:
     """The newest ``rules.kept`` predictions of one unit in one partition, and all outcomes so far."""
 
-    __slots__ = ("_begin", "_hours", "_ids", "_index", "_indexed", "_labels", "_rules", "_times", "_total", "_values",
-                 "_waiting", "_waiting_rows")  # fmt: skip
+    __slots__ = ("_begin", "_hours", "_ids", "_index", "_indexed", "_labels", "_residuals", "_rules", "_times",
+                 "_total", "_values", "_waiting", "_waiting_rows")  # fmt: skip
 
     def __init__(self, rules: PredictionRules) -> None:
         self._rules = rules
@@ -71,6 +71,7 @@ class Predictions:
         self._indexed = 0
         self._labels: dict[int, tuple[tuple[int, str, int], Value]] = {}
         self._total, self._hours = NOTHING, dict[int, Tally]()
+        self._residuals: dict[int, int] = {}
         self._waiting: list[tuple[Columns, list[str | None]]] = []
         self._waiting_rows = 0
 
@@ -84,7 +85,7 @@ class Predictions:
     def outcomes(self, labels_next: int) -> Outcomes:
         """What is published."""
         self._settle()
-        return Outcomes(self._total, dict(self._hours), labels_next)
+        return Outcomes(self._total, dict(self._hours), labels_next, dict(sorted(self._residuals.items())))
 
     def label(self, label: Label) -> tuple[Match, int]:
         """Joins a label; what it was, and its delay in ms where it matched. Cost: about 3 us where it does."""
@@ -112,6 +113,13 @@ class Predictions:
         self._total = add(self._total, tally)
         if hour in self._hours:
             self._hours[hour] = add(self._hours[hour], tally)
+        error = residual(prediction, value)
+        if error is None:
+            return
+        cell = residual_cell(error)
+        self._residuals[cell] = self._residuals.get(cell, 0) + sign
+        if not self._residuals[cell]:
+            del self._residuals[cell]
 
     def _settle(self) -> None:
         waiting, self._waiting, self._waiting_rows = self._waiting, [], 0
@@ -178,7 +186,7 @@ class Predictions:
         self._settle()
         self._drop()
         labels = {row - self._begin: given for row, given in self._labels.items()}
-        tallies = msgspec.json.encode(Outcomes(self._total, self._hours))
+        tallies = msgspec.json.encode(Outcomes(self._total, self._hours, 0, dict(sorted(self._residuals.items()))))
         below = self._rules.latency_below_ms
         return msgspec.msgpack.encode(_State(self._ids, self._values, self._times, labels, below, tallies))
 
@@ -190,7 +198,7 @@ class Predictions:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise CheckpointError(f"{where}: not a unit's predictions: {error}") from error
         self._ids, self._values, self._times = state.ids, state.values, state.times
-        self._total, self._hours = tallies.total, tallies.hours
+        self._total, self._hours, self._residuals = tallies.total, tallies.hours, dict(tallies.residuals)
         self._labels = dict(state.labels)
         if state.latency_below_ms != self._rules.latency_below_ms:
             self._total = msgspec.structs.replace(self._total, timed=0, in_time=0)

@@ -8,13 +8,16 @@ from rich.console import Console
 from detectors import errors, references
 from detectors.errors import DriftlineError
 from detectors.references import Reference
-from stream import dataset, incident_tables, progress, reference_views, topics
+from stream import admin, dataset, incident_tables, progress, reference_views, topics
 from stream.backends.kafka import KafkaSink
+from stream.backends.kafka_admin import KafkaCluster
 from stream.config import Settings
 from stream.ports import OutRecord
 from stream.replay_options import ReplayOptions
 
 OK, DIFFERENT = 0, 1
+
+NAMES_SAID = 20
 
 
 def read(file: str) -> Reference:
@@ -34,16 +37,18 @@ def build(options: ReplayOptions, output_file: str, quiet: bool) -> int:
         Path(output_file).write_bytes(references.encode(reference))
     except OSError as error:
         raise DriftlineError(f"{output_file}: cannot be written: {error.strerror or error}") from None
-    count = len(reference.features)
+    names = [feature.feature for feature in reference.features]
     ids = [feature.feature for feature in reference.features if feature.identifier]
-    progress.say(f"{output_file}: {reference.model_key}, {reference.rows:,} rows, {count} features, {reference.digest}")
+    progress.say(f"{output_file}: {reference.model_key}, {reference.rows:,} rows, {reference.digest}")
+    more = f" and {len(names) - NAMES_SAID} more" if len(names) > NAMES_SAID else ""
+    progress.say(f"{len(names)} features, to come with every event: {', '.join(names[:NAMES_SAID])}{more}")
     if ids:
         progress.say(f"{', '.join(ids)}: ids or counters, whose new values say nothing; only their presence is judged")
     return OK
 
 
 def publish(settings: Settings, file: str) -> int:
-    """Sends the artefact to the references topic."""
+    """Sends the artefact to the references topic, which is made where it is missing."""
     reference = read(file)
     asyncio.run(_send(settings, reference))
     progress.say(f"{reference.model_key} published to {settings.topics.references}, {reference.digest}")
@@ -51,6 +56,7 @@ def publish(settings: Settings, file: str) -> int:
 
 
 async def _send(settings: Settings, reference: Reference) -> None:
+    admin.refuse(await admin.ensure_topic(settings, KafkaCluster(settings.kafka), settings.topics.references))
     sink = KafkaSink(settings.kafka)
     await sink.start()
     try:

@@ -1,5 +1,6 @@
 """Asks and changes the topics of a real Kafka, for ``stream.admin``. No judgement here."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from stream.config import KafkaSettings
 BROKER_DEFAULT = -1
 UNKNOWN_TOPIC, ALREADY_EXISTS, NO_ERROR = 3, 36, 0
 TIMEOUT_MS = 30_000
+LOOKS, LOOK_SECONDS = 50, 0.1
 
 
 class KafkaCluster:
@@ -70,6 +72,7 @@ class KafkaCluster:
         answer = await self._ask(f"create topic {name}", self._admin.create_topics([wanted]))
         for error in answer.to_object()["topic_errors"]:
             self._refuse(error["error_code"], f"create topic {name}", error.get("error_message"), ignore=ALREADY_EXISTS)
+        await self._until_seen(name, 1)
 
     async def grow(self, name: str, partitions: int) -> None:
         """Adds partitions."""
@@ -79,6 +82,16 @@ class KafkaCluster:
             self._refuse(
                 error["error_code"], f"grow topic {name} to {partitions} partitions", error.get("error_message")
             )
+        await self._until_seen(name, partitions)
+
+    async def _until_seen(self, name: str, partitions: int) -> None:
+        """The controller answers before the brokers know: who asks at once would be told of the state before. Gives up
+        after some seconds, since whoever reads it next says what is wrong."""
+        for _ in range(LOOKS):
+            found = (await self.topics([name])).get(name)
+            if found is not None and found.partitions >= partitions:
+                return
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _default_replication(self) -> int:
         """The broker's own default; aiokafka's request cannot ask for it. Where it may not be read, three or all."""

@@ -118,6 +118,10 @@ def _crumbs(model_link: Markup) -> Markup:
     )
 
 
+JUDGED_BY = {"feature": "events", "performance": "labels"}
+"""What the verdict of an incident of each kind rests on."""
+
+
 def _facts(item: Json, model_link: Markup, now_ms: int) -> list[tuple[str, Child]]:
     pairs: list[tuple[str, Child]] = [("Model", model_link)]
     for label, name in (
@@ -152,9 +156,9 @@ def _facts(item: Json, model_link: Markup, now_ms: int) -> list[tuple[str, Child
         pairs.append(("Why it is over", words.plain(item["resolution"]) + by))
     if item.get("reason"):
         pairs.append(("Reason", words.reason(item["reason"])))
-    if item.get("kind") == "feature":
-        seen = finite(item.get("verdict_events"))
-        pairs.append(("Judged by", f"{words.count(seen)} events since it was found" if seen else "the alarm's events"))
+    if item.get("kind") in JUDGED_BY:
+        seen, what = finite(item.get("verdict_events")), JUDGED_BY[item["kind"]]
+        pairs.append(("Judged by", f"{words.count(seen)} {what} since it was found" if seen else f"the alarm's {what}"))
     pairs += [("Kind", words.plain(item.get("kind", "–"))), ("Severity", words.plain(item.get("severity", "–")))]
     pairs.append(("Id", element("code", str(item["id"]))))
     return pairs

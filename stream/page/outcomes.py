@@ -1,5 +1,6 @@
 """What labels say of a model's predictions, and how its objectives stand."""
 
+from detectors.labelling import Labels
 from stream.page import shell, words
 from stream.page.markup import Child, Markup, element
 from stream.page.shell import Column
@@ -14,15 +15,26 @@ TITLES = {
     "root_mean_squared_error": "Root mean squared error",
 }
 
+LABELS = {
+    Labels.WAITING.value: "No label has found one of its predictions yet.",
+    Labels.UNMATCHED.value: "Labels are read and find none of its predictions: how right it is, nobody knows.",
+    Labels.MISSING.value: "Its labels no longer come: how right it is, nobody knows.",
+}
+
 
 def render(detail: Json) -> Markup | None:
-    """None where no label came and nothing is promised."""
+    """None where nothing is labelled, promised or waited for."""
     performance = detail.get("performance")
     performance = performance if isinstance(performance, dict) else {}
     objectives = words.rows(detail.get("objectives"))
-    if not performance.get("labelled") and not objectives:
+    standing = LABELS.get(str(performance.get("labels")))
+    if not performance.get("labelled") and not objectives and standing is None:
         return None
-    parts = [_facts(performance) if performance.get("labelled") else None, _objectives(objectives)]
+    parts = [
+        element("p", standing, class_="lead") if standing else None,
+        _facts(performance) if performance.get("labelled") else None,
+        _objectives(objectives),
+    ]
     return shell.section("Performance and objectives", "performance", *parts)
 
 

@@ -101,9 +101,10 @@ class Feature(NamedTuple):
 
 
 def features(detail: Json) -> list[Feature]:
-    """Worst first: by evidence, then by PSI, then by name."""
+    """Worst first: by evidence, then by PSI, then by name. What labels say is one of them."""
     drifted = set(detail.get("drifted_features") or ())
-    found = [_feature(raw, drifted) for raw in words.rows(detail.get("features")) if raw.get("feature") is not None]
+    rows = words.rows([*(detail.get("features") or ()), detail.get("outcome")])
+    found = [_feature(raw, drifted) for raw in rows if raw.get("feature") is not None]
     return sorted(found, key=lambda f: (-_or_least(f.evidence), -_or_least(f.sizes["psi"]), f.name))
 
 

@@ -55,6 +55,7 @@ REASONS: dict[str, str] = {
     Reason.SWAPPED_COLUMNS: "columns were swapped",
     Reason.NEW_ENVIRONMENT: "the software differs from training",
     Reason.DISTRIBUTION_CHANGE: "the distribution moved",
+    Reason.PERFORMANCE_CHANGE: "its answers are right to another degree",
 }
 
 BLIND_REASONS: dict[str, str] = {
@@ -62,6 +63,8 @@ BLIND_REASONS: dict[str, str] = {
     BlindReason.SILENT: "No event has arrived for longer than is usual for it.",
     BlindReason.LAG: "Events wait unread: what is judged is old.",
     BlindReason.UNREADABLE: "Most of what arrives cannot be read.",
+    BlindReason.UNMATCHED_LABELS: "Its labels find no prediction: how right it is, nobody knows.",
+    BlindReason.MISSING_LABELS: "Its labels stay away: how right it is, nobody knows.",
 }
 
 SILENT_AFTER_MS = 900_000

@@ -158,3 +158,13 @@ async def test_every_name_and_size_comes_from_the_settings() -> None:
     await ensure(cluster, settings)
     assert {"in", "truth", "r", "p", "c", "g-judge-units-changelog"} <= set(cluster.found)
     assert {topic.partitions for topic in cluster.found.values()} == {2}
+
+
+async def test_a_reference_that_is_published_first_finds_its_topic_as_a_worker_wants_it() -> None:
+    cluster, name = Brokers(brokers=3, replicas=3), SETTINGS.topics.references
+    assert of(await admin.ensure_topic(SETTINGS, cluster, name), Level.CREATED) == [name]
+    assert of(await admin.ensure_topic(SETTINGS, cluster, name), Level.OK) == [name]
+    assert name not in of(await ensure(cluster), Level.WRONG)
+    await Brokers.create(cluster, "driftline-refs", 4, -1, {})
+    other = Settings(topics=TopicSettings(references="driftline-refs"))
+    assert of(await admin.ensure_topic(other, cluster, "driftline-refs"), Level.WRONG)

@@ -19,6 +19,7 @@ DETECTORS: tuple[tuple[str, ...], ...] = (
         "window",
         "evidence",
         "quality",
+        "labelling",
         "reference_builder",
         "sequential",
         "retrain",
@@ -30,6 +31,7 @@ DETECTORS: tuple[tuple[str, ...], ...] = (
     ("bank_numbers", "bank_labels"),
     ("bank", "incidents", "sizes", "changepoint", "checks"),
     ("watch", "rehearsal"),
+    ("outcome_watch",),
     ("synthetic", "evaluation", "calibration"),
 )
 """The pure half. A name stands for a module or a folder of modules."""

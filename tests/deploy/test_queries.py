@@ -11,28 +11,42 @@ import pytest
 from detectors.features import UnitKey
 from stream.config import HttpSettings
 from stream.metric_families import ModelFamilies
+from stream.metric_outcomes import OutcomeFamilies
 from stream.metric_service import ServiceFamilies
 from stream.metrics import Metrics
 from stream.server import Server
+from stream.views import Views
 from tests.deploy.prometheus import Prometheus, scraping, without_data
 from tests.deploy.test_dashboards import Loops
 from tests.kafka.server import Cluster
 from tests.page import sample_views
+from tests.page.sample_views import Json
 from tests.page.site import Health
 from tests.service.processes import Deployment, WorkerProcess, population
 
 CHOSEN = {"model": "fraud", "version": "3", "segment": ".*"}
-NO_SEGMENTS = {"driftline-model: variable segment", "driftline-feature: variable segment"}
+NO_SEGMENTS = {f"driftline-{board}: variable segment" for board in ("model", "feature", "performance")}
 """A model that is judged as a whole has none to choose; "All" stands there."""
 
 
-def busy(metrics: Metrics) -> None:
-    """What a batch leaves behind."""
+def busy(metrics: Metrics, views: Views, detail: Json) -> Json:
+    """What a batch leaves behind; the detail of the model after it."""
     metrics.counted("fraud", "accepted", 100)
     metrics.published("drift-events", 1)
     metrics.staged("observe", 0.003)
     metrics.staged("judge", 0.002)
     metrics.aged("fraud", np.full(100, 0.2))
+    metrics.labelled("fraud", "read", 100)
+    metrics.labelled("fraud", "matched", 90)
+    metrics.label_delayed("fraud", np.full(90, 60.0))
+    performance = detail["performance"]
+    for member in ("predicted", "labelled"):
+        performance[member] += 90
+    for objective in detail["objectives"]:
+        objective["good"] += 80
+        objective["events"] += 90
+    sample_views.put(views, detail)
+    return detail
 
 
 @asynccontextmanager
@@ -41,14 +55,16 @@ async def exporter() -> AsyncIterator[int]:
     views, metrics = sample_views.fleet(), Metrics()
     owned = [UnitKey(summary["model"], summary["version"], summary["segment"]) for summary in views.models()]
     models = ModelFamilies(views, lambda: owned, lambda model: 1.0, metrics.suppressed, 100)
-    metrics.live += [models, ServiceFamilies("0.1.0", "abc", "3.11", Loops(), Loops())]
+    outcomes = OutcomeFamilies(views, lambda: owned)
+    metrics.live += [models, outcomes, ServiceFamilies("0.1.0", "abc", "3.11", Loops(), Loops())]
     metrics.detections.add(("fraud", "3", "feature", "critical"))
     server = Server(HttpSettings(host="127.0.0.1", port=0), views, Health(), metrics.registry)
     await server.start()
 
     async def work() -> None:
+        detail = sample_views.fraud()
         while True:
-            busy(metrics)
+            detail = busy(metrics, views, detail)
             await asyncio.sleep(0.2)
 
     working = asyncio.ensure_future(work())
@@ -63,6 +79,7 @@ async def drawn(prometheus: Prometheus, feature: str) -> list[str]:
     """Waits for rates to exist, then asks everything."""
     await asyncio.to_thread(prometheus.until, "rate(driftline_event_age_seconds_count[5s]) > 0")
     await asyncio.to_thread(prometheus.until, "rate(driftline_published_total[5s])")
+    await asyncio.to_thread(prometheus.until, "driftline:objective_bad:ratio_rate5m")
     return await asyncio.to_thread(without_data, prometheus, {**CHOSEN, "feature": feature})
 
 
@@ -76,7 +93,8 @@ async def test_every_query_returns_data_of_a_made_up_fleet(tmp_path: Path) -> No
 @pytest.mark.timeout(300)
 async def test_every_query_returns_data_of_a_real_worker_that_found_drift(kafka: Cluster, tmp_path: Path) -> None:
     random = np.random.default_rng(11)
-    deployment = Deployment(kafka.bootstrap_servers, tmp_path)
+    objectives = {"accuracy": {"at_least": 0.9}}
+    deployment = Deployment(kafka.bootstrap_servers, tmp_path, models={"fraud": {"objectives": objectives}})
     await deployment.prepare()
     columns = population(random, 10_000)
     await deployment.publish_reference("fraud", "3", columns)
@@ -86,13 +104,15 @@ async def test_every_query_returns_data_of_a_real_worker_that_found_drift(kafka:
         worker.until_events("fraud", "3", count)
         await asyncio.to_thread(prometheus.until, 'driftline_model_state{state="drift"} == 1')
 
+        over = asyncio.Event()
+
         async def traffic() -> None:
-            while True:
-                await deployment.publish_events("fraud", "3", population(random, 100, shift=3.0))
+            while not over.is_set():
+                await deployment.publish_events("fraud", "3", population(random, 100, shift=3.0), labels=[True] * 100)
 
         publishing = asyncio.ensure_future(traffic())
         try:
             assert set(await drawn(prometheus, next(iter(columns)))) <= NO_SEGMENTS
         finally:
-            publishing.cancel()
-            await asyncio.gather(publishing, return_exceptions=True)
+            over.set()
+            await publishing

@@ -1,7 +1,7 @@
 """Writes what the documentation takes from the code: ``python -m tests.docs.pages``.
 
 docs/metrics.md from the metrics' families, docs/events-out.md, docs/asyncapi.json and docs/schemas/ from the records of the
-events, docs/scale.md from the figures of docs/scale.json. The module map is put into docs/architecture.md when the site is built (``tests.docs.hook``).
+events and labels, docs/scale.md from the figures of docs/scale.json. The module map is put into docs/architecture.md when the site is built (``tests.docs.hook``).
 """
 
 # ruff: noqa: E501 - the pages' own text
@@ -19,7 +19,9 @@ from benchmarks.scale import fleet
 from detectors.profiles import Signal
 from stream import event_schemas, versions
 from stream.config import TopicSettings
+from stream.events import MAX_ID
 from stream.events_out import EventType
+from stream.labels import MAX_LABELS
 from stream.metric_families import STATISTICS, ModelFamilies
 from stream.metric_outcomes import OutcomeFamilies
 from stream.metric_service import ServiceFamilies
@@ -173,7 +175,7 @@ def _type(member: dict[str, Any], defs: dict[str, Any]) -> str:
 
 
 def asyncapi() -> dict[str, Any]:
-    """AsyncAPI 3.0 of the two topics."""
+    """AsyncAPI 3.0 of the topics that others write labels to, and read events out from."""
     topics = TopicSettings()
     out = {topics.drift_events: "driftEvents", topics.retrain_requests: "retrainRequests"}
     messages = {
@@ -194,6 +196,20 @@ def asyncapi() -> dict[str, Any]:
         ]
         for topic, name in out.items()
     }
+    messages["label"] = {
+        "name": "label",
+        "contentType": "application/json",
+        "summary": "What turned out to be true of one inference; several may lie in one array.",
+        "payload": {
+            "schemaFormat": "application/schema+json;version=2020-12",
+            "schema": {"$ref": "schemas/label.json"},
+        },
+    }
+    labels = {
+        "address": topics.labels[0],
+        "messages": {"label": {"$ref": "#/components/messages/label"}},
+        "bindings": {"kafka": {"topic": topics.labels[0]}},
+    }
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "driftline", "version": versions.installed()["driftline"]},
@@ -204,12 +220,40 @@ def asyncapi() -> dict[str, Any]:
                 "bindings": {"kafka": {"topic": topic}},
             }
             for topic, kinds in of_topic.items()
-        },
+        }
+        | {"labels": labels},
         "operations": {
             f"send{name[0].upper()}{name[1:]}": {"action": "send", "channel": {"$ref": f"#/channels/{name}"}}
             for name in out.values()
-        },
+        }
+        | {"receiveLabels": {"action": "receive", "channel": {"$ref": "#/channels/labels"}}},
         "components": {"messages": messages},
+    }
+
+
+def label_schema() -> dict[str, Any]:
+    """One label, as ``stream.labels`` reads it, or an array of them."""
+    one = {
+        "type": "object",
+        "required": ["id", "model", "label"],
+        "properties": {
+            "id": {"oneOf": [{"type": "string", "minLength": 1, "maxLength": MAX_ID}, {"type": "integer"}]},
+            "model": {"type": "string", "minLength": 1},
+            "label": {"oneOf": [{"type": "string", "minLength": 1}, {"type": "number"}, {"type": "boolean"}]},
+            "ts": {
+                "type": ["integer", "number", "string", "null"],
+                "description": "milliseconds or RFC 3339; else the broker's time",
+            },
+        },
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "label",
+        "oneOf": [
+            {"$ref": "#/$defs/label"},
+            {"type": "array", "minItems": 1, "maxItems": MAX_LABELS, "items": {"$ref": "#/$defs/label"}},
+        ],
+        "$defs": {"label": one},
     }
 
 
@@ -276,6 +320,7 @@ def files() -> dict[Path, str]:
         DOCS / "contributing.md": contributing_page(),
         DOCS / "scale.md": fleet.text(DOCS),
     }
+    found[DOCS / "schemas" / "label.json"] = _json(label_schema())
     for kind, schema in all_schemas().items():
         found[DOCS / "schemas" / schema_file(kind)] = _json(schema)
     return found

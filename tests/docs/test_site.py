@@ -11,7 +11,10 @@ import jsonschema
 import pytest
 import yaml
 
+from detectors.errors import FormatError
 from stream.events_out import EventType
+from stream.labels import read_labels
+from stream.ports import Partition, Record
 from tests.docs import pages
 from tests.docs.blocks import PAGES, ROOT
 
@@ -82,6 +85,37 @@ def test_every_event_has_a_schema_that_is_one_and_a_place_in_asyncapi(kind: Even
     placed = [message["$ref"] for channel in described["channels"].values() for message in channel["messages"].values()]
     assert placed.count(f"#/components/messages/{kind.value}") == 1
     assert described["components"]["messages"][kind.value]["payload"]["schema"]["$ref"].startswith("schemas/")
+
+
+LABELS: list[tuple[Any, bool]] = [
+    ({"id": "a", "model": "m", "label": 1}, True),
+    ({"id": 7, "model": "m", "label": "spam", "ts": "2026-01-01T00:00:00Z"}, True),
+    (
+        [{"id": "a", "model": "m", "label": True}, {"id": "b", "model": "m", "label": 0.5, "ts": 1_763_700_360_000}],
+        True,
+    ),
+    ({"id": "a", "model": "m"}, False),
+    ({"id": "a", "model": "m", "label": None}, False),
+    ({"id": "a", "model": "m", "label": ""}, False),
+    ({"id": "", "model": "m", "label": 1}, False),
+    ({"model": "m", "label": 1}, False),
+    ({"id": "a", "label": 1}, False),
+    ([], False),
+    ("label", False),
+]
+
+
+@pytest.mark.parametrize(("label", "good"), LABELS, ids=str)
+def test_the_schema_of_labels_says_what_is_read(label: Any, good: bool) -> None:
+    schema = json.loads((ROOT / "docs" / "schemas" / "label.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert jsonschema.Draft202012Validator(schema).is_valid(label) == good
+    record = Record(0, 1_763_700_000_000, None, json.dumps(label).encode())
+    try:
+        read = bool(read_labels(Partition("inference-labels", 0), record, 10_000))
+    except FormatError:
+        read = False
+    assert read == good
 
 
 @pytest.mark.parametrize("setting", ["budget", "reference", "tolerance"])

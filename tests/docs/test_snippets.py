@@ -77,7 +77,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     import pyarrow
     from pyarrow import parquet
 
-    parquet.write_table(pyarrow.table({"amount": amounts, "merchant": merchants.tolist()}), "train.parquet")
+    parquet.write_table(
+        pyarrow.table(
+            {"amount": amounts, "merchant": merchants.tolist(), "is_fraud": [n % 2 for n in range(len(amounts))]}
+        ),
+        "train.parquet",
+    )
     columns = {"amount": amounts.tolist(), "merchant": merchants.tolist()}
     Path("reference.json").write_bytes(references.encode(build_reference("fraud", "3", columns)))
     return tmp_path

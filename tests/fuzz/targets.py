@@ -1,6 +1,7 @@
 """What reads bytes of others. A target returns whether it accepted them; anything it raises is a finding."""
 
 import json
+import math
 import tempfile
 import zlib
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from detectors.columns import MISSING, PRESENT, Columns
 from detectors.errors import CheckpointError, DriftlineError, FormatError, ReferenceError, SettingsError
 from detectors.features import UnitKey
 from detectors.incidents import Change
+from detectors.outcomes import measures, task_of
 from detectors.reference_builder import build_reference
 from stream import actions, checkpoints, config, judge_state, judge_table
 from stream.actions import Action
@@ -50,7 +52,7 @@ class Target(NamedTuple):
 
 def byte_targets() -> list[Target]:
     """Those that need no loop; HTTP has modules of its own."""
-    return [_decoder(), _checkpoints(), _references(), _judge(), _settings(), _topics()]
+    return [_decoder(), _labels(), _checkpoints(), _references(), _judge(), _settings(), _topics()]
 
 
 def event(**more: object) -> bytes:
@@ -97,7 +99,50 @@ def _decoder() -> Target:
         assert all(letter.reason for letter in effects.dead_letters), "refused without a reason"
         return not effects.dead_letters
 
-    return Target("decoder", 0.78, corpus, run)
+    return Target("decoder", 0.7, corpus, run)
+
+
+def _labels() -> Target:
+    """Labels of events that were read, and of others."""
+
+    def label(**more: object) -> bytes:
+        return json.dumps({"id": "e1", "model": "m", "label": 1, "ts": NOW_MS + 1_000, **more}).encode()
+
+    corpus = [
+        label(), label(label="a"), label(label=0.25), label(label=True), label(id=7), label(ts="2026-01-01T00:00:00Z"),
+        label(model="other"), b"[" + label(id="e2") + b"," + label(label=-1e300) + b"]",
+    ]  # fmt: skip
+    place, offset = Partition("inference-labels", 0), 0
+    predictions: list[object] = [0.25, 1, "a", True, -1e300]
+    observer = Observer(SETTINGS)
+
+    def begun() -> Observer:
+        fresh = Observer(SETTINGS)
+        fresh.assign(HERE)
+        fresh.process(HERE, [Record(n, NOW_MS, None, event(id=f"e{n}", prediction=predictions[n])) for n in range(5)])
+        return fresh
+
+    def run(data: bytes) -> bool:
+        """Read or refused with a reason; what was joined stays within what was predicted, and can be saved and told."""
+        nonlocal offset, observer
+        if offset % 1_000 == 0:
+            observer = begun()
+        offset += 1
+        effects = observer.label(place, [Record(offset, NOW_MS + offset, None, data)])
+        assert all(letter.reason for letter in effects.dead_letters), "refused without a reason"
+        assert effects.dead_letters or any(kind == "read" for _, kind in effects.outcomes), "neither read nor refused"
+        saving = observer.checkpoint(HERE)
+        for unit in saving.dirty:
+            saving.encode(unit)
+        saving.acknowledged()
+        for profile in observer.profiles_due(0, force=True):
+            assert profile.outcomes is not None
+            total = profile.outcomes.total
+            assert 0 <= total.correct <= total.labelled <= total.predicted, "more labels than predictions"
+            assert all(map(math.isfinite, measures(total, task_of(total)).values())), "a measure that is no number"
+        return not effects.dead_letters
+
+    return Target("labels", 0.08, corpus, run)
 
 
 def _said(decoded: Decoded) -> object:

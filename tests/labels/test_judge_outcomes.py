@@ -1,23 +1,39 @@
 """What the judge makes of shards' outcomes, and what Prometheus is shown of it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import orjson
 import pytest
 from prometheus_client import generate_latest
 
 from detectors.features import UnitKey
+from detectors.incidents import Change
+from detectors.labelling import Labels
+from detectors.outcome_watch import OutcomeWatch
 from detectors.outcomes import HOUR_MS, NOTHING, Outcomes, Tally, compared
 from detectors.profiles import SCHEMA, Epoch, Profile
-from stream import config
+from detectors.reference_builder import build_reference
+from detectors.sheets import EvidenceSettings
+from stream import actions, config
+from stream.event_schemas import RetrainRequest
+from stream.events_out import EventType
+from stream.judge import Judge
 from stream.judge_outcomes import Objective, OutcomeLog, OutcomeRules
-from stream.judge_settings import judge_settings
+from stream.judge_records import DriftEvent, Effect, Health
+from stream.judge_settings import JudgeSettings, judge_settings
+from stream.metric_families import ModelFamilies
 from stream.metric_outcomes import OutcomeFamilies
 from stream.metrics import Metrics
+from stream.page import outcomes as page
+from stream.page import units
 from stream.views import Views
 
 UNIT = UnitKey("fraud", "3", None)
+REFERENCE = build_reference("fraud", "3", {"x": ["a", *[None] * 9_999]})
+EPOCH = Epoch(REFERENCE.digest, "s", 0)
 RULES = OutcomeRules(objectives=(Objective("accuracy", 0.9), Objective("latency", 0.5, 10.0)))
 
 
@@ -33,10 +49,10 @@ def profile(next_offset: int, labels_next: int, right: int, wrong: int, partitio
 
 
 def seen(*profiles: Profile) -> dict[str, Any]:
-    log = OutcomeLog()
+    log = OutcomeLog(RULES, 86_400_000, OutcomeWatch(EvidenceSettings(), 1_000))
     for one in profiles:
         log.take(one)
-    return log.view(RULES)
+    return log.view()
 
 
 def test_shards_add_up_and_a_record_that_comes_again_changes_nothing() -> None:
@@ -86,7 +102,7 @@ def test_objectives_come_from_the_settings_and_a_wrong_key_names_the_nearest(tmp
     file.write_text(
         "models: {fraud: {objectives: {accuracy: {at_least: 0.9}, latency: {at_least: 0.5, below_ms: 10}}}}"
     )
-    assert judge_settings(config.load(file, {})).outcomes_of("fraud") == RULES
+    assert judge_settings(config.load(file, {})).outcomes["fraud"] == RULES
     file.write_text("models: {fraud: {objectives: {acuracy: {at_least: 0.9}}}}")
     with pytest.raises(config.config_layers.SettingsError, match="accuracy"):
         config.load(file, {})
@@ -101,3 +117,171 @@ def test_a_profile_without_outcomes_is_from_before_they_were_counted() -> None:
     assert view["performance"]["task"] is None
     assert view["performance"]["measures"] == {}
     assert NOTHING.labelled == 0
+
+
+def judged(judge: Judge, moments: Sequence[tuple[int, int, int]], read: int = 0) -> str:
+    """The state after each (hours, right, predicted); the reading side has read so many labels."""
+    for hours, right, predicted in moments:
+        one = profile(predicted, right, right, 0)
+        outcomes = msgspec.structs.replace(one.outcomes, total=one.outcomes.total) if one.outcomes else None
+        at_ms = 500 * HOUR_MS + hours * HOUR_MS
+        judge.on_profile(msgspec.structs.replace(one, outcomes=outcomes, last_timestamp_ms=at_ms, epoch=EPOCH), at_ms)
+        judge.on_tick(at_ms, Health(labels={"fraud": read}))
+    return judge.state(UNIT)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "read", "state"),
+    [
+        ((Objective("accuracy", 0.9),), 0, "blind"),
+        ((Objective("latency", 0.9, 10.0),), 0, "stable"),
+        ((), 5_000, "blind"),
+        ((), 0, "stable"),
+    ],
+)
+def test_a_model_whose_labels_stay_away_is_blind_where_they_are_promised_or_read(
+    objectives: tuple[Objective, ...], read: int, state: str
+) -> None:
+    settings = JudgeSettings(outcomes={"fraud": OutcomeRules(objectives=objectives)})
+    judge = Judge(settings, [REFERENCE])
+    assert judged(judge, [(0, 0, 10), (1, 50, 100), (2, 100, 200)]) == "stable"
+    assert judged(judge, [(10, 100, 2_000), (30, 100, 5_000)], read) == state
+    view = judge.model_view(UNIT)
+    assert view["performance"]["labels"] == ("unmatched" if read else "missing")
+    assert ("its performance is not known" in view["reason"]) == (state == "blind")
+    restored = Judge(settings, [REFERENCE])
+    restored.restore(UNIT, judge.snapshot(UNIT))
+    assert judged(restored, [(31, 2_000, 5_100)], read) == "stable"
+
+
+def test_what_is_known_of_labels_stands_in_metrics_and_on_the_page() -> None:
+    views = Views()
+    metrics = Metrics([OutcomeFamilies(views, lambda: [UNIT])])
+    shown_as = {}
+    for labels in Labels:
+        detail = {"performance": {"labels": labels.value, "labelled": 0}}
+        lines = shown(metrics, views, detail)
+        shown_as[labels] = [line.rsplit(" ", 1)[1] for line in lines if line.startswith("driftline_performance_known{")]
+        assert (page.render(detail) is None) == (labels in (Labels.NONE, Labels.COMING))
+    assert shown_as == {
+        Labels.NONE: [], Labels.WAITING: [], Labels.COMING: ["1.0"], Labels.UNMATCHED: ["0.0"], Labels.MISSING: ["0.0"],
+    }  # fmt: skip
+
+
+class Labelled:
+    """A model of one shard whose labels come with its events, ten at a time, in a judge of its own."""
+
+    def __init__(self, objectives: tuple[Objective, ...] = ()) -> None:
+        self.settings = JudgeSettings(outcomes={"fraud": OutcomeRules(objectives=objectives)}, resolve_after_events=200)
+        self.judge, self.random = Judge(self.settings, [REFERENCE]), np.random.default_rng(1)
+        self.right = self.wrong = 0
+
+    def go(self, labels: int, share: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for _ in range(0, labels, 10):
+            hits = int((self.random.random(10) < share).sum())
+            self.right, self.wrong = self.right + hits, self.wrong + 10 - hits
+            count = self.right + self.wrong
+            one = Profile(
+                SCHEMA, *UNIT, "inference-events", 0, EPOCH, count, count, count, [], last_timestamp_ms=1_000 * count,
+                outcomes=outcomes_of(self.right, self.wrong),
+            )  # fmt: skip
+            effects += self.judge.on_profile(one, 1_000 * count)
+        return effects
+
+    def restart(self) -> None:
+        blob = self.judge.snapshot(UNIT)
+        self.judge = Judge(self.settings, [REFERENCE])
+        self.judge.restore(UNIT, blob)
+
+    def incident(self) -> dict[str, Any]:
+        (found,) = self.judge.incidents()
+        return found
+
+
+def outcomes_of(right: int, wrong: int) -> Outcomes:
+    hit, miss = compared("a", "a", 0), compared("a", "b", 0)
+    total = Tally(
+        *(
+            r * right + w * wrong
+            for r, w in zip(msgspec.structs.astuple(hit), msgspec.structs.astuple(miss), strict=True)
+        )
+    )
+    return Outcomes(msgspec.structs.replace(total, predicted=right + wrong, events=right + wrong), {}, right + wrong)
+
+
+def asked(effects: list[Effect]) -> list[dict[str, Any]]:
+    return [e.data for e in effects if isinstance(e, DriftEvent) and e.kind is EventType.RETRAIN_REQUESTED]
+
+
+def test_answers_that_become_wrong_open_an_incident_though_no_feature_moved_and_ask_for_a_retraining() -> None:
+    model = Labelled()
+    assert not asked(model.go(2_000, 0.9))
+    assert model.judge.state(UNIT) == "stable"
+    assert not model.judge.incidents()
+    model.go(600, 0.6)
+    assert model.judge.state(UNIT) == "drift"
+    found = model.incident()
+    assert (found["kind"], found["verdict"], found["reason"]) == ("performance", "world-changed", "performance-change")
+    assert "of its predictions are right" in found["summary"]
+    assert [row["feature"] for row in found["features"]] == ["@correct"]
+    assert model.judge.model_view(UNIT)["drifted_features"] == ["@correct"]
+    view = model.judge.model_view(UNIT)
+    assert (view["reason"], view["worst_feature"]) == (found["summary"], "@correct")
+    assert view["evidence_log10"] > view["threshold_log10"]
+    assert view["evidence_history"][-10][1] > view["threshold_log10"]
+    model.restart()
+    (request,) = asked(model.go(900, 0.6))
+    assert [row["feature"] for row in request["features"]] == ["@correct"]
+    msgspec.convert(request, RetrainRequest)
+    assert not asked(model.go(1_000, 0.6)), "once an incident"
+    model.go(4_000, 0.9)
+    assert model.incident()["resolution"] == "back-to-reference"
+    assert model.judge.state(UNIT) == "stable"
+
+
+def test_answers_that_become_better_are_told_and_ask_for_nothing() -> None:
+    model = Labelled()
+    model.go(1_500, 0.6)
+    assert not asked(model.go(2_000, 0.9))
+    assert model.incident()["kind"] == "performance"
+    assert not model.judge.model_view(UNIT)["retrain_log"]
+
+
+def did(model: Labelled, change: Change) -> None:
+    made = actions.Action(actions.SCHEMA, f"a-{change}", model.incident()["id"], change, "ann", 1, "")
+    model.judge.act(made)
+
+
+def test_an_accepted_performance_is_the_reference_from_then_on_and_one_resolved_by_hand_is_found_again() -> None:
+    model = Labelled()
+    model.go(1_500, 0.9)
+    model.go(800, 0.6)
+    did(model, Change.ACCEPT)
+    model.go(3_000, 0.6)
+    assert model.incident()["resolution"] == "accepted"
+    assert model.judge.state(UNIT) == "stable"
+    model.go(1_000, 0.3)
+    assert len(model.judge.incidents()) == 2
+    last = model.judge.incidents()[-1]["id"]
+    model.judge.act(actions.Action(actions.SCHEMA, "by hand", last, Change.RESOLVE, "ann", 1, ""))
+    assert model.judge.state(UNIT) == "stable"
+    model.go(1_000, 0.3)
+    assert [i["status"] for i in model.judge.incidents()] == ["resolved", "resolved", "open"]
+
+
+def test_what_labels_say_has_the_series_and_the_picture_of_a_feature() -> None:
+    model = Labelled()
+    model.go(1_500, 0.9)
+    model.go(800, 0.6)
+    views, view = Views(), model.judge.model_view(UNIT)
+    views.apply_view(b"fraud/3/", orjson.dumps(view))
+    metrics = Metrics()
+    metrics.live.append(ModelFamilies(views, lambda: [UNIT], lambda _: 1.0, metrics.suppressed, 100))
+    text = generate_latest(metrics.registry).decode()
+    labels = 'feature="@correct",model="fraud",model_version="3",segment=""'
+    assert f"driftline_feature_drifted{{{labels}}} 1.0" in text
+    assert 'driftline_drifted_features{model="fraud",model_version="3",segment=""} 1.0' in text
+    (shown_feature,) = [f for f in units.features(view) if f.name == "@correct"]
+    assert shown_feature.drifted
+    assert units.drawn(shown_feature).present

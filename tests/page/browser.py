@@ -4,6 +4,8 @@ import asyncio
 import base64
 import itertools
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -76,6 +78,18 @@ class Browser:
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
             await self._process.wait()
+
+    @asynccontextmanager
+    async def visiting(self, site: AbstractAsyncContextManager[str]) -> AsyncIterator[str]:
+        """A site while it is served. Every tab leaves it before it ends: a script that went on asking would hold a
+        connection that nobody closes."""
+        async with site as url:
+            try:
+                yield url
+            finally:
+                for page in self._pages:
+                    if not page.left:
+                        await page.close()
 
     async def open(self, url: str, width: int = 1280, height: int = 900, *, dark: bool = False) -> "Page":
         assert self._session is not None
@@ -174,7 +188,13 @@ class Page:
         told = await self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         await asyncio.to_thread(file.write_bytes, base64.b64decode(told["data"]))
 
+    @property
+    def left(self) -> bool:
+        return self._socket.closed
+
     async def close(self) -> None:
+        """Ends what the page has under way, then the tab."""
+        await self.go("about:blank")
         await self.send("Page.close")
         await self.leave()
 

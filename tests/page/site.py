@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from stream import pages
@@ -43,3 +44,15 @@ async def served(views: Views, now_ms: int = sample_views.NOW_MS) -> AsyncIterat
         yield f"http://127.0.0.1:{server.port}"
     finally:
         await server.stop()
+
+
+@asynccontextmanager
+async def running(app: web.Application) -> AsyncIterator[str]:
+    """An application of a test's own."""
+    runner = web.AppRunner(app, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()

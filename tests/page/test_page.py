@@ -36,7 +36,7 @@ PATHS = (
 
 
 async def test_the_fleet_says_at_a_glance_who_is_not_well_and_puts_them_first(browser: Browser) -> None:
-    async with site.served(sample_views.fleet()) as url:
+    async with browser.visiting(site.served(sample_views.fleet())) as url:
         page = await browser.open(url)
         assert await page.value("document.querySelector('h1').innerText") == "1 drifting, 1 blind, 1 silent"
         rows = await page.value("[...document.querySelectorAll('tbody tr')].map(row => row.innerText)")
@@ -47,7 +47,7 @@ async def test_the_fleet_says_at_a_glance_who_is_not_well_and_puts_them_first(br
 
 async def test_a_change_shows_without_reloading_keeps_the_focus_and_is_announced(browser: Browser) -> None:
     views = sample_views.fleet()
-    async with site.served(views) as url:
+    async with browser.visiting(site.served(views)) as url:
         page = await browser.open(url)
         await page.until("document.querySelector('#link-text').innerText == 'live'")
         await page.value("window.stillHere = true; document.querySelector('#row-ranking\\\\/3\\\\/ a').focus()")
@@ -61,16 +61,17 @@ async def test_a_change_shows_without_reloading_keeps_the_focus_and_is_announced
 
 
 async def test_a_lost_connection_is_said_and_nothing_looks_live(browser: Browser) -> None:
-    async with site.served(sample_views.fleet()) as url:
+    async with site.served(sample_views.fleet()) as url:  # which ends first
         page = await browser.open(url)
         await page.until("document.querySelector('#link-text').innerText == 'live'")
     await page.until("document.body.classList.contains('lost')")
     assert "may no longer be true" in await page.value("document.querySelector('#notice').innerText")
     assert await page.value("document.querySelector('#link-text').innerText") == "not connected"
+    await page.close()
 
 
 async def test_the_model_page_shows_evidence_features_incidents_retraining_and_environment(browser: Browser) -> None:
-    async with site.served(sample_views.fleet()) as url:
+    async with browser.visiting(site.served(sample_views.fleet())) as url:
         page = await browser.open(f"{url}/models/fraud/3")
         text = await page.value(TEXT)
         for said in (
@@ -93,7 +94,7 @@ async def test_the_model_page_shows_evidence_features_incidents_retraining_and_e
 
 
 async def test_values_are_read_off_the_evidence_chart_by_arrow_keys(browser: Browser) -> None:
-    async with site.served(sample_views.fleet()) as url:
+    async with browser.visiting(site.served(sample_views.fleet())) as url:
         page = await browser.open(f"{url}/models/fraud/3")
         await page.value("document.querySelector('.plot').focus()")
         await page.press("Home", 36)
@@ -104,7 +105,7 @@ async def test_values_are_read_off_the_evidence_chart_by_arrow_keys(browser: Bro
 
 
 async def test_searching_by_keyboard_narrows_the_table_and_can_be_sent_as_link(browser: Browser) -> None:
-    async with site.served(sample_views.fleet()) as url:
+    async with browser.visiting(site.served(sample_views.fleet())) as url:
         page = await browser.open(url)
         await page.press("/", 191, "/")
         assert await page.value("document.activeElement.id") == "q"
@@ -118,7 +119,7 @@ async def test_searching_by_keyboard_narrows_the_table_and_can_be_sent_as_link(b
 
 
 async def test_the_first_tab_stop_skips_to_the_content_and_every_stop_is_visible(browser: Browser) -> None:
-    async with site.served(sample_views.fleet()) as url:
+    async with browser.visiting(site.served(sample_views.fleet())) as url:
         page = await browser.open(url)
         await page.press("Tab", 9)
         assert await page.value("document.activeElement.innerText") == "Skip to content"
@@ -132,7 +133,7 @@ async def test_the_first_tab_stop_skips_to_the_content_and_every_stop_is_visible
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 async def test_no_page_scrolls_sideways_on_a_phone_or_complains(browser: Browser, path: str, dark: bool) -> None:
-    async with site.served(sample_views.fleet()) as url:
+    async with browser.visiting(site.served(sample_views.fleet())) as url:
         page = await browser.open(url + path, 360, 780, dark=dark)
         assert await page.value(OVERFLOW) <= 0
         complaints = [said for said in page.complaints if "404" not in said or path != "/models/nobody/1"]
@@ -166,7 +167,7 @@ CONTRAST = r"""(() => {
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 async def test_every_text_stands_out_from_its_ground_in_light_and_dark(browser: Browser, dark: bool) -> None:
-    async with site.served(sample_views.fleet()) as url:
+    async with browser.visiting(site.served(sample_views.fleet())) as url:
         for path in ("/", "/models/fraud/3", "/incidents/5a1f0c6e-incident"):
             page = await browser.open(url + path, dark=dark)
             assert await page.value(CONTRAST) == []
@@ -179,7 +180,7 @@ async def test_a_thousand_models_and_five_hundred_features_stay_quick(browser: B
         sample_views.put(views, sample_views.model(f"model-{index:04}"))
     many = [sample_views.numeric(f"f{index:03}", 0.0004 * index, index / 100) for index in range(500)]
     sample_views.put(views, sample_views.model("wide", "warning", many))
-    async with site.served(views) as url:
+    async with browser.visiting(site.served(views)) as url:
         page = await browser.open(url)
         assert await page.value("document.querySelectorAll('tbody tr').length") == 100
         await page.value("document.querySelector('.pager a').click()")
@@ -207,11 +208,8 @@ async def test_an_incident_is_acknowledged_from_its_page_with_the_token(browser:
     recorded: list[tuple[str, str | None, object]] = []
     app = _with_writes(recorded)
     pages.add_pages(app, sample_views.fleet(), lambda: sample_views.NOW_MS)
-    runner = web.AppRunner(app, shutdown_timeout=0.2)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        page: Page = await browser.open(f"http://127.0.0.1:{runner.addresses[0][1]}/incidents/5a1f0c6e-incident")
+    async with browser.visiting(site.running(app)) as url:
+        page: Page = await browser.open(f"{url}/incidents/5a1f0c6e-incident")
         await page.until("document.querySelector('#actions') && document.querySelector('#actions').offsetParent")
         for name, text in (("token", "secret"), ("by", "ana"), ("note", "looking at it")):
             await page.value(f"document.querySelector('#actions').elements.{name}.focus()")
@@ -219,5 +217,3 @@ async def test_an_incident_is_acknowledged_from_its_page_with_the_token(browser:
         await page.value("document.querySelector('button[value=ack]').click()")
         await page.until("document.querySelector('#action-answer').innerText == 'Recorded.'")
         assert recorded == [("ack", "Bearer secret", {"by": "ana", "note": "looking at it"})]
-    finally:
-        await runner.cleanup()

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -72,16 +72,23 @@ class Deployment:
         key = topics.reference_key(reference.model_key)
         await self._send([(self.topics["references"], key, references.encode(reference), None)])
 
-    async def publish_events(self, model: str, version: str, columns: Mapping[str, Any]) -> int:
-        """Row by row over all partitions, fifty a second of event time. Returns how many."""
-        records = []
+    async def publish_events(
+        self, model: str, version: str, columns: Mapping[str, Any], *, labels: Sequence[Any] | None = None
+    ) -> int:
+        """Row by row over all partitions, fifty a second of event time. Returns how many. ``labels``: each event
+        then predicts true, and these follow all of them."""
+        records, following = [], []
         count = len(next(iter(columns.values())))
         for row in range(count):
             features = {name: _plain(values[row]) for name, values in columns.items()}
             event = {"id": uuid4().hex, "model": model, "version": version, "ts": self.clock_ms, "features": features}
+            if labels is not None:
+                event["prediction"] = True
+                label = {"id": event["id"], "model": model, "label": labels[row], "ts": self.clock_ms}
+                following.append((self.topics["labels"][0], None, json.dumps(label).encode(), None))
             self.clock_ms += STEP_MS
             records.append((self.topics["events"][0], None, json.dumps(event).encode(), row % PARTITIONS))
-        await self._send(records)
+        await self._send([*records, *following])
         return count
 
     async def publish_raw(self, *values: bytes | None) -> None:

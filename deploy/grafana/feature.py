@@ -1,0 +1,99 @@
+"""One feature of a model: evidence, size of its change, missing and unexpected values."""
+
+from deploy.grafana.layout import FEATURE, MODEL, SEGMENT, VERSION, dashboard, variables
+from deploy.grafana.panels import EVIDENCE, NEUTRAL, ONE, UNIT, Json, lines, panel, stat, steps, target, targets
+
+
+def board() -> Json:
+    one = f'{ONE}, feature=~"$feature"'
+    sizes = ("psi", "wasserstein", "kolmogorov_smirnov", "jensen_shannon")
+    drifted = steps((None, "text"), (1, "red"))
+    drifted["mappings"] = [{"type": "value", "options": {"0": {"text": "as ever"}, "1": {"text": "drifted"}}}]
+    rows = [
+        [
+            stat(
+                "Now",
+                "Whether the feature has left its reference.",
+                f"max(driftline_feature_drifted{{{one}}})",
+                6,
+                drifted,
+            ),
+            stat(
+                "Evidence",
+                "log10 of how unlikely the present is.",
+                f"max(driftline_feature_score{{{EVIDENCE}, {one}}})",
+                6,
+                {**NEUTRAL, "decimals": 1},
+            ),
+            stat(
+                "Missing",
+                "Share of events in which it is absent.",
+                f"max(driftline_feature_missing_ratio{{{one}}})",
+                6,
+                NEUTRAL,
+                "percentunit",
+            ),
+            stat(
+                "Unexpected",
+                "Share of events with a value that the reference does not know.",
+                f"max(driftline_feature_unexpected_ratio{{{one}}})",
+                6,
+                NEUTRAL,
+                "percentunit",
+            ),
+        ],
+        [
+            lines(
+                "Evidence",
+                "Evidence (log10) that the feature has changed, by segment.",
+                "short",
+                [
+                    target(
+                        f"max by ({UNIT}) (driftline_feature_score{{{EVIDENCE}, {one}}})",
+                        "{{segment}} {{model_version}}",
+                    )
+                ],
+            ),
+            lines(
+                "Size of the change",
+                "How far the present is from the reference, by four measures.",
+                "short",
+                targets(
+                    *(
+                        (f'max(driftline_feature_score{{statistic="{size}", {one}}})', size.replace("_", " "))
+                        for size in sizes
+                    )
+                ),
+            ),
+        ],
+        [
+            lines(
+                "Missing and unexpected",
+                "Shares of events without a value, and with one that the reference does not know.",
+                "percentunit",
+                targets(
+                    (f"max(driftline_feature_missing_ratio{{{one}}})", "missing"),
+                    (f"max(driftline_feature_unexpected_ratio{{{one}}})", "unexpected"),
+                ),
+            ),
+            panel(
+                "state-timeline",
+                "Drifted",
+                "When the feature had left its reference.",
+                "short",
+                [target(f"max by (feature) (driftline_feature_drifted{{{one}}})", "{{feature}}")],
+                12,
+                8,
+                {**drifted, "custom": {"fillOpacity": 80}},
+                options={"showValue": "never", "mergeValues": True},
+            ),
+        ],
+    ]
+    return dashboard(
+        "driftline-feature",
+        "driftline / feature",
+        "One feature of a model: evidence, size of its change, missing and unexpected values.",
+        rows,
+        ONE,
+        variables(MODEL, VERSION, SEGMENT, FEATURE),
+    )

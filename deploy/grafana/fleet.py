@@ -1,0 +1,188 @@
+"""The fleet: which models are well, which are not, and whether driftline itself sees them."""
+
+from deploy.grafana.layout import TO_MODEL, dashboard, variables
+from deploy.grafana.panels import (
+    EVIDENCE,
+    LABEL,
+    STATES,
+    UNIT,
+    Json,
+    lines,
+    override,
+    quantile,
+    stat,
+    state_code,
+    state_mappings,
+    steps,
+    table,
+    target,
+    targets,
+    timeline,
+)
+
+
+def board() -> Json:
+    rows = [
+        [*_counts(), _workers()],
+        [_models()],
+        [_nearest(), timeline("States", "Which models were in which state, and when.", state_code(), LABEL, 12)],
+        [_events(), _age()],
+        [_lag(), _processing()],
+        [_incidents(), _records()],
+        [_checkpoints(), _errors()],
+    ]
+    return dashboard(
+        "driftline-fleet",
+        "driftline / fleet",
+        "Which models are well, which are not, and whether driftline itself sees them.",
+        rows,
+        'model=~".*"',
+        variables(),
+    )
+
+
+def _counts() -> list[Json]:
+    meanings = {
+        "drift": "Models whose data has changed from their reference.",
+        "blind": "Models that cannot be judged now. Whatever happens to them, nobody is told.",
+        "warning": "Models whose evidence is gathering and has not reached the threshold.",
+        "learning": "Models without a reference yet; they say nothing.",
+        "stable": "Models that agree with their reference.",
+    }
+    made = []
+    for _, name, colour in reversed(STATES):
+        expression = f'sum(max by ({UNIT}) (driftline_model_state{{state="{name}"}}))'
+        alarming = steps((None, "text"), (1, colour))
+        made.append(stat(f"Models: {name}", meanings[name], expression, 4, alarming))
+    return made
+
+
+def _workers() -> Json:
+    return stat(
+        "Workers",
+        "Workers that answer the scrape.",
+        "count(driftline_build_info)",
+        4,
+        steps((None, "red"), (1, "text")),
+    )
+
+
+def _models() -> Json:
+    queries = targets(
+        (state_code(), ""),
+        (f"max by ({UNIT}) (driftline_model_score{{{EVIDENCE}}})", ""),
+        (f"max by ({UNIT}) (driftline_model_threshold{{{EVIDENCE}}})", ""),
+        (f"max by ({UNIT}) (driftline_drifted_features)", ""),
+        (f"time() - max by ({UNIT}) (driftline_last_event_timestamp_seconds)", ""),
+        instant=True,
+    )
+    names = {
+        "Value #A": "State",
+        "Value #B": "Evidence",
+        "Value #C": "Threshold",
+        "Value #D": "Features drifted",
+        "Value #E": "Since last event",
+        "model_version": "version",
+    }
+    overrides = [
+        override("State", mappings=state_mappings(), **{"custom.cellOptions": {"type": "color-background"}}),
+        override("Since last event", unit="s", decimals=0),
+        override("Evidence", decimals=1),
+        override("Threshold", decimals=1),
+        override(
+            "model", links=[{**TO_MODEL, "url": TO_MODEL["url"].replace("fields.model_version", "fields.version")}]
+        ),
+    ]
+    description = "Every model, the strongest evidence first. Evidence is the log10 of how unlikely the present is."
+    return table("Models", description, queries, names, overrides, 24)
+
+
+def _nearest() -> Json:
+    score = f"max by ({UNIT}) (driftline_model_score{{{EVIDENCE}}})"
+    threshold = f"max by ({UNIT}) (driftline_model_threshold{{{EVIDENCE}}})"
+    return lines(
+        "Evidence against threshold",
+        "The ten models nearest to an alarm: evidence as a share of the threshold; at 100 % an incident opens.",
+        "percentunit",
+        [target(f"topk(10, {score} / {threshold})", LABEL)],
+        defaults={
+            "custom": {"lineWidth": 1, "fillOpacity": 0, "thresholdsStyle": {"mode": "dashed"}},
+            "thresholds": {
+                "mode": "absolute",
+                "steps": [{"value": None, "color": "text"}, {"value": 1, "color": "red"}],
+            },
+        },
+    )
+
+
+def _events() -> Json:
+    return lines(
+        "Events read",
+        "Records read per second, by what became of them. Every record is in exactly one outcome.",
+        "cps",
+        [target("sum by (outcome) (rate(driftline_events_total[$__rate_interval]))", "{{outcome}}")],
+    )
+
+
+def _age() -> Json:
+    return lines(
+        "Age of events when read",
+        "How long after an event happened driftline reads it.",
+        "s",
+        targets((quantile(0.5, "event_age_seconds"), "median"), (quantile(0.99, "event_age_seconds"), "99 %")),
+    )
+
+
+def _lag() -> Json:
+    return lines(
+        "Consumer lag",
+        "Records that wait in Kafka, by topic.",
+        "short",
+        [target("sum by (topic) (max by (topic, partition) (driftline_consumer_lag))", "{{topic}}")],
+    )
+
+
+def _processing() -> Json:
+    return lines(
+        "Time per batch",
+        "99 % of batches are processed within this time, by stage.",
+        "s",
+        [target(quantile(0.99, "event_processing_seconds", "stage"), "{{stage}}")],
+    )
+
+
+def _incidents() -> Json:
+    return lines(
+        "Incidents opened",
+        "Incidents opened since the workers started, by kind and severity.",
+        "short",
+        [target("sum by (kind, severity) (driftline_detections_total)", "{{kind}}, {{severity}}")],
+        defaults={"custom": {"lineInterpolation": "stepAfter", "lineWidth": 1, "fillOpacity": 10}},
+    )
+
+
+def _records() -> Json:
+    return lines(
+        "Records written",
+        "Records that driftline writes per second, by topic. Dead letters are records that could not be read.",
+        "cps",
+        [target("sum by (topic) (rate(driftline_published_total[$__rate_interval]))", "{{topic}}")],
+    )
+
+
+def _checkpoints() -> Json:
+    return lines(
+        "Age of the last checkpoint",
+        "How much a worker would have to read again if it died now.",
+        "s",
+        [target("time() - max by (instance) (driftline_checkpoint_timestamp_seconds)", "{{instance}}")],
+    )
+
+
+def _errors() -> Json:
+    return lines(
+        "State held",
+        "Bytes of state as last written, by stage.",
+        "bytes",
+        [target("sum by (stage) (driftline_state_bytes)", "{{stage}}")],
+    )

@@ -1,0 +1,188 @@
+"""One model version: how it is, since when, and which of its features say so."""
+
+from deploy.grafana.layout import MODEL, SEGMENT, TO_FEATURE, VERSION, dashboard, variables
+from deploy.grafana.panels import (
+    EVIDENCE,
+    NEUTRAL,
+    ONE,
+    STATES,
+    UNIT,
+    Json,
+    lines,
+    override,
+    quantile,
+    stat,
+    state_code,
+    state_mappings,
+    steps,
+    table,
+    target,
+    targets,
+    timeline,
+)
+
+
+def board() -> Json:
+    rows = [
+        _model_stats(),
+        [_evidence(), timeline("State", "The state of the model over time.", state_code(ONE), "{{segment}}", 8)],
+        [_features()],
+        [_feature_evidence(), _feature_sizes()],
+        [
+            _worst_ratio("Missing", "missing", "Share of events in which a feature is absent: the ten worst."),
+            _worst_ratio(
+                "Unexpected",
+                "unexpected",
+                "Share of events with a value of the wrong type or never seen before: the ten worst.",
+            ),
+        ],
+        [_model_events(), _model_age()],
+    ]
+    return dashboard(
+        "driftline-model",
+        "driftline / model",
+        "One model version: how it is, since when, and which of its features say so.",
+        rows,
+        ONE,
+        variables(MODEL, VERSION, SEGMENT),
+    )
+
+
+def _model_stats() -> list[Json]:
+    colours = steps(*((None if code == 1 else code, colour) for code, _, colour in STATES))
+    return [
+        stat(
+            "State",
+            "The worst state of the chosen segments.",
+            f"max({state_code(ONE)})",
+            4,
+            {**colours, "mappings": state_mappings()},
+        ),
+        stat(
+            "Evidence",
+            "log10 of how unlikely the present is under the reference.",
+            f"max(driftline_model_score{{{EVIDENCE}, {ONE}}})",
+            4,
+            {**NEUTRAL, "decimals": 1},
+        ),
+        stat(
+            "Threshold",
+            "Evidence at which an incident opens; it follows from the budget of false alarms.",
+            f"max(driftline_model_threshold{{{EVIDENCE}, {ONE}}})",
+            4,
+            {**NEUTRAL, "decimals": 1},
+        ),
+        stat(
+            "Features drifted",
+            "Features that have left their reference.",
+            f"max(driftline_drifted_features{{{ONE}}})",
+            4,
+            steps((None, "text"), (1, "red")),
+        ),
+        stat(
+            "Since the last event",
+            "Time since the newest event; a model long silent is blind.",
+            f"time() - max(driftline_last_event_timestamp_seconds{{{ONE}}})",
+            4,
+            steps((None, "text"), (60, "orange"), (900, "purple")),
+            "s",
+        ),
+        stat(
+            "Events under this reference",
+            "Events that the present judgement rests on.",
+            f"sum(max by ({UNIT}) (driftline_window_events{{{ONE}}}))",
+            4,
+            NEUTRAL,
+        ),
+    ]
+
+
+def _evidence() -> Json:
+    return lines(
+        "Evidence and threshold",
+        "Evidence (log10) by segment. An incident opens when it reaches the threshold.",
+        "short",
+        targets(
+            (f"max by ({UNIT}) (driftline_model_score{{{EVIDENCE}, {ONE}}})", "evidence {{segment}}"),
+            (f"max(driftline_model_threshold{{{EVIDENCE}, {ONE}}})", "threshold"),
+        ),
+        16,
+    )
+
+
+def _features() -> Json:
+    def of(statistic: str) -> tuple[str, str]:
+        return (f'max by (feature) (driftline_feature_score{{statistic="{statistic}", {ONE}}})', "")
+
+    queries = targets(
+        of("evidence_log10"),
+        of("psi"),
+        of("wasserstein"),
+        of("kolmogorov_smirnov"),
+        of("jensen_shannon"),
+        (f"max by (feature) (driftline_feature_missing_ratio{{{ONE}}})", ""),
+        (f"max by (feature) (driftline_feature_unexpected_ratio{{{ONE}}})", ""),
+        instant=True,
+    )
+    names = {
+        "Value #A": "Evidence",
+        "Value #B": "PSI",
+        "Value #C": "Wasserstein",
+        "Value #D": "Kolmogorov-Smirnov",
+        "Value #E": "Jensen-Shannon",
+        "Value #F": "Missing",
+        "Value #G": "Unexpected",
+    }
+    overrides = [
+        override("feature", links=[TO_FEATURE]),
+        override("Missing", unit="percentunit", decimals=2),
+        override("Unexpected", unit="percentunit", decimals=2),
+    ]
+    description = "The features with series, the worst by evidence first, with the size of their change."
+    return table("Features", description, queries, names, overrides, 24)
+
+
+def _feature_evidence() -> Json:
+    return lines(
+        "Evidence by feature",
+        "The ten features with the most evidence (log10).",
+        "short",
+        [target(f"topk(10, max by (feature) (driftline_feature_score{{{EVIDENCE}, {ONE}}}))", "{{feature}}")],
+    )
+
+
+def _feature_sizes() -> Json:
+    return lines(
+        "Size of the change (PSI)",
+        "Population stability index: the ten features that changed most. Below 0.1 little, above 0.25 much.",
+        "short",
+        [target(f'topk(10, max by (feature) (driftline_feature_score{{statistic="psi", {ONE}}}))', "{{feature}}")],
+    )
+
+
+def _worst_ratio(title: str, name: str, description: str) -> Json:
+    expression = f"topk(10, max by (feature) (driftline_feature_{name}_ratio{{{ONE}}}))"
+    return lines(title, description, "percentunit", [target(expression, "{{feature}}")])
+
+
+def _model_events() -> Json:
+    expression = 'sum by (outcome) (rate(driftline_events_total{model=~"$model"}[$__rate_interval]))'
+    return lines(
+        "Events read",
+        "Records of the model per second, all versions, by what became of them.",
+        "cps",
+        [target(expression, "{{outcome}}")],
+    )
+
+
+def _model_age() -> Json:
+    chosen = 'model=~"$model"'
+    return lines(
+        "Age of events when read",
+        "How long after an event of this model happened driftline reads it.",
+        "s",
+        targets(
+            (quantile(0.5, "event_age_seconds", selector=chosen), "median"),
+            (quantile(0.99, "event_age_seconds", selector=chosen), "99 %"),
+        ),
+    )

@@ -1,0 +1,153 @@
+"""Targets and panels as Grafana wants them, in the house's manner. What is on a dashboard is in its own module.
+
+Every expression drops ``instance``, so that two workers which show a model during a rebalance are one. A sum over
+states is no data when nothing is scraped: a zero that means "unknown" must not be drawn. Quantiles read classic
+histograms and, where they have been converted, native ones.
+"""
+
+from typing import Any
+
+Json = dict[str, Any]
+
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+UNIT = "model, model_version, segment"
+"""The labels of what is judged as one."""
+
+ONE = 'model=~"$model", model_version=~"$version", segment=~"$segment"'
+"""Selects what the variables name. A unit without segment matches ``.*``."""
+
+STATES = (
+    (1, "stable", "green"),
+    (2, "learning", "blue"),
+    (3, "warning", "orange"),
+    (4, "blind", "purple"),
+    (5, "drift", "red"),
+)
+
+EVIDENCE = 'statistic="evidence_log10"'
+LABEL = "{{model}} {{model_version}} {{segment}}"
+
+
+def state_code(selector: str = "") -> str:
+    """1 to 5 by state, for value mappings."""
+    more = f", {selector}" if selector else ""
+    return " + ".join(
+        f'{code} * max by ({UNIT}) (driftline_model_state{{state="{name}"{more}}})' for code, name, _ in STATES
+    )
+
+
+def quantile(share: float, name: str, by: str = "", selector: str = "") -> str:
+    """Of a classic histogram, or of the native one it was converted to."""
+    labels = f"le, {by}" if by else "le"
+    native = f"by ({by}) " if by else ""
+    chosen = f"{{{selector}}}" if selector else ""
+    return (
+        f"histogram_quantile({share}, sum by ({labels}) (rate(driftline_{name}_bucket{chosen}[$__rate_interval]))"
+        f" or sum {native}(rate(driftline_{name}{chosen}[$__rate_interval])))"
+    )
+
+
+def target(expression: str, legend: str = "", ref: str = "A", *, instant: bool = False) -> Json:
+    return {
+        "datasource": DATASOURCE,
+        "expr": expression,
+        "legendFormat": legend or "__auto",
+        "refId": ref,
+        "instant": instant,
+        "range": not instant,
+        **({"format": "table"} if instant and not legend else {}),
+    }
+
+
+def targets(*pairs: tuple[str, str], instant: bool = False) -> list[Json]:
+    return [
+        target(expression, legend, chr(ord("A") + index), instant=instant)
+        for index, (expression, legend) in enumerate(pairs)
+    ]
+
+
+def panel(
+    kind: str,
+    title: str,
+    description: str,
+    unit: str,
+    queries: list[Json],
+    width: int,
+    height: int = 8,
+    defaults: Json | None = None,
+    **more: Any,
+) -> Json:
+    return {
+        "type": kind,
+        "title": title,
+        "description": description,
+        "datasource": DATASOURCE,
+        "gridPos": {"w": width, "h": height},
+        "targets": queries,
+        "fieldConfig": {"defaults": {"unit": unit, "noValue": "no data", **(defaults or {})}, "overrides": []},
+        **more,
+    }
+
+
+def steps(*pairs: tuple[float | None, str]) -> Json:
+    return {
+        "color": {"mode": "thresholds"},
+        "thresholds": {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in pairs]},
+    }
+
+
+NEUTRAL = steps((None, "text"))
+
+
+def stat(
+    title: str, description: str, expression: str, width: int, colours: Json, unit: str = "short", **more: Any
+) -> Json:
+    options = {
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        "colorMode": "background_solid",
+        "graphMode": "none",
+        "textMode": "value",
+    }
+    queries = [target(expression, title, instant=True)]
+    return panel("stat", title, description, unit, queries, width, 4, colours, options=options, **more)
+
+
+def lines(title: str, description: str, unit: str, queries: list[Json], width: int = 12, **more: Any) -> Json:
+    style = {"custom": {"lineWidth": 1, "fillOpacity": 6, "showPoints": "never", "spanNulls": False}, "min": 0}
+    defaults = {**style, **more.pop("defaults", {})}
+    options = {
+        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+        "tooltip": {"mode": "multi", "sort": "desc"},
+    }
+    return panel("timeseries", title, description, unit, queries, width, 8, defaults, options=options, **more)
+
+
+def state_mappings() -> list[Json]:
+    options = {str(code): {"text": name, "color": colour, "index": code} for code, name, colour in STATES}
+    return [{"type": "value", "options": options}]
+
+
+def timeline(title: str, description: str, expression: str, legend: str, width: int, height: int = 8) -> Json:
+    defaults = {"mappings": state_mappings(), "color": {"mode": "thresholds"}, "custom": {"fillOpacity": 80}}
+    options = {"showValue": "never", "mergeValues": True, "legend": {"displayMode": "list", "placement": "bottom"}}
+    queries = [target(expression, legend)]
+    return panel("state-timeline", title, description, "short", queries, width, height, defaults, options=options)
+
+
+def override(name: str, **properties: Any) -> Json:
+    return {
+        "matcher": {"id": "byName", "options": name},
+        "properties": [{"id": key, "value": value} for key, value in properties.items()],
+    }
+
+
+def table(title: str, description: str, queries: list[Json], names: Json, overrides: list[Json], width: int) -> Json:
+    hidden = {"Time": True, "__name__": True, "job": True, "instance": True}
+    made = panel("table", title, description, "short", queries, width, 10, {"custom": {"align": "auto"}})
+    made["fieldConfig"]["overrides"] = overrides
+    made["transformations"] = [
+        {"id": "merge", "options": {}},
+        {"id": "organize", "options": {"excludeByName": hidden, "renameByName": names, "indexByName": {}}},
+    ]
+    made["options"] = {"showHeader": True, "cellHeight": "sm", "sortBy": [{"displayName": "Evidence", "desc": True}]}
+    return made
