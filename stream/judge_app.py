@@ -18,6 +18,7 @@ from detectors.features import UnitKey
 from detectors.profiles import Profile
 from stream import judge_faust, judge_table, topics
 from stream.config import Settings
+from stream.judge_order import Order
 from stream.judge_table import Pending
 from stream.ports import Clock, Output, OutRecord
 
@@ -104,6 +105,7 @@ class JudgeApp:
         self._counters = counters
         self._failed = failed
         self._pending = Pending()
+        self._order = Order()
         self._committed: dict[int, int] = {}
         self._count = 0
         self._said: list[OutRecord] = []  # in order, not handed to the sink yet
@@ -144,7 +146,7 @@ class JudgeApp:
     async def start(self) -> None:
         """Joins the group; ``ready`` becomes true when the table is restored."""
         self._count = await self._sink.partitions(self.topic)
-        judge_faust.seek_from_beginning(self._app, self.topic)
+        judge_faust.seek_from_beginning(self._app, self.topic, self._order.begin_at)
         try:
             await self._worker.start()
         except Exception as error:
@@ -216,6 +218,8 @@ class JudgeApp:
             await self._room.wait()
         if not self.ready or message.generation_id != self._app.consumer_generation_id:
             return
+        if not self._order.follows(message.partition, message.offset):
+            return
         now_ms = self._clock.now_ms()
         self._pending.read(message.partition, message.offset)
         try:
@@ -248,6 +252,8 @@ class JudgeApp:
     async def _look(self) -> None:
         if not self.ready or self._app.rebalancing:
             return
+        for partition, offset in self._order.astray().items():
+            await judge_faust.seek(self._app, self.topic, partition, offset)
         now_ms = self._clock.now_ms()
         records, changed = self._desk.on_tick(now_ms)
         self._touch(changed)
@@ -334,6 +340,7 @@ class JudgeApp:
 
     async def _revoked(self, *_: Any, **__: Any) -> None:
         self.ready = False
+        self._order.clear()
         self._counters.rebalanced()
 
     async def _recovered(self) -> None:

@@ -81,20 +81,30 @@ async def commit(app: Any, topic: str, offsets: Mapping[int, int]) -> bool:
     return bool(await app.consumer._commit({TP(topic, partition): offset for partition, offset in offsets.items()}))
 
 
-def seek_from_beginning(app: Any, topic: str) -> None:
+def seek_from_beginning(app: Any, topic: str, told: Callable[[Mapping[int, int]], None]) -> None:
     """Where nothing of a partition is committed, begin with its first record: aiokafka would stay where it is, and
-    what it had read and Faust dropped in a rebalance would never come."""
+    what it had read and Faust dropped in a rebalance would never come. ``told``: by partition where reading begins,
+    each time that Faust goes back."""
     consumer = app.consumer
     seek_to_committed = consumer.seek_to_committed
 
     async def seek() -> Mapping[TP, int | None]:
         offsets: Mapping[TP, int | None] = await seek_to_committed()
+        begins = {place: offset for place, offset in offsets.items() if place.topic == topic and offset}
         if new := [place for place, offset in offsets.items() if place.topic == topic and not offset]:
-            for place, offset in (await consumer.earliest_offsets(*new)).items():
+            earliest = await consumer.earliest_offsets(*new)
+            for place, offset in earliest.items():
                 await consumer.seek(place, offset)
+            begins |= earliest
+        told({place.partition: offset for place, offset in begins.items()})
         return offsets
 
     consumer.seek_to_committed = seek
+
+
+async def seek(app: Any, topic: str, partition: int, offset: int) -> None:
+    """Reads from there."""
+    await app.consumer.seek(TP(topic, partition), offset)
 
 
 def filter_changelog(table: Any, keep: Callable[[Iterable[Any], Any], Iterable[Any]]) -> None:
