@@ -22,6 +22,11 @@ _NONE = np.zeros(0, np.int64)
 _AFTER = np.iinfo(np.int64).max
 
 
+GOLDEN = 618
+"""Thousandths of a look by which each partition is behind the one before: the looks of a model's shards come one after
+the other, and something of it is judged several times within each."""
+
+
 class UnitSettings(msgspec.Struct, frozen=True):
     """See ``ObserveSettings``."""
 
@@ -66,8 +71,8 @@ class Unit:
     """
 
     __slots__ = (
-        "_kinds", "_look", "_looked", "_newest_ms", "_older", "_predictions", "_recent", "_reported", "_settings",
-        "_since_look", "bank", "dirty", "durable", "key", "label_stamp", "labels", "partition", "published_at_ms",
+        "_kinds", "_look", "_looked", "_newest_ms", "_older", "_phase_ms", "_predictions", "_recent", "_reported",
+        "_settings", "_since_look", "bank", "dirty", "durable", "key", "label_stamp", "labels", "partition", "published_at_ms",
         "skip_below", "stamp", "unpublished",
     )  # fmt: skip
 
@@ -86,6 +91,7 @@ class Unit:
         self.published_at_ms = 0
         self._newest_ms: int | None = None
         self._look, self._since_look, self._looked = -1, 0, False
+        self._phase_ms = settings.look_ms * (partition.partition * GOLDEN % 1_000) // 1_000
         self._recent: dict[str, None] = {}  # ids in the order of the log, as a set that has one
         self._older: dict[str, None] = {}
         self._reported: dict[str, int] = {}
@@ -233,15 +239,15 @@ class Unit:
 
     def _look_due(self, rows: int) -> bool:
         """Whether one may be due within so many more rows, the newest of which is known."""
-        settings, newest = self._settings, self._newest_ms or 0
-        return self._since_look + rows >= settings.look_events and newest // settings.look_ms > self._look
+        settings, reached = self._settings, (self._newest_ms or 0) + self._phase_ms
+        return self._since_look + rows >= settings.look_events and reached // settings.look_ms > self._look
 
     def _looks(self, times: Integers, before: int | None) -> Integers:
         """The look of the newest time at each row, whatever is left out; ``before``: the newest until then."""
         looks = np.maximum.accumulate(times)
         if before is not None:
             looks = np.maximum(looks, before)
-        return looks // self._settings.look_ms
+        return (looks + self._phase_ms) // self._settings.look_ms
 
     def _in_time(self, times: Integers) -> Integers | None:
         """Rows that are not late, None when all are in time. Advances the newest time."""
