@@ -72,8 +72,8 @@ class Unit:
 
     __slots__ = (
         "_kinds", "_look", "_looked", "_newest_ms", "_older", "_phase_ms", "_predictions", "_recent", "_reported",
-        "_settings", "_since_look", "bank", "dirty", "durable", "key", "label_stamp", "labels", "partition", "published_at_ms",
-        "skip_below", "stamp", "unpublished",
+        "_settings", "_since_look", "bank", "dirty", "durable", "key", "label_stamp", "labels", "partition",
+        "published_at_ms", "skip_below", "stamp", "unpublished",
     )  # fmt: skip
 
     def __init__(

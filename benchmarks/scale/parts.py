@@ -106,8 +106,8 @@ class Bench:
         return [Row("judge_restore", f"restore of a judge of {models:,} models", found.seconds, "s", 10, 3, note=note)]
 
     def delay(self) -> list[Row]:
-        """At a fifth of the rate that one worker of the plain load reaches here: broker, publisher and both roles share the
-        processors, and half of it would fill two of them."""
+        """At a fifth of the rate that one worker of the plain load reaches here: broker, publisher and both roles share
+        the processors, and half of it would fill two of them."""
         sizes, per_second = self._sizes, 0.2e6 / self._of_plain(1).micros
         with tempfile.TemporaryDirectory() as folder:
             found = latency.measure(self._cluster, Path(folder), sizes.moved, per_second)
