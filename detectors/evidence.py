@@ -305,6 +305,8 @@ def _take(
         known = rows[component] + pooled[component]
         for bet in range(count):
             at = component, bet
+            if weights[at] == 0.0:
+                continue  # where there is no bet, no time passes: it alone would be an alarm in the end
             if joins:
                 excess[at] += sums[most + bet]
             gain = sums[bet]

@@ -33,6 +33,9 @@ DEPENDENT_Z = 3.0
 BORROWED = 8.0
 """Rows' worth of the whole reference's shares that a stratum's are smoothed with."""
 
+VOID = 1e-9
+"""A bet whose ratios are all so near to 1 is none."""
+
 LEAST_MEAN = 0.05
 """The mean of a ratio over what has been seen is taken for no less."""
 
@@ -128,9 +131,10 @@ class Sheet:
     """The bets of a layout, in general or in a part of the day. D = 2 F components, K bets at most, B bins at most.
 
     ``gains``: (D, B, 2 K), 0 where padded: first the log ratios, divided by their bet's tau, then the ratios less their
-    mean under the reference; so that what a bin adds to both sums lies together. ``weights``: (D, K), 1 / tau.
-    ``rows``: (D,) of the reference. ``least``: (D, K), the least that the mean of a ratio is taken for. ``shares`` and
-    ``bands``: (D, B) reference shares and differences that count as back (of cumulative shares where ordered).
+    mean under the reference; so that what a bin adds to both sums lies together. ``weights``: (D, K), 1 / tau, or 0 for
+    a bet of which the tolerance leaves nothing. ``rows``: (D,) of the reference. ``least``: (D, K), the least that the
+    mean of a ratio is taken for. ``shares`` and ``bands``: (D, B) reference shares and differences that count as back
+    (of cumulative shares where ordered).
     Cost to build: about 1 ms a feature.
     """
 
@@ -163,7 +167,7 @@ class Sheet:
             self.gains[d, :bins, :count] = np.log(own.ratios.T) * own.weights
             self.gains[d, :bins, most : most + count] = own.ratios.T - mean
             self.least[d, :count] = 1 - settings.band_z * np.sqrt(variance / own.weights / self.rows[d])
-            self.weights[d, :count] = own.weights
+            self.weights[d, :count] = own.weights * (np.abs(own.ratios - 1.0) > VOID).any(axis=1)
             self.shares[d, :bins] = own.shares
             self.bands[d, : len(own.band)] = own.band
             self.used[d, :count] = True

@@ -50,7 +50,8 @@ def measure(cluster: Cluster, folder: Path, models: int) -> Restored:
     seconds, spent = _started(deployment)
     with WorkerProcess(deployment, "--role", "judge") as third:
         third.until_ready()
-        line = next(line for line in metric_lines(third.until(lambda: third.get("/metrics"), "metrics"), "state_bytes") if '"judge"' in line)
+        metrics = third.until(lambda: third.get("/metrics"), "metrics")
+        line = next(line for line in metric_lines(metrics, "state_bytes") if '"judge"' in line)
     return Restored(seconds, spent, empty_seconds, float(line.split()[-1]))
 
 

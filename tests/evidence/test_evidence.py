@@ -105,3 +105,15 @@ def test_a_constant_that_changes_is_found(value: float) -> None:
             now_ms = (look + 1) * 1_000 + int(100_000 * shift)
             evidence.look(sheets.base, sheets.base.table(cells, np.array([[20, 0, 0]])), now_ms, look * 20, 20)
         assert (evidence.model_log10 >= evidence.threshold_log10) is expected
+
+
+def test_time_alone_is_no_evidence_where_there_is_nothing_to_bet_on() -> None:
+    reference = build_reference("m", "1", {"id": [f"id{i}" for i in range(2_000)]})
+    sheets = Sheets(reference.features, EvidenceSettings(share_tolerance=1.0))  # nor on what is missing
+    evidence = Evidence(sheets)
+    cells = np.zeros(sheets.layout.total, np.int64)
+    cells[-1] = 10
+    table = sheets.base.table(cells, np.array([[10, 0, 0]]))
+    for look in range(10_000):  # of 600 s: two months
+        evidence.look(sheets.base, table, look * 600_000, look * 10, 10)
+    assert evidence.model_log10 < evidence.threshold_log10
