@@ -29,7 +29,7 @@ from stream.predictions import PredictionRules
 from stream.units import Unit, UnitSettings
 
 UNITS_PER_LOOK = 200
-"""Units that publish once per look; with more of them the interval grows, so that it stays under a tenth of a core."""
+"""Units that publish once per look; with more of them the interval grows, so that it stays near a sixth of a core."""
 
 
 class ObserveSettings(msgspec.Struct, frozen=True):

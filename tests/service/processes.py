@@ -30,6 +30,7 @@ DRIFTLINE = Path(sys.executable).parent / "driftline"
 
 PARTITIONS = 4
 
+TOKEN = "sesame"
 STEP_MS = 20
 """Event time between two events: fifty a second."""
 
@@ -61,6 +62,11 @@ class Deployment:
         self.path = folder / "driftline.yaml"
         self.path.write_text(yaml.safe_dump(self.config))
         self.clock_ms = time.time_ns() // 1_000_000 - 600_000
+
+    def let_write(self) -> None:
+        """People with ``TOKEN`` may change what workers that start from now on show."""
+        self.config["http"]["token"] = TOKEN
+        self.path.write_text(yaml.safe_dump(self.config))
 
     async def prepare(self) -> None:
         """Creates the topics, as a worker would, so that what is published before it starts has its place."""
@@ -156,6 +162,17 @@ class WorkerProcess:
                 return None
         except OSError:
             return None
+
+    def post(self, path: str, **body: Any) -> tuple[int, dict[str, Any]]:
+        """Status and JSON of what Ann asks for, with the token (see ``Deployment.let_write``)."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            json.dumps({"by": "ann", **body}).encode(),
+            {"Authorization": f"Bearer {TOKEN}"},
+            method="POST",
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, json.loads(answer.read())
 
     def until(self, true: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
         """What ``true`` returns once that is true; fails with the worker's log when it ends or time is up."""

@@ -1,28 +1,17 @@
 """What people do about an incident, on a real Kafka: asked of any worker, kept through kills, an accepted present."""
 
-import json
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from tests.kafka.server import Cluster, free_ports
 from tests.service.processes import Deployment, WorkerProcess, metric_lines, population
 
 
 def act(worker: WorkerProcess, incident: str, action: str, **body: Any) -> dict[str, Any]:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{worker.port}/api/v1/incidents/{incident}/{action}",
-        json.dumps({"by": "ann", **body}).encode(),
-        {"Authorization": "Bearer sesame"},
-        method="POST",
-    )
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        told: dict[str, Any] = json.loads(answer.read())
-        return told
+    return worker.post(f"/api/v1/incidents/{incident}/{action}", **body)[1]
 
 
 @pytest.mark.kafka
@@ -31,8 +20,7 @@ async def test_changes_survive_kills_whoever_was_asked_and_an_accepted_present_i
 ) -> None:
     random = np.random.default_rng(11)
     deployment = Deployment(kafka.bootstrap_servers, tmp_path)
-    deployment.config["http"]["token"] = "sesame"
-    deployment.path.write_text(yaml.safe_dump(deployment.config))
+    deployment.let_write()
     await deployment.prepare()
     await deployment.publish_reference("fraud", "3", population(random, 10_000))
     with (

@@ -1,7 +1,5 @@
 """A retired model leaves everything at a person's word, and is there again, counts and all, when it sends events."""
 
-import json
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +7,6 @@ import msgspec
 import numpy as np
 import orjson
 import pytest
-import yaml
 
 from detectors.errors import FormatError
 from detectors.features import UnitKey
@@ -139,32 +136,20 @@ async def test_every_segment_or_the_one_that_is_named_is_recorded_with_who_and_w
         assert len(site.recorded) == count
 
 
-def forget(worker: WorkerProcess, model: str) -> int:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{worker.port}/api/v1/models/{model}/forget",
-        json.dumps({"by": "ann"}).encode(),
-        {"Authorization": "Bearer sesame"},
-        method="POST",
-    )
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        return int(answer.status)
-
-
 @pytest.mark.kafka
 async def test_a_retired_model_is_gone_from_page_and_metrics_through_a_kill_and_comes_back_with_its_counts(
     kafka: Cluster, tmp_path: Path
 ) -> None:
     random = np.random.default_rng(11)
     deployment = Deployment(kafka.bootstrap_servers, tmp_path)
-    deployment.config["http"]["token"] = "sesame"
-    deployment.path.write_text(yaml.safe_dump(deployment.config))
+    deployment.let_write()
     await deployment.prepare()
     await deployment.publish_reference("fraud", "3", population(random, 10_000))
     with WorkerProcess(deployment) as worker:
         worker.until_ready()
         count = await deployment.publish_events("fraud", "3", population(random, 400))
         worker.until_events("fraud", "3", count)
-        assert forget(worker, "fraud/3") == 202
+        assert worker.post("/api/v1/models/fraud/3/forget")[0] == 202
         worker.until(lambda: worker.model("fraud", "3") is None, "the model's end")
         assert not list(metric_lines(worker.get("/metrics"), "model_state"))
         worker.kill()
