@@ -1,7 +1,8 @@
 """Sizes of a change: how far apart two sets of counts over the same bins are. Effect sizes, never tests.
 
 They agree with Evidently's on equal bins, so that thresholds people know keep their meaning. All take counts (or
-shares) of shape (b,), reference first, and return 0 when either side is empty. Cost O(b).
+shares) of shape (b,), reference first, and return 0 when either side is empty. Cost O(b), about 3 us for 60 bins.
+Each raises ValueError when the two are not of the same bins.
 """
 
 import math
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.columns import Floats
+from detectors.compiled import compiled
 
 Counts = npt.ArrayLike
 STD_FLOOR = 0.001
@@ -26,11 +28,7 @@ def psi(reference: Counts, present: Counts) -> float:
     >>> round(psi([50, 50], [60, 40]), 6)
     0.040547
     """
-    p, q = _shares(reference), _shares(present)
-    if p is None or q is None:
-        return 0.0
-    p, q = _filled(p), _filled(q)
-    return float(((q - p) * np.log(q / p)).sum())
+    return _psi(*_pair(reference, present))
 
 
 def jensen_shannon(reference: Counts, present: Counts) -> float:
@@ -41,11 +39,7 @@ def jensen_shannon(reference: Counts, present: Counts) -> float:
     >>> round(jensen_shannon([1, 0], [0, 1]), 6)
     0.832555
     """
-    p, q = _shares(reference), _shares(present)
-    if p is None or q is None:
-        return 0.0
-    middle = (p + q) / 2
-    return math.sqrt(max((_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2, 0.0))
+    return _jensen_shannon(*_pair(reference, present))
 
 
 def kolmogorov_smirnov(reference: Counts, present: Counts) -> float:
@@ -56,10 +50,7 @@ def kolmogorov_smirnov(reference: Counts, present: Counts) -> float:
     >>> kolmogorov_smirnov([10, 10, 0], [0, 10, 10])
     0.5
     """
-    p, q = _shares(reference), _shares(present)
-    if p is None or q is None:
-        return 0.0
-    return float(np.abs(np.cumsum(q) - np.cumsum(p)).max())
+    return _kolmogorov_smirnov(*_pair(reference, present))
 
 
 def wasserstein(
@@ -80,38 +71,93 @@ def wasserstein(
     >>> wasserstein([0, 10, 0, 0], [0, 0, 10, 0], [0.0, 1.0, 2.0], std=0.5)
     2.0
     """
-    p, q = _shares(reference), _shares(present)
-    borders = np.asarray(edges, np.float64)
-    if p is None or q is None or not len(borders):
+    borders, (before, now) = np.ascontiguousarray(edges, np.float64), _pair(reference, present)
+    if not len(borders):
         return 0.0
+    if len(before) != len(borders) + 1:
+        raise ValueError(f"{len(borders)} edges cut {len(borders) + 1} bins, not {len(before)}")
     first = float(borders[0]) if low is None else min(low, float(borders[0]))
     last = float(borders[-1]) if high is None else max(high, float(borders[-1]))
-    with np.errstate(over="ignore", invalid="ignore"):
-        places = np.concatenate(([first], borders, [last])) / max(std, STD_FLOOR)
-        moved = float(np.diff(places) @ _mean_absolute(np.concatenate(([0.0], np.cumsum(q - p)))))
+    moved = _wasserstein(before, now, first, borders, last, max(std, STD_FLOOR))
     return min(moved, _TOP) if not math.isnan(moved) else _TOP
 
 
-def _shares(counts: Counts) -> Floats | None:
-    numbers = np.asarray(counts, np.float64)
-    total = float(numbers.sum())
-    return numbers / total if total > 0 else None
+def _pair(reference: Counts, present: Counts) -> tuple[Floats, Floats]:
+    before, now = np.ascontiguousarray(reference, np.float64), np.ascontiguousarray(present, np.float64)
+    if before.shape != now.shape:
+        raise ValueError(f"counts of the same bins are wanted, not of {before.shape} and {now.shape}")
+    return before, now
 
 
-def _filled(shares: Floats) -> Floats:
-    """Evidently's rule for empty bins, so that logarithms are finite."""
-    least = float(shares[shares > 0].min())
-    return np.where(shares == 0, least / 1e6 if least <= 0.0001 else 0.0001, shares)
+@compiled
+def _psi(reference: Floats, present: Floats) -> float:
+    p_total, q_total = reference.sum(), present.sum()
+    if not (p_total > 0 and q_total > 0):
+        return 0.0
+    p_empty, q_empty = _empty(reference, p_total), _empty(present, q_total)
+    total = 0.0
+    for i in range(len(reference)):
+        p = reference[i] / p_total if reference[i] != 0 else p_empty
+        q = present[i] / q_total if present[i] != 0 else q_empty
+        total += (q - p) * math.log(q / p)
+    return total
 
 
-def _relative_entropy(shares: Floats, other: Floats) -> float:
-    some = shares > 0
-    return float((shares[some] * np.log(shares[some] / other[some])).sum())
+@compiled
+def _empty(counts: Floats, total: float) -> float:
+    """Evidently's rule for the share of an empty bin, so that logarithms are finite."""
+    least = 1.0
+    for count in counts:
+        if count > 0:
+            least = min(least, count / total)
+    return least / 1e6 if least <= 0.0001 else 0.0001
 
 
-def _mean_absolute(ends: Floats) -> Floats:
-    """Mean of the absolute value of a line between each two neighbours of ``ends``."""
-    left, right = ends[:-1], ends[1:]
-    size = np.abs(left) + np.abs(right)
-    crossing = left * right < 0
-    return np.where(crossing, (left * left + right * right) / (2 * np.where(crossing, size, 1.0)), size / 2)
+@compiled
+def _jensen_shannon(reference: Floats, present: Floats) -> float:
+    p_total, q_total = reference.sum(), present.sum()
+    if not (p_total > 0 and q_total > 0):
+        return 0.0
+    divergence = 0.0
+    for i in range(len(reference)):
+        p, q = reference[i] / p_total, present[i] / q_total
+        middle = (p + q) / 2
+        if p > 0:
+            divergence += p * math.log(p / middle)
+        if q > 0:
+            divergence += q * math.log(q / middle)
+    return math.sqrt(max(divergence / 2, 0.0))
+
+
+@compiled
+def _kolmogorov_smirnov(reference: Floats, present: Floats) -> float:
+    p_total, q_total = reference.sum(), present.sum()
+    if not (p_total > 0 and q_total > 0):
+        return 0.0
+    p = q = largest = 0.0
+    for i in range(len(reference)):
+        p += reference[i] / p_total
+        q += present[i] / q_total
+        largest = max(largest, abs(q - p))
+    return largest
+
+
+@compiled
+def _wasserstein(reference: Floats, present: Floats, first: float, borders: Floats, last: float, unit: float) -> float:
+    """Area between the two lines of cumulative shares, each bin's in turn."""
+    p_total, q_total = reference.sum(), present.sum()
+    if not (p_total > 0 and q_total > 0):
+        return 0.0
+    p = q = left = area = 0.0
+    for i in range(len(reference)):
+        begin = first if i == 0 else borders[i - 1]
+        end = borders[i] if i < len(borders) else last
+        p += reference[i] / p_total
+        q += present[i] / q_total
+        right = q - p
+        size = abs(left) + abs(right)
+        mean = (left * left + right * right) / (2 * size) if left * right < 0 else size / 2
+        if mean > 0:  # an infinite bin in which nothing differs counts for nothing
+            area += (end / unit - begin / unit) * mean
+        left = right
+    return area

@@ -26,10 +26,17 @@ class Sizes(msgspec.Struct, frozen=True):
 NO_SIZES = Sizes(0.0, None, None, 0.0)
 
 
+def compile_loops() -> None:
+    """Has every loop compiled before the first view waits for it: seconds once on a machine."""
+    for size in (distances.psi, distances.jensen_shannon, distances.kolmogorov_smirnov):
+        size([1], [1])
+    distances.wasserstein([1, 1], [1, 1], [0.0], 1.0)
+
+
 class Yardstick:
     """One feature's reference in its evidence bins. Built once per reference."""
 
-    __slots__ = ("borders", "centre", "counts", "feature", "labels", "scale")
+    __slots__ = ("borders", "centre", "counts", "feature", "labels", "reference_histogram", "scale")
 
     def __init__(self, layout: Layout, index: int) -> None:
         self.feature: FeatureReference = layout.features[index]
@@ -44,6 +51,8 @@ class Yardstick:
             last = "(not listed)" if self.feature.other else "(unseen)"
             self.labels = [*self.feature.categories[:own], *rare, last]
         self.centre, self.scale = transform.centre_and_scale(self.feature)
+        self.reference_histogram = self.histogram(self.counts)
+        """Plain data, the same each time."""
 
     def sizes(self, present: Floats, mean: float | None = None) -> Sizes:
         """Of the ``present`` counts in the evidence bins. A mean that moved further than the bins can show counts."""

@@ -58,17 +58,18 @@ class Part:
 class Window:
     """The newest looks, oldest first: put together but for the last NEWEST."""
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_parts", "_recent")
 
     def __init__(self, buckets: list[Bucket] | None = None, shape: tuple[int, int] = (0, 0)) -> None:
         self._parts: deque[Part] = deque()
+        self._recent: tuple[int, Floats, Floats] | None = None  # the recent past, while it is asked for of each feature
         for b in buckets or []:
             table, sums = np.frombuffer(b.table, np.float32).reshape(shape), np.frombuffer(b.sums).reshape(-1, 3).copy()
             self._parts.append(Part(b.first, b.events, b.from_ms, b.to_ms, table, sums))
 
     def add(self, table: Floats, sums: Floats, events: int, position: int, now_ms: int) -> None:
         """Adds a look of ``events`` events that ended at the unit's event ``position`` at ``now_ms`` of event time."""
-        parts = self._parts
+        parts, self._recent = self._parts, None
         from_ms = min(parts[-1].to_ms, now_ms) if parts else now_ms
         parts.append(Part(position - events, events, from_ms, now_ms, table.astype(np.float32), sums.copy()))
         if len(parts) > NEWEST + 1 and parts[-NEWEST - 2].events < BUCKET_EVENTS:
@@ -96,19 +97,25 @@ class Window:
 
     def since(self, event: int | None = None) -> tuple[int, Floats, Floats] | None:
         """Events, counts and moment sums of the recent past, or from ``event`` on; at least of the newest look."""
-        recent = list(self._parts)[-BUCKETS - NEWEST :] if event is None else self._parts
-        chosen = [part for part in recent if event is None or part.first >= event] or list(self._parts)[-1:]
-        if not chosen:
-            return None
-        return (
-            sum(part.events for part in chosen),
-            np.sum([part.table for part in chosen], axis=0, dtype=np.float64),
-            np.sum([part.sums for part in chosen], axis=0),
-        )
+        if event is not None:
+            return _together([part for part in self._parts if part.first >= event] or list(self._parts)[-1:])
+        if self._recent is None:
+            self._recent = _together(list(self._parts)[-BUCKETS - NEWEST :])
+        return self._recent
 
     def snapshot(self) -> list[Bucket]:
         """Plain records."""
         return [Bucket(p.first, p.events, p.from_ms, p.to_ms, p.table.tobytes(), p.sums.tobytes()) for p in self._parts]
+
+
+def _together(parts: list[Part]) -> tuple[int, Floats, Floats] | None:
+    if not parts:
+        return None
+    return (
+        sum(part.events for part in parts),
+        np.sum([part.table for part in parts], axis=0, dtype=np.float64),
+        np.sum([part.sums for part in parts], axis=0),
+    )
 
 
 class Probe:

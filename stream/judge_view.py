@@ -98,7 +98,7 @@ def outcome_row(judge: UnitJudge) -> Json | None:
         "reference_labels": reference.rows,
         "tau": reference.tau,
         "drifted": 0 in watch.probes,
-        "reference_histogram": watch.yardsticks[0].histogram(watch.yardsticks[0].counts),
+        "reference_histogram": watch.yardsticks[0].reference_histogram,
         "histogram": watch.yardsticks[0].histogram(values),
     }
 
@@ -167,6 +167,6 @@ def _feature(total: Total, watch: Watch | None) -> Json:
         row["smallest_shift"] = round(watch.evidence.smallest_shift(watch.sheets.base, index), 3)
     row["identifier"] = reference.identifier
     row["drifted"] = index in watch.probes
-    row["reference_histogram"] = yardstick.histogram(yardstick.counts)
+    row["reference_histogram"] = yardstick.reference_histogram
     row["histogram"] = yardstick.histogram(values)
     return row

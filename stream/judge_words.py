@@ -47,7 +47,7 @@ def incident_feature(watch: Watch, feature: int, sizes: Sizes, symptom: Symptom)
         "reference_mean": _rounded(symptom.reference_mean),
         "began_at_event": begin.event,
         "began_interval": [begin.earliest, begin.latest],
-        "reference_histogram": yardstick.histogram(yardstick.counts),
+        "reference_histogram": yardstick.reference_histogram,
         "histogram": yardstick.histogram(values),
     }
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from detectors import bank_numbers, evidence
+from detectors import bank_numbers, evidence, sizes
 from detectors.errors import BrokerError, DriftlineError
 from stream import (
     actions,
@@ -200,6 +200,7 @@ class Worker:
 
     def _make_desk(self) -> JudgeDesk:
         evidence.compile_loops()
+        sizes.compile_loops()
         runner = self._runner
         health = HealthWatch(self.metrics, lambda: {} if runner is None else runner.lags)
         return JudgeDesk(self._settings, Judge(judge_settings.judge_settings(self._settings)), self.metrics, health)

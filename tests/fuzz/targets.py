@@ -3,7 +3,6 @@
 import json
 import math
 import tempfile
-import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -248,7 +247,7 @@ def _judge() -> Target:
     judge = Judge(settings, [reference])
     judge.on_profiles(list(observer.profiles_due(0, force=True)), NOW_MS)
     whole = judge.snapshot(UNIT)
-    corpus = [whole, zlib.decompress(whole[10:])]
+    corpus = [whole, judge_state.unpack(UNIT, whole)]
     turn = 0
 
     def run(data: bytes) -> bool:
@@ -256,13 +255,7 @@ def _judge() -> Target:
         nonlocal turn
         turn += 1
         if turn % 2:
-            body = zlib.compress(data, 1)
-            data = (
-                judge_state.MAGIC
-                + judge_state.SCHEMA.to_bytes(2, "little")
-                + zlib.crc32(body).to_bytes(4, "little")
-                + body
-            )
+            data = judge_state.pack(data)
         fresh = Judge(settings, [reference])
         try:
             fresh.restore(UNIT, data)

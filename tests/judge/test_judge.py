@@ -1,5 +1,6 @@
 """The pure judge: shards merged, states, incidents, and that a restart changes nothing of it."""
 
+import zlib
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from detectors.errors import CheckpointError
 from detectors.profiles import Profile
 from detectors.reference_builder import build_reference
 from detectors.references import Reference
+from stream import judge_state
 from stream.event_schemas import DATA
 from stream.events_out import EventType
 from stream.judge import Judge
@@ -180,6 +182,18 @@ def test_a_broken_snapshot_is_refused_by_name(reference: Reference) -> None:
     for bad in (b"", b"x" * 40, blob[:-1], blob[:6] + b"\0\0\0\0" + blob[10:], blob[:4] + b"\x63\0" + blob[6:]):
         with pytest.raises(CheckpointError, match="fraud"):
             Judge(SETTINGS, [reference]).restore(unit, bad)
+
+
+def test_a_row_of_the_schema_before_is_taken_up(reference: Reference) -> None:
+    judge, shard = Judge(SETTINGS, [reference]), MiniShard(reference)
+    play(judge, [shard], 2, 1)
+    unit = shard.profile().unit
+    blob = judge.snapshot(unit)
+    body = zlib.compress(judge_state.unpack(unit, blob))
+    before = judge_state.MAGIC + b"\x01\0" + zlib.crc32(body).to_bytes(4, "little") + body
+    again = Judge(SETTINGS, [reference])
+    again.restore(unit, before)
+    assert again.model_view(unit) == judge.model_view(unit)
 
 
 def test_a_new_epoch_that_overlaps_counts_nothing_twice(reference: Reference) -> None:
