@@ -1,13 +1,12 @@
 """Gauges of models and features, read from the judge's views. The governor's memory is the only state."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import Metric
-from prometheus_client.core import GaugeMetricFamily
 
 from detectors.features import UnitKey
-from stream.metrics import PREFIX, Counter
+from stream.gauges import Gauge
+from stream.metrics import Counter
 from stream.views import STATES, Json, Views
 
 MODEL_LABELS = ("model", "model_version", "segment")
@@ -52,48 +51,48 @@ class ModelFamilies:
         yield from self._features(details)
 
     def _models(self, details: list[tuple[UnitKey, Json]]) -> Iterator[Metric]:
-        info = _gauge("model_info", "The reference a model is compared with; always 1.", (*MODEL_LABELS, "reference"))
-        state = _gauge("model_state", "1 for the state that a model is in.", (*MODEL_LABELS, "state"))
-        score = _gauge("model_score", "A model's score, by statistic.", (*MODEL_LABELS, "statistic"))
-        threshold = _gauge("model_threshold", "Where a model's score alarms.", (*MODEL_LABELS, "statistic"))
+        info = Gauge("model_info", "The reference a model is compared with; always 1.", (*MODEL_LABELS, "reference"))
+        state = Gauge("model_state", "1 for the state that a model is in.", (*MODEL_LABELS, "state"))
+        score = Gauge("model_score", "A model's score, by statistic.", (*MODEL_LABELS, "statistic"))
+        threshold = Gauge("model_threshold", "Where a model's score alarms.", (*MODEL_LABELS, "statistic"))
         plain = {
-            "monitored_features": _gauge("monitored_features", "Features that a model is watched by.", MODEL_LABELS),
-            "drifted_features": _gauge("drifted_features", "Features that have drifted.", MODEL_LABELS),
-            "epoch_events": _gauge("window_events", "Events under the present reference.", MODEL_LABELS),
-            "season_covered": _gauge(
+            "monitored_features": Gauge("monitored_features", "Features that a model is watched by.", MODEL_LABELS),
+            "drifted_features": Gauge("drifted_features", "Features that have drifted.", MODEL_LABELS),
+            "epoch_events": Gauge("window_events", "Events under the present reference.", MODEL_LABELS),
+            "season_covered": Gauge(
                 "model_season_covered", "1 where the reference tells hours of the day apart.", MODEL_LABELS
             ),
-            "moved": _gauge(
+            "moved": Gauge(
                 "model_moved_while_learned", "Features that moved while the reference was learned.", MODEL_LABELS
             ),
-            "last_event": _gauge(
+            "last_event": Gauge(
                 "last_event_timestamp_seconds", "Time of the newest event of a model version.", MODEL_LABELS
             ),
         }
-        budget = _gauge("false_alarm_budget_per_month", "False alarms that a model may raise in a month.", ("model",))
+        budget = Gauge("false_alarm_budget_per_month", "False alarms that a model may raise in a month.", ("model",))
         for unit, detail in details:
             labels = _labels(unit)
-            info.add_metric((*labels, _reference(detail)), 1)
+            info.add((*labels, _reference(detail)), 1)
             for name in STATES:
-                state.add_metric((*labels, name), float(detail.get("state") == name))
-            _add(score, (*labels, "evidence_log10"), detail.get("evidence_log10"))
-            _add(threshold, (*labels, "evidence_log10"), detail.get("threshold_log10"))
-            _add(plain["monitored_features"], labels, len(detail.get("features", ())))
-            _add(plain["drifted_features"], labels, len(detail.get("drifted_features", ())))
-            _add(plain["epoch_events"], labels, detail.get("epoch_events"))
-            _add(plain["season_covered"], labels, float(bool(detail.get("season_covered"))))
-            _add(plain["moved"], labels, len(detail.get("moved_while_learned", ())))
+                state.add((*labels, name), float(detail.get("state") == name))
+            score.add((*labels, "evidence_log10"), detail.get("evidence_log10"))
+            threshold.add((*labels, "evidence_log10"), detail.get("threshold_log10"))
+            plain["monitored_features"].add(labels, len(detail.get("features", ())))
+            plain["drifted_features"].add(labels, len(detail.get("drifted_features", ())))
+            plain["epoch_events"].add(labels, detail.get("epoch_events"))
+            plain["season_covered"].add(labels, float(bool(detail.get("season_covered"))))
+            plain["moved"].add(labels, len(detail.get("moved_while_learned", ())))
             last_ms = detail.get("last_event_ms")
-            _add(plain["last_event"], labels, None if last_ms is None else last_ms / 1000)
+            plain["last_event"].add(labels, None if last_ms is None else last_ms / 1000)
         for model in sorted({unit.model for unit, _ in details}):
-            budget.add_metric((model,), self._budget(model))
+            budget.add((model,), self._budget(model))
         yield from (info, state, score, threshold, *plain.values(), budget)
 
     def _incidents(self, owned: set[UnitKey]) -> Iterator[Metric]:
-        count = _gauge(
+        count = Gauge(
             "open_incidents", "Incidents that are not resolved: open or acknowledged.", (*MODEL_LABELS, "status")
         )
-        silence = _gauge(
+        silence = Gauge(
             "silenced_until_timestamp_seconds", "Until when nobody is to be paged about any incident.", MODEL_LABELS
         )
         by_unit: dict[UnitKey, list[Json]] = {unit: [] for unit in owned}
@@ -103,25 +102,25 @@ class ModelFamilies:
                 by_unit[unit].append(incident)
         for unit, found in sorted(by_unit.items(), key=lambda item: _labels(item[0])):
             taken = sum(incident.get("status") == "acknowledged" for incident in found)
-            count.add_metric((*_labels(unit), "open"), len(found) - taken)
-            count.add_metric((*_labels(unit), "acknowledged"), taken)
+            count.add((*_labels(unit), "open"), len(found) - taken)
+            count.add((*_labels(unit), "acknowledged"), taken)
             silences = [incident.get("silenced_until_ms") for incident in found]
             until = [at_ms for at_ms in silences if at_ms is not None]
             if until and len(until) == len(silences):
-                silence.add_metric(_labels(unit), min(until) / 1000)
+                silence.add(_labels(unit), min(until) / 1000)
         yield from (count, silence)
 
     def _features(self, details: list[tuple[UnitKey, Json]]) -> Iterator[Metric]:
-        score = _gauge("feature_score", "A feature's score, by statistic.", (*FEATURE_LABELS, "statistic"))
-        threshold = _gauge("feature_threshold", "Where a feature's score counts.", (*FEATURE_LABELS, "statistic"))
-        drifted = _gauge("feature_drifted", "1 while a feature has drifted.", FEATURE_LABELS)
-        missing = _gauge("feature_missing_ratio", "Share of events in which a feature is absent.", FEATURE_LABELS)
-        unexpected = _gauge(
+        score = Gauge("feature_score", "A feature's score, by statistic.", (*FEATURE_LABELS, "statistic"))
+        threshold = Gauge("feature_threshold", "Where a feature's score counts.", (*FEATURE_LABELS, "statistic"))
+        drifted = Gauge("feature_drifted", "1 while a feature has drifted.", FEATURE_LABELS)
+        missing = Gauge("feature_missing_ratio", "Share of events in which a feature is absent.", FEATURE_LABELS)
+        unexpected = Gauge(
             "feature_unexpected_ratio",
             "Share of events with a value of the wrong type, of an unseen category or out of the reference's range.",
             FEATURE_LABELS,
         )
-        smallest = _gauge(
+        smallest = Gauge(
             "feature_smallest_shift",
             "Shift in standard deviations below which the reference is too small to show any change.",
             FEATURE_LABELS,
@@ -132,15 +131,15 @@ class ModelFamilies:
             for feature in [*self._shown(unit, detail.get("features", ()), names), *([outcome] if outcome else ())]:
                 labels = (*_labels(unit), str(feature["feature"]))
                 for statistic in STATISTICS:
-                    _add(score, (*labels, statistic), feature.get(statistic))
-                _add(threshold, (*labels, "evidence_log10"), feature.get("threshold_log10"))
-                _add(smallest, labels, feature.get("smallest_shift"))
-                drifted.add_metric(labels, float(feature["feature"] in names))
+                    score.add((*labels, statistic), feature.get(statistic))
+                threshold.add((*labels, "evidence_log10"), feature.get("threshold_log10"))
+                smallest.add(labels, feature.get("smallest_shift"))
+                drifted.add(labels, float(feature["feature"] in names))
                 events = sum(int(feature.get(part) or 0) for part in ("count", "missing", "invalid"))
                 if events:
-                    _add(missing, labels, int(feature.get("missing") or 0) / events)
+                    missing.add(labels, int(feature.get("missing") or 0) / events)
                     strange = int(feature.get("invalid") or 0) + int(feature.get("unexpected") or 0)
-                    _add(unexpected, labels, strange / events)
+                    unexpected.add(labels, strange / events)
         yield from (score, threshold, smallest, drifted, missing, unexpected)
 
     def _shown(self, unit: UnitKey, features: list[Json], drifted: set[str]) -> list[Json]:
@@ -161,10 +160,6 @@ def _rank(feature: Json, drifted: set[str]) -> tuple[bool, float, str]:
     return (name not in drifted, -round(float(feature.get("evidence_log10") or 0.0), 1), name)
 
 
-def _gauge(name: str, text: str, labels: tuple[str, ...]) -> GaugeMetricFamily:
-    return GaugeMetricFamily(PREFIX + name, text, labels=labels)
-
-
 def _labels(unit: UnitKey) -> tuple[str, str, str]:
     return (unit.model, unit.version, unit.segment or "")
 
@@ -174,9 +169,3 @@ def _reference(detail: Json) -> str:
     if isinstance(reference, dict):
         reference = reference.get("digest")
     return str(reference or "")
-
-
-def _add(family: GaugeMetricFamily, labels: tuple[str, ...], value: object) -> None:
-    """Leaves out what is not known: an absent series is honest, a zero is not."""
-    if isinstance(value, int | float) and math.isfinite(value):
-        family.add_metric(labels, float(value))

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily
 
 from detectors.features import UnitKey
 from detectors.labelling import Labels
+from stream.gauges import PREFIX, Gauge
 from stream.metric_families import MODEL_LABELS
-from stream.metrics import PREFIX
 from stream.views import Json, Views
 
 REALISED = "realised"
@@ -39,10 +39,10 @@ class OutcomeFamilies:
         yield from self._objectives(details)
 
     def _performance(self, details: list[tuple[tuple[str, str, str], Json]]) -> Iterator[Metric]:
-        measured = GaugeMetricFamily(
-            PREFIX + "performance",
+        measured = Gauge(
+            "performance",
             "What labels say of the last day's predictions, by measure.",
-            labels=(*MODEL_LABELS, "measure", "source"),
+            (*MODEL_LABELS, "measure", "source"),
         )
         predicted = CounterMetricFamily(
             PREFIX + "predictions", "Events with an id and a prediction, which a label can find.", labels=MODEL_LABELS
@@ -50,39 +50,36 @@ class OutcomeFamilies:
         labelled = CounterMetricFamily(
             PREFIX + "labelled_predictions", "Predictions whose label came.", labels=MODEL_LABELS
         )
-        known = GaugeMetricFamily(
-            PREFIX + "performance_known",
+        known = Gauge(
+            "performance_known",
             "1 while labels of a model's predictions come, 0 where they stay away or find none.",
-            labels=MODEL_LABELS,
+            MODEL_LABELS,
         )
         for labels, detail in details:
             performance = detail.get("performance") or {}
             for measure, value in sorted((performance.get("recent") or {}).get("measures", {}).items()):
-                measured.add_metric((*labels, measure, REALISED), value)
+                measured.add((*labels, measure, REALISED), value)
             if performance:
                 predicted.add_metric(labels, performance.get("predicted", 0))
                 labelled.add_metric(labels, performance.get("labelled", 0))
             if performance.get("labels") in KNOWN:
-                known.add_metric(labels, KNOWN[performance["labels"]])
+                known.add(labels, KNOWN[performance["labels"]])
         yield from (measured, predicted, labelled, known)
 
     def _objectives(self, details: list[tuple[tuple[str, str, str], Json]]) -> Iterator[Metric]:
         by_objective = (*MODEL_LABELS, "objective")
-        ratio = GaugeMetricFamily(
-            PREFIX + "slo_ratio", "Share of the last day's events that met an objective.", labels=by_objective
-        )
-        target = GaugeMetricFamily(PREFIX + "slo_target", "Share that shall meet an objective.", labels=by_objective)
+        ratio = Gauge("slo_ratio", "Share of the last day's events that met an objective.", by_objective)
+        target = Gauge("slo_target", "Share that shall meet an objective.", by_objective)
         counted = CounterMetricFamily(
             PREFIX + "slo_events", "Events that an objective is about, good or bad.", labels=(*by_objective, "outcome")
         )
         for labels, detail in details:
             for standing in detail.get("objectives") or ():
                 own = (*labels, str(standing["objective"]))
-                target.add_metric(own, standing["at_least"])
+                target.add(own, standing["at_least"])
                 for outcome, count in (("good", standing["good"]), ("bad", standing["events"] - standing["good"])):
                     counted.add_metric((*own, outcome), self._counted((*own, outcome), count))
-                if standing["recent_ratio"] is not None:
-                    ratio.add_metric(own, standing["recent_ratio"])
+                ratio.add(own, standing["recent_ratio"])
         yield from (ratio, target, counted)
 
     def _counted(self, series: tuple[str, ...], count: float) -> float:

@@ -1,4 +1,4 @@
-"""What a worker counts and shows to Prometheus. One registry per worker, one Collector, nothing global.
+"""What a worker counts and shows to Prometheus. One collector per worker, nothing global.
 
 Counters and histograms are kept here as plain numbers and touched once per batch; gauges are read from live state when
 Prometheus asks, so that a model or partition that is gone disappears by itself. Made by hand instead of from the
@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from prometheus_client import CollectorRegistry, Metric
+from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
-PREFIX = "driftline_"
+from stream.gauges import PREFIX
 
 OTHER = "other"
 """Stands for what came after a metric had MAX_SERIES label sets; nothing received can make more series than that."""
@@ -134,7 +134,8 @@ class Histogram:
 
 
 class Metrics:
-    """A worker's metrics. ``live`` are read at every scrape and yield the gauges of what exists then."""
+    """A worker's metrics. ``live`` and ``of_models`` are read at every scrape and yield the gauges of what exists then;
+    the latter take long and are read in a thread, beside everything else."""
 
     def __init__(self, live: Sequence[Callable[[], Iterable[Metric]]] = ()) -> None:
         self.events = Counter(EVENTS)
@@ -153,14 +154,15 @@ class Metrics:
         self.label_delay = Histogram(LABEL_DELAY)
         self.newest_age_seconds: float | None = None  # of the batch read last
         self.live = list(live)
-        self.registry = CollectorRegistry(auto_describe=False)
-        self.registry.register(self)
-
-    def describe(self) -> Iterable[Metric]:
-        """The registry asks for names at registration; there is one collector, so none can clash."""
-        return ()
+        self.of_models: list[Callable[[], Iterable[Metric]]] = []
 
     def collect(self) -> Iterator[Metric]:
+        """Every family, for those who ask as of a registry of the client library."""
+        yield from self.quick()
+        yield from self.slow()
+
+    def quick(self) -> Iterator[Metric]:
+        """What is counted, and what is live beside models."""
         for family in (
             self.events,
             self.published_records,
@@ -179,7 +181,13 @@ class Metrics:
             yield family.family()
         for read in self.live:
             yield from read()
-        yield self.suppressed.family()  # last: reading the live families is what counts it
+
+    def slow(self) -> Iterator[Metric]:
+        """What there is of each model, a second's work for 1,000 of them. Reads only what is not changed any more, so
+        that it can be done in a thread: in one at a time."""
+        for read in self.of_models:
+            yield from read()
+        yield self.suppressed.family()  # last: reading the families before is what counts it
 
     # What the loops call, once per batch: the runner's Telemetry and the judge's Counters.
 

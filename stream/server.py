@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import orjson
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Metric
+from prometheus_client import Metric
 from prometheus_client.exposition import choose_encoder
 
 from detectors.errors import BrokerError, DriftlineError, FormatError
@@ -24,6 +24,7 @@ from stream.actions import Action
 from stream.backends.clock import SystemClock
 from stream.config import HttpSettings
 from stream.forgetting import Forgetting
+from stream.gauges import Gauge
 from stream.ports import Clock
 from stream.views import Json, Views
 
@@ -68,6 +69,14 @@ class Health(Protocol):
     def status(self) -> Json: ...
 
 
+class Exposed(Protocol):
+    """The families that /metrics shows: those read at once, and those read in a thread, one at a time."""
+
+    def quick(self) -> Iterable[Metric]: ...
+
+    def slow(self) -> Iterable[Metric]: ...
+
+
 class Server:
     """Serves until ``stop``. ``port`` is the bound one after ``start``."""
 
@@ -76,7 +85,7 @@ class Server:
         settings: HttpSettings,
         views: Views,
         health: Health,
-        registry: CollectorRegistry,
+        metrics: Exposed,
         add_pages: Callable[[web.Application, Views], None] | None = None,
         record: Record | None = None,
         clock: Clock | None = None,
@@ -84,7 +93,8 @@ class Server:
         self._settings = settings
         self._views = views
         self._health = health
-        self._registry = registry
+        self._exposed = metrics
+        self._scraping = asyncio.Lock()
         self._record = record
         self._running = 0
         self._stopping = asyncio.Event()
@@ -165,9 +175,9 @@ class Server:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
-        # State is read here, in the loop that changes it; the text, which takes longer, is made in a thread.
-        collected = _Collected(list(self._registry.collect()))
-        body = await asyncio.to_thread(encoder, collected)
+        quick = list(self._exposed.quick())  # in the loop that changes it
+        async with self._scraping:
+            body = await asyncio.to_thread(_text, quick, self._exposed.slow(), encoder)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def _healthz(self, _: web.Request) -> web.Response:
@@ -287,13 +297,24 @@ async def _secure(_: web.Request, response: web.StreamResponse) -> None:
 
 
 class _Collected:
-    """What ``encoder`` expects of a registry, with the metrics already read."""
+    """What an encoder expects of a registry."""
 
     def __init__(self, metrics: list[Metric]) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
         return self._metrics
+
+
+def _text(quick: list[Metric], slow: Iterable[Metric], encoder: Callable[[Any], bytes]) -> bytes:
+    """Gauges first: what the library writes ends with the end of the text."""
+    gauges: list[str] = []
+    for family in slow:
+        if isinstance(family, Gauge):
+            gauges.append(family.text())
+        else:
+            quick.append(family)
+    return "".join(gauges).encode() + encoder(_Collected(quick))
 
 
 def _json(body: Any, status: int = 200) -> web.Response:

@@ -115,7 +115,7 @@ class Views:
         """Newest first. ``state`` is ``open``, ``resolved`` or ``all``."""
         found = [
             incident
-            for incident in self._incidents.values()
+            for incident in list(self._incidents.values())  # asked in a thread too
             if (model is None or incident.get("model") == model)
             and (version is None or incident.get("version") == version)
             and (segment is AnySegment.ANY or incident.get("segment") == segment)

@@ -89,7 +89,7 @@ class Worker:
             settings.http,
             self.views,
             self,
-            self.metrics.registry,
+            self.metrics,
             pages.add_pages,
             self._record if self._desk is not None else None,
             self._clock,
@@ -255,8 +255,8 @@ class Worker:
         if (desk := self._desk) is not None:
             budget = lambda model: float(self._settings.model(model).false_alarms_per_model_per_month or 0)  # noqa: E731
             shown = self._settings.limits.feature_series_per_model
-            self.metrics.live.append(OutcomeFamilies(self.views, lambda: desk.units))
-            self.metrics.live.append(
+            self.metrics.of_models.append(OutcomeFamilies(self.views, lambda: desk.units))
+            self.metrics.of_models.append(
                 ModelFamilies(self.views, lambda: desk.units, budget, self.metrics.suppressed, shown)
             )
 

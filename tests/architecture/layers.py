@@ -62,6 +62,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "mode": ("stream.judge_faust",),
     "prometheus_client": (
         "stream.metrics",
+        "stream.gauges",
         "stream.metric_families",
         "stream.metric_outcomes",
         "stream.metric_service",

@@ -137,7 +137,7 @@ def exported() -> set[str]:
     owned = [UnitKey("fraud", "3", None)]
     families = ModelFamilies(views, lambda: owned, lambda model: 1.0, metrics.suppressed, 100)
     service = ServiceFamilies("0", "r", "3", Loops(), Loops())
-    metrics.live += [families, OutcomeFamilies(views, lambda: owned), service]
+    metrics.live, metrics.of_models = [service], [families, OutcomeFamilies(views, lambda: owned)]
     found: list[Metric] = list(metrics.collect())
     names = set()
     for metric in found:

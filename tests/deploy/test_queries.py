@@ -56,9 +56,9 @@ async def exporter() -> AsyncIterator[int]:
     owned = [UnitKey(summary["model"], summary["version"], summary["segment"]) for summary in views.models()]
     models = ModelFamilies(views, lambda: owned, lambda model: 1.0, metrics.suppressed, 100)
     outcomes = OutcomeFamilies(views, lambda: owned)
-    metrics.live += [models, outcomes, ServiceFamilies("0.1.0", "abc", "3.11", Loops(), Loops())]
+    metrics.live, metrics.of_models = [ServiceFamilies("0.1.0", "abc", "3.11", Loops(), Loops())], [models, outcomes]
     metrics.detections.add(("fraud", "3", "feature", "critical"))
-    server = Server(HttpSettings(host="127.0.0.1", port=0), views, Health(), metrics.registry)
+    server = Server(HttpSettings(host="127.0.0.1", port=0), views, Health(), metrics)
     await server.start()
 
     async def work() -> None:

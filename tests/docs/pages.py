@@ -50,7 +50,8 @@ def metric_families() -> list[Metric]:
     models = ModelFamilies(views, list, lambda _: 1.0, metrics.suppressed, 100)
     observing = SimpleNamespace(lags={Partition("t", 0): 0}, checkpoint_at_ms=0, checkpoint_bytes=0, units=0)
     judging = SimpleNamespace(topic="t", partitions={0}, row_bytes=0)
-    metrics.live = [models, OutcomeFamilies(views, list), ServiceFamilies("", "", "", observing, judging)]
+    metrics.live = [ServiceFamilies("", "", "", observing, judging)]
+    metrics.of_models = [models, OutcomeFamilies(views, list)]
     return list(metrics.collect())
 
 

@@ -79,7 +79,7 @@ def test_recent_is_the_last_day_of_predictions() -> None:
 def shown(metrics: Metrics, views: Views, view: dict[str, Any]) -> list[str]:
     detail = {"model": "fraud", "version": "3", "segment": None, **view}
     views.apply_view(b"fraud/3/", orjson.dumps(detail))
-    return generate_latest(metrics.registry).decode().splitlines()
+    return generate_latest(metrics).decode().splitlines()
 
 
 def test_a_corrected_label_does_not_make_a_counter_fall_and_a_new_beginning_does() -> None:
@@ -277,8 +277,8 @@ def test_what_labels_say_has_the_series_and_the_picture_of_a_feature() -> None:
     views, view = Views(), model.judge.model_view(UNIT)
     views.apply_view(b"fraud/3/", orjson.dumps(view))
     metrics = Metrics()
-    metrics.live.append(ModelFamilies(views, lambda: [UNIT], lambda _: 1.0, metrics.suppressed, 100))
-    text = generate_latest(metrics.registry).decode()
+    metrics.of_models.append(ModelFamilies(views, lambda: [UNIT], lambda _: 1.0, metrics.suppressed, 100))
+    text = generate_latest(metrics).decode()
     labels = 'feature="@correct",model="fraud",model_version="3",segment=""'
     assert f"driftline_feature_drifted{{{labels}}} 1.0" in text
     assert 'driftline_drifted_features{model="fraud",model_version="3",segment=""} 1.0' in text

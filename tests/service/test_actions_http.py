@@ -71,7 +71,7 @@ async def served(token: str | None = "sesame", *, writes: bool = True) -> AsyncI
     site = Site()
     settings = HttpSettings(port=0, token=None if token is None else Secret(token))
     record = site.record if writes else None
-    server = Server(settings, site.views, Health(), Metrics().registry, pages.add_pages, record, Clock())
+    server = Server(settings, site.views, Health(), Metrics(), pages.add_pages, record, Clock())
     await server.start()
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as site.client:

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from detectors.features import UnitKey
 from stream import metrics as metrics_module
+from stream.gauges import Gauge
 from stream.metric_families import ModelFamilies
 from stream.metrics import Metrics, Spec
 from stream.views import STATES, Views
@@ -56,12 +57,12 @@ def view(unit: UnitKey = UNIT, features: int = 2, **more: Any) -> bytes:
 
 def worker(views: Views, owned: Iterable[UnitKey] = (UNIT,), max_features: int = 100) -> Metrics:
     metrics = Metrics()
-    metrics.live.append(ModelFamilies(views, lambda: owned, lambda _: 1.0, metrics.suppressed, max_features))
+    metrics.of_models.append(ModelFamilies(views, lambda: owned, lambda _: 1.0, metrics.suppressed, max_features))
     return metrics
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    text = generate_latest(metrics.registry).decode()
+    text = generate_latest(metrics).decode()
     return {
         (sample.name, tuple(sorted((k, v) for k, v in sample.labels.items() if v))): sample.value
         for family in text_string_to_metric_families(text)
@@ -118,13 +119,27 @@ def test_promtool_finds_nothing_to_say() -> None:
             pytest.fail("promtool is required where CI is set")
         pytest.skip("promtool is not installed")
     checked = subprocess.run(
-        [promtool, "check", "metrics"], input=generate_latest(filled().registry), capture_output=True, check=False
+        [promtool, "check", "metrics"], input=generate_latest(filled()), capture_output=True, check=False
     )
     assert (checked.stdout.decode(), checked.stderr.decode(), checked.returncode) == ("", "", 0)
 
 
+def test_gauges_are_written_as_the_client_library_writes_them() -> None:
+    gauge = Gauge("heat", "How hot.", ("model", "place"))
+    for place in ("sun", 'a "quoted" one', "back\\slash", "two\nlines", "", "\\n", "é"):
+        for number in (5772, -0.5, 1e-9, 1e300, 0):
+            gauge.add((f"m{number}", place), number)
+    for unknown in (None, "hot", float("nan"), float("inf")):
+        gauge.add(("none", "none"), unknown)
+    metrics = Metrics(live=[lambda: [gauge]])
+    theirs = text_string_to_metric_families(generate_latest(metrics).decode())
+    (ours,) = text_string_to_metric_families(gauge.text())
+    assert len(ours.samples) == 35
+    assert ours in list(theirs)
+
+
 def test_no_created_series_in_either_format() -> None:
-    registry = filled().registry
+    registry = filled()
     for text in (generate_latest(registry), openmetrics.generate_latest(registry)):
         assert b"driftline_events_total" in text
         assert b"_created" not in text

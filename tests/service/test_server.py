@@ -61,7 +61,7 @@ async def site(
     add_pages: Callable[[web.Application, Views], None] | None = None, **settings: Any
 ) -> AsyncIterator[Site]:
     views, health = WatchedViews(), Health()
-    server = Server(HttpSettings(port=0, **settings), views, health, Metrics().registry, add_pages)
+    server = Server(HttpSettings(port=0, **settings), views, health, Metrics(), add_pages)
     await server.start()
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as client:
@@ -207,6 +207,6 @@ async def test_every_answer_forbids_what_is_not_its_own(monkeypatch: pytest.Monk
 
 async def test_a_taken_port_is_named() -> None:
     async with site() as it:
-        other = Server(HttpSettings(port=it.server.port), Views(), Health(), Metrics().registry)
+        other = Server(HttpSettings(port=it.server.port), Views(), Health(), Metrics())
         with pytest.raises(DriftlineError, match=f"http.port {it.server.port}"):
             await other.start()
