@@ -12,7 +12,7 @@ import numpy as np
 
 from detectors.bank_labels import LabelCounts, LabelState
 from detectors.bank_numbers import BLOCK, LearningNumbers, LearningState, ReferencedNumbers, ReferencedState
-from detectors.column_batches import coerced, first_row, joined, same_shape
+from detectors.column_batches import coerced, first_row
 from detectors.columns import MISSING, PRESENT, Bytes8, Columns, Floats
 from detectors.errors import CheckpointError
 from detectors.features import Kind, UnitKey
@@ -21,9 +21,6 @@ from detectors.profiles import SCHEMA, Epoch, FeatureProfile, Profile, Signal
 from detectors.projections import derived_names
 from detectors.references import Reference
 from detectors.sequential import Detection
-
-PENDING = BLOCK
-"""Rows held back so that small batches are worked on together: one block."""
 
 
 class BankSettings(msgspec.Struct, frozen=True):
@@ -84,7 +81,7 @@ class Bank:
     """
 
     __slots__ = (
-        "_kinds", "_labels", "_learning", "_numbers", "_order", "_pending", "_pending_rows", "_refused", "cold",
+        "_kinds", "_labels", "_learning", "_numbers", "_order", "_refused", "cold",
         "duplicate", "environments", "epoch_events", "events", "first_offset", "first_timestamp_ms",
         "last_timestamp_ms", "late", "next_offset", "partition", "reference", "reference_digest", "settings",
         "signal_count", "signals", "suppressed", "topic", "unit",
@@ -114,8 +111,6 @@ class Bank:
         self.signals: list[Signal] = []
         self.environments: dict[str, int] = {}
         self.suppressed: dict[str, int] = {}
-        self._pending: list[Columns] = []
-        self._pending_rows = 0
         self._order: tuple[tuple[str, ...], tuple[int, ...] | None] = ((), None)
         self._refused: set[str] = set()
         known = [] if self.reference is None else self.reference.features
@@ -134,8 +129,6 @@ class Bank:
             self._restore(snapshot)
 
     def _carry(self, previous: "Bank | BankState") -> None:
-        if isinstance(previous, Bank):
-            previous.flush()
         self.events, self.late, self.duplicate = previous.events, previous.late, previous.duplicate
         self.signal_count = previous.signal_count
         self.last_timestamp_ms = previous.last_timestamp_ms
@@ -167,26 +160,10 @@ class Bank:
         self.next_offset = max(self.next_offset, next_offset)
 
     def update(self, columns: Columns) -> None:
-        """Folds events in, which follow all before. Small batches wait for each other, up to a block."""
+        """Folds events in, which follow all before. Of a few rows the calls cost more than the work."""
         assert columns.unit == self.unit
-        rows = len(columns)
-        if not rows:
-            return
-        self._pending.append(columns)
-        self._pending_rows += rows
-        if self._pending_rows >= PENDING:
-            self.flush()
-
-    def flush(self) -> None:
-        """Works on what was held back."""
-        pending, self._pending, self._pending_rows = self._pending, [], 0
-        start = 0
-        while start < len(pending):
-            end = start + 1
-            while end < len(pending) and same_shape(pending[start], pending[end]):
-                end += 1
-            self._fold(pending[start] if end == start + 1 else joined(pending[start:end]))
-            start = end
+        if len(columns):
+            self._fold(columns)
 
     def _fold(self, columns: Columns) -> None:
         columns = self._admit(columns)
@@ -308,7 +285,6 @@ class Bank:
 
     def profile(self) -> Profile:
         """Cumulative counts as of the last event."""
-        self.flush()
         parts = [*self._numbers.profiles(), *self._learning.profiles(), *(c.profile() for c in self._labels.values())]
         parts.sort(key=lambda part: part.feature)
         return Profile(
@@ -339,7 +315,6 @@ class Bank:
 
     def snapshot(self) -> bytes:
         """The whole state, to continue from bit for bit."""
-        self.flush()
         state = BankState(
             SCHEMA, self.reference_digest, self.settings.digest, self.first_offset, self.next_offset, self.events,
             self.epoch_events, self.first_timestamp_ms, self.last_timestamp_ms, self.late, self.duplicate,

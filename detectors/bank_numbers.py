@@ -12,7 +12,7 @@ import numpy as np
 from detectors.adwin import Adwin
 from detectors.columns import INVALID, PRESENT, Bools, Bytes8, Floats, Integers
 from detectors.compiled import EVERYTHING, compiled
-from detectors.dependence import RunningDependence, RunningState
+from detectors.dependence import FIRST, RunningDependence, RunningState
 from detectors.errors import CheckpointError
 from detectors.features import Kind
 from detectors.prepared import PreparedReference
@@ -234,6 +234,10 @@ def compile_loops() -> None:
     feature = FeatureReference("-", Kind.NUMERIC, 2, edges=[0.0, 1.0], counts=[0, 2, 0])
     numbers = ReferencedNumbers(PreparedReference(Reference(1, "-", "-", 2, [feature])), BUILT_IN, 2e-4, 53.0)
     list(numbers.update(np.zeros((1, 1)), None))
+    learning = LearningNumbers()
+    learning.add(["-"])
+    learning.update(["-"], np.zeros((2 * FIRST, 1)), None)
+    learning.profiles()
 
 
 def _signed(value: int) -> bytes:
@@ -297,19 +301,7 @@ class LearningNumbers:
                 self._fold(at, values + 0.0)
 
     def _fold(self, at: int, values: Floats) -> None:
-        if not self.present[at]:
-            self.sums[0, at] = self.steps[0, at] = values[0]
-        before = np.concatenate((self.steps[:1, at], values[:-1]))
-        self.steps[1, at] += np.count_nonzero(values > before)
-        self.steps[2, at] += np.count_nonzero(values < before)
-        self.steps[0, at] = values[-1]
-        self.present[at] += len(values)
-        with np.errstate(over="ignore", invalid="ignore"):
-            distance = values - self.sums[0, at]
-            for row, terms in ((1, distance), (2, distance * distance)):
-                self.sums[row, at] = np.cumsum(np.concatenate((self.sums[row, at : at + 1], terms)))[-1]
-        self.minimum[at] = min(self.minimum[at], values.min())
-        self.maximum[at] = max(self.maximum[at], values.max())
+        _learn(values, at, self.present, self.sums, self.steps, self.minimum, self.maximum)
         held = self._held[at]
         held.append(values)
         if sum(map(len, held)) >= HELD:
@@ -382,6 +374,24 @@ class LearningNumbers:
         if state.dependence:
             learning.dependence = [RunningDependence.from_state(running) for running in state.dependence]
         return learning
+
+
+@compiled
+def _learn(
+    values: Floats, at: int, present: Integers, sums: Floats, steps: Floats, minimum: Floats, maximum: Floats
+) -> None:
+    if not present[at]:
+        sums[0, at] = steps[0, at] = values[0]
+    for value in values:
+        steps[1, at] += value > steps[0, at]
+        steps[2, at] += value < steps[0, at]
+        steps[0, at] = value
+        distance = value - sums[0, at]
+        sums[1, at] += distance
+        sums[2, at] += distance * distance
+        minimum[at] = min(minimum[at], value)
+        maximum[at] = max(maximum[at], value)
+    present[at] += len(values)
 
 
 def _finite(value: float) -> float:

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from detectors.columns import Floats, Integers
+from detectors.compiled import compiled
 
 MIN_BLOCKS = 5
 """Fewer blocks say too little about their variance."""
@@ -126,16 +127,10 @@ class RunningDependence:
 
     def _push(self, sums: Integers) -> None:
         self._total += int(sums.sum())
-        for level in range(LEVELS):
-            self._blocks[level] += len(sums)
-            self._squares[level] += int((sums * sums).sum())
-            if self._left[level] >= 0:
-                sums = np.concatenate(([self._left[level]], sums))
-            self._left[level] = int(sums[-1]) if len(sums) % 2 else -1
-            pairs = len(sums) // 2
-            if not pairs:
-                return
-            sums = sums[: 2 * pairs : 2] + sums[1 : 2 * pairs : 2]
+        levels = np.array((self._left, self._blocks, [0] * LEVELS), np.int64)
+        _halve(sums, *levels)
+        self._left, self._blocks, squares = levels.tolist()
+        self._squares = [before + more for before, more in zip(self._squares, squares, strict=True)]
 
     @property
     def factor(self) -> float:
@@ -170,3 +165,23 @@ class RunningDependence:
         running._left, running._blocks = list(state.left), list(state.blocks)
         running._squares, running._total = list(state.squares), state.total
         return running
+
+
+@compiled
+def _halve(sums: Integers, left: Integers, blocks: Integers, squares: Integers) -> None:
+    """Adds block sums to the lowest level, and those of twice the length to the next, as long as there are any."""
+    for level in range(len(left)):
+        pairs, waits = np.empty(len(sums) // 2 + 1, np.int64), left[level]
+        size = 0
+        for value in sums:
+            squares[level] += value * value
+            if waits >= 0:
+                pairs[size], waits = waits + value, -1
+                size += 1
+            else:
+                waits = value
+        blocks[level] += len(sums)
+        left[level] = waits
+        if not size:
+            return
+        sums = pairs[:size]

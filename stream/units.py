@@ -7,7 +7,8 @@ import msgspec
 import numpy as np
 
 from detectors.bank import Bank, BankSettings, decode_state
-from detectors.column_batches import sliced
+from detectors.bank_numbers import BLOCK
+from detectors.column_batches import joined, same_shape, sliced
 from detectors.columns import Columns, Integers
 from detectors.errors import CheckpointError
 from detectors.features import Kind, UnitKey
@@ -21,6 +22,9 @@ from stream.predictions import Match, PredictionRules, Predictions
 _NONE = np.zeros(0, np.int64)
 _AFTER = np.iinfo(np.int64).max
 
+
+PENDING = BLOCK
+"""Rows of small batches that wait for each other: the calls would cost more than the work."""
 
 GOLDEN = 618
 """Thousandths of a look by which each partition is behind the one before: the looks of a model's shards come one after
@@ -71,9 +75,9 @@ class Unit:
     """
 
     __slots__ = (
-        "_kinds", "_look", "_looked", "_newest_ms", "_older", "_phase_ms", "_predictions", "_recent", "_reported",
-        "_settings", "_since_look", "bank", "dirty", "durable", "key", "label_stamp", "labels", "partition",
-        "published_at_ms", "skip_below", "stamp", "unpublished",
+        "_kinds", "_look", "_looked", "_newest_ms", "_older", "_pending", "_pending_rows", "_phase_ms", "_predictions",
+        "_recent", "_reported", "_settings", "_since_look", "bank", "dirty", "durable", "key", "label_stamp", "labels",
+        "partition", "published_at_ms", "skip_below", "stamp", "unpublished",
     )  # fmt: skip
 
     def __init__(
@@ -96,6 +100,8 @@ class Unit:
         self._older: dict[str, None] = {}
         self._reported: dict[str, int] = {}
         self._predictions = Predictions(settings.predictions)
+        self._pending: list[tuple[Columns, list[str | None]]] = []  # accepted and not in bank and predictions yet
+        self._pending_rows = 0
         self.labels: dict[str, int] = {}
 
     @classmethod
@@ -149,6 +155,7 @@ class Unit:
 
     def snapshot(self) -> bytes:
         """The whole state."""
+        self._settle()
         return msgspec.msgpack.encode(
             _State(
                 self.bank.snapshot(),
@@ -166,6 +173,7 @@ class Unit:
         """Begins a new epoch when the reference is another one; the last profile of the old epoch if it is wanted."""
         if self.bank.reference_digest == reference.digest:
             return []
+        self._settle()
         last = [self._profile()] if self.unpublished and self.durable else []
         self.bank = Bank(
             self.key, *self.partition, self._settings.bank, reference, first_offset, kinds=self._kinds,
@@ -187,11 +195,13 @@ class Unit:
         return self._profile()
 
     def _profile(self) -> Profile:
+        self._settle()
         outcomes = self._predictions.outcomes(sum(self.labels.values()))
         return msgspec.structs.replace(self.bank.profile(), outcomes=outcomes)
 
     def label(self, label: Label) -> tuple[Match, int]:
         """Joins a label of this model; what it was here, and its delay in ms where it matched."""
+        self._settle()
         match, delay_ms = self._predictions.label(label)
         if match not in (Match.UNMATCHED, Match.KNOWN):
             self.dirty = self.unpublished = True
@@ -287,9 +297,27 @@ class Unit:
         return None if len(fresh) == len(identities) else fresh
 
     def _feed(self, batch: UnitBatch, start: int, end: int) -> None:
-        part = _part(batch, start, end)
-        self.bank.update(part)
-        self._predictions.add(part, batch.identities[start:end])
+        self._pending.append((_part(batch, start, end), batch.identities[start:end]))
+        self._pending_rows += end - start
+        if self._pending_rows >= PENDING:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Works on what waits, batches of one shape as one."""
+        pending, self._pending, self._pending_rows = self._pending, [], 0
+        start = 0
+        while start < len(pending):
+            end = start + 1
+            while end < len(pending) and same_shape(pending[start][0], pending[end][0]):
+                end += 1
+            parts = pending[start:end]
+            columns, identities = parts[0]
+            if len(parts) > 1:
+                columns = joined([part for part, _ in parts])
+                identities = [name for _, names in parts for name in names]
+            self.bank.update(columns)
+            self._predictions.add(columns, identities)
+            start = end
 
     def _look_through(
         self, batch: UnitBatch, looks: Integers, late: Integers, duplicate: Integers, result: Folded

@@ -16,33 +16,50 @@ from collections.abc import Iterable
 import numpy as np
 
 from detectors.columns import Floats, Integers
+from detectors.compiled import compiled
 from detectors.errors import CheckpointError
 
 LIMIT = 2048
 """Buckets: 16 bytes each, so at most 32 KiB a feature while learning; 10,000 normal values: rank error 0.3 %."""
+
+Keys = np.ndarray[tuple[int], np.dtype[np.uint64]]
 
 _SIGN = np.uint64(1 << 63)
 _HEAD = struct.Struct("<BBI")
 _VERSION = 1
 
 
-def ordered_keys(values: Floats) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+def ordered_keys(values: Floats) -> Keys:
     """uint64 keys that sort as the finite ``values`` do; -0.0 and 0.0 share one."""
     bits = (values + 0.0).view(np.uint64)
     return np.where(bits & _SIGN, ~bits, bits | _SIGN)
 
 
-def key_values(keys: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> Floats:
+def key_values(keys: Keys) -> Floats:
     """The inverse of ``ordered_keys``."""
     bits = np.where(keys & _SIGN, keys ^ _SIGN, ~keys)
     return bits.view(np.float64)
 
 
-def _grouped(keys: np.ndarray[tuple[int], np.dtype[np.uint64]], counts: Integers):  # type: ignore[no-untyped-def]
-    unique, inverse = np.unique(keys, return_inverse=True)
-    sums = np.zeros(len(unique), np.int64)
-    np.add.at(sums, inverse, counts)
-    return unique, sums
+@compiled
+def _added(keys: Keys, counts: Integers, more: Keys, more_counts: Integers) -> tuple[Keys, Integers]:
+    """``keys``, ascending, with ``more`` in any order: each key once, with the sum of its counts."""
+    order = np.argsort(more)
+    merged, sums = np.empty(len(keys) + len(more), np.uint64), np.empty(len(keys) + len(more), np.int64)
+    size = old = new = 0
+    while old < len(keys) or new < len(more):
+        if new == len(more) or (old < len(keys) and keys[old] <= more[order[new]]):
+            key, count = keys[old], counts[old]
+            old += 1
+        else:
+            key, count = more[order[new]], more_counts[order[new]]
+            new += 1
+        if size and merged[size - 1] == key:
+            sums[size - 1] += count
+        else:
+            merged[size], sums[size] = key, count
+            size += 1
+    return merged[:size].copy(), sums[:size].copy()
 
 
 class QuantileSketch:
@@ -88,18 +105,18 @@ class QuantileSketch:
     def subtract(self, other: "QuantileSketch") -> None:
         """Takes away what ``other`` has seen, which must be a part of what this one has: exact at its own shift."""
         keys = other.keys >> np.uint64(max(self.shift - other.shift, 0))
-        counts = np.concatenate((self.counts, -other.counts))
-        self.keys, self.counts = _grouped(np.concatenate((self.keys, keys)), counts)
+        self.keys, self.counts = _added(self.keys, self.counts, keys, -other.counts)
         seen = self.counts > 0
         self.keys, self.counts = self.keys[seen], self.counts[seen]
 
-    def _add(self, keys: np.ndarray[tuple[int], np.dtype[np.uint64]], counts: Integers) -> None:
-        self.keys, self.counts = _grouped(np.concatenate((self.keys, keys)), np.concatenate((self.counts, counts)))
+    def _add(self, keys: Keys, counts: Integers) -> None:
+        self.keys, self.counts = _added(self.keys, self.counts, keys, counts)
         while len(self.keys) > self.limit:
             self._coarsen(self.shift + 1)
 
     def _coarsen(self, shift: int) -> None:
-        self.keys, self.counts = _grouped(self.keys >> np.uint64(shift - self.shift), self.counts)
+        coarse = self.keys >> np.uint64(shift - self.shift)
+        self.keys, self.counts = _added(self.keys[:0], self.counts[:0], coarse, self.counts)
         self.shift = shift
 
     def buckets(self) -> tuple[Floats, Floats, Integers]:

@@ -132,7 +132,7 @@ def oracle_events(seed: int, number: int) -> dict[UnitKey, int]:
     place, made = Partition(TOPIC, number), observer(PLAIN, ())
     made.assign(place)
     made.process(place, log(seed, number))
-    return {key: unit.bank.profile().events for key, unit in made._partitions[place].units.items()}
+    return {key: unit.publish(0).events for key, unit in made._partitions[place].units.items()}
 
 
 def unreadable(seed: int, number: int) -> set[tuple[int, int]]:
@@ -162,4 +162,4 @@ def _folded(
     if key in units:
         units[key].durable = True
     looks = made.process(place, records[max(begin, end - 1) : end]).profiles
-    return [units[key].bank.profile(), *looks]
+    return [units[key].publish(0), *looks]
