@@ -11,11 +11,12 @@ import msgspec
 import numpy as np
 
 from detectors.bank_labels import LabelCounts, LabelState
-from detectors.bank_numbers import BLOCK, LearningNumbers, LearningState, ReferencedNumbers, ReferencedState
+from detectors.bank_learning import LearningNumbers, LearningState
+from detectors.bank_numbers import BLOCK, ReferencedNumbers, ReferencedState
 from detectors.column_batches import coerced, first_row
 from detectors.columns import MISSING, PRESENT, Bytes8, Columns, Floats
 from detectors.errors import CheckpointError
-from detectors.features import Kind, UnitKey
+from detectors.features import FeatureSpec, Kind, UnitKey
 from detectors.prepared import PreparedReference
 from detectors.profiles import SCHEMA, Epoch, FeatureProfile, Profile, Signal
 from detectors.projections import derived_names
@@ -208,9 +209,7 @@ class Bank:
     def _admit(self, columns: Columns) -> Columns:
         """Registers new features in log order; turns values of another kind than the feature's into invalid ones."""
         specs = columns.specs()
-        if len({spec.feature for spec in specs}) == len(specs) and all(
-            self._kind(spec.feature) is spec.kind for spec in specs
-        ):
+        if self._are_known(specs):
             return columns
         first_seen = sorted(
             (row, spec.feature, at)
@@ -220,9 +219,17 @@ class Bank:
         for _, name, at in first_seen:
             if self._kind(name) is None and not self._is_vector(name):
                 self._register(name, specs[at].kind)
+        if self._are_known(specs):
+            return columns
         kinds = {spec.feature: self._kind(spec.feature) for spec in specs}
         lists = {name: derived_names(name) for name, kind in kinds.items() if kind is None and self._is_vector(name)}
         return coerced(columns, kinds, lists)
+
+    def _are_known(self, specs: Sequence[FeatureSpec]) -> bool:
+        """Whether each column is of another feature, and of that one's kind."""
+        return len({spec.feature for spec in specs}) == len(specs) and all(
+            self._kind(spec.feature) is spec.kind for spec in specs
+        )
 
     def _is_vector(self, name: str) -> bool:
         """Whether a feature is known as a list of numbers: by what is derived from it."""

@@ -28,6 +28,7 @@ DETECTORS: tuple[tuple[str, ...], ...] = (
     ),
     ("acceptance", "learned_reference", "diagnosis"),
     ("prepared",),
+    ("bank_learning",),
     ("bank_numbers", "bank_labels"),
     ("bank", "incidents", "sizes", "changepoint", "checks"),
     ("watch", "rehearsal"),
