@@ -27,8 +27,12 @@ PENDING = BLOCK
 """Rows of small batches that wait for each other: the calls would cost more than the work."""
 
 GOLDEN = 618
-"""Thousandths of a look by which each partition is behind the one before: the looks of a model's shards come one after
-the other, and something of it is judged several times within each."""
+"""Thousandths of a look by which each partition is before the one before, in time and in events: the looks of a model's
+shards come one after the other, and something of it is judged several times within each."""
+
+PATIENCE = 1.25
+"""Looks for which the clock waits after one: where each second brings one, it is the look's to come, and not a profile
+by the clock just before it."""
 
 
 class UnitSettings(msgspec.Struct, frozen=True):
@@ -94,8 +98,9 @@ class Unit:
         self.stamp = self.skip_below = self.label_stamp = 0
         self.published_at_ms = 0
         self._newest_ms: int | None = None
-        self._look, self._since_look, self._looked = -1, 0, False
-        self._phase_ms = settings.look_ms * (partition.partition * GOLDEN % 1_000) // 1_000
+        phase = partition.partition * GOLDEN % 1_000
+        self._phase_ms = settings.look_ms * phase // 1_000
+        self._look, self._since_look, self._looked = -1, settings.look_events * phase // 1_000, False
         self._recent: dict[str, None] = {}  # ids in the order of the log, as a set that has one
         self._older: dict[str, None] = {}
         self._reported: dict[str, int] = {}
@@ -184,10 +189,11 @@ class Unit:
 
     def due(self, now_ms: int, interval_ms: int) -> bool:
         """Whether there is something unpublished, and the last publication, be it a look's, is so long ago. One that
-        lies in the future was before the clock was set back."""
+        lies further in the future was before the clock was set back."""
+        more_ms = int((PATIENCE - 1) * interval_ms)
         if self._looked:
-            self._looked, self.published_at_ms = False, now_ms
-        return self.unpublished and self.durable and not 0 <= now_ms - self.published_at_ms < interval_ms
+            self._looked, self.published_at_ms = False, now_ms + more_ms
+        return self.unpublished and self.durable and not -more_ms <= now_ms - self.published_at_ms < interval_ms
 
     def publish(self, now_ms: int) -> Profile:
         """The profile, which the caller publishes."""
