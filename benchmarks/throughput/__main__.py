@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from benchmarks.broker import on_kafka
 from benchmarks.throughput import environment, report, traffic
-from benchmarks.throughput.peers import Spent
 from benchmarks.throughput.report import Row
+from benchmarks.throughput.spent import Spent
 from tests.kafka.server import ROOT, Cluster
 
 

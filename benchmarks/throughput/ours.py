@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.throughput import traffic
-from benchmarks.throughput.peers import Spent, now, since
+from benchmarks.throughput.spent import Spent, now, since
 from detectors import references
 from detectors.reference_builder import build_reference
 from stream import topics, worker

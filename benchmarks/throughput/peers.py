@@ -5,32 +5,13 @@ the first and the last batch.
 """
 
 import asyncio
-import json
 import os
-import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
-
-class Spent(NamedTuple):
-    """Seconds on the wall, and of processor over all threads."""
-
-    seconds: float
-    cpu_seconds: float
-
-
-Program = Callable[[str, str, int], Spent]
-
-
-def now() -> Spent:
-    return Spent(time.perf_counter(), time.process_time())
-
-
-def since(began: Spent) -> Spent:
-    ended = now()
-    return Spent(ended.seconds - began.seconds, ended.cpu_seconds - began.cpu_seconds)
+from benchmarks.throughput.spent import Program, Spent, emit, now, since
 
 
 def river_detectors() -> Callable[[dict[str, float]], None]:
@@ -201,11 +182,6 @@ def confluent_river(servers: str, topic: str, count: int) -> Spent:
 
 def confluent_count(servers: str, topic: str, count: int) -> Spent:
     return _confluent(servers, topic, count, lambda messages: None)
-
-
-def emit(spent: Spent) -> None:
-    print(json.dumps(spent._asdict()), flush=True)
-    os._exit(0)  # clients that take their time to leave a group are not what is measured
 
 
 def main(name: str, servers: str, topic: str, count: int) -> None:
