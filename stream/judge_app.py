@@ -115,6 +115,7 @@ class JudgeApp:
         self._step = asyncio.Lock()  # one batch is on its way, or everything starts from the table
         self._tasks: list[asyncio.Task[None]] = []
         self.ready = False
+        self._revocations = 0
         self.turned_at_ms = clock.now_ms()
         self._row_bytes: dict[UnitKey, int] = {}
         self._app = application
@@ -280,17 +281,21 @@ class JudgeApp:
             await self._guarded(self._flush(due))
 
     async def _flush(self, due: Iterable[UnitKey]) -> None:
-        """Sends what was said, then writes the rows of who said it and of ``due``, as they are at the begin: what those
-        hold is in this batch or one before."""
+        """Writes the rows of who said something and of ``due``, but first sends what was said: what a row holds is in
+        this batch or one before. Rows are made with breaks, in which more may be said, and goes out with it."""
         async with self._step:
             if not self.ready:
                 return
             records, changed = self._desk.drain()
             self._touch(changed)
-            said, self._said = [*self._said, *records], []
+            self._said += records
+            spoken, self._spoken = self._spoken, {}
+            rows = []
+            for unit in dict.fromkeys((*spoken, *due)):
+                rows.append(self._row(unit))
+                await asyncio.sleep(0)
+            said, self._said = self._said, []
             passed, self._passed = self._passed, []
-            rows = [self._row(unit) for unit in dict.fromkeys((*self._spoken, *due))]
-            self._spoken.clear()
             self._room.set()
             await self._send(said)
             for partition, offset in passed:
@@ -340,6 +345,7 @@ class JudgeApp:
 
     async def _revoked(self, *_: Any, **__: Any) -> None:
         self.ready = False
+        self._revocations += 1
         self._order.clear()
         self._counters.rebalanced()
 
@@ -347,11 +353,13 @@ class JudgeApp:
         """The table is complete: everything in memory starts again from it, and what follows is delivered again."""
         try:
             async with self._step:  # a batch that waits for the broker ends on the state that it began with
-                self._start_from_table()
+                before = self._revocations
+                await self._start_from_table()
+                self.ready = before == self._revocations  # else the next table is on its way
         except Exception as error:  # Faust would only note it in a task that nobody reads
             self._failed(error)
 
-    def _start_from_table(self) -> None:
+    async def _start_from_table(self) -> None:
         self._pending.clear()
         self._said, self._passed = [], []
         self._spoken.clear()
@@ -368,7 +376,7 @@ class JudgeApp:
                 self._pending.partitions[stored.unit] = stored.partition
                 self._pending.reached[stored.unit] = stored.reach
                 self._row_bytes[stored.unit] = len(value)
-        self.ready = True
+                await asyncio.sleep(0)  # a thousand of them are seconds
 
 
 class _Row(NamedTuple):
