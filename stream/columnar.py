@@ -5,6 +5,7 @@ from it, null and what is not finite is missing, anything else is invalid. Wheth
 bank's to say: a feature whose type changes comes as a column of each.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,7 +40,9 @@ class UnitBatch:
         columns = sliced(self.columns, start, end)
         columns.unit = unit
         columns.numbers = columns.numbers.copy()
-        environments = [(row - start, text) for row, text in self.environments if start <= row < end]
+        known = self.environments  # by row; most events have none
+        first, last = bisect_left(known, (start, "")), bisect_left(known, (end, ""))
+        environments = [(row - start, text) for row, text in known[first:last]]
         return UnitBatch(columns, self.order[start:end], self.identities[start:end], environments)
 
     def taken(self, rows: Integers) -> "UnitBatch":
@@ -219,18 +222,27 @@ def units_of(
     identities: list[str | None],
 ) -> list[UnitBatch]:
     """Rows dealt to their units by (models, versions, segments). Raises FormatError for a name that cannot be one."""
-    uniform = all(len(set(column)) == 1 for column in names)
-    rows = [tuple(column[0] for column in names)] if uniform else list(zip(*names, strict=True))
+    varied = [column for column in names if len(set(column)) > 1]
+    if not varied:
+        unit = _unit(names, 0)
+        everything = gathered.columns(unit, next_offsets, timestamps_ms)
+        return [UnitBatch(everything, order, identities, gathered.environments)]
+    rows: Sequence[Any] = varied[0] if len(varied) == 1 else list(zip(*varied, strict=True))
     codes = {name: code for code, name in enumerate(dict.fromkeys(rows))}
-    units = [checked_unit(model, version or NO_VERSION, segment) for model, version, segment in codes]
-    everything = gathered.columns(units[0], next_offsets, timestamps_ms)
-    whole = UnitBatch(everything, order, identities, gathered.environments)
-    if len(units) == 1:
-        return [whole]
     code = np.fromiter(map(codes.__getitem__, rows), np.int64, len(rows))
-    dealt = whole.taken(np.argsort(code, kind="stable"))
-    ends = np.cumsum(np.bincount(code)).tolist()
-    return [dealt.part(unit, start, end) for unit, start, end in zip(units, [0, *ends], ends, strict=False)]
+    by, ends = np.argsort(code, kind="stable"), np.cumsum(np.bincount(code))
+    starts = [0, *ends[:-1].tolist()]
+    units = [_unit(names, row) for row in by[starts].tolist()]
+    everything = gathered.columns(units[0], next_offsets, timestamps_ms)
+    dealt = UnitBatch(everything, order, identities, gathered.environments).taken(by)
+    dealt.environments.sort()
+    return [dealt.part(*bounds) for bounds in zip(units, starts, ends.tolist(), strict=True)]
+
+
+def _unit(names: tuple[list[str], list[str | None], list[str | None]], row: int) -> UnitKey:
+    model, version, segment = (column[row] for column in names)
+    assert model is not None
+    return checked_unit(model, version or NO_VERSION, segment)
 
 
 def batches_of(rows: Sequence[Row], next_offsets: Sequence[int], order: Sequence[int]) -> tuple[list[UnitBatch], int]:
