@@ -93,7 +93,7 @@ is `make bench-throughput`.
 def _figures(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"Measured on {document['cpus']} processors ({document['machine']}, Python {document['python']}) with Kafka {document['kafka']} on the"
     yield f"same machine, load average {document['load_average']}; 20 numeric features,"
-    yield f"{document['partitions']} partitions, checkpoints every ten seconds.\n"
+    yield f"{document['partitions']} partitions, checkpoints and profiles as by default.\n"
     if document["load_average"] > document["cpus"]:
         yield "**Provisional**: other programs shared the processors meanwhile. What depends on the wall (two workers, restore, delay), and the"
         yield "work that comes by the clock in 1,000 models (profiles, checkpoints), is disturbed by that, and the fleet below with it; by how much"

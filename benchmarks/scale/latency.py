@@ -2,7 +2,8 @@
 
 Events are written at a fixed rate; one by one the models' first feature moves by three standard deviations for good.
 A model's clock starts when its first such event is handed to the producer and stops when a consumer of drift-events has
-the record. Nothing is subtracted: what the evidence has to wait for is in it.
+the first record about it: a detector's signal of that feature, and later the incident. Nothing is subtracted: what the
+evidence has to wait for is in it.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from stream.events_out import EventType
 from tests.kafka.server import Cluster
 from tests.service.processes import Deployment, WorkerProcess
 
+MOVED = "feature_000"
 SHIFT = 42.0
 """Three standard deviations of the load's gamma distribution."""
 SETTLED_SECONDS, BETWEEN_SECONDS, PATIENCE_SECONDS = 10.0, 0.4, 10.0
@@ -34,8 +36,8 @@ CHECKPOINT_SECONDS = 5.0
 
 
 class Latency(NamedTuple):
-    """Seconds to an incident and to the first signal, of the models where one came. ``early``: incidents before the
-    shift. ``worker_cpu_micros``: of the whole worker, both roles, per event."""
+    """Seconds to an incident and to the first signal of the feature, of the models where one came. ``early``: incidents
+    before the shift. ``worker_cpu_micros``: of the whole worker, both roles, per event."""
 
     incident: list[float]
     signal: list[float]
@@ -47,10 +49,10 @@ class Latency(NamedTuple):
 
 
 class Listener:
-    """Reads drift-events in a thread; when the first of each kind came for each model."""
+    """Reads drift-events in a thread; when those of each kind came for each model, of signals those of what moves."""
 
     def __init__(self, servers: str, topic: str) -> None:
-        self.first: dict[tuple[str, str], float] = {}
+        self.came: dict[tuple[str, str], list[float]] = {}
         self._stop = threading.Event()
         settings = {"bootstrap.servers": servers, "group.id": topic, "fetch.wait.max.ms": 10}
         self._consumer = confluent_kafka.Consumer(settings)
@@ -64,7 +66,8 @@ class Listener:
             at = time.perf_counter()
             if message is not None and message.error() is None:
                 event = json.loads(message.value())
-                self.first.setdefault((event["data"]["model"], event["type"]), at)
+                if event["type"] != EventType.SIGNAL or event["data"]["feature"] == MOVED:
+                    self.came.setdefault((event["data"]["model"], event["type"]), []).append(at)
 
     def stop(self) -> None:
         self._stop.set()
@@ -79,7 +82,7 @@ class Publisher:
         self._to = loads.producer(servers)
         self._load, self._rate = load, per_second
         self._plain = loads.bodies(load.features, 7)
-        self._moved = loads.bodies(load.features, 8, feature_000=SHIFT)
+        self._moved = loads.bodies(load.features, 8, shifted={MOVED: SHIFT})
         # in random order: taken in turn, a model would meet the same few rows again and again, which is a change
         self._rows = np.random.default_rng(9).integers(loads.POOL, size=ORDER).tolist()
         self.sent = 0
@@ -124,13 +127,11 @@ def measure(cluster: Cluster, folder: Path, models: int, per_second: float) -> L
         finally:
             listener.stop()
         worker.terminate()
-    incident = _delays(publisher, listener, EventType.INCIDENT_OPENED)
-    signal = _delays(publisher, listener, EventType.SIGNAL)
     return Latency(
-        incident=[delay for delay in incident if delay >= 0],
-        signal=[delay for delay in signal if delay >= 0],
+        incident=_delays(publisher, listener, EventType.INCIDENT_OPENED),
+        signal=_delays(publisher, listener, EventType.SIGNAL),
         models=models,
-        early=sum(delay < 0 for delay in incident),
+        early=_early(publisher, listener),
         per_second=per_second,
         worker_cpu_micros=1e6 * spent / publisher.sent,
         busy=share,
@@ -143,6 +144,16 @@ def percentiles(seconds: list[float], wanted: int) -> tuple[float, float]:
     return float(every[int(0.5 * (wanted - 1))]), float(every[int(np.ceil(0.99 * (wanted - 1)))])
 
 
+def _moved(publisher: Publisher, listener: Listener, kind: EventType) -> list[tuple[float, list[float]]]:
+    """Of each model: when it moved, and when it was told."""
+    return [(at, listener.came.get((f"model_{model}", kind), [])) for model, at in publisher.moved_at.items()]
+
+
 def _delays(publisher: Publisher, listener: Listener, kind: EventType) -> list[float]:
-    moved = {f"model_{model}": at for model, at in publisher.moved_at.items()}
-    return [at - moved[model] for (model, said), at in listener.first.items() if said == kind and model in moved]
+    """To the first that came after the move, where one did."""
+    later = [[one - moved for one in came if one >= moved] for moved, came in _moved(publisher, listener, kind)]
+    return [found[0] for found in later if found]
+
+
+def _early(publisher: Publisher, listener: Listener) -> int:
+    return sum(one < moved for moved, came in _moved(publisher, listener, EventType.INCIDENT_OPENED) for one in came)

@@ -1,7 +1,7 @@
 """The events of the scale rows: how many models and features, and over how many partitions a model's events go."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import confluent_kafka
@@ -51,10 +51,10 @@ def references(load: Load) -> Iterator[Reference]:
         yield msgspec.structs.replace(built, model=f"model_{model}")
 
 
-def bodies(features: int, seed: int, rows: int = POOL, **shifted: float) -> list[bytes]:
+def bodies(features: int, seed: int, rows: int = POOL, shifted: Mapping[str, float] | None = None) -> list[bytes]:
     """What of an event comes after its time, ready to be written. ``shifted``: is added to a feature."""
     table = columns(features, rows, seed)
-    for name, shift in shifted.items():
+    for name, shift in (shifted or {}).items():
         table[name] = [round(value + shift, 4) for value in table[name]]
     found = zip(*table.values(), strict=True)
     return [b'"features":%b,"prediction":0.5}' % orjson.dumps(dict(zip(table, row, strict=True))) for row in found]

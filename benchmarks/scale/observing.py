@@ -43,7 +43,6 @@ class Order(msgspec.Struct, frozen=True):
     workers: int = 1
     events: int = 0
     skip: int = 0
-    checkpoint_seconds: float = 10.0
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -86,7 +85,6 @@ async def _run(order: Order) -> None:
     settings = Settings(
         kafka=kafka,
         topics=own_topics(order.topic, order.mark),
-        checkpoint_interval_seconds=order.checkpoint_seconds,
         shutdown_seconds=60,
     )
     counted, stop = asyncio.Event(), asyncio.Event()
