@@ -4,11 +4,14 @@ A process for each target: libFuzzer ends it. The exit status is its own, 0 when
 """
 
 import logging
+import os
 import sys
 import tempfile
 from pathlib import Path
 
 import atheris
+
+os.environ["NUMBA_DISABLE_JIT"] = "1"  # it cannot compile what is instrumented, which then runs as it stands
 
 with atheris.instrument_imports(include=["detectors", "stream"]):
     from tests.fuzz.run import all_targets

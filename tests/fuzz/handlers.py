@@ -7,12 +7,12 @@ from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import StreamReader
 from aiohttp.test_utils import make_mocked_request
-from prometheus_client import CollectorRegistry
 
 from stream import actions, pages
 from stream.actions import Action
 from stream.config import HttpSettings
 from stream.config_layers import Secret
+from stream.metrics import Metrics
 from stream.server import Server
 from stream.views import Views
 from tests.fuzz.http import Health
@@ -51,7 +51,7 @@ def requests() -> Target:
     incident = {"id": "i1", "model": "m", "version": "1", "segment": None, "opened_at_ms": 1}
     views.apply_incident(b"i1", orjson.dumps(incident))
     settings = HttpSettings(port=0, token=Secret("sesame"))
-    server = Server(settings, views, Health(), CollectorRegistry(), add_pages, record)
+    server = Server(settings, views, Health(), Metrics(), add_pages, record)
     loop.run_until_complete(server.start())  # what freezes the routes
 
     async def answer(data: bytes) -> int:

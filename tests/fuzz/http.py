@@ -4,9 +4,8 @@ import asyncio
 import random
 from contextlib import suppress
 
-from prometheus_client import CollectorRegistry
-
 from stream.config import HttpSettings
+from stream.metrics import Metrics
 from stream.server import Server
 from stream.views import Views
 from tests.fuzz.mutate import mutated
@@ -37,7 +36,7 @@ class Health:
 async def fuzz(inputs: int, seed: int) -> tuple[int, list[tuple[bytes, str]]]:
     """How many were answered with 2xx, and what was found."""
     chance, findings, accepted = random.Random(seed), list[tuple[bytes, str]](), 0
-    server = Server(HttpSettings(port=0), Views(), Health(), CollectorRegistry())
+    server = Server(HttpSettings(port=0), Views(), Health(), Metrics())
     await server.start()
     try:
         for start in range(0, inputs, AT_ONCE):

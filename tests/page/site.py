@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 
 from stream import pages
 from stream.config import HttpSettings
+from stream.metrics import Metrics
 from stream.server import Server
 from stream.views import Views
 from tests.page import sample_views
@@ -36,7 +36,7 @@ async def served(views: Views, now_ms: int = sample_views.NOW_MS) -> AsyncIterat
         HttpSettings(host="127.0.0.1", port=0),
         views,
         Health(),
-        CollectorRegistry(),
+        Metrics(),
         lambda app, shown: pages.add_pages(app, shown, lambda: now_ms),
     )
     await server.start()
