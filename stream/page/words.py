@@ -81,6 +81,11 @@ def verdict(name: object, reason: object = None) -> str:
     return VERDICTS.get(str(name), plain(name)) if name else "Undecided."
 
 
+def brief_verdict(item: Json) -> str:
+    """What an incident was judged to be, in a few words."""
+    return verdict(item.get("verdict"), item.get("reason")).split(":")[0].rstrip(".")
+
+
 def reason(name: object) -> str:
     """A few words for a reason; a sentence or an unknown name stays as it is."""
     return REASONS.get(str(name), str(name) if " " in str(name) else plain(name))

@@ -199,8 +199,18 @@ def _with_writes(recorded: list[tuple[str, str | None, object]]) -> web.Applicat
     async def changes(request: web.Request) -> web.Response:
         return web.json_response({"generation": 0})
 
+    async def forget(request: web.Request) -> web.Response:
+        recorded.append((request.path_qs, request.headers.get("Authorization"), await request.json()))
+        return web.json_response({"ok": True})
+
     app = web.Application()
-    app.add_routes([web.post("/api/v1/incidents/{id}/{action}", change), web.get("/api/v1/changes", changes)])
+    app.add_routes(
+        [
+            web.post("/api/v1/incidents/{id}/{action}", change),
+            web.post("/api/v1/models/{model}/{version}/forget", forget),
+            web.get("/api/v1/changes", changes),
+        ]
+    )
     return app
 
 
@@ -217,3 +227,43 @@ async def test_an_incident_is_acknowledged_from_its_page_with_the_token(browser:
         await page.value("document.querySelector('button[value=ack]').click()")
         await page.until("document.querySelector('#action-answer').innerText == 'Recorded.'")
         assert recorded == [("ack", "Bearer secret", {"by": "ana", "note": "looking at it"})]
+
+
+async def test_a_model_is_forgotten_from_its_page_by_keyboard_once_it_is_confirmed(browser: Browser) -> None:
+    recorded: list[tuple[str, str | None, object]] = []
+    app, views = _with_writes(recorded), sample_views.fleet()
+    sample_views.put(views, sample_views.model("eta", "blind", segment="north & south"))
+    pages.add_pages(app, views, lambda: sample_views.NOW_MS)
+    async with browser.visiting(site.running(app)) as url:
+        page: Page = await browser.open(f"{url}/models/eta/3?segment=north+%26+south")
+        await page.until("document.querySelector('#actions') && document.querySelector('#actions').offsetParent")
+        for name, text in (("token", "secret"), ("by", "ana"), ("note", "retired")):
+            await page.value(f"document.querySelector('#actions').elements.{name}.focus()")
+            await page.type(text)
+        await page.press("Tab", 9)
+        assert await page.value("document.activeElement.value") == "forget"
+        page.agrees = False
+        await page.press("Enter", 13, "\r")
+        await page.until("document.activeElement.value == 'forget'")
+        assert recorded == []
+        page.agrees = True
+        await page.press("Enter", 13, "\r")
+        await page.until("document.querySelector('#action-answer').innerText == 'Recorded.'")
+        assert len(page.asked) == 2
+        assert "eta 3 · north & south" in page.asked[0]
+        path = "/api/v1/models/eta/3/forget?segment=north+%26+south"
+        assert recorded == [(path, "Bearer secret", {"by": "ana", "note": "retired"})]
+        await page.go(f"{url}/models/eta/3")  # all of it: the whole population and the segment
+        assert await page.value("document.querySelector('#actions').dataset.query") == ""
+        assert "Watch eta 3 and its 1 segment no more" in await page.value(TEXT)
+
+
+async def test_why_a_model_is_not_well_stands_beside_it_also_on_a_phone(browser: Browser) -> None:
+    async with browser.visiting(site.served(sample_views.fleet())) as url:
+        for width in (1280, 390):
+            page = await browser.open(url, width, 844)
+            said = await page.value("document.querySelector('tbody').innerText")
+            assert "amount, the world changed" in said
+            assert "no event has arrived for longer than is usual for it" in said
+            assert "4,120 of 10,000 events" in said
+            await page.close()
