@@ -145,7 +145,9 @@ def _not_judged(u: Unit, f: Feature) -> Markup | None:
     if f.evidence is not None or u.threshold is None:
         return None
     return element(
-        "span", "not judged: " + ("an id" if f.raw.get("identifier") else "not in the reference"), class_="quiet"
+        "span",
+        "not judged: " + ("an id" if f.raw.get("identifier") else "not in the reference"),
+        class_="quiet why-not",
     )
 
 

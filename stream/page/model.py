@@ -250,8 +250,11 @@ def _why(row: Json) -> Child:
     return element("a", told, href=words.incident_path(str(row["incident"]))) if row.get("incident") else told
 
 
-CHANNELS = {"u": "level", "z": "level", "spread": "spread"}
+CHANNELS = {"u": "level", "z.up": "level, upwards", "z.down": "level, downwards", "spread": "spread"}
 """What a detector was looking at: where the values lie in the reference, or how far from its middle."""
+
+
+DETECTORS = {"adwin": "ADWIN", "page_hinkley": "Page-Hinkley"}
 
 
 def _said_ms(row: Json) -> float:
@@ -269,7 +272,7 @@ def _signals(detail: Json, now_ms: int) -> Markup | None:
             f"signal-{index}",
             (
                 str(row.get("feature")),
-                str(row.get("detector")),
+                DETECTORS.get(str(row.get("detector")), str(row.get("detector"))),
                 CHANNELS.get(str(row.get("channel")), str(row.get("channel", "–"))),
                 shell.ago(finite(row.get("timestamp_ms")), now_ms, suffix=True),
             ),

@@ -80,7 +80,7 @@ async def test_the_model_page_shows_evidence_features_incidents_retraining_and_e
             "scikit-learn",
             "Withheld: cooldown",
             "The world changed",
-            "adwin",
+            "ADWIN",
         ):
             assert said in text
         features = await page.value(
