@@ -104,7 +104,7 @@ def render(item: Json, detail: Json | None, now_ms: int, *, writable: bool) -> t
             element("span", words.verdict(item.get("verdict"), item.get("reason")), id="headline"),
             class_="lead",
         ),
-        element("p", f"{str(summary)[:1].upper()}{str(summary)[1:]}") if summary else None,
+        element("p", _sentence(str(summary), item)) if summary else None,
         shell.facts(_facts(item, model_link, now_ms)),
         _features(item, model, version, segment),
         _pictures(item, detail),
@@ -114,6 +114,13 @@ def render(item: Json, detail: Json | None, now_ms: int, *, writable: bool) -> t
         actions.of_incident(item) if writable else None,
     ]
     return f"{_title(item)} · {model}", element("article", body, class_="incident-page")
+
+
+def _sentence(summary: str, item: Json) -> str:
+    """With a capital, unless it begins with the name of a feature, which is as it is."""
+    names = [str(row.get("feature")) for row in words.rows(item.get("features"))]
+    begins_with_name = any(name and summary.startswith(name) for name in names)
+    return summary if begins_with_name else summary[:1].upper() + summary[1:]
 
 
 def _crumbs(model_link: Markup) -> Markup:

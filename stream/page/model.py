@@ -88,7 +88,8 @@ def _sentence(u: Unit, detail: Json) -> str:
         return f"Learning its reference: {words.count(detail.get('epoch_events'))} of {words.count(wanted)} events."
     if isinstance(reason, str) and reason and u.state is not words.SILENT:
         told = words.BLIND_REASONS.get(reason) or words.reason(reason)
-        return told[:1].upper() + told[1:] + ("" if told.endswith(".") else ".")
+        told = told[:1].upper() + told[1:] if u.state.name == "blind" else told  # else it may begin with a name
+        return told + ("" if told.endswith(".") else ".")
     return u.state.meaning
 
 

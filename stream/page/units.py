@@ -153,7 +153,10 @@ def drawn(feature: Feature) -> Feature:
     present_labels, present = _bins(raw.get("histogram"))
     if labels and present_labels and labels != present_labels and len(labels) != len(reference) + 1:
         labels, reference, present = _aligned(labels, reference, present_labels, present)
-    return feature._replace(labels=labels or present_labels, reference=_shares(reference), present=_shares(present))
+    valueless = bool(present) and not sum(present)  # then no distance is known, and 0 would look well
+    sizes: dict[str, float | None] = dict.fromkeys(SIZES) if valueless else feature.sizes
+    shown = feature._replace(labels=labels or present_labels, sizes=sizes)
+    return shown._replace(reference=_shares(reference), present=_shares(present))
 
 
 def _bins(value: object) -> tuple[list[str], list[float]]:
