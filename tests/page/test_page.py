@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,28 @@ async def test_no_page_scrolls_sideways_on_a_phone_or_complains(browser: Browser
         complaints = [said for said in page.complaints if "404" not in said or path != "/models/nobody/1"]
         assert complaints == []
         assert all(address.startswith(url) for address in page.requested)
+
+
+SPOKEN = ("link", "button", "textbox", "searchbox", "combobox", "spinbutton", "image", "table", "region", "navigation")
+
+
+async def test_a_screen_reader_has_a_name_for_whatever_can_be_reached_and_headings_in_order(browser: Browser) -> None:
+    app = _with_writes([])
+    pages.add_pages(app, sample_views.fleet(), lambda: sample_views.NOW_MS)
+    async with browser.visiting(site.running(app)) as url:
+        for path in PATHS:
+            page = await browser.open(url + path)
+            await page.send("Accessibility.enable")
+            nodes = [node for node in (await page.send("Accessibility.getFullAXTree"))["nodes"] if not node["ignored"]]
+            said = [(node["role"]["value"], node.get("name", {}).get("value")) for node in nodes]
+            assert [role for role, name in said if role in SPOKEN and not name] == [], path
+            levels = [int(level) for level in await page.value(LEVELS)]
+            assert levels[0] == 1, path
+            assert all(after <= before + 1 for before, after in pairwise(levels)), path
+            await page.close()
+
+
+LEVELS = "[...document.querySelectorAll('h1, h2, h3')].map(heading => heading.nodeName[1])"
 
 
 CONTRAST = r"""(() => {
