@@ -6,7 +6,12 @@ from deploy.grafana.panels import EVIDENCE, NEUTRAL, ONE, UNIT, Json, lines, pan
 
 def board() -> Json:
     one = f'{ONE}, feature=~"$feature"'
-    sizes = ("psi", "wasserstein", "kolmogorov_smirnov", "jensen_shannon")
+    sizes = {
+        "psi": "PSI",
+        "wasserstein": "Wasserstein",
+        "kolmogorov_smirnov": "Kolmogorov-Smirnov",
+        "jensen_shannon": "Jensen-Shannon",
+    }
     drifted = steps((None, "text"), (1, "red"))
     drifted["mappings"] = [{"type": "value", "options": {"0": {"text": "as ever"}, "1": {"text": "drifted"}}}]
     rows = [
@@ -64,12 +69,12 @@ def board() -> Json:
             ),
             lines(
                 "Size of the change",
-                "How far the present is from the reference, by four measures.",
+                "How far the present is from the reference, by four measures: the page explains each.",
                 "short",
                 targets(
                     *(
-                        (f'max(driftline_feature_score{{statistic="{size}", {one}}})', size.replace("_", " "))
-                        for size in sizes
+                        (f'max(driftline_feature_score{{statistic="{size}", {one}}})', name)
+                        for size, name in sizes.items()
                     )
                 ),
             ),

@@ -27,7 +27,10 @@ from deploy.grafana.panels import (
 def board() -> Json:
     rows = [
         _model_stats(),
-        [_evidence(), timeline("State", "The state of the model over time.", state_code(ONE), "{{segment}}", 8)],
+        [
+            _evidence(),
+            timeline("State", "The state of the model over time.", state_code(ONE), "{{model_version}} {{segment}}", 8),
+        ],
         [_features()],
         [_feature_evidence(), _feature_sizes()],
         [

@@ -71,6 +71,14 @@ def test_every_panel_has_title_description_unit_and_the_chosen_data_source(path:
 
 
 @every_dashboard
+def test_every_line_has_a_name_also_where_nothing_is_segmented(path: Path) -> None:
+    for panel in panels(paths.dashboard(path)):
+        if panel["type"] in ("timeseries", "state-timeline"):
+            for target in panel["targets"]:
+                assert target["legendFormat"].replace("{{segment}}", "").strip() not in ("", "__auto"), panel["title"]
+
+
+@every_dashboard
 def test_panels_have_ids_of_their_own_and_do_not_overlap(path: Path) -> None:
     taken: set[tuple[int, int]] = set()
     found = panels(paths.dashboard(path))
