@@ -69,7 +69,7 @@ def board() -> Json:
             ),
             lines(
                 "Size of the change",
-                "How far the present is from the reference, by four measures: the page explains each.",
+                "How far the present is from the reference, by four measures; driftline's own page explains each.",
                 "short",
                 targets(
                     *(
