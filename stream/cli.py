@@ -20,9 +20,11 @@ def cli() -> None:
 
     \b
     Start here:
-      driftline demo                                      see it at work, nothing else needed
-      driftline replay history.csv --reference-rows 10000   which incidents your own data would have raised
-      driftline worker --bootstrap-servers HOST:PORT      watch the models that publish to your Kafka
+      driftline demo           see it at work; nothing else is needed
+      driftline replay FILE    which incidents your own data would have raised
+      driftline survey TOPIC   what the models on your Kafka publish
+      driftline worker         watch them; the page is http://127.0.0.1:9108
+      driftline watch          the same in the terminal
 
     Settings come from a YAML file (--config), then the environment (DRIFTLINE_KAFKA__BOOTSTRAP_SERVERS and so on),
     then flags. Exit status: 0 stable, 1 drift, 2 usage or error.

@@ -7,11 +7,15 @@ from typing import Any
 import msgspec
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 Incident = Mapping[str, Any]
 STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 SHOWN_FEATURES = 4
+MOST_COLUMNS = 1_000
+"""Of a line that is written where no terminal bounds it."""
 STABLE, DRIFT = 0, 1
 
 
@@ -22,8 +26,38 @@ def show_list(console: Console, incidents: Sequence[Incident], as_json: bool) ->
     elif not incidents:
         console.print("no incidents")
     else:
-        console.print(table(incidents, with_model=True))
+        _print_list(console, incidents)
     return DRIFT if any(is_open(incident) for incident in incidents) else STABLE
+
+
+def _print_list(console: Console, incidents: Sequence[Incident]) -> None:
+    """One line for each where that fits or nobody's eyes are on it, else two: an id that is broken cannot be copied."""
+    shown = table(incidents, with_model=True)
+    needed = Measurement.get(console, console.options.update(max_width=MOST_COLUMNS), shown).maximum
+    if needed <= console.width:
+        console.print(shown)
+    elif not console.is_terminal:
+        console.width = needed
+        console.print(shown)
+    else:
+        for incident in incidents:
+            console.print(_brief(incident), soft_wrap=True)
+
+
+def _brief(incident: Incident) -> Text:
+    style = STYLES.get(str(incident.get("severity")), "")
+    over = "" if is_open(incident) else f" to {when(incident.get('resolved_at_ms'))}"
+    names = _names(incident.get("features") or ())
+    return Text.assemble(
+        (str(incident.get("id")), "bold"),
+        f"\n  {_model(incident)}  ",
+        (str(incident.get("severity")), style),
+        f"  {incident.get('verdict')}\n  {when(incident.get('opened_at_ms'))}{over}{'  ' if names else ''}{names}",
+    )
+
+
+def _model(incident: Incident) -> str:
+    return "/".join(str(incident[part]) for part in ("model", "version", "segment") if incident.get(part) is not None)
 
 
 def show_one(console: Console, incident: Incident, as_json: bool) -> int:
@@ -46,12 +80,14 @@ def show_one(console: Console, incident: Incident, as_json: bool) -> int:
 def table(incidents: Sequence[Incident], *, with_model: bool = False) -> Table:
     """One line for each."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    columns = ["incident", *(["model"] if with_model else []), "severity", "verdict", "opened", "resolved", "features"]
+    over = not with_model or any(not is_open(incident) for incident in incidents)
+    columns = ["incident", *(["model"] if with_model else []), "severity", "verdict", "opened"]
+    columns += [*(["resolved"] if over else []), "features"]
     for name in columns:
-        shown.add_column(name, overflow="fold")
+        shown.add_column(name, overflow="fold", no_wrap=name == "incident")
     for incident in incidents:
         style = STYLES.get(str(incident.get("severity")), "")
-        model = [f"{incident.get('model')}/{incident.get('version')}"] if with_model else []
+        model = [escape(_model(incident))] if with_model else []
         moments = (
             [when(incident.get("opened_at_ms")), when(incident.get("resolved_at_ms"))]
             if with_model
@@ -59,7 +95,7 @@ def table(incidents: Sequence[Incident], *, with_model: bool = False) -> Table:
         )
         row = [str(incident.get("id"))[:8] if not with_model else str(incident.get("id")), *model]
         row += [f"[{style}]{incident.get('severity')}[/]" if style else str(incident.get("severity"))]
-        row += [str(incident.get("verdict")), *moments, escape(_names(incident.get("features") or ()))]
+        row += [str(incident.get("verdict")), *moments[: 1 + over], escape(_names(incident.get("features") or ()))]
         shown.add_row(*row)
     return shown
 

@@ -211,7 +211,7 @@ class Judge:
         patience = judge.rhythm.patience_ms(rules.silent_factor, rules.min_silent_ms, rules.max_silent_ms)
         if silent_ms > patience:
             late = ", but late ones" if judge.late_only else ""
-            return BlindReason.SILENT, f"no event for {silent_ms / 1000:,.0f} s{late}"
+            return BlindReason.SILENT, f"no event for more than {patience / 1000:,.0f} s{late}"
         return None, ""
 
     def _lag(self, judge: UnitJudge, now_ms: int, health: Health) -> str | None:

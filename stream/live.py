@@ -7,7 +7,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -30,6 +30,14 @@ STATE_STYLES = {
 RATE_WINDOW_SECONDS = 5.0
 INCIDENTS_SHOWN = 8
 FEATURES_NAMED = 4
+WORST_FIRST = ("drift", "blind", "warning", "learning", "stable")
+ROOMY = 100
+"""Columns of a terminal in which everything has its full width."""
+
+OTHER_LINES = 11
+"""Of the live view: title, heads, rules and the prompt."""
+
+LEAST_MODELS = 5
 
 
 class Screen(Protocol):
@@ -81,28 +89,50 @@ def brief(names: Sequence[str], most: int = FEATURES_NAMED) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def models_table(models: Sequence[Json], rates: Mapping[tuple[Any, ...], float]) -> Table:
-    """One row per model: state, evidence on the way to its threshold, worst feature, events."""
-    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
-    table.add_column("model", ratio=3, no_wrap=True)
-    table.add_column("state", ratio=2, no_wrap=True)
-    table.add_column("evidence", ratio=3, no_wrap=True)
-    table.add_column("worst feature", ratio=4, no_wrap=True)
-    table.add_column("events", justify="right", ratio=2)
-    table.add_column("events/s", justify="right", ratio=2)
-    for model in models:
+def models_table(
+    models: Sequence[Json], rates: Mapping[tuple[Any, ...], float], width: int, rows: int
+) -> RenderableType:
+    """One row per model, the worst first: state, evidence on the way to its threshold, why, events. What does not fit
+    into ``rows`` is counted."""
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, show_edge=False)
+    table.add_column("model", ratio=4, no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("evidence", no_wrap=True)
+    table.add_column("why", ratio=5, no_wrap=True)
+    table.add_column("events", justify="right", no_wrap=True)
+    table.add_column("per s", justify="right", no_wrap=True)
+    ordered = sorted(models, key=_badness)
+    for model in ordered[:rows]:
         state = str(model.get("state", "?"))
-        drifted = list(model.get("drifted_features") or [])
-        worst = brief(drifted, 2) if drifted else str(model.get("worst_feature") or "")
         table.add_row(
-            name_of(model),
+            Text(name_of(model)),
             Text(state, style=STATE_STYLES.get(state, "")),
-            evidence_bar(model.get("evidence_log10"), model.get("threshold_log10")),
-            worst,
+            evidence_bar(model.get("evidence_log10"), model.get("threshold_log10"), 12 if width >= ROOMY else 4),
+            Text(_why(model, state)),
             f"{int(model.get('events', 0)):,}",
             f"{rates.get(_key(model), 0.0):,.0f}",
         )
-    return table
+    if len(ordered) <= rows:
+        return table
+    states = Counter(str(model.get("state", "?")) for model in ordered[rows:])
+    rest = ", ".join(f"{count:,} {state}" for state, count in states.most_common())
+    return Group(table, Text(f"and {len(ordered) - rows:,} more: {rest}", style="dim"))
+
+
+def _badness(model: Json) -> tuple[int, float]:
+    """A state that has no name here stands with the bad ones."""
+    state = str(model.get("state"))
+    return (WORST_FIRST.index(state) if state in WORST_FIRST else 1, -float(model.get("evidence_log10") or 0.0))
+
+
+def _why(model: Json, state: str) -> str:
+    drifted = list(model.get("drifted_features") or [])
+    if drifted:
+        return brief(drifted, 2)
+    if state == "learning" and model.get("learning_events_wanted"):
+        return f"{int(model.get('epoch_events') or 0):,} of {int(model['learning_events_wanted']):,}"
+    reason = model.get("reason") if state in ("blind", "drift") else None
+    return str(reason or model.get("worst_feature") or "")
 
 
 def evidence_bar(evidence: float | None, threshold: float | None, width: int = 12) -> Text:
@@ -118,19 +148,19 @@ def incidents_table(incidents: Sequence[Json]) -> RenderableType:
     """The newest incidents, open ones in colour."""
     if not incidents:
         return Text("no incidents", style="dim")
-    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
-    for column, ratio in (("opened", 2), ("model", 3), ("severity", 2), ("verdict", 3), ("features", 6)):
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, show_edge=False)
+    for column, ratio in (("opened", None), ("model", 3), ("severity", None), ("verdict", None), ("features", 5)):
         table.add_column(column, ratio=ratio, no_wrap=True)
     for incident in incidents[:INCIDENTS_SHOWN]:
         resolved = incident.get("resolved_at_ms") is not None
         table.add_row(
             clock(incident.get("opened_at_ms")),
-            name_of(incident),
+            Text(name_of(incident)),
             Text(
                 "resolved" if resolved else str(incident.get("severity", "")), style="dim" if resolved else "bold red"
             ),
             str(incident.get("verdict") or ""),
-            brief(features_of(incident)),
+            Text(brief(features_of(incident))),
         )
     return table
 
@@ -155,7 +185,10 @@ class LiveScreen:
 
     def show(self, models: Sequence[Json], incidents: Sequence[Json]) -> None:
         rates = self._rates.update(time.monotonic(), models)
-        parts: list[RenderableType] = [Text(self._title, style="bold"), models_table(models, rates)]
+        taken = OTHER_LINES + min(len(incidents), INCIDENTS_SHOWN) + len(self._said)
+        rows = max(LEAST_MODELS, self._console.height - taken)
+        table = models_table(models, rates, self._console.width, rows)
+        parts: list[RenderableType] = [Text(self._title, style="bold"), table]
         parts.append(incidents_table(incidents))
         parts.extend(Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in self._said)
         self._live.update(Group(*parts))

@@ -1,7 +1,7 @@
 """The models that are watched, for the terminal."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -9,6 +9,9 @@ from rich.table import Table
 
 from stream.incident_tables import when, write_json
 from stream.live import STATE_STYLES
+
+NAMES = ("model", "version", "segment")
+"""What is copied into other commands, and stays in one piece."""
 
 COLUMNS = ("model", "version", "segment", "state", "events", "last event", "reason")
 
@@ -26,11 +29,14 @@ def show_list(console: Console, models: Sequence[Mapping[str, Any]], as_json: bo
 
 def _table(models: Sequence[Mapping[str, Any]]) -> Table:
     shown = Table(box=None, pad_edge=False, header_style="bold")
+    segments = any(model.get("segment") for model in models)
     for name in COLUMNS:
-        shown.add_column(name, overflow="fold", justify="right" if name == "events" else "left")
+        if name != "segment" or segments:
+            justify: Literal["left", "right"] = "right" if name == "events" else "left"
+            shown.add_column(name, overflow="fold", justify=justify, no_wrap=name in NAMES)
     for model in models:
         state = str(model.get("state"))
-        names = [escape(str(model.get(name) or "")) for name in ("model", "version", "segment")]
+        names = [escape(str(model.get(name) or "")) for name in NAMES if name != "segment" or segments]
         shown.add_row(
             *names,
             f"[{STATE_STYLES.get(state, 'bold')}]{escape(state)}[/]",

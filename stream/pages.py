@@ -79,13 +79,15 @@ class Pages:
         return self._page(request, "Fleet", lambda now: fleet.render(self._views, self._history, query, now))
 
     async def model(self, request: web.Request) -> web.Response:
-        query = _query(request)
+        query, writable = _query(request), _takes_changes(request.app)
 
         def render(now: int) -> Rendered:
             detail = self._views.detail(
                 request.match_info["model"], request.match_info["version"], query.get("segment")
             )
-            return model.render(detail, self._views, self._history, query, now) if detail is not None else None
+            if detail is None:
+                return None
+            return model.render(detail, self._views, self._history, query, now, writable=writable)
 
         return self._page(request, "Fleet", render)
 
@@ -152,7 +154,7 @@ def _query(request: web.Request) -> dict[str, str]:
 
 
 def _takes_changes(app: web.Application) -> bool:
-    """Whether the server beside us has routes that change incidents."""
+    """Whether the server beside us has routes that change something."""
     return any(
         route.method == "POST"
         and route.resource is not None
@@ -167,7 +169,7 @@ def _not_here() -> tuple[str, Markup]:
         element(
             "p",
             "No model, feature or incident of that name is known to this worker. "
-            "It may not have arrived yet, or be gone.",
+            "It may not have arrived yet, or have been forgotten.",
             class_="lead",
         ),
         element("p", element("a", "To the fleet", href="/")),

@@ -33,7 +33,8 @@ def main(console: Console, settings: Settings, wish: Wish) -> int:
     """Exit status 0 unless nothing can be read."""
     topic = wish.topic or settings.topics.events[0]
     progress.say(f"reading up to {wish.events:,} records of {topic}, at most {wish.seconds:g} s ...")
-    read = asyncio.run(sample(settings.kafka, topic, wish.events, wish.seconds, oldest=wish.oldest))
+    with progress.steps(topic, wish.events, quiet=False) as done:
+        read = asyncio.run(sample(settings.kafka, topic, wish.events, wish.seconds, oldest=wish.oldest, read=done))
     found = examine(topic, read, SystemClock().now_ms())
     if wish.as_json:
         incident_tables.write_json(console, found)

@@ -26,7 +26,7 @@ def show(console: Console, found: TopicSurvey) -> None:
 def headline(found: TopicSurvey) -> str:
     """Size, freshness and shape in one line."""
     age = "no records" if found.newest_age_seconds is None else f"newest {_age(found.newest_age_seconds)} old"
-    shapes = ", ".join(f"{count:,} {name}" for name, count in found.shapes.items())
+    shapes = ", ".join(f"{count:,} x {name}" for name, count in found.shapes.items())
     parts = "partition" if found.partitions == 1 else "partitions"
     return f"{found.partitions} {parts} hold {found.held:,} records; looked at {found.read:,} ({shapes}); {age}"
 
@@ -101,4 +101,4 @@ def _age(seconds: float) -> str:
     for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} seconds"
+    return "less than 2 seconds" if seconds < 2 else f"{seconds:.0f} seconds"

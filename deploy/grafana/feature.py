@@ -6,7 +6,12 @@ from deploy.grafana.panels import EVIDENCE, NEUTRAL, ONE, UNIT, Json, lines, pan
 
 def board() -> Json:
     one = f'{ONE}, feature=~"$feature"'
-    sizes = ("psi", "wasserstein", "kolmogorov_smirnov", "jensen_shannon")
+    sizes = {
+        "psi": "PSI",
+        "wasserstein": "Wasserstein",
+        "kolmogorov_smirnov": "Kolmogorov-Smirnov",
+        "jensen_shannon": "Jensen-Shannon",
+    }
     drifted = steps((None, "text"), (1, "red"))
     drifted["mappings"] = [{"type": "value", "options": {"0": {"text": "as ever"}, "1": {"text": "drifted"}}}]
     rows = [
@@ -15,21 +20,21 @@ def board() -> Json:
                 "Now",
                 "Whether the feature has left its reference.",
                 f"max(driftline_feature_drifted{{{one}}})",
-                6,
+                5,
                 drifted,
             ),
             stat(
                 "Evidence",
                 "log10 of how unlikely the present is.",
                 f"max(driftline_feature_score{{{EVIDENCE}, {one}}})",
-                6,
+                5,
                 {**NEUTRAL, "decimals": 1},
             ),
             stat(
                 "Missing",
                 "Share of events in which it is absent.",
                 f"max(driftline_feature_missing_ratio{{{one}}})",
-                6,
+                5,
                 NEUTRAL,
                 "percentunit",
             ),
@@ -37,31 +42,39 @@ def board() -> Json:
                 "Unexpected",
                 "Share of events with a value that the reference does not know.",
                 f"max(driftline_feature_unexpected_ratio{{{one}}})",
-                6,
+                5,
                 NEUTRAL,
                 "percentunit",
+            ),
+            stat(
+                "Too small to be seen",
+                "Shift in standard deviations below which the reference is too small to show a change; of numbers.",
+                f"max(driftline_feature_smallest_shift{{{one}}})",
+                4,
+                {**NEUTRAL, "decimals": 2},
             ),
         ],
         [
             lines(
                 "Evidence",
-                "Evidence (log10) that the feature has changed, by segment.",
+                "Evidence (log10) that the feature has changed, by segment, and where it is blamed for an incident.",
                 "short",
-                [
-                    target(
+                targets(
+                    (
                         f"max by ({UNIT}) (driftline_feature_score{{{EVIDENCE}, {one}}})",
                         "{{segment}} {{model_version}}",
-                    )
-                ],
+                    ),
+                    (f"max(driftline_feature_threshold{{{EVIDENCE}, {one}}})", "threshold"),
+                ),
             ),
             lines(
                 "Size of the change",
-                "How far the present is from the reference, by four measures.",
+                "How far the present is from the reference, by four measures; driftline's own page explains each.",
                 "short",
                 targets(
                     *(
-                        (f'max(driftline_feature_score{{statistic="{size}", {one}}})', size.replace("_", " "))
-                        for size in sizes
+                        (f'max(driftline_feature_score{{statistic="{size}", {one}}})', name)
+                        for size, name in sizes.items()
                     )
                 ),
             ),

@@ -7,7 +7,9 @@ from deploy.grafana.panels import (
     STATES,
     UNIT,
     Json,
+    latency,
     lines,
+    or_none,
     override,
     quantile,
     stat,
@@ -28,8 +30,11 @@ def board() -> Json:
         [_nearest(), timeline("States", "Which models were in which state, and when.", state_code(), LABEL, 12)],
         [_events(), _age()],
         [_lag(), _processing()],
-        [_incidents(), _records()],
-        [_checkpoints(), _errors()],
+        [_incidents(), _open()],
+        [_latency(), _retrains()],
+        [_checkpoints(), _state()],
+        [_records(), _errors()],
+        [_partitions(), _limits()],
     ]
     return dashboard(
         "driftline-fleet",
@@ -161,6 +166,78 @@ def _incidents() -> Json:
     )
 
 
+def _open() -> Json:
+    return lines(
+        "Open incidents",
+        "Incidents that are not resolved: those that nobody has acknowledged yet, and those that somebody looks at.",
+        "short",
+        [target(f"sum by (status) (max by ({UNIT}, status) (driftline_open_incidents))", "{{status}}")],
+    )
+
+
+def _latency() -> Json:
+    return lines(
+        "Detection latency",
+        "From the newest event that an incident rests on to the incident on its topic, since the workers started.",
+        "s",
+        latency(),
+    )
+
+
+def _retrains() -> Json:
+    return lines(
+        "Retrain requests",
+        "Requests made since the workers started, and those withheld with the reason why.",
+        "short",
+        [
+            target(
+                or_none("sum by (outcome) (driftline_retrain_requests_total)", "outcome", "driftline_build_info"),
+                "{{outcome}}",
+            )
+        ],
+    )
+
+
+def _errors() -> Json:
+    return lines(
+        "Errors",
+        "Errors since the workers started, by component; the worker's log has each of them.",
+        "short",
+        [
+            target(
+                or_none("sum by (component) (driftline_errors_total)", "component", "driftline_build_info"),
+                "{{component}}",
+            )
+        ],
+    )
+
+
+def _partitions() -> Json:
+    return lines(
+        "Partitions and rebalances",
+        "Partitions that have a worker, by topic, how often they were dealt out anew since the workers started, and "
+        "the model versions and segments in them.",
+        "short",
+        targets(
+            ("sum by (topic) (driftline_consumer_assigned_partitions)", "{{topic}}"),
+            ("sum(driftline_consumer_rebalances_total)", "rebalances"),
+            ("sum(driftline_units)", "units"),
+        ),
+    )
+
+
+def _limits() -> Json:
+    return lines(
+        "Limits reached",
+        "What the limits of the settings left out since the workers started, and features without series here.",
+        "short",
+        targets(
+            (or_none("sum by (limit) (driftline_limit_reached_total)", "limit", "driftline_build_info"), "{{limit}}"),
+            ("sum(driftline_series_suppressed_total) or 0 * count(driftline_build_info)", "series suppressed"),
+        ),
+    )
+
+
 def _records() -> Json:
     return lines(
         "Records written",
@@ -179,7 +256,7 @@ def _checkpoints() -> Json:
     )
 
 
-def _errors() -> Json:
+def _state() -> Json:
     return lines(
         "State held",
         "Bytes of state as last written, by stage.",

@@ -76,6 +76,12 @@ def annotations(selector: str) -> Json:
                 "purple",
                 f"{named} cannot be seen",
             ),
+            annotation(
+                "Silenced",
+                f"max by ({UNIT}) (driftline_silenced_until_timestamp_seconds{{{selector}}}) > time()",
+                "text",
+                f"nobody is paged about {named}",
+            ),
         ]
     }
 

@@ -8,7 +8,9 @@ from deploy.grafana.panels import (
     STATES,
     UNIT,
     Json,
+    latency,
     lines,
+    or_none,
     override,
     quantile,
     stat,
@@ -25,7 +27,10 @@ from deploy.grafana.panels import (
 def board() -> Json:
     rows = [
         _model_stats(),
-        [_evidence(), timeline("State", "The state of the model over time.", state_code(ONE), "{{segment}}", 8)],
+        [
+            _evidence(),
+            timeline("State", "The state of the model over time.", state_code(ONE), "{{model_version}} {{segment}}", 8),
+        ],
         [_features()],
         [_feature_evidence(), _feature_sizes()],
         [
@@ -36,6 +41,8 @@ def board() -> Json:
                 "Share of events with a value of the wrong type or never seen before: the ten worst.",
             ),
         ],
+        [_incidents(), _retrains()],
+        [_watched(), _latency()],
         [_model_events(), _model_age()],
     ]
     return dashboard(
@@ -163,6 +170,61 @@ def _feature_sizes() -> Json:
 def _worst_ratio(title: str, name: str, description: str) -> Json:
     expression = f"topk(10, max by (feature) (driftline_feature_{name}_ratio{{{ONE}}}))"
     return lines(title, description, "percentunit", [target(expression, "{{feature}}")])
+
+
+def _incidents() -> Json:
+    budget = 'max(driftline_false_alarm_budget_per_month{model=~"$model"})'
+    return lines(
+        "Incidents and the budget",
+        "Incidents of the last thirty days, all versions, beside the false alarms a month that were accepted. Real "
+        "changes count here too: far above the budget either the world keeps changing, or the reference does not stand "
+        "for it.",
+        "short",
+        targets(
+            (f'sum(increase(driftline_detections_total{{model=~"$model"}}[30d])) or 0 * {budget}', "incidents"),
+            (budget, "budget"),
+            (f"sum(max by ({UNIT}, status) (driftline_open_incidents{{{ONE}}}))", "open now"),
+        ),
+    )
+
+
+def _retrains() -> Json:
+    made = 'sum by (outcome) (driftline_retrain_requests_total{model=~"$model"})'
+    return lines(
+        "Retrain requests",
+        "Requests made for the model since the workers started, and those withheld with the reason why.",
+        "short",
+        [target(or_none(made, "outcome", 'driftline_false_alarm_budget_per_month{model=~"$model"}'), "{{outcome}}")],
+    )
+
+
+def _watched() -> Json:
+    return lines(
+        "Features watched",
+        "Features that the model is watched by, those that have drifted, those that moved while the reference was "
+        "learned, and those that have no series here.",
+        "short",
+        targets(
+            (f"max(driftline_monitored_features{{{ONE}}})", "watched"),
+            (f"max(driftline_drifted_features{{{ONE}}})", "drifted"),
+            (f"max(driftline_model_moved_while_learned{{{ONE}}})", "moved while learned"),
+            (
+                'sum(driftline_series_suppressed_total{model=~"$model"})'
+                f" or 0 * max(driftline_monitored_features{{{ONE}}})",
+                "series suppressed",
+            ),
+        ),
+    )
+
+
+def _latency() -> Json:
+    return lines(
+        "Detection latency",
+        "From the newest event that an incident of the model rests on to the incident on its topic, since the workers "
+        "started.",
+        "s",
+        latency('model=~"$model"'),
+    )
 
 
 def _model_events() -> Json:

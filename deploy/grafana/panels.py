@@ -47,6 +47,18 @@ def quantile(share: float, name: str, by: str = "", selector: str = "") -> str:
     )
 
 
+def or_none(counted: str, label: str, shown_by: str) -> str:
+    """``counted``, which has no series before the first time, or an honest zero while ``shown_by`` is scraped."""
+    return f'{counted} or label_replace(0 * count({shown_by}), "{label}", "none", "", "")'
+
+
+def latency(selector: str = "") -> list[Json]:
+    """Of all incidents since the workers started: they are too rare for a rate."""
+    chosen = f"{{{selector}}}" if selector else ""
+    buckets = f"sum by (le) (driftline_detection_latency_seconds_bucket{chosen})"
+    return targets((f"histogram_quantile(0.5, {buckets})", "median"), (f"histogram_quantile(0.99, {buckets})", "99 %"))
+
+
 def target(expression: str, legend: str = "", ref: str = "A", *, instant: bool = False) -> Json:
     return {
         "datasource": DATASOURCE,

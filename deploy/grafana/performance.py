@@ -4,6 +4,7 @@ from deploy.grafana.layout import MODEL, SEGMENT, VERSION, dashboard, variables
 from deploy.grafana.panels import NEUTRAL, ONE, UNIT, Json, lines, quantile, stat, steps, target, targets
 
 OBJECTIVE = f"{UNIT}, objective"
+KNOWN = {"type": "value", "options": {"0": {"text": "stay away"}, "1": {"text": "come"}}}
 
 
 def board() -> Json:
@@ -30,7 +31,7 @@ def _stats() -> list[Json]:
             "Objectives of which the last day's events fell short.",
             f"sum(max by ({OBJECTIVE}) (driftline_slo_ratio{{{ONE}}})"
             f" < bool max by ({OBJECTIVE}) (driftline_slo_target{{{ONE}}}))",
-            8,
+            6,
             steps((None, "text"), (1, "red")),
         ),
         stat(
@@ -38,7 +39,7 @@ def _stats() -> list[Json]:
             "The smallest distance of an objective's last day from what was promised; below zero it is missed.",
             f"min(max by ({OBJECTIVE}) (driftline_slo_ratio{{{ONE}}})"
             f" - max by ({OBJECTIVE}) (driftline_slo_target{{{ONE}}}))",
-            8,
+            6,
             steps((None, "red"), (0, "text")),
             "percentunit",
         ),
@@ -47,9 +48,16 @@ def _stats() -> list[Json]:
             "Share of all predictions whose label came. The younger they are, the fewer have one.",
             f"sum(max by ({UNIT}) (driftline_labelled_predictions_total{{{ONE}}}))"
             f" / sum(max by ({UNIT}) (driftline_predictions_total{{{ONE}}}))",
-            8,
+            6,
             NEUTRAL,
             "percentunit",
+        ),
+        stat(
+            "Labels",
+            "Whether labels of its predictions come. Where they stay away or find none, nobody knows how right it is.",
+            f"min(driftline_performance_known{{{ONE}}})",
+            6,
+            {**steps((None, "purple"), (1, "text")), "mappings": [KNOWN]},
         ),
     ]
 

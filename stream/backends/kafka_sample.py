@@ -1,7 +1,7 @@
 """Reads a part of a topic without a group, so that it disturbs nobody: for ``driftline survey``."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -27,8 +27,17 @@ class Sample(NamedTuple):
     size_bytes: int
 
 
-async def sample(settings: KafkaSettings, topic: str, records: int, seconds: float, *, oldest: bool) -> Sample:
-    """About ``records`` records, dealt evenly to the partitions, the newest or the oldest. Raises BrokerError."""
+async def sample(
+    settings: KafkaSettings,
+    topic: str,
+    records: int,
+    seconds: float,
+    *,
+    oldest: bool,
+    read: Callable[[int], object] = lambda count: None,
+) -> Sample:
+    """About ``records`` records, dealt evenly to the partitions, the newest or the oldest. ``read`` is told how many
+    more there are. Raises BrokerError."""
     cluster = KafkaCluster(settings)
     await cluster.start()
     try:
@@ -42,7 +51,7 @@ async def sample(settings: KafkaSettings, topic: str, records: int, seconds: flo
     try:
         await consumer.start()
         read_blocks(consumer)
-        return await _read(consumer, places, records, seconds, oldest)
+        return await _read(consumer, places, records, seconds, oldest, read)
     except (KafkaError, OSError) as error:
         raise BrokerError(f"{settings.bootstrap_servers}: cannot read {topic}: {error}") from None
     finally:
@@ -50,7 +59,12 @@ async def sample(settings: KafkaSettings, topic: str, records: int, seconds: flo
 
 
 async def _read(
-    consumer: AIOKafkaConsumer, places: Sequence[TopicPartition], records: int, seconds: float, oldest: bool
+    consumer: AIOKafkaConsumer,
+    places: Sequence[TopicPartition],
+    records: int,
+    seconds: float,
+    oldest: bool,
+    read: Callable[[int], object],
 ) -> Sample:
     consumer.assign(places)
     first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
@@ -67,6 +81,7 @@ async def _read(
                 for place, batch in (await consumer.getmany(*waiting, timeout_ms=POLL_MS)).items():
                     kept = [record for record in batch if record.offset < until[place]]
                     found[Partition(*place)].extend(kept)
+                    read(len(kept))
                     size += sum(len(record.value or b"") for record in kept)
     except TimeoutError:
         pass

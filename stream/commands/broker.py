@@ -7,7 +7,7 @@ from stream.commands import options
 JSON = click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 
 
-@click.command()
+@click.command(short_help="Check settings, broker and topics.")
 @options.settings_options
 @click.option("--show", is_flag=True, help="Print the settings in force, secrets masked, and ask no broker.")
 @click.option("--create/--no-create", default=True, show_default=True, help="Create the topics that are missing.")
@@ -27,14 +27,21 @@ def check(config_file: str | None, bootstrap_servers: str | None, show: bool, cr
     return check_command.main(options.output(), settings, create, as_json)
 
 
-@click.command()
+@click.command(short_help="What is really on a topic, by feature.")
 @click.argument("topic", required=False)
 @options.settings_options
+@click.option("--events", type=click.IntRange(min=1), default=20_000, show_default=True, help="Read so many records.")
 @click.option(
-    "--events", type=click.IntRange(min=1), default=20_000, show_default=True, help="Look at so many records."
+    "--seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Read no longer than this."
 )
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="And no longer than.")
-@click.option("--from", "start", type=click.Choice(["newest", "oldest"]), default="newest", show_default=True)
+@click.option(
+    "--from",
+    "start",
+    type=click.Choice(["newest", "oldest"]),
+    default="newest",
+    show_default=True,
+    help="Which end of the topic.",
+)
 @click.option("--html", "html_file", metavar="FILE", help="Write a page.")
 @click.option(
     "--write-settings", "settings_file", metavar="FILE", help="Write a first settings file from what is found."
@@ -51,9 +58,9 @@ def survey(
     settings_file: str | None,
     as_json: bool,
 ) -> int:
-    """What is really on a topic, feature by feature. Reads without a group, so it disturbs nobody.
+    """What is really on a topic, feature by feature: kind, missing, distinct, quantiles or top values, how fresh.
 
-    TOPIC is the events' topic of the settings unless given.
+    TOPIC is the events' topic of the settings unless given. Reads without a group, so it disturbs nobody.
 
     \b
       driftline survey inference-events --bootstrap-servers kafka:9092
@@ -66,12 +73,12 @@ def survey(
     return survey_command.main(options.output(), settings, wish)
 
 
-@click.group()
+@click.group(short_help="What the workers have saved.")
 def checkpoints() -> None:
     """What the workers have saved: list, verify, drop."""
 
 
-@checkpoints.command("list")
+@checkpoints.command("list", short_help="Every saved unit, its offset and size.")
 @options.settings_options
 @JSON
 def list_(config_file: str | None, bootstrap_servers: str | None, as_json: bool) -> int:
@@ -82,7 +89,7 @@ def list_(config_file: str | None, bootstrap_servers: str | None, as_json: bool)
     return checkpoints_command.show_list(options.output(), settings, as_json)
 
 
-@checkpoints.command()
+@checkpoints.command(short_help="Open every saved unit; 2 when one is broken.")
 @options.settings_options
 @JSON
 def verify(config_file: str | None, bootstrap_servers: str | None, as_json: bool) -> int:
@@ -93,7 +100,7 @@ def verify(config_file: str | None, bootstrap_servers: str | None, as_json: bool
     return checkpoints_command.verify(options.output(), settings, as_json)
 
 
-@checkpoints.command()
+@checkpoints.command(short_help="Drop what keeps a worker from starting.")
 @click.option("--partition", type=click.IntRange(min=0), required=True, help="The input partition.")
 @click.option("--topic", help="The input topic [default: the only one of the settings].")
 @click.option("--model", help="Only this model's units, else all of the partition.")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 
 
-@click.command()
+@click.command(short_help="Which incidents a file would have raised.")
 @click.argument("file", metavar="FILE")
 @click.option("--reference", "reference_file", metavar="FILE", help="Compare with this reference artefact.")
 @click.option("--reference-rows", type=click.IntRange(min=1), metavar="N", help="Compare with the first N rows.")
@@ -97,12 +97,12 @@ def _layout(columns: str | None, ignore: str | None, layout: dict[str, Any]) -> 
     return ReplayOptions(columns=options.names(columns), ignore=options.names(ignore) or (), **layout)
 
 
-@click.group()
+@click.group(short_help="Build, publish, show, compare references.")
 def reference() -> None:
     """Build, publish, show and compare references: what production is compared with."""
 
 
-@reference.command()
+@reference.command(short_help="Build one from training data.")
 @click.argument("file", metavar="FILE")
 @click.option("-o", "--output", "output_file", metavar="FILE", required=True, help="Where to write the artefact.")
 @options.table_options
@@ -119,7 +119,7 @@ def build(output_file: str, quiet: bool, columns: str | None, ignore: str | None
     return reference_command.build(_layout(columns, ignore, layout), output_file, quiet)
 
 
-@reference.command()
+@reference.command(short_help="Publish one; workers take it up at once.")
 @click.argument("file", metavar="REFERENCE")
 @options.settings_options
 def publish(file: str, config_file: str | None, bootstrap_servers: str | None) -> int:

@@ -13,7 +13,7 @@ CONFIG = click.option("--config", "config_file", metavar="FILE", help="Settings 
 JSON = click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 
 
-@click.group()
+@click.group(short_help="List, acknowledge, silence, resolve, accept.")
 def incidents() -> None:
     """List incidents, acknowledge, resolve, or accept the present as the new normal.
 
@@ -23,7 +23,9 @@ def incidents() -> None:
 
 @incidents.command("list")
 @click.option("--model", help="Only this model.")
-@click.option("--state", type=click.Choice(["open", "resolved", "all"]), default="open", show_default=True)
+@click.option(
+    "--state", type=click.Choice(["open", "resolved", "all"]), default="open", show_default=True, help="Which of them."
+)
 @URL
 @CONFIG
 @JSON

@@ -6,7 +6,7 @@ from stream.commands import options
 from stream.commands.incidents import BY, CONFIG, JSON, NOTE, URL
 
 
-@click.group()
+@click.group(short_help="List what is watched; forget what is retired.")
 def models() -> None:
     """List the models that are watched, and forget those that are retired.
 
@@ -14,7 +14,7 @@ def models() -> None:
     """
 
 
-@models.command("list")
+@models.command("list", short_help="Every model version and segment.")
 @URL
 @CONFIG
 @JSON

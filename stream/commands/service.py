@@ -5,13 +5,21 @@ import click
 from stream.commands import options
 
 
-@click.command()
+@click.command(short_help="Watch the models that publish to Kafka.")
 @options.settings_options
-@click.option("--role", type=click.Choice(["all", "observe", "judge"]), default="all", show_default=True)
+@click.option(
+    "--role",
+    type=click.Choice(["all", "observe", "judge"]),
+    default="all",
+    show_default=True,
+    help="Read and count events, judge the models, or both.",
+)
 @click.option("--host", help="Address of the page and the metrics [default: 127.0.0.1].")
 @click.option("--port", type=int, help="Port of the page and the metrics [default: 9108].")
 @click.option("--create-topics/--no-create-topics", default=None, help="Create missing topics at start [default: yes].")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="[default: info]")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="How much is told [default: info]."
+)
 def worker(
     config_file: str | None,
     bootstrap_servers: str | None,
@@ -42,7 +50,7 @@ def worker(
     return service.main(options.load_settings(config_file, flags), role)
 
 
-@click.command()
+@click.command(short_help="See it at work on a broker inside this process.")
 @click.option("--seconds", type=click.FloatRange(min=1), help="End by itself after so long [default: about a minute].")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the page and the metrics [default: 9108].")
 @click.option("--headless", is_flag=True, help="Plain lines instead of the live view.")
@@ -57,18 +65,23 @@ def demo(seconds: float | None, port: int | None, headless: bool) -> int:
     return story.main(seconds=seconds, port=port, headless=headless)
 
 
-@click.command()
+@click.command(short_help="Models and incidents, live in the terminal.")
 @click.option("--url", help="A worker's address [default: that of the settings].")
-@click.option("--interval", type=click.FloatRange(min=0.2), default=1.0, show_default=True, help="Seconds.")
+@click.option(
+    "--interval", type=click.FloatRange(min=0.2), default=1.0, show_default=True, help="Seconds between two looks."
+)
 @click.option("--config", "config_file", metavar="FILE", help="Settings file (YAML).")
 def watch(url: str | None, interval: float, config_file: str | None) -> int:
-    """The models and their incidents as a live table in the terminal, from a running worker."""
+    """The models, the worst first, and their incidents as a live table in the terminal, from a running worker.
+
+    Ctrl-C ends it. Where there is no terminal it writes lines.
+    """
     from stream import live, worker_client
 
     return live.watch(url or worker_client.address(options.load_settings(config_file, {})), interval)
 
 
-@click.command()
+@click.command(short_help="The versions of driftline and what it stands on.")
 def version() -> int:
     """Print the version of driftline and of what it stands on."""
     from stream import versions
@@ -78,7 +91,7 @@ def version() -> int:
     return 0
 
 
-@click.command()
+@click.command(short_help="The completion script of a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> int:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stream.page import feature_table, model, shell, units, words
+from stream.page import feature_table, model, shell, terms, units, words
 from stream.page.fleet import evidence_cell
 from stream.page.history import History
 from stream.page.markup import Markup, element
@@ -38,6 +38,7 @@ def render(detail: Json, name: str, history: History, now_ms: int) -> tuple[str,
         ),
         shell.section("In numbers", "numbers", _numbers(found)),
         _bins(found),
+        terms.explained(terms.FEATURES),
     ]
     return f"{found.name} · {u.model} {u.version}", element(
         "article", body, class_=f"feature-page state-{u.state.name}"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stream.page import shell, svg, units, words
+from stream.page import shell, svg, terms, units, words
 from stream.page.fleet import evidence_cell
 from stream.page.markup import Child, Markup, element
 from stream.page.shell import Column
@@ -69,11 +69,9 @@ def legend() -> Markup:
 
 
 def _card(f: Feature, path: str) -> Markup:
-    sizes = [
-        ("PSI", words.number(f.sizes["psi"], 2)),
-        ("W", words.number(f.sizes["wasserstein"], 2)),
-        ("missing", words.share(f.missing)),
-    ]
+    second = "jensen_shannon" if f.sizes["wasserstein"] is None else "wasserstein"
+    sizes = [(SIZE_LABELS[name], words.number(f.sizes[name], 2)) for name in ("psi", second)]
+    sizes.append(("missing", words.share(f.missing)))
     return element(
         "section",
         element("h3", element("a", f.name, href=path), shell.badge(words.STATES["drift"]) if f.drifted else None),
@@ -138,6 +136,18 @@ def render(u: Unit, features: Sequence[Feature], query: dict[str, str]) -> Marku
         if rows
         else element("p", "No feature matches." if features else "No feature has been seen yet.", class_="empty"),
         shell.pager(query, page, pages, len(shown), "features"),
+        terms.explained(terms.FEATURES) if features else None,
+    )
+
+
+def _not_judged(u: Unit, f: Feature) -> Markup | None:
+    """Why a feature of a model that is judged is not."""
+    if f.evidence is not None or u.threshold is None:
+        return None
+    return element(
+        "span",
+        "not judged: " + ("an id" if f.raw.get("identifier") else "not in the reference"),
+        class_="quiet why-not",
     )
 
 
@@ -152,7 +162,7 @@ def _row(u: Unit, f: Feature) -> list[Child]:
     )
     return [
         [name, mark],
-        evidence_cell(f.evidence, threshold, state),
+        _not_judged(u, f) or evidence_cell(f.evidence, threshold, state),
         *(words.number(f.sizes[size], 2) for size in SIZE_LABELS),
         words.share(f.missing),
         words.share(_off(f)),

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from stream.page import shell, svg, words
+from stream.page import shell, svg, terms, words
 from stream.page.history import History
 from stream.page.markup import Markup, element
 from stream.page.shell import Column
@@ -12,12 +12,13 @@ from stream.page.units import Unit, unit
 from stream.views import Views
 
 PER_PAGE = 100
+MAX_INCIDENTS = 1_000
 
 COLUMNS = (
     Column("Model", "model"),
     Column("State", "state"),
     Column("Evidence", "evidence", "wide-number"),
-    Column("Worst feature", "feature", "wide"),
+    Column("Worst feature, or why", "feature", "wide"),
     Column("Events/s", "rate", "number wide"),
     Column("Last event", "age", "number"),
     Column("Events", "events", "number wide"),
@@ -47,7 +48,11 @@ def render(views: Views, history: History, query: dict[str, str], now_ms: int) -
     order = query.get("sort") or "state"
     shown.sort(key=ORDERS.get(order.lstrip("-"), ORDERS["state"]), reverse=order.startswith("-"))
     page, pages, part = shell.cut(query, len(shown), PER_PAGE)
-    rows = [(f"{u.model}/{u.version}/{u.segment or ''}", _cells(u, now_ms)) for u in shown[part]]
+    verdicts = _verdicts(views)
+    rows = [
+        (f"{u.model}/{u.version}/{u.segment or ''}", _cells(u, verdicts.get((u.model, u.version, u.segment)), now_ms))
+        for u in shown[part]
+    ]
     heading = headline(counts)
     body = [
         element("h1", heading, id="headline"),
@@ -57,6 +62,7 @@ def render(views: Views, history: History, query: dict[str, str], now_ms: int) -
         if rows
         else element("p", f"None of the {len(units):,} models matches.", class_="empty"),
         shell.pager(query, page, pages, len(shown), "models"),
+        terms.explained(terms.FLEET),
     ]
     return heading, element("section", body, class_="fleet")
 
@@ -145,15 +151,24 @@ def _chosen(units: list[Unit], query: dict[str, str]) -> list[Unit]:
     ]
 
 
-def _cells(u: Unit, now_ms: int) -> list[Any]:
+def _verdicts(views: Views) -> dict[tuple[object, ...], str]:
+    """What the newest open incident of a unit was judged to be, in a few words."""
+    found: dict[tuple[object, ...], str] = {}
+    for item in reversed(views.incidents(state="open", limit=MAX_INCIDENTS)):
+        said = words.brief_verdict(item)
+        found[item.get("model"), item.get("version"), item.get("segment")] = said[:1].lower() + said[1:]
+    return found
+
+
+def _cells(u: Unit, verdict: str | None, now_ms: int) -> list[Any]:
     name = element("a", u.model, href=u.path)
     version = element("span", f" {u.version}", f" · {u.segment}" if u.segment is not None else None, class_="version")
     stale = u.last_event_ms is None or now_ms - u.last_event_ms > words.SILENT_AFTER_MS
     return [
-        [name, version],
+        [name, version, _why_on_a_phone(u, verdict)],
         shell.badge(u.state),
         evidence_cell(u.evidence, u.threshold, u.state.name),
-        _worst(u),
+        _worst(u, verdict),
         "–" if u.rate is None else words.number(u.rate, 2),
         element("span", shell.ago(u.last_event_ms, now_ms), class_="stale" if stale else None),
         words.count(u.events),
@@ -171,12 +186,19 @@ def evidence_cell(evidence: float | None, threshold: float | None, state: str) -
     return [svg.meter(evidence, threshold, state), element("span", element("b", seen), needed, class_="figures")]
 
 
-def _worst(u: Unit) -> Any:
+def _worst(u: Unit, verdict: str | None) -> Any:
+    if u.why is not None:
+        return u.why
     if u.worst_feature is None:
         return element("span", "–", class_="quiet")
     others = len(set(u.drifted) - {u.worst_feature})
     path = words.model_path(u.model, u.version, u.segment, u.worst_feature)
-    return [
-        element("a", u.worst_feature, href=path, class_="feature"),
-        element("span", f" +{others}", class_="quiet") if others else None,
-    ]
+    told = f"{f' +{others}' if others else ''}{f', {verdict}' if verdict and u.state.name == 'drift' else ''}"
+    return [element("a", u.worst_feature, href=path, class_="feature"), element("span", told, class_="quiet")]
+
+
+def _why_on_a_phone(u: Unit, verdict: str | None) -> Markup | None:
+    """There is no room for its column there; who is well needs no reason."""
+    if u.state.name in ("stable", "warning"):
+        return None
+    return element("div", _worst(u, verdict), class_="on-phone quiet")

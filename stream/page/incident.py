@@ -1,9 +1,9 @@
 """Incidents: the list, and one of them with what is known and what can be done about it."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from stream.page import feature_table, shell, units, words
+from stream.page import actions, feature_table, shell, terms, units, words
 from stream.page.markup import Child, Markup, element
 from stream.page.shell import Column
 from stream.page.units import SIZE_LABELS
@@ -51,10 +51,14 @@ def table(incidents: Sequence[Json], now_ms: int, *, with_model: bool = True) ->
     for item in incidents:
         opened, resolved = finite(item.get("opened_at_ms")), finite(item.get("resolved_at_ms"))
         lasted = words.age((resolved if resolved is not None else now_ms) - opened) if opened is not None else "–"
+        verdict = words.brief_verdict(item)
         cells: list[Child] = [
-            [element("a", _title(item), href=words.incident_path(str(item["id"])))],
+            [
+                element("a", _title(item), href=words.incident_path(str(item["id"]))),
+                element("div", verdict, class_="on-phone quiet"),
+            ],
             _status(item),
-            words.verdict(item.get("verdict"), item.get("reason")).split(":")[0].rstrip("."),
+            verdict,
             shell.ago(opened, now_ms, suffix=True),
             lasted,
         ]
@@ -100,15 +104,23 @@ def render(item: Json, detail: Json | None, now_ms: int, *, writable: bool) -> t
             element("span", words.verdict(item.get("verdict"), item.get("reason")), id="headline"),
             class_="lead",
         ),
-        element("p", f"{str(summary)[:1].upper()}{str(summary)[1:]}") if summary else None,
+        element("p", _sentence(str(summary), item)) if summary else None,
         shell.facts(_facts(item, model_link, now_ms)),
         _features(item, model, version, segment),
         _pictures(item, detail),
         environment(item),
         _notes(item),
-        _actions(item) if writable else None,
+        terms.explained(terms.SIZES) if item.get("features") else None,
+        actions.of_incident(item) if writable else None,
     ]
     return f"{_title(item)} · {model}", element("article", body, class_="incident-page")
+
+
+def _sentence(summary: str, item: Json) -> str:
+    """With a capital, unless it begins with the name of a feature, which is as it is."""
+    names = [str(row.get("feature")) for row in words.rows(item.get("features"))]
+    begins_with_name = any(name and summary.startswith(name) for name in names)
+    return summary if begins_with_name else summary[:1].upper() + summary[1:]
 
 
 def _crumbs(model_link: Markup) -> Markup:
@@ -243,60 +255,5 @@ def _notes(item: Json) -> Markup | None:
 
 def _done(row: Json) -> str:
     """What was done with the note."""
-    labels = {action.name: action.label for action in ACTIONS if action.name != "note"}
+    labels = {action.name: action.label for action in actions.OF_INCIDENTS if action.name != "note"}
     return f"{labels[row['action']]}: " if row.get("action") in labels else ""
-
-
-class Action(NamedTuple):
-    name: str
-    label: str
-    meaning: str
-
-
-ACTIONS = (
-    Action("ack", "Acknowledge", "Somebody is looking."),
-    Action("silence", "Silence", "Do not page about it for so many hours."),
-    Action("accept", "Accept the present", "What is seen now becomes the model's new reference."),
-    Action("resolve", "Resolve", "It is over."),
-    Action("note", "Add the note", "Nothing changes but the record."),
-)
-
-
-def _actions(item: Json) -> Markup:
-    """Shown by the script, which alone can send the token; it is kept for the tab and no longer."""
-    over = finite(item.get("resolved_at_ms")) is not None
-    buttons = [
-        element("button", action.label, type="submit", name="action", value=action.name, title=action.meaning)
-        for action in ACTIONS
-        if not over or action.name == "note"
-    ]
-    return element(
-        "section",
-        element("h2", "Do something"),
-        element(
-            "form",
-            element(
-                "label", "Token", element("input", type="password", name="token", autocomplete="off", required=True)
-            ),
-            element(
-                "label", "Your name", element("input", name="by", maxlength=100, required=True, autocomplete="name")
-            ),
-            element("label", "Note", element("input", name="note", maxlength=2000)),
-            element(
-                "label",
-                "Hours of silence",
-                element("input", name="silence_hours", type="number", min="0", max="720", step="any", value="4"),
-            )
-            if not over
-            else None,
-            element("div", buttons, class_="buttons"),
-            element("p", "", role="status", id="action-answer", data_keep=True),
-            id="actions",
-            data_endpoint=f"/api/v1{words.incident_path(str(item['id']))}",
-            data_keep=True,
-        ),
-        class_="actions",
-        id="actions-section",
-        hidden=True,
-        data_script_only=True,
-    )

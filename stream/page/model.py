@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from stream.page import feature_table, outcomes, shell, svg, units, words
+from stream.page import actions, feature_table, outcomes, shell, svg, units, words
 from stream.page import incident as incident_page
 from stream.page.fleet import evidence_cell
 from stream.page.history import History
@@ -23,16 +23,19 @@ MOVED = (
 SEASON = "The reference spans less than 14 days, so what changes with the time of day or the week looks like a change"
 
 
-def render(detail: Json, views: Views, history: History, query: dict[str, str], now_ms: int) -> tuple[str, Markup]:
-    """Title and body."""
+def render(
+    detail: Json, views: Views, history: History, query: dict[str, str], now_ms: int, *, writable: bool
+) -> tuple[str, Markup]:
+    """Title and body. ``writable``: this worker takes changes, given a token."""
     u = units.unit(detail, history, now_ms)
     features = units.features(detail)
     incidents = views.incidents(u.model, u.version, u.segment)
+    segments = views.segments(u.model, u.version)
     body = [
-        _heading(u, detail),
+        _heading(u, detail, incidents),
         unseeing(u, now_ms),
         _facts(u, detail, features, now_ms),
-        _segments(u, views.segments(u.model, u.version)),
+        _segments(u, segments),
         _evidence(u, detail, history, incidents),
         _incidents(incidents, now_ms),
         outcomes.render(detail),
@@ -40,7 +43,8 @@ def render(detail: Json, views: Views, history: History, query: dict[str, str], 
         feature_table.render(u, features, query),
         incident_page.environment(detail),
         _retraining(detail),
-        _signals(detail),
+        _signals(detail, now_ms),
+        actions.of_model(u, segments) if writable else None,
     ]
     return f"{u.state.glyph} {u.model} {u.version}", element("article", body, class_=f"model state-{u.state.name}")
 
@@ -50,13 +54,19 @@ def crumbs(*parts: Child) -> Markup:
     return element("nav", element("ol", items), class_="crumbs", aria_label="Where you are")
 
 
-def _heading(u: Unit, detail: Json) -> Markup:
+def _heading(u: Unit, detail: Json, incidents: Sequence[Json]) -> Markup:
     segment = element("span", f" · {u.segment}", class_="version") if u.segment is not None else None
     return element(
         "div",
         crumbs(u.model),
         element("h1", u.model, element("span", f" {u.version}", class_="version"), segment),
-        element("p", shell.badge(u.state), " ", element("span", _sentence(u, detail), id="headline"), class_="lead"),
+        element(
+            "p",
+            shell.badge(u.state),
+            " ",
+            element("span", _sentence(u, detail), _verdict(u, incidents), id="headline"),
+            class_="lead",
+        ),
         class_="heading",
     )
 
@@ -78,8 +88,17 @@ def _sentence(u: Unit, detail: Json) -> str:
         return f"Learning its reference: {words.count(detail.get('epoch_events'))} of {words.count(wanted)} events."
     if isinstance(reason, str) and reason and u.state is not words.SILENT:
         told = words.BLIND_REASONS.get(reason) or words.reason(reason)
-        return told[:1].upper() + told[1:] + ("" if told.endswith(".") else ".")
+        told = told[:1].upper() + told[1:] if u.state.name == "blind" else told  # else it may begin with a name
+        return told + ("" if told.endswith(".") else ".")
     return u.state.meaning
+
+
+def _verdict(u: Unit, incidents: Sequence[Json]) -> str | None:
+    """What the newest open incident was judged to be, and what that asks for."""
+    found = next((item for item in incidents if finite(item.get("resolved_at_ms")) is None), None)
+    if u.state.name != "drift" or found is None or not found.get("verdict"):
+        return None
+    return f" {words.verdict(found.get('verdict'), found.get('reason'))}"
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
@@ -137,7 +156,11 @@ def _segments(u: Unit, segments: Sequence[str | None]) -> Markup | None:
 def _evidence(u: Unit, detail: Json, history: History, incidents: Sequence[Json]) -> Markup:
     points = _points(detail) or history.of(detail).points()
     if len(points) < 2 or u.threshold is None:
-        told = "Not enough yet to draw: evidence is taken once a second while events come."
+        told = (
+            "Nothing is judged before there is a reference."
+            if u.threshold is None
+            else "Not enough yet to draw: evidence is taken once a second while events come."
+        )
         return shell.section("Evidence over time", "evidence", element("p", told, class_="empty"))
     marks = _marks(incidents)
     highest = max(points, key=lambda point: point[1])
@@ -199,10 +222,12 @@ def _incidents(incidents: Sequence[Json], now_ms: int) -> Markup:
     return shell.section("Incidents", "incidents", incident_page.table(incidents[:20], now_ms, with_model=False))
 
 
-def _retraining(detail: Json) -> Markup | None:
+def _retraining(detail: Json) -> Markup:
     rows = words.rows(detail.get("retrain_log"))
     if not rows:
-        return None
+        return shell.section(
+            "Retrain requests", "retraining", element("p", "None sent and none withheld so far.", class_="empty")
+        )
     columns = (Column("When"), Column("Outcome"), Column("Why"))
     body = [
         (
@@ -210,7 +235,7 @@ def _retraining(detail: Json) -> Markup | None:
             (
                 words.moment(row.get("at_ms")),
                 words.outcome(row.get("outcome", "–")),
-                words.reason(row.get("reason", "–")),
+                _why(row),
             ),
         )
         for index, row in enumerate(rows[-50:][::-1])
@@ -220,22 +245,40 @@ def _retraining(detail: Json) -> Markup | None:
     )
 
 
-def _signals(detail: Json) -> Markup | None:
+def _why(row: Json) -> Child:
+    """The reason, as a link to the incident that it comes from where that is named."""
+    told = words.reason(row.get("reason", "–"))
+    return element("a", told, href=words.incident_path(str(row["incident"]))) if row.get("incident") else told
+
+
+CHANNELS = {"u": "level", "z.up": "level, upwards", "z.down": "level, downwards", "spread": "spread"}
+"""What a detector was looking at: where the values lie in the reference, or how far from its middle."""
+
+
+DETECTORS = {"adwin": "ADWIN", "page_hinkley": "Page-Hinkley"}
+
+
+def _said_ms(row: Json) -> float:
+    return finite(row.get("timestamp_ms")) or 0.0
+
+
+def _signals(detail: Json, now_ms: int) -> Markup | None:
     rows = words.rows(detail.get("signals"))
     if not rows:
         return None
-    columns = (Column("Feature"), Column("Detector"), Column("Channel"), Column("At event", css="number"))
+    newest = {(row.get("feature"), row.get("detector"), row.get("channel")): row for row in rows}
+    columns = (Column("Feature"), Column("Detector"), Column("What moved"), Column("Last said", css="number"))
     body = [
         (
             f"signal-{index}",
             (
                 str(row.get("feature")),
-                str(row.get("detector")),
-                str(row.get("channel", "–")),
-                words.count(row.get("event", row.get("at_event"))),
+                DETECTORS.get(str(row.get("detector")), str(row.get("detector"))),
+                CHANNELS.get(str(row.get("channel")), str(row.get("channel", "–"))),
+                shell.ago(finite(row.get("timestamp_ms")), now_ms, suffix=True),
             ),
         )
-        for index, row in enumerate(rows[-8:][::-1])
+        for index, row in enumerate(sorted(newest.values(), key=_said_ms)[-8:][::-1])
     ]
     note = element(
         "p", "What the sequential detectors said. They inform; only evidence raises an alarm.", class_="quiet"

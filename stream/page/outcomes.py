@@ -50,7 +50,7 @@ def _facts(performance: Json) -> Markup:
         hours = words.count(recent.get("hours"))
         pairs.append(("Labelled", f"{words.share(labelled / predicted)} of the last {hours} hours' predictions"))
     if (delay := finite(performance.get("mean_delay_seconds"))) is not None:
-        pairs.append(("Labels come after", words.age(1000 * delay)))
+        pairs.append(("Labels come after", words.age(1000 * delay) if delay >= 2 else "less than 2 s"))
     if incomparable := finite(performance.get("incomparable")):
         pairs.append(("Not comparable", f"{words.count(incomparable)} labels: of another type than the prediction"))
     return shell.facts(pairs)
@@ -67,5 +67,5 @@ def _objectives(objectives: list[Json]) -> Markup | None:
 def _standing(row: Json) -> tuple[Child, ...]:
     below, ratio, target = finite(row.get("below_ms")), finite(row.get("recent_ratio")), finite(row.get("at_least"))
     name = str(row.get("objective")) + ("" if below is None else f" within {words.number(below)} ms")
-    met = "–" if ratio is None or target is None else "yes" if ratio >= target else "no"
+    met = "no such events yet" if ratio is None or target is None else "yes" if ratio >= target else "no"
     return (name, words.share(target), words.share(ratio), met)

@@ -32,10 +32,23 @@ class Unit(NamedTuple):
     rate: float | None
     last_event_ms: float | None
     events: object
+    reason: str = ""
+    learned: float | None = None  # events of a reference that is being learned
+    learning_wanted: float | None = None
 
     @property
     def path(self) -> str:
         return words.model_path(self.model, self.version, self.segment)
+
+    @property
+    def why(self) -> str | None:
+        """A few words on why it is in its state; None where its features say it, or where it is well."""
+        if self.state.name == "learning" and self.learning_wanted:
+            return f"{words.count(self.learned)} of {words.count(self.learning_wanted)} events of its reference"
+        if self.state.name in ("blind", "drift") and self.reason and not self.drifted:
+            told = words.BLIND_REASONS.get(self.reason) or words.reason(self.reason)
+            return told[:1].lower() + told[1:].rstrip(".")
+        return "nothing has arrived lately" if self.state is words.SILENT else None
 
     @property
     def ratio(self) -> float:
@@ -69,6 +82,9 @@ def unit(summary: Json, history: History, now_ms: int) -> Unit:
         rate=past.rate(now_ms),
         last_event_ms=last_event_ms,
         events=summary.get("events"),
+        reason=reason if isinstance(reason := summary.get("reason"), str) else "",
+        learned=finite(summary.get("epoch_events")),
+        learning_wanted=finite(summary.get("learning_events_wanted")),
     )
 
 
@@ -137,7 +153,10 @@ def drawn(feature: Feature) -> Feature:
     present_labels, present = _bins(raw.get("histogram"))
     if labels and present_labels and labels != present_labels and len(labels) != len(reference) + 1:
         labels, reference, present = _aligned(labels, reference, present_labels, present)
-    return feature._replace(labels=labels or present_labels, reference=_shares(reference), present=_shares(present))
+    valueless = bool(present) and not sum(present)  # then no distance is known, and 0 would look well
+    sizes: dict[str, float | None] = dict.fromkeys(SIZES) if valueless else feature.sizes
+    shown = feature._replace(labels=labels or present_labels, sizes=sizes)
+    return shown._replace(reference=_shares(reference), present=_shares(present))
 
 
 def _bins(value: object) -> tuple[list[str], list[float]]:

@@ -81,6 +81,11 @@ def verdict(name: object, reason: object = None) -> str:
     return VERDICTS.get(str(name), plain(name)) if name else "Undecided."
 
 
+def brief_verdict(item: Json) -> str:
+    """What an incident was judged to be, in a few words."""
+    return verdict(item.get("verdict"), item.get("reason")).split(":")[0].rstrip(".")
+
+
 def reason(name: object) -> str:
     """A few words for a reason; a sentence or an unknown name stays as it is."""
     return REASONS.get(str(name), str(name) if " " in str(name) else plain(name))
@@ -131,16 +136,16 @@ def count(value: object) -> str:
 
 
 def share(value: float | None) -> str:
-    """A percentage that never rounds something to nothing.
+    r"""A percentage that never rounds something to nothing.
 
     >>> share(0.1234), share(0.00002), share(0.0), share(None)
-    ('12.3 %', '<0.01 %', '0 %', '–')
+    ('12.3\xa0%', '<0.01\xa0%', '0\xa0%', '–')
     """
     if value is None:
         return "–"
     if 0 < value < 1e-4:
-        return "<0.01 %"
-    return f"{number(100 * value)} %"
+        return "<0.01\N{NO-BREAK SPACE}%"
+    return f"{number(100 * value)}\N{NO-BREAK SPACE}%"
 
 
 def age(milliseconds: float) -> str:

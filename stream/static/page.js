@@ -175,7 +175,7 @@ content.addEventListener("input", (event) => {
 });
 content.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (event.target.id === "actions") act(event.target, event.submitter?.value);
+  if (event.target.id === "actions") act(event.target, event.submitter);
   else submitFilter(event.target);
 });
 document.addEventListener("keydown", (event) => {
@@ -188,16 +188,18 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// ---- changing an incident, with the token ----
+// ---- changing an incident, or forgetting a model, with the token ----
 
-async function act(form, action) {
+async function act(form, button) {
+  const action = button?.value;
+  if (button?.dataset.confirm && !confirm(button.dataset.confirm)) return;
   const answer = document.getElementById("action-answer");
   const given = Object.fromEntries(new FormData(form));
   const body = { by: given.by, note: given.note };
   if (action === "silence") body.silence_hours = Number(given.silence_hours);
   answer.textContent = "Sending …";
   try {
-    const response = await fetch(`${form.dataset.endpoint}/${action}`, {
+    const response = await fetch(`${form.dataset.endpoint}/${action}${form.dataset.query}`, {
       method: "POST",
       headers: { "Content-Type": "application/json", Authorization: `Bearer ${given.token}` },
       body: JSON.stringify(body),

@@ -76,8 +76,10 @@ async def test_a_sample_holds_the_newest_of_every_partition_without_a_group(kafk
     async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers) as producer:
         for number in range(60):
             await producer.send(topic, str(number).encode(), partition=number % 3)
-    newest = await sample(settings.kafka, topic, 30, 20, oldest=False)
+    told: list[int] = []
+    newest = await sample(settings.kafka, topic, 30, 20, oldest=False, read=told.append)
     assert newest.held == 60
+    assert sum(told) == 30
     offsets = [[record.offset for record in found] for found in newest.records.values()]
     assert offsets == [list(range(10, 20))] * 3
     oldest = await sample(settings.kafka, topic, 6, 20, oldest=True)

@@ -23,6 +23,9 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
+BEHIND = 100_000
+"""Records of lag that the rule allows."""
+
 
 class Telephone:
     """A webhook that keeps what it was told."""
@@ -47,8 +50,11 @@ class Telephone:
         self._new.set()
         return web.Response()
 
+    def told(self) -> list[dict[str, Any]]:
+        return [alert for call in self.calls for alert in call["alerts"]]
+
     def alerts(self) -> list[tuple[str, str]]:
-        return [(a["labels"]["alertname"], a["status"]) for call in self.calls for a in call["alerts"]]
+        return [(alert["labels"]["alertname"], alert["status"]) for alert in self.told()]
 
     async def until(self, true: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds
@@ -176,3 +182,49 @@ async def test_a_model_that_falls_silent_and_a_dead_worker_each_ring(
         await telephone.until(lambda: ("DriftlineModelBlind", "firing") in telephone.alerts(), "alert of blindness")
         worker.kill()
         await telephone.until(lambda: ("DriftlineWorkerDown", "firing") in telephone.alerts(), "alert of death")
+
+
+async def test_a_worker_far_behind_rings_until_it_has_caught_up(
+    kafka: Cluster, tmp_path: Path, telephone: Telephone
+) -> None:
+    """One record a poll makes the worker slow; the lag and the threshold are real."""
+    deployment = Deployment(kafka.bootstrap_servers, tmp_path, limits={"poll_records": 1})
+    await deployment.prepare()
+    await deployment.publish_raw(*[b'{"model":"fraud","version":"3","features":{"x":1}}'] * (BEHIND + 20_000))
+    with WorkerProcess(deployment) as worker, monitoring(tmp_path, telephone, worker.port):
+        await telephone.until(lambda: ("DriftlineConsumerLag", "firing") in telephone.alerts(), "alert of lag")
+        (told,) = [a for a in telephone.told() if a["labels"]["alertname"] == "DriftlineConsumerLag"][:1]
+        assert told["labels"]["topic"] == deployment.topics["events"][0]
+        await telephone.until(lambda: ("DriftlineConsumerLag", "resolved") in telephone.alerts(), "all-clear")
+
+
+async def test_a_spent_budget_of_false_alarms_and_a_spent_objective_each_ring(
+    kafka: Cluster, tmp_path: Path, telephone: Telephone
+) -> None:
+    random, segments = np.random.default_rng(7), [f"s{number}" for number in range(8)]
+    deployment = Deployment(
+        kafka.bootstrap_servers,
+        tmp_path,
+        false_alarms_per_model_per_month=0.01,  # four more than it, and the fifth tells: see the rule
+        models={"fraud": {"segment_by": "country", "objectives": {"accuracy": {"at_least": 0.99}}}},
+    )
+    await deployment.prepare()
+    await deployment.publish_reference("fraud", "3", population(random, 10_000))
+
+    async def publish(segment: str, shift: float) -> None:
+        columns = {**population(random, 1_500, shift), "country": [segment] * 1_500}
+        await deployment.publish_events("fraud", "3", columns, labels=[False] * 1_500)
+
+    with WorkerProcess(deployment) as worker, monitoring(tmp_path, telephone, worker.port):
+        worker.until_ready()
+        await publish(segments[0], 3.0)
+        drifted = ("DriftlineModelDrifted", "firing")
+        await telephone.until(lambda: drifted in telephone.alerts(), "alert of drift")
+        for segment in segments[1:]:
+            await publish(segment, 3.0)
+        for alert in ("DriftlineFalseAlarmBudgetExceeded", "DriftlineObjectiveBurn"):
+            await telephone.until(lambda: (alert, "firing") in telephone.alerts(), alert)  # noqa: B023
+        spent = [a for a in telephone.told() if a["labels"]["alertname"] == "DriftlineFalseAlarmBudgetExceeded"]
+        assert spent[0]["labels"]["model"] == "fraud"
+        burning = [a for a in telephone.told() if a["labels"]["alertname"] == "DriftlineObjectiveBurn"]
+        assert burning[0]["labels"]["objective"] == "accuracy"

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from detectors.errors import BrokerError
 from stream import cli, config
@@ -27,6 +28,15 @@ def commands(group: click.Group, above: tuple[str, ...] = ()) -> list[tuple[str,
 ALL = commands(cli.cli)
 
 
+@pytest.mark.parametrize("words", [(), *ALL], ids=lambda words: " ".join(words) or "driftline")
+def test_in_a_terminal_of_eighty_columns_no_help_is_cut(words: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(cli.cli, [*words, "--help"], terminal_width=80).output
+    listed = shown.partition("\nCommands:\n")[2]
+    assert not [line for line in listed.splitlines() if line.endswith("...")]
+    if not words:
+        assert max(map(len, shown.splitlines())) <= 80
+
+
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_every_command_and_option_explains_itself(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([*words, "--help"]) == 0
@@ -38,7 +48,7 @@ def test_every_command_and_option_explains_itself(words: tuple[str, ...], capsys
         command = command.commands[word]
     assert command.help
     for option in command.params:
-        if isinstance(option, click.Option) and option.name not in ("role", "start", "state"):
+        if isinstance(option, click.Option):
             assert option.help, f"{' '.join(words)} {option.opts[0]}"
 
 

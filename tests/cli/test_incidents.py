@@ -1,5 +1,6 @@
 """``driftline incidents`` against a worker's interface: what is asked, what is shown, what is refused."""
 
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -8,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from stream import cli
+from stream import cli, incident_tables
 
 INCIDENT = {
     "id": "8c1d2f00-1111-5222-8333-000000000000",
@@ -79,6 +81,22 @@ def test_the_list_names_model_verdict_and_features_and_is_drift(
     assert cli.run(["incidents", "list", "--url", worker[0], "--model", "fraud", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["incidents"] == [INCIDENT]
     assert worker[1].asked == [("GET", "/api/v1/incidents?model=fraud&state=open", None, None)]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 100, 300])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_an_id_stays_in_one_piece_however_narrow_the_terminal(columns: int, terminal: bool) -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=columns, force_terminal=terminal, color_system=None)
+    names = [{"feature": f"a_rather_long_name_{number}"} for number in range(9)]
+    long = {**INCIDENT, "version": "2025-11-21-of-the-evening", "resolved_at_ms": 1_763_700_100_000, "features": names}
+    assert incident_tables.show_list(console, [INCIDENT, long], as_json=False) == 1
+    told = out.getvalue()
+    assert told.count(str(INCIDENT["id"])) == 2
+    for text in ("fraud/2025-11-21-of-the-evening", "critical", "2025-11-21 04:40:00Z", "a_rather_long_name_0"):
+        assert text in told
+    if not terminal:
+        assert len(told.splitlines()) == 3, "a line for each, for grep and awk"
 
 
 def test_no_open_incident_is_stable(worker: tuple[str, type[Worker]], capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,14 @@
 """``driftline models`` against a worker's interface."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from stream import cli
+from stream import cli, model_tables
 from tests.cli.test_incidents import Worker, worker
 
 __all__ = ["worker"]
@@ -42,6 +44,13 @@ def test_the_list_names_state_events_and_reason(url: str, capsys: pytest.Capture
     assert all(part in told for part in ("45,312", "stable", "blind", "2025-11-21"))
     assert cli.run(["models", "list", "--url", url, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["models"] == MODELS
+
+
+def test_names_stay_in_one_piece_in_a_narrow_terminal() -> None:
+    out = io.StringIO()
+    long = {**MODELS[1], "model": "image-defects", "version": "2025-11-21-evening", "reason": "word " * 20}
+    model_tables.show_list(Console(file=out, width=80, force_terminal=True, color_system=None), [long], as_json=False)
+    assert "image-defects  2025-11-21-evening  de" in out.getvalue()
 
 
 @pytest.mark.parametrize(

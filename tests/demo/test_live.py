@@ -40,14 +40,33 @@ def drawn(*parts: Any) -> str:
 
 
 def test_the_table_shows_state_evidence_worst_features_and_rate() -> None:
-    text = drawn(live.models_table([MODEL], {("fraud", "3", None): 151.0}))
+    text = drawn(live.models_table([MODEL], {("fraud", "3", None): 151.0}, 140, 10))
     for part in ("fraud/3", "drift", "9.3", "amount, age and 1 more", "45,312", "151"):
         assert part in text
 
 
 def test_a_model_that_is_learning_has_no_evidence_yet() -> None:
-    text = drawn(live.models_table([{"model": "m", "version": "1", "state": "learning"}], {}))
+    text = drawn(live.models_table([{"model": "m", "version": "1", "state": "learning"}], {}, 140, 10))
     assert "learning" in text
+
+
+def test_the_worst_come_first_and_what_does_not_fit_is_counted() -> None:
+    well = [{**MODEL, "model": f"m{n:03}", "state": "stable", "drifted_features": []} for n in range(500)]
+    blind = {**MODEL, "model": "b[red]", "state": "blind", "drifted_features": [], "reason": "no event for 60 s"}
+    lines = drawn(live.models_table([*well, blind, MODEL], {}, 140, 20)).splitlines()
+    assert lines[2].startswith("fraud/3")
+    assert lines[3].startswith("b[red]/3")
+    assert "no event for 60 s" in lines[3]
+    assert lines[-1] == "and 482 more: 482 stable"
+
+
+def test_eighty_columns_hold_every_number_whole() -> None:
+    out = io.StringIO()
+    screen = LiveScreen(Console(file=out, width=80, height=24, force_terminal=True, color_system=None), "driftline")
+    screen.show([{**MODEL, "evidence_log10": 123.4}], [INCIDENT])
+    screen.close()
+    for part in ("fraud/3", "123.4", "amount, age and", "45,312", "world-changed", "critical", "per s"):
+        assert part in out.getvalue()
 
 
 def test_incidents_name_their_first_features_and_how_many_more() -> None:

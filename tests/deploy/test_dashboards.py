@@ -71,6 +71,14 @@ def test_every_panel_has_title_description_unit_and_the_chosen_data_source(path:
 
 
 @every_dashboard
+def test_every_line_has_a_name_also_where_nothing_is_segmented(path: Path) -> None:
+    for panel in panels(paths.dashboard(path)):
+        if panel["type"] in ("timeseries", "state-timeline"):
+            for target in panel["targets"]:
+                assert target["legendFormat"].replace("{{segment}}", "").strip() not in ("", "__auto"), panel["title"]
+
+
+@every_dashboard
 def test_panels_have_ids_of_their_own_and_do_not_overlap(path: Path) -> None:
     taken: set[tuple[int, int]] = set()
     found = panels(paths.dashboard(path))
@@ -150,3 +158,15 @@ def exported() -> set[str]:
 def test_every_metric_that_is_drawn_is_one_that_a_worker_exports(path: Path) -> None:
     drawn = {name for text in expressions(paths.dashboard(path)) for name in re.findall(r"\bdriftline_[a-z_]+", text)}
     assert drawn <= exported()
+
+
+ON_THE_PAGE = {"incident_actions_total", "model_season_covered"}
+"""What people did, and what a reference is: facts of one incident or model, which do not move."""
+
+
+def test_every_metric_is_drawn_somewhere_or_is_what_draws_the_others() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in paths.DASHBOARDS)
+    rules = (paths.DEPLOY / "prometheus" / "rules.yml").read_text(encoding="utf-8")
+    names = {name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") for name in exported()}
+    missing = {name for name in names if name not in text and name not in rules}
+    assert missing <= {f"driftline_{name}" for name in ON_THE_PAGE}

@@ -58,6 +58,7 @@ async def exporter() -> AsyncIterator[int]:
     outcomes = OutcomeFamilies(views, lambda: owned)
     metrics.live, metrics.of_models = [ServiceFamilies("0.1.0", "abc", "3.11", Loops(), Loops())], [models, outcomes]
     metrics.detections.add(("fraud", "3", "feature", "critical"))
+    metrics.latency.observe(("fraud",), 0.8)
     server = Server(HttpSettings(host="127.0.0.1", port=0), views, Health(), metrics)
     await server.start()
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
+from check_jsonschema.cli import main as check_jsonschema
+from click.testing import CliRunner
 
 from examples import drift_events, publish_fastapi, retrain_requests
 
@@ -100,6 +102,14 @@ def test_github_gets_a_dispatch_within_its_limits(recorded: Recorded, monkeypatc
     assert len(body["client_payload"]) <= 10
     workflow = yaml.safe_load((EXAMPLES / "github_workflow.yaml").read_text())
     assert workflow[True]["repository_dispatch"]["types"] == [body["event_type"]]  # YAML 1.1 reads "on" as true
+
+
+@pytest.mark.filterwarnings("ignore:The metaschema specified by")  # the vendored schema's own draft
+def test_the_github_workflow_is_valid_by_its_schema() -> None:
+    told = CliRunner().invoke(
+        check_jsonschema, ["--builtin-schema", "vendor.github-workflows", str(EXAMPLES / "github_workflow.yaml")]
+    )
+    assert told.exit_code == 0, told.output
 
 
 def test_airflow_gets_an_asset_event(recorded: Recorded) -> None:

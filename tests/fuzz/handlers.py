@@ -8,10 +8,12 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import StreamReader
 from aiohttp.test_utils import make_mocked_request
 
-from stream import actions, pages
+from detectors.features import UnitKey
+from stream import actions, forgetting, pages, topics
 from stream.actions import Action
 from stream.config import HttpSettings
 from stream.config_layers import Secret
+from stream.forgetting import Forgetting
 from stream.metrics import Metrics
 from stream.server import Server
 from stream.views import Views
@@ -31,6 +33,8 @@ CORPUS = [
     b'POST /api/v1/incidents/i1/ack\n{"by":"ann","note":"seen","id":"00000000-0000-4000-8000-000000000000"}',
     b'POST /api/v1/incidents/i1/silence\n{"by":"ann","silence_hours":2}',
     b'POST /api/v1/incidents/i1/note\n{"by":"ann","note":"x"}',
+    b'POST /api/v1/models/m/1/forget\n{"by":"ann","note":"retired","id":"00000000-0000-4000-8000-000000000000"}',
+    b'POST /api/v1/models/m/1/forget?segment=de\n{"by":"ann"}',
 ]
 LARGEST_TARGET = 8_190
 """aiohttp refuses a longer request line itself."""
@@ -39,10 +43,10 @@ LARGEST_TARGET = 8_190
 def requests() -> Target:
     """Accepted is what is answered with 2xx or 3xx; a finding is what a handler raises, or 5xx."""
     loop = asyncio.new_event_loop()
-    recorded: list[Action] = []
+    recorded: list[Action | Forgetting] = []
 
-    async def record(action: Action) -> None:
-        recorded.append(action)
+    async def record(change: Action | Forgetting) -> None:
+        recorded.append(change)
 
     def add_pages(app: web.Application, views: Views) -> None:
         pages.add_pages(app, views, lambda: 1_000)
@@ -50,6 +54,9 @@ def requests() -> Target:
     views = Views()
     incident = {"id": "i1", "model": "m", "version": "1", "segment": None, "opened_at_ms": 1}
     views.apply_incident(b"i1", orjson.dumps(incident))
+    for segment in (None, "de"):
+        view = {"model": "m", "version": "1", "segment": segment, "state": "blind"}
+        views.apply_view(topics.unit_key(UnitKey("m", "1", segment)), orjson.dumps(view))
     settings = HttpSettings(port=0, token=Secret("sesame"))
     server = Server(settings, views, Health(), Metrics(), add_pages, record)
     loop.run_until_complete(server.start())  # what freezes the routes
@@ -83,8 +90,16 @@ def requests() -> Target:
         except web.HTTPException as error:
             status = error.status
         assert status < 500, f"answered with {status}"
-        for action in recorded:
-            assert len(action.note) <= actions.MAX_NOTE, "a note without bounds"
+        for change in recorded:
+            assert len(change.note) <= actions.MAX_NOTE, "a note without bounds"
+            assert 0 < len(change.by) <= actions.MAX_NAME, "a name without bounds"
+            assert _read_back(change) == change, "recorded and not read again"
         return 200 <= status < 400
 
     return Target("requests", 0.03, CORPUS, run)
+
+
+def _read_back(change: Action | Forgetting) -> Action | Forgetting:
+    if isinstance(change, Forgetting):
+        return forgetting.decode(forgetting.encode(change), "fuzz")
+    return actions.decode(actions.encode(change), "fuzz")

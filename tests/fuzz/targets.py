@@ -19,11 +19,12 @@ from detectors.features import UnitKey
 from detectors.incidents import Change
 from detectors.outcomes import measures, task_of
 from detectors.reference_builder import build_reference
-from stream import actions, checkpoints, config, judge_state, judge_table
+from stream import actions, checkpoints, config, forgetting, judge_state, judge_table
 from stream.actions import Action
 from stream.checkpoints import UnitRecord
 from stream.codec import Decoded, Decoder, Limits
 from stream.events import Rules
+from stream.forgetting import Forgetting
 from stream.judge import Judge
 from stream.judge_desk import JudgeDesk
 from stream.judge_records import Health
@@ -310,6 +311,7 @@ def _topics() -> Target:
     def run(data: bytes) -> bool:
         """As the value of each, and as a key."""
         desk.apply_action(data[:40], data)
+        desk.apply_action(forgetting.KEY + data[:40], data)
         desk.apply_reference(data[:40], data)
         views.apply_view(data[:40], data)
         views.apply_incident(data[:40], data)
@@ -321,5 +323,6 @@ def _topics() -> Target:
             return False
         return True
 
-    corpus = [profile, action, json.dumps(incident).encode(), json.dumps(view).encode(), row]
+    forgotten = forgetting.encode(Forgetting(forgetting.SCHEMA, "f1", *UNIT, "ann", NOW_MS, "retired"))
+    corpus = [profile, action, forgotten, json.dumps(incident).encode(), json.dumps(view).encode(), row]
     return Target("topics", 0.03, corpus, run)

@@ -103,7 +103,8 @@ class Browser:
 
 
 class Page:
-    """A tab. ``complaints`` are console errors, uncaught exceptions, refused resources and policy violations."""
+    """A tab. ``complaints`` are console errors, uncaught exceptions, refused resources and policy violations.
+    ``agrees`` is what it answers when it is asked to confirm; ``asked`` are those questions."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
@@ -113,6 +114,9 @@ class Page:
         self._loaded = asyncio.Event()
         self.complaints: list[str] = []
         self.requested: list[str] = []
+        self.agrees = True
+        self.asked: list[str] = []
+        self._answers: set[asyncio.Future[Any]] = set()
 
     async def _read(self) -> None:
         async for message in self._socket:
@@ -129,6 +133,9 @@ class Page:
     def _note(self, method: str, given: dict[str, Any]) -> None:
         if method == "Page.loadEventFired":
             self._loaded.set()
+        elif method == "Page.javascriptDialogOpening":
+            self.asked.append(given["message"])
+            self._answers.add(asyncio.ensure_future(self.send("Page.handleJavaScriptDialog", accept=self.agrees)))
         elif method == "Network.requestWillBeSent":
             self.requested.append(given["request"]["url"])
         elif method == "Runtime.exceptionThrown":
@@ -202,4 +209,4 @@ class Page:
         """Stops listening; the tab ends with its browser."""
         await self._socket.close()
         self._reader.cancel()
-        await asyncio.gather(self._reader, return_exceptions=True)
+        await asyncio.gather(self._reader, *self._answers, return_exceptions=True)

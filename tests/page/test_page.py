@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ async def test_the_model_page_shows_evidence_features_incidents_retraining_and_e
             "scikit-learn",
             "Withheld: cooldown",
             "The world changed",
-            "adwin",
+            "ADWIN",
         ):
             assert said in text
         features = await page.value(
@@ -141,6 +142,28 @@ async def test_no_page_scrolls_sideways_on_a_phone_or_complains(browser: Browser
         assert all(address.startswith(url) for address in page.requested)
 
 
+SPOKEN = ("link", "button", "textbox", "searchbox", "combobox", "spinbutton", "image", "table", "region", "navigation")
+
+
+async def test_a_screen_reader_has_a_name_for_whatever_can_be_reached_and_headings_in_order(browser: Browser) -> None:
+    app = _with_writes([])
+    pages.add_pages(app, sample_views.fleet(), lambda: sample_views.NOW_MS)
+    async with browser.visiting(site.running(app)) as url:
+        for path in PATHS:
+            page = await browser.open(url + path)
+            await page.send("Accessibility.enable")
+            nodes = [node for node in (await page.send("Accessibility.getFullAXTree"))["nodes"] if not node["ignored"]]
+            said = [(node["role"]["value"], node.get("name", {}).get("value")) for node in nodes]
+            assert [role for role, name in said if role in SPOKEN and not name] == [], path
+            levels = [int(level) for level in await page.value(LEVELS)]
+            assert levels[0] == 1, path
+            assert all(after <= before + 1 for before, after in pairwise(levels)), path
+            await page.close()
+
+
+LEVELS = "[...document.querySelectorAll('h1, h2, h3')].map(heading => heading.nodeName[1])"
+
+
 CONTRAST = r"""(() => {
   const linear = (part) => (part /= 255) <= .03928 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4;
   const light = (text) => {
@@ -199,8 +222,18 @@ def _with_writes(recorded: list[tuple[str, str | None, object]]) -> web.Applicat
     async def changes(request: web.Request) -> web.Response:
         return web.json_response({"generation": 0})
 
+    async def forget(request: web.Request) -> web.Response:
+        recorded.append((request.path_qs, request.headers.get("Authorization"), await request.json()))
+        return web.json_response({"ok": True})
+
     app = web.Application()
-    app.add_routes([web.post("/api/v1/incidents/{id}/{action}", change), web.get("/api/v1/changes", changes)])
+    app.add_routes(
+        [
+            web.post("/api/v1/incidents/{id}/{action}", change),
+            web.post("/api/v1/models/{model}/{version}/forget", forget),
+            web.get("/api/v1/changes", changes),
+        ]
+    )
     return app
 
 
@@ -217,3 +250,43 @@ async def test_an_incident_is_acknowledged_from_its_page_with_the_token(browser:
         await page.value("document.querySelector('button[value=ack]').click()")
         await page.until("document.querySelector('#action-answer').innerText == 'Recorded.'")
         assert recorded == [("ack", "Bearer secret", {"by": "ana", "note": "looking at it"})]
+
+
+async def test_a_model_is_forgotten_from_its_page_by_keyboard_once_it_is_confirmed(browser: Browser) -> None:
+    recorded: list[tuple[str, str | None, object]] = []
+    app, views = _with_writes(recorded), sample_views.fleet()
+    sample_views.put(views, sample_views.model("eta", "blind", segment="north & south"))
+    pages.add_pages(app, views, lambda: sample_views.NOW_MS)
+    async with browser.visiting(site.running(app)) as url:
+        page: Page = await browser.open(f"{url}/models/eta/3?segment=north+%26+south")
+        await page.until("document.querySelector('#actions') && document.querySelector('#actions').offsetParent")
+        for name, text in (("token", "secret"), ("by", "ana"), ("note", "retired")):
+            await page.value(f"document.querySelector('#actions').elements.{name}.focus()")
+            await page.type(text)
+        await page.press("Tab", 9)
+        assert await page.value("document.activeElement.value") == "forget"
+        page.agrees = False
+        await page.press("Enter", 13, "\r")
+        await page.until("document.activeElement.value == 'forget'")
+        assert recorded == []
+        page.agrees = True
+        await page.press("Enter", 13, "\r")
+        await page.until("document.querySelector('#action-answer').innerText == 'Recorded.'")
+        assert len(page.asked) == 2
+        assert "eta 3 · north & south" in page.asked[0]
+        path = "/api/v1/models/eta/3/forget?segment=north+%26+south"
+        assert recorded == [(path, "Bearer secret", {"by": "ana", "note": "retired"})]
+        await page.go(f"{url}/models/eta/3")  # all of it: the whole population and the segment
+        assert await page.value("document.querySelector('#actions').dataset.query") == ""
+        assert "Watch eta 3 and its 1 segment no more" in await page.value(TEXT)
+
+
+async def test_why_a_model_is_not_well_stands_beside_it_also_on_a_phone(browser: Browser) -> None:
+    async with browser.visiting(site.served(sample_views.fleet())) as url:
+        for width in (1280, 390):
+            page = await browser.open(url, width, 844)
+            said = await page.value("document.querySelector('tbody').innerText")
+            assert "amount, the world changed" in said
+            assert "no event has arrived for longer than is usual for it" in said
+            assert "4,120 of 10,000 events" in said
+            await page.close()

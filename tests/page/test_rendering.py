@@ -214,3 +214,17 @@ def test_every_verdict_and_reason_has_its_words() -> None:
 
 def test_markup_escapes_what_it_did_not_make() -> None:
     assert markup.element("b", "<i>", markup.element("i", 1), data_x='"') == '<b data-x="&quot;">&lt;i&gt;<i>1</i></b>'
+
+
+async def test_a_feature_whose_values_all_went_missing_has_no_size_that_looks_well() -> None:
+    views, gone = Views(), {**sample_views.numeric("age_of_domain"), "psi": 0.0, "wasserstein": 0.0}
+    gone["histogram"] = {**gone["histogram"], "counts": [0] * len(gone["histogram"]["counts"])}
+    sample_views.put(views, sample_views.model("m", "drift", [gone]))
+    summary = "age_of_domain is missing in 100.0% of events"
+    sample_views.put_incident(
+        views, sample_views.incident("i", "m", summary=summary, features=[{"feature": "age_of_domain"}])
+    )
+    async with site.served(views) as url:
+        _, text, _ = await fetch(url + "/models/m/3")
+        assert "PSI <b>–</b>" in text
+        assert f"<p>{summary}</p>" in (await fetch(url + "/incidents/i"))[1], "a name keeps its small letter"
