@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,10 @@ from tests.kafka import server
 settings.register_profile("driftline", deadline=None)  # how long one example takes says nothing here
 settings.load_profile("driftline")
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+# Workers and commands are processes of their own: without bytecode kept each would compile 2,000 modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture(scope="session")
