@@ -1,24 +1,30 @@
 """What a person meets, in a real Chromium."""
 
 import os
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from aiohttp import web
 
 from stream import pages
 from tests.page import sample_views, site
-from tests.page.browser import Browser, Page, executable
+from tests.page.browser import Browser, Chromium, Page, executable
 
 pytestmark = pytest.mark.skipif(
     executable() is None and not os.environ.get("CI"), reason="no Chromium on this machine (required where CI is set)"
 )
 
 
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    running = Chromium(tmp_path_factory.mktemp("chromium"))
+    yield running
+    running.close()
+
+
 @pytest.fixture
-async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
-    async with Browser(tmp_path / "profile") as running:
+async def browser(chromium: Chromium) -> AsyncIterator[Browser]:
+    async with Browser(chromium) as running:
         yield running
 
 
