@@ -67,8 +67,13 @@ def own_kafka(tmp_path_factory: pytest.TempPathFactory, *, security: bool = Fals
     return broker
 
 
+DEAR = {"chromium", "secured_kafka", "site", "wheel"}
+"""Fixtures that start something of seconds once a process, for few tests."""
+
+
+@pytest.hookimpl(tryfirst=True)  # or xdist has read the groups before they are there
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process of a parallel run has the Kafka: a second one would cost another 400 MB and 5 s."""
+    """One process of a parallel run has each of them. Both have a Kafka: its tests are half of the time of all."""
     for item in items:
-        if item.get_closest_marker("kafka"):
-            item.add_marker(pytest.mark.xdist_group("kafka"))
+        for fixture in DEAR.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(fixture))

@@ -193,7 +193,7 @@ async def test_a_thousand_models_and_five_hundred_features_stay_quick(browser: B
         await page.until("document.querySelector('.pager').innerText.includes('Page 2 of 11')")
         await page.go(f"{url}/models/wide/3")
         assert await page.value("document.querySelector('.features tbody th').innerText.trim()") == "f499"
-        assert await page.value("performance.getEntriesByType('navigation')[0].domComplete") < 5_000
+        assert await page.value("performance.getEntriesByType('navigation')[0].domComplete") < 20_000
         assert page.complaints == []
 
 
