@@ -67,13 +67,6 @@ def own_kafka(tmp_path_factory: pytest.TempPathFactory, *, security: bool = Fals
     return broker
 
 
-DEAR = {"chromium", "secured_kafka", "site", "wheel"}
-"""Fixtures that start something of seconds once a process, for few tests."""
-
-
-@pytest.hookimpl(tryfirst=True)  # or xdist has read the groups before they are there
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process of a parallel run has each of them. Both have a Kafka: its tests are half of the time of all."""
-    for item in items:
-        for fixture in DEAR.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group(fixture))
+    """Those that may take minutes begin first, so that no process ends alone with one of them."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
