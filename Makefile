@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Two processes: most tests wait for brokers and services more than they compute.
 JOBS ?= 2
+# A half of the files each, so that what a file starts is started once; who is done first takes from the other.
+DEAL := worksteal
 
 .PHONY: help demo test check lint docs bench bench-throughput bench-scale bench-detection chaos fuzz soak clean
 .DEFAULT_GOAL := help
@@ -33,13 +35,13 @@ demo: $(STAMP)
 	@$(BIN)/driftline demo
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+	@$(BIN)/python -m pytest -n $(JOBS) --dist $(DEAL)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 check: lint
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not slow and not kafka'
+	@$(BIN)/python -m pytest -n $(JOBS) --dist $(DEAL) -m 'not slow and not kafka'
 
 docs: $(STAMP)
 	@$(BIN)/python -m tests.docs.pages

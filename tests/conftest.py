@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,10 @@ from tests.kafka import server
 settings.register_profile("driftline", deadline=None)  # how long one example takes says nothing here
 settings.load_profile("driftline")
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+# Workers and commands are processes of their own: without bytecode kept each would compile 2,000 modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +68,5 @@ def own_kafka(tmp_path_factory: pytest.TempPathFactory, *, security: bool = Fals
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process of a parallel run has the Kafka: a second one would cost another 400 MB and 5 s."""
-    for item in items:
-        if item.get_closest_marker("kafka"):
-            item.add_marker(pytest.mark.xdist_group("kafka"))
+    """Those that may take minutes begin first, so that no process ends alone with one of them."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)

@@ -96,7 +96,7 @@ def running(folder: Path, *command: str) -> Iterator[None]:
         assert process.poll() is None, log.read_text()[-3000:]
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(30)
 
 
 @contextmanager

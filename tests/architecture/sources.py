@@ -16,6 +16,7 @@ class Source(NamedTuple):
     text: str
     tree: ast.Module
 
+    @cache  # noqa: B019 - sources live as long as the tests
     def imports(self, *, top_level: bool = False) -> set[str]:
         """Dotted names of the modules imported; with ``top_level`` only those at import time."""
         nodes = list(_at_import(self.tree)) if top_level else list(ast.walk(self.tree))
@@ -68,6 +69,7 @@ def functions(source: Source) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     return [node for node in ast.walk(source.tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
+@cache
 def calls_and_reads(source: Source) -> list[tuple[int, str]]:
     """Line and dotted text of every call's target and every attribute read."""
     found = []

@@ -12,7 +12,7 @@ from stream.topics import partition_of
 from tests.contracts import backends
 from tests.contracts.backends import Backend, Listener
 
-DEADLINE = 20.0
+DEADLINE = 30.0
 
 
 @pytest.fixture(params=["memory", "files", "embedded", pytest.param("kafka", marks=pytest.mark.kafka)])

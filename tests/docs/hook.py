@@ -12,4 +12,4 @@ MARK = "<!-- the module map -->"
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    return markdown.replace(MARK, pages.module_map())
+    return markdown.replace(MARK, pages.module_map()) if MARK in markdown else markdown

@@ -274,18 +274,17 @@ def _settings() -> Target:
         b"topics: {events: [a, b], labels: []}\nlimits:\n  models: 10\nhttp: {port: 0, token: secret}\n",
         b"false_alarms_per_model_per_month: 1\ndetection:\n  detectors: [adwin]\nblind:\n  lag_seconds: 5.5\n",
     ]
-    folder = tempfile.TemporaryDirectory(prefix="driftline-fuzz-")
-    path = Path(folder.name) / "settings.yaml"
 
     def run(data: bytes) -> bool:
-        assert folder, "it is there for as long as this function is"
-        path.write_bytes(data)
-        try:
-            config.masked(config.load(path, {}))
-        except SettingsError:
-            return False
-        except DriftlineError as error:
-            raise AssertionError(f"another error than SettingsError: {error}") from error
+        with tempfile.NamedTemporaryFile(suffix=".yaml") as file:
+            file.write(data)
+            file.flush()
+            try:
+                config.masked(config.load(Path(file.name), {}))
+            except SettingsError:
+                return False
+            except DriftlineError as error:
+                raise AssertionError(f"another error than SettingsError: {error}") from error
         return True
 
     return Target("settings", 0.02, corpus, run)

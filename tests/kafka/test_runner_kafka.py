@@ -117,7 +117,7 @@ class World:
         for process in self.processes:
             if process.poll() is None:
                 process.kill()
-            process.wait(10)
+            process.wait(30)
         await self.sink.stop()
 
 
@@ -139,7 +139,7 @@ async def check(world: World) -> None:
 
 def ended_well(process: subprocess.Popen[bytes]) -> bool:
     process.send_signal(signal.SIGTERM)
-    return process.wait(10) == 0
+    return process.wait(30) == 0
 
 
 async def test_a_process_killed_again_and_again_counts_every_event_once(world: World) -> None:
@@ -149,7 +149,7 @@ async def test_a_process_killed_again_and_again_counts_every_event_once(world: W
         await world.until_counted(lambda count: count > world.published - 2_000)
         await world.publish(1_000)
         process.kill()
-        process.wait(10)
+        process.wait(30)
     last = world.start()
     await check(world)
     assert ended_well(last)

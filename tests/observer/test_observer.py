@@ -1,7 +1,9 @@
 """OBSERVE as a whole: the same log gives the same state, however it was polled, checkpointed and restored."""
 
 import json
+import random
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ HERE = Partition("inference-events", 1)
 START_MS = 1_763_700_000_000
 
 
+@cache
 def reference(seed: int = 0) -> Reference:
     rng = np.random.default_rng(seed)
     columns: dict[str, Any] = {
@@ -34,23 +37,23 @@ def reference(seed: int = 0) -> Reference:
 
 def log(seed: int, rows: int) -> list[Record]:
     """Mixed traffic: two versions, missing and wrong values, repeats, late events, arrays, rubbish."""
-    rng = np.random.default_rng(seed)
+    chance = random.Random(seed)  # which is ten times as quick as numpy's, one number at a time
     records = []
     for offset in range(rows):
         event: dict[str, Any] = {
-            "id": f"e{int(rng.integers(0, rows * 4))}",
+            "id": f"e{chance.randrange(rows * 4)}",
             "model": "m",
-            "version": "1" if rng.random() < 0.8 else "2",
-            "ts": START_MS + offset * 100 - (200_000_000 if rng.random() < 0.01 else 0),
-            "features": {"x": float(rng.normal()), "y": float(rng.exponential()), "c": str(rng.choice(list("abcd")))},
-            "prediction": float(rng.random()),
+            "version": "1" if chance.random() < 0.8 else "2",
+            "ts": START_MS + offset * 100 - (200_000_000 if chance.random() < 0.01 else 0),
+            "features": {"x": chance.gauss(0, 1), "y": chance.expovariate(1), "c": chance.choice("abcd")},
+            "prediction": chance.random(),
         }
-        if rng.random() < 0.05:
-            event["features"][str(rng.choice(["x", "y", "c"]))] = [None, "text", 5, True][int(rng.integers(4))]
-        if rng.random() < 0.02:
-            event["env"] = {"python": f"3.{int(rng.integers(3))}"}
-        value: Any = [event, {**event, "id": event["id"] + "b"}] if rng.random() < 0.05 else event
-        data = b"rubbish" if rng.random() < 0.01 else json.dumps(value).encode()
+        if chance.random() < 0.05:
+            event["features"][chance.choice("xyc")] = chance.choice([None, "text", 5, True])
+        if chance.random() < 0.02:
+            event["env"] = {"python": f"3.{chance.randrange(3)}"}
+        value: Any = [event, {**event, "id": event["id"] + "b"}] if chance.random() < 0.05 else event
+        data = b"rubbish" if chance.random() < 0.01 else json.dumps(value).encode()
         records.append(Record(offset, START_MS + offset * 100, None, data))
     return records
 

@@ -4,6 +4,8 @@ import asyncio
 import base64
 import itertools
 import shutil
+import subprocess
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -38,46 +40,51 @@ def executable() -> str | None:
     )
 
 
-class Browser:
-    """One Chromium with a profile of its own."""
+class Chromium:
+    """One process with a profile of its own, for many tests: what one keeps of a site no other meets, since each
+    serves its own on a port of its own."""
 
     def __init__(self, profile: Path) -> None:
-        self._profile = profile
-        self._process: asyncio.subprocess.Process | None = None
+        program = executable()
+        assert program is not None
+        command = [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        port = profile / "DevToolsActivePort"
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not port.exists() or "\n" not in port.read_text():
+            assert self._process.poll() is None, "Chromium ended at once"
+            assert time.monotonic() < deadline, "Chromium does not listen"
+            time.sleep(0.05)
+        self.address = f"http://127.0.0.1:{port.read_text().splitlines()[0]}"
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(DEADLINE_SECONDS)
+
+
+class Browser:
+    """One test's tabs in a Chromium."""
+
+    def __init__(self, chromium: Chromium) -> None:
+        self._address = chromium.address
         self._session: aiohttp.ClientSession | None = None
-        self._address = ""
         self._pages: list[Page] = []
 
     async def __aenter__(self) -> Self:
-        program = executable()
-        assert program is not None
-        self._process = await asyncio.create_subprocess_exec(
-            program,
-            *FLAGS,
-            f"--user-data-dir={self._profile}",
-            "about:blank",
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
         self._session = aiohttp.ClientSession()
-        port = self._profile / "DevToolsActivePort"
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while not port.exists() or "\n" not in port.read_text():
-                assert self._process.returncode is None, "Chromium ended at once"
-                await asyncio.sleep(0.05)
-        self._address = f"http://127.0.0.1:{port.read_text().splitlines()[0]}"
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for page in self._pages:
-            await page.leave()
+        await self._close_pages()
         if self._session is not None:
             await self._session.close()
-        if self._process is not None and self._process.returncode is None:
-            self._process.terminate()
-            await self._process.wait()
+
+    async def _close_pages(self) -> None:
+        for page in self._pages:
+            if not page.left:
+                await page.close()
 
     @asynccontextmanager
     async def visiting(self, site: AbstractAsyncContextManager[str]) -> AsyncIterator[str]:
@@ -87,9 +94,7 @@ class Browser:
             try:
                 yield url
             finally:
-                for page in self._pages:
-                    if not page.left:
-                        await page.close()
+                await self._close_pages()
 
     async def open(self, url: str, width: int = 1280, height: int = 900, *, dark: bool = False) -> "Page":
         assert self._session is not None
@@ -203,10 +208,6 @@ class Page:
         """Ends what the page has under way, then the tab."""
         await self.go("about:blank")
         await self.send("Page.close")
-        await self.leave()
-
-    async def leave(self) -> None:
-        """Stops listening; the tab ends with its browser."""
         await self._socket.close()
         self._reader.cancel()
         await asyncio.gather(self._reader, *self._answers, return_exceptions=True)

@@ -31,7 +31,7 @@ class Broker:
         settings = {"bootstrap.servers": self.bootstrap_servers, "group.id": uuid.uuid4().hex, "log_level": 0}
         consumer = confluent_kafka.Consumer({**settings, "auto.offset.reset": "earliest"})
         name = topic or self.topic
-        partitions = consumer.list_topics(name, timeout=10).topics[name].partitions
+        partitions = consumer.list_topics(name, timeout=DEADLINE_SECONDS).topics[name].partitions
         consumer.assign([confluent_kafka.TopicPartition(name, number, 0) for number in partitions])
         found: list[confluent_kafka.Message] = []
         deadline = time.monotonic() + DEADLINE_SECONDS

@@ -149,12 +149,12 @@ class WorkerProcess:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(30)
 
     def get(self, path: str) -> Any:
         """The answer's JSON or text; None while nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as answer:
                 body = answer.read()
                 return json.loads(body) if "json" in answer.headers["Content-Type"] else body.decode()
         except urllib.error.HTTPError as error:
@@ -217,7 +217,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(30)
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")[-6000:]

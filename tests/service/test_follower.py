@@ -51,7 +51,7 @@ async def follow(readers: list[Reader], count: int) -> list[tuple[bytes, bytes |
     left = list(readers)
     following = Follower(lambda: left.pop(0), {"t": apply, "empty": apply})
     task = asyncio.create_task(following.run())
-    await asyncio.wait_for(enough.wait(), 10)
+    await asyncio.wait_for(enough.wait(), 30)
     assert following.caught_up.is_set()
     task.cancel()
     await asyncio.wait((task,))

@@ -20,7 +20,7 @@ def run(tool: str, *arguments: str) -> str:
             pytest.fail(f"{tool} is required where CI is set")
         pytest.skip(f"{tool} is not installed")
     done = subprocess.run(
-        [found, *arguments], cwd=DEPLOY / "prometheus", capture_output=True, text=True, timeout=60, check=False
+        [found, *arguments], cwd=DEPLOY / "prometheus", capture_output=True, text=True, timeout=150, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

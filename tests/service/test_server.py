@@ -156,7 +156,7 @@ async def test_a_long_poll_does_not_hold_up_the_end() -> None:
     async with site() as it:
         waiting = asyncio.ensure_future(it.get("/api/v1/changes?since=0"))
         await it.views.waited_for.wait()
-        await asyncio.wait_for(it.server.stop(), 5)
+        await asyncio.wait_for(it.server.stop(), server_module.LONG_POLL_SECONDS - 5)
         assert await waiting == (200, {"generation": 0})
 
 

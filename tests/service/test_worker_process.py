@@ -10,7 +10,8 @@ from stream.backends.embedded import EmbeddedBroker
 from tests.kafka.server import Cluster, free_ports
 from tests.service.processes import Deployment, WorkerProcess, metric_lines, population
 
-STOP_SECONDS = 10.0
+STOP_SECONDS = 15.0
+"""What the systemd unit and the compose file grant."""
 
 
 def test_the_end_comes_in_time_with_the_broker_away(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from tests.simulation.service import simulate
 from tests.simulation.world import Diverged
 
 SEEDS = int(os.environ.get("DRIFTLINE_TEST_SEEDS", "2000")) // 10
+SHARES = 2
+"""Tests that the seeds are dealt to, so that processes of a parallel run share them."""
 GIVEN = os.environ.get("DRIFTLINE_TEST_SEED")
 FOUND_WITHIN = 100
 """Seeds in which a broken worker must be found."""
@@ -32,9 +34,10 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def test_whatever_fails_whole_workers_count_every_event_once(capsys: pytest.CaptureFixture[str]) -> None:
-    first = 1_000_000 + secrets.randbelow(1 << 40)
-    seeds = [int(GIVEN)] if GIVEN else [*range(SEEDS // 2), *range(first, first + SEEDS - SEEDS // 2)]
+@pytest.mark.parametrize("share", range(1 if GIVEN else SHARES))
+def test_whatever_fails_whole_workers_count_every_event_once(share: int, capsys: pytest.CaptureFixture[str]) -> None:
+    first, half = 1_000_000 + secrets.randbelow(1 << 40), SEEDS // SHARES // 2
+    seeds = [int(GIVEN)] if GIVEN else [*range(share * half, (share + 1) * half), *range(first, first + half)]
     with capsys.disabled():
         sys.stdout.write(f"\n{len(seeds)} services; random: seeds {seeds[len(seeds) // 2]} to {seeds[-1]}\n")
     troubles: Counter[str] = Counter()
