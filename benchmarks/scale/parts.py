@@ -118,11 +118,10 @@ class Bench:
             f"{per_second:,.0f} events/s; {found.busy:.0%} busy"
         )
         said = f"{len(found.signal)} of {found.models} signals of a detector"
+        signal, incident = (latency.percentiles(one, found.models) for one in (found.signal, found.incident))
         return [
-            *self._delays(
-                "signal", "event in to drift event out", latency.percentiles(found.signal, found.models), said
-            ),
-            *self._delays("delay", "event in to incident out", latency.percentiles(found.incident, found.models), note),
+            *_delays("signal", "event in to drift event out", signal, said),
+            *_delays("delay", "event in to incident out", incident, note),
         ]
 
     def memory(self) -> list[Row]:
