@@ -35,7 +35,7 @@ ROWS_PER_BATCH = 250
 """Bounds what one batch holds; with one a tick 1,000 changing units are all written within ROW_INTERVAL_MS."""
 
 VIEWS_PER_TICK, VIEWS_AT_ONCE = 100, 5
-"""A view of 20 features takes a few milliseconds to make: a tick's are made a few at a time, with everybody else in
+"""A view of 20 features takes 2 ms to make: a tick's are made a few at a time, with everybody else in
 between, and of 1,000 models that change all the time each is shown anew every five seconds."""
 
 WAITING_RECORDS = 1_000
