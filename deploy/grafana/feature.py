@@ -1,7 +1,21 @@
 """One feature of a model: evidence, size of its change, missing and unexpected values."""
 
 from deploy.grafana.layout import FEATURE, MODEL, SEGMENT, VERSION, dashboard, variables
-from deploy.grafana.panels import EVIDENCE, NEUTRAL, ONE, UNIT, Json, lines, panel, stat, steps, target, targets
+from deploy.grafana.panels import (
+    DRIFTED,
+    EVIDENCE,
+    NEUTRAL,
+    ONE,
+    UNIT,
+    Json,
+    against,
+    lines,
+    panel,
+    stat,
+    steps,
+    target,
+    targets,
+)
 
 
 def board() -> Json:
@@ -12,8 +26,7 @@ def board() -> Json:
         "kolmogorov_smirnov": "Kolmogorov-Smirnov",
         "jensen_shannon": "Jensen-Shannon",
     }
-    drifted = steps((None, "text"), (1, "red"))
-    drifted["mappings"] = [{"type": "value", "options": {"0": {"text": "as ever"}, "1": {"text": "drifted"}}}]
+    drifted = {**steps((None, "transparent"), (1, "red")), "mappings": DRIFTED}
     rows = [
         [
             stat(
@@ -55,16 +68,19 @@ def board() -> Json:
             ),
         ],
         [
-            lines(
-                "Evidence",
-                "Evidence (log10) that the feature has changed, by segment, and where it is blamed for an incident.",
-                "short",
-                targets(
-                    (
-                        f"max by ({UNIT}) (driftline_feature_score{{{EVIDENCE}, {one}}})",
-                        "{{segment}} {{model_version}}",
+            against(
+                "threshold",
+                lines(
+                    "Evidence",
+                    "Evidence (log10) that the feature has changed, by segment, and where it is blamed.",
+                    "short",
+                    targets(
+                        (
+                            f"max by ({UNIT}) (driftline_feature_score{{{EVIDENCE}, {one}}})",
+                            "{{segment}} {{model_version}}",
+                        ),
+                        (f"max(driftline_feature_threshold{{{EVIDENCE}, {one}}})", "threshold"),
                     ),
-                    (f"max(driftline_feature_threshold{{{EVIDENCE}, {one}}})", "threshold"),
                 ),
             ),
             lines(
@@ -97,7 +113,7 @@ def board() -> Json:
                 [target(f"max by (feature) (driftline_feature_drifted{{{one}}})", "{{feature}}")],
                 12,
                 8,
-                {**drifted, "custom": {"fillOpacity": 80}},
+                {**drifted, **steps((None, "green"), (1, "red")), "custom": {"fillOpacity": 80}},
                 options={"showValue": "never", "mergeValues": True},
             ),
         ],

@@ -4,10 +4,13 @@ from deploy.grafana.layout import TO_MODEL, dashboard, variables
 from deploy.grafana.panels import (
     EVIDENCE,
     LABEL,
+    PAINTED,
     STATES,
     UNIT,
     Json,
+    highest,
     latency,
+    limits,
     lines,
     or_none,
     override,
@@ -26,8 +29,8 @@ from deploy.grafana.panels import (
 def board() -> Json:
     rows = [
         [*_counts(), _workers()],
-        [_models()],
-        [_nearest(), timeline("States", "Which models were in which state, and when.", state_code(), LABEL, 12)],
+        [_models(), timeline("States", "Which models were in which state, and when.", state_code(), LABEL, 10, 10)],
+        [_nearest()],
         [_events(), _age()],
         [_lag(), _processing()],
         [_incidents(), _open()],
@@ -57,7 +60,7 @@ def _counts() -> list[Json]:
     made = []
     for _, name, colour in reversed(STATES):
         expression = f'sum(max by ({UNIT}) (driftline_model_state{{state="{name}"}}))'
-        alarming = steps((None, "text"), (1, colour))
+        alarming = steps((None, "transparent"), (1, colour))
         made.append(stat(f"Models: {name}", meanings[name], expression, 4, alarming))
     return made
 
@@ -68,7 +71,7 @@ def _workers() -> Json:
         "Workers that answer the scrape.",
         "count(driftline_build_info)",
         4,
-        steps((None, "red"), (1, "text")),
+        steps((None, "red"), (1, "transparent")),
     )
 
 
@@ -90,7 +93,7 @@ def _models() -> Json:
         "model_version": "version",
     }
     overrides = [
-        override("State", mappings=state_mappings(), **{"custom.cellOptions": {"type": "color-background"}}),
+        override("State", mappings=state_mappings(), **{"custom.cellOptions": PAINTED}),
         override("Since last event", unit="s", decimals=0),
         override("Evidence", decimals=1),
         override("Threshold", decimals=1),
@@ -99,7 +102,7 @@ def _models() -> Json:
         ),
     ]
     description = "Every model, the strongest evidence first. Evidence is the log10 of how unlikely the present is."
-    return table("Models", description, queries, names, overrides, 24)
+    return table("Models", description, queries, names, overrides, 14)
 
 
 def _nearest() -> Json:
@@ -107,16 +110,12 @@ def _nearest() -> Json:
     threshold = f"max by ({UNIT}) (driftline_model_threshold{{{EVIDENCE}}})"
     return lines(
         "Evidence against threshold",
-        "The ten models nearest to an alarm: evidence as a share of the threshold; at 100 % an incident opens.",
+        "The ten models nearest to an alarm at the end: evidence as a share of the threshold; at 100 % an incident "
+        "opens.",
         "percentunit",
-        [target(f"topk(10, {score} / {threshold})", LABEL)],
-        defaults={
-            "custom": {"lineWidth": 1, "fillOpacity": 0, "thresholdsStyle": {"mode": "dashed"}},
-            "thresholds": {
-                "mode": "absolute",
-                "steps": [{"value": None, "color": "text"}, {"value": 1, "color": "red"}],
-            },
-        },
+        [target(highest(f"{score} / {threshold}"), LABEL)],
+        24,
+        defaults=limits((1, "red")),
     )
 
 
@@ -162,7 +161,7 @@ def _incidents() -> Json:
         "Incidents opened since the workers started, by kind and severity.",
         "short",
         [target("sum by (kind, severity) (driftline_detections_total)", "{{kind}}, {{severity}}")],
-        defaults={"custom": {"lineInterpolation": "stepAfter", "lineWidth": 1, "fillOpacity": 10}},
+        defaults={"custom": {"lineInterpolation": "stepAfter", "fillOpacity": 10}},
     )
 
 

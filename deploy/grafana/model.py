@@ -2,13 +2,19 @@
 
 from deploy.grafana.layout import MODEL, SEGMENT, TO_FEATURE, VERSION, dashboard, variables
 from deploy.grafana.panels import (
+    DRIFTED,
     EVIDENCE,
     NEUTRAL,
     ONE,
+    OUTLINED,
+    PAINTED,
     STATES,
     UNIT,
     Json,
+    against,
+    highest,
     latency,
+    limits,
     lines,
     or_none,
     override,
@@ -84,28 +90,29 @@ def _model_stats() -> list[Json]:
             "Features that have left their reference.",
             f"max(driftline_drifted_features{{{ONE}}})",
             4,
-            steps((None, "text"), (1, "red")),
+            steps((None, "transparent"), (1, "red")),
         ),
         stat(
             "Since the last event",
             "Time since the newest event; a model long silent is blind.",
             f"time() - max(driftline_last_event_timestamp_seconds{{{ONE}}})",
             4,
-            steps((None, "text"), (60, "orange"), (900, "purple")),
+            {**steps((None, "transparent"), (60, "orange"), (900, "purple")), "decimals": 0},
             "s",
         ),
         stat(
-            "Events under this reference",
-            "Events that the present judgement rests on.",
+            "Events judged",
+            "Events under this reference: what the present judgement rests on.",
             f"sum(max by ({UNIT}) (driftline_window_events{{{ONE}}}))",
             4,
             NEUTRAL,
+            "locale",
         ),
     ]
 
 
 def _evidence() -> Json:
-    return lines(
+    made = lines(
         "Evidence and threshold",
         "Evidence (log10) by segment. An incident opens when it reaches the threshold.",
         "short",
@@ -115,6 +122,7 @@ def _evidence() -> Json:
         ),
         16,
     )
+    return against("threshold", made)
 
 
 def _features() -> Json:
@@ -122,6 +130,7 @@ def _features() -> Json:
         return (f'max by (feature) (driftline_feature_score{{statistic="{statistic}", {ONE}}})', "")
 
     queries = targets(
+        (f"max by (feature) (driftline_feature_drifted{{{ONE}}})", ""),
         of("evidence_log10"),
         of("psi"),
         of("wasserstein"),
@@ -132,18 +141,27 @@ def _features() -> Json:
         instant=True,
     )
     names = {
-        "Value #A": "Evidence",
-        "Value #B": "PSI",
-        "Value #C": "Wasserstein",
-        "Value #D": "Kolmogorov-Smirnov",
-        "Value #E": "Jensen-Shannon",
-        "Value #F": "Missing",
-        "Value #G": "Unexpected",
+        "Value #A": "State",
+        "Value #B": "Evidence",
+        "Value #C": "PSI",
+        "Value #D": "Wasserstein",
+        "Value #E": "Kolmogorov-Smirnov",
+        "Value #F": "Jensen-Shannon",
+        "Value #G": "Missing",
+        "Value #H": "Unexpected",
     }
     overrides = [
         override("feature", links=[TO_FEATURE]),
-        override("Missing", unit="percentunit", decimals=2),
-        override("Unexpected", unit="percentunit", decimals=2),
+        override(
+            "State",
+            mappings=DRIFTED,
+            thresholds=NEUTRAL["thresholds"],
+            **{"custom.cellOptions": PAINTED},
+        ),
+        override("Evidence", decimals=1),
+        *(override(size, decimals=2) for size in ("PSI", "Wasserstein", "Kolmogorov-Smirnov", "Jensen-Shannon")),
+        override("Missing", unit="percentunit", decimals=1),
+        override("Unexpected", unit="percentunit", decimals=1),
     ]
     description = "The features with series, the worst by evidence first, with the size of their change."
     return table("Features", description, queries, names, overrides, 24)
@@ -152,40 +170,48 @@ def _features() -> Json:
 def _feature_evidence() -> Json:
     return lines(
         "Evidence by feature",
-        "The ten features with the most evidence (log10).",
+        "The ten features with the most evidence (log10) at the end.",
         "short",
-        [target(f"topk(10, max by (feature) (driftline_feature_score{{{EVIDENCE}, {ONE}}}))", "{{feature}}")],
+        [target(highest(f"max by (feature) (driftline_feature_score{{{EVIDENCE}, {ONE}}})"), "{{feature}}")],
+        defaults={"custom": OUTLINED},
     )
 
 
 def _feature_sizes() -> Json:
     return lines(
         "Size of the change (PSI)",
-        "Population stability index: the ten features that changed most. Below 0.1 little, above 0.25 much.",
+        "Population stability index: the ten features that have changed most at the end. Below 0.1 little, above 0.25 "
+        "much.",
         "short",
-        [target(f'topk(10, max by (feature) (driftline_feature_score{{statistic="psi", {ONE}}}))', "{{feature}}")],
+        [target(highest(f'max by (feature) (driftline_feature_score{{statistic="psi", {ONE}}})'), "{{feature}}")],
+        defaults=limits((0.1, "orange"), (0.25, "red")),
     )
 
 
 def _worst_ratio(title: str, name: str, description: str) -> Json:
-    expression = f"topk(10, max by (feature) (driftline_feature_{name}_ratio{{{ONE}}}))"
-    return lines(title, description, "percentunit", [target(expression, "{{feature}}")])
+    expression = highest(f"max by (feature) (driftline_feature_{name}_ratio{{{ONE}}})")
+    return lines(title, description, "percentunit", [target(expression, "{{feature}}")], defaults={"custom": OUTLINED})
 
 
 def _incidents() -> Json:
     budget = 'max(driftline_false_alarm_budget_per_month{model=~"$model"})'
-    return lines(
+    opened = 'driftline_detections_total{model=~"$model"}'
+    # A series begins with its first incident, which no increase has.
+    first = f"sum(min_over_time({opened}[30d]) unless {opened} offset 30d)"
+    made = lines(
         "Incidents and the budget",
         "Incidents of the last thirty days, all versions, beside the false alarms a month that were accepted. Real "
         "changes count here too: far above the budget either the world keeps changing, or the reference does not stand "
         "for it.",
         "short",
         targets(
-            (f'sum(increase(driftline_detections_total{{model=~"$model"}}[30d])) or 0 * {budget}', "incidents"),
+            (f"sum(increase({opened}[30d])) + ({first} or 0 * {budget}) or 0 * {budget}", "incidents"),
             (budget, "budget"),
             (f"sum(max by ({UNIT}, status) (driftline_open_incidents{{{ONE}}}))", "open now"),
         ),
+        defaults={"decimals": 0},
     )
+    return against("budget", made)
 
 
 def _retrains() -> Json:

@@ -5,6 +5,7 @@ states is no data when nothing is scraped: a zero that means "unknown" must not 
 histograms and, where they have been converted, native ones.
 """
 
+import re
 from typing import Any
 
 Json = dict[str, Any]
@@ -23,6 +24,12 @@ STATES = (
     (4, "blind", "purple"),
     (5, "drift", "red"),
 )
+
+PAINTED = {"type": "color-background", "mode": "basic"}
+"""A table's cell in its value's colour."""
+
+DRIFTED = [{"type": "value", "options": {"0": {"text": "as ever"}, "1": {"text": "drifted", "color": "red"}}}]
+"""Of a feature; as ever in whatever colour the panel has."""
 
 EVIDENCE = 'statistic="evidence_log10"'
 LABEL = "{{model}} {{model_version}} {{segment}}"
@@ -48,8 +55,17 @@ def quantile(share: float, name: str, by: str = "", selector: str = "") -> str:
 
 
 def or_none(counted: str, label: str, shown_by: str) -> str:
-    """``counted``, which has no series before the first time, or an honest zero while ``shown_by`` is scraped."""
-    return f'{counted} or label_replace(0 * count({shown_by}), "{label}", "none", "", "")'
+    """``counted``, which has no series before the first time; until then an honest zero if ``shown_by`` is scraped."""
+    return f'{counted} or label_replace(0 * count({shown_by}) unless on () ({counted}), "{label}", "none", "", "")'
+
+
+def highest(expression: str) -> str:
+    """The ten that are highest at the end of what is shown, whole: ``topk`` alone chooses anew at every point."""
+    return f"{expression} and topk(10, {at_the_end(expression)})"
+
+
+def at_the_end(expression: str) -> str:
+    return re.sub(r"(driftline_\w+(\{[^}]*\})?)", r"\1 @ end()", expression)
 
 
 def latency(selector: str = "") -> list[Json]:
@@ -108,7 +124,8 @@ def steps(*pairs: tuple[float | None, str]) -> Json:
     }
 
 
-NEUTRAL = steps((None, "text"))
+NEUTRAL = steps((None, "transparent"))
+"""A tile is painted in its colour; in that of the text it would be black on a light board and white on a dark one."""
 
 
 def stat(
@@ -125,13 +142,35 @@ def stat(
 
 
 def lines(title: str, description: str, unit: str, queries: list[Json], width: int = 12, **more: Any) -> Json:
-    style = {"custom": {"lineWidth": 1, "fillOpacity": 6, "showPoints": "never", "spanNulls": False}, "min": 0}
-    defaults = {**style, **more.pop("defaults", {})}
+    defaults = {"min": 0, **more.pop("defaults", {})}
+    custom = {"lineWidth": 1, "fillOpacity": 6, "showPoints": "never", "spanNulls": False, **defaults.get("custom", {})}
+    defaults = {**defaults, "custom": custom}
     options = {
         "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
     return panel("timeseries", title, description, unit, queries, width, 8, defaults, options=options, **more)
+
+
+OUTLINED = {"fillOpacity": 0}
+"""Ten lines with something below each are mud."""
+
+
+def limits(*pairs: tuple[float, str]) -> Json:
+    """Dashed lines of a panel at fixed values."""
+    drawn = steps((None, "text"), *pairs)["thresholds"]
+    return {"custom": {**OUTLINED, "thresholdsStyle": {"mode": "dashed"}}, "thresholds": drawn}
+
+
+def against(name: str, made: Json) -> Json:
+    """The panel with its line ``name`` as what the others are held against: dashed, red, nothing below it."""
+    style = {
+        "custom.lineStyle": {"fill": "dash", "dash": [10, 10]},
+        "custom.fillOpacity": 0,
+        "color": {"mode": "fixed", "fixedColor": "red"},
+    }
+    made["fieldConfig"]["overrides"].append(override(name, **style))
+    return made
 
 
 def state_mappings() -> list[Json]:

@@ -32,7 +32,7 @@ def _stats() -> list[Json]:
             f"sum(max by ({OBJECTIVE}) (driftline_slo_ratio{{{ONE}}})"
             f" < bool max by ({OBJECTIVE}) (driftline_slo_target{{{ONE}}}))",
             6,
-            steps((None, "text"), (1, "red")),
+            steps((None, "transparent"), (1, "red")),
         ),
         stat(
             "Nearest to its target",
@@ -40,7 +40,7 @@ def _stats() -> list[Json]:
             f"min(max by ({OBJECTIVE}) (driftline_slo_ratio{{{ONE}}})"
             f" - max by ({OBJECTIVE}) (driftline_slo_target{{{ONE}}}))",
             6,
-            steps((None, "red"), (0, "text")),
+            steps((None, "red"), (0, "transparent")),
             "percentunit",
         ),
         stat(
@@ -57,7 +57,7 @@ def _stats() -> list[Json]:
             "Whether labels of its predictions come. Where they stay away or find none, nobody knows how right it is.",
             f"min(driftline_performance_known{{{ONE}}})",
             6,
-            {**steps((None, "purple"), (1, "text")), "mappings": [KNOWN]},
+            {**steps((None, "purple"), (1, "transparent")), "mappings": [KNOWN]},
         ),
     ]
 

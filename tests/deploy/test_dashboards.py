@@ -113,6 +113,20 @@ def test_no_expression_counts_a_model_twice_or_shows_zero_for_unknown(path: Path
 
 
 @every_dashboard
+def test_the_ten_worst_are_the_same_at_every_point_so_that_their_lines_are_whole(path: Path) -> None:
+    for text in expressions(paths.dashboard(path)):
+        assert "topk(" not in text or re.search(r" and topk\(10, .*@ end\(\)", text), text
+
+
+@every_dashboard
+def test_no_tile_is_painted_in_the_colour_of_the_text_on_it(path: Path) -> None:
+    for panel in panels(paths.dashboard(path)):
+        if panel["type"] == "stat":
+            colours = [step["color"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]]
+            assert "text" not in colours, panel["title"]
+
+
+@every_dashboard
 def test_links_lead_to_dashboards_and_variables_that_exist(path: Path) -> None:
     boards_by_uid = {board["uid"]: board for board in map(paths.dashboard, paths.DASHBOARDS)}
     links = re.findall(r'"(/d/[^"]+)"', path.read_text(encoding="utf-8"))

@@ -16,7 +16,8 @@ from stream.metric_service import ServiceFamilies
 from stream.metrics import Metrics
 from stream.server import Server
 from stream.views import Views
-from tests.deploy.prometheus import Prometheus, scraping, without_data
+from tests.deploy import paths
+from tests.deploy.prometheus import Prometheus, replaced, scraping, without_data
 from tests.deploy.test_dashboards import Loops
 from tests.kafka.server import Cluster
 from tests.page import sample_views
@@ -88,6 +89,14 @@ async def test_every_query_returns_data_of_a_made_up_fleet(tmp_path: Path) -> No
     async with exporter() as port:
         with scraping(tmp_path, port) as prometheus:
             assert set(await drawn(prometheus, "amount")) <= NO_SEGMENTS
+            assert await asyncio.to_thread(prometheus.values, incidents()) == [1.0]
+
+
+def incidents() -> str:
+    """What the model's board counts: the first incident of all too, with which the counter begins."""
+    (board,) = (paths.dashboard(path) for path in paths.DASHBOARDS if path.stem == "driftline-model")
+    (panel,) = (panel for panel in board["panels"] if panel["title"] == "Incidents and the budget")
+    return replaced(panel["targets"][0]["expr"], CHOSEN)
 
 
 @pytest.mark.kafka
