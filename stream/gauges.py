@@ -45,13 +45,14 @@ class Gauge(Metric):
         # TYPE driftline_heat gauge
         driftline_heat{place="the sun"} 5772.0
         """
-        shape = self.name + "{" + ",".join(f'{name}="%s"' for name in self._labelnames) + "} "
+        places = sorted(enumerate(self._labelnames), key=lambda place: place[1])  # as the client library has them
+        shape = self.name + "{{" + ",".join(f'{name}="{{{at}}}"' for at, name in places) + "}} "
         quotes = 2 * len(self._labelnames)
         lines = [f"# HELP {self.name} {self.documentation}\n# TYPE {self.name} gauge\n"]
         for labels, value in self._rows:
-            head = shape % (*labels,)
+            head = shape.format(*labels)
             if "\\" in head or "\n" in head or head.count('"') != quotes:
-                head = shape % (*map(_escaped, labels),)
+                head = shape.format(*map(_escaped, labels))
             lines.append(f"{head}{value!r}\n")
         return "".join(lines)
 

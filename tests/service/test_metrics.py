@@ -125,17 +125,15 @@ def test_promtool_finds_nothing_to_say() -> None:
 
 
 def test_gauges_are_written_as_the_client_library_writes_them() -> None:
-    gauge = Gauge("heat", "How hot.", ("model", "place"))
+    gauge = Gauge("heat", "How hot.", ("place", "model"))
     for place in ("sun", 'a "quoted" one', "back\\slash", "two\nlines", "", "\\n", "é"):
         for number in (5772, -0.5, 1e-9, 1e300, 0):
-            gauge.add((f"m{number}", place), number)
+            gauge.add((place, f"m{number}"), number)
     for unknown in (None, "hot", float("nan"), float("inf")):
         gauge.add(("none", "none"), unknown)
     metrics = Metrics(live=[lambda: [gauge]])
-    theirs = text_string_to_metric_families(generate_latest(metrics).decode())
-    (ours,) = text_string_to_metric_families(gauge.text())
-    assert len(ours.samples) == 35
-    assert ours in list(theirs)
+    assert gauge.text().count("\n") == 2 + 35
+    assert gauge.text() in generate_latest(metrics).decode()
 
 
 def test_no_created_series_in_either_format() -> None:
