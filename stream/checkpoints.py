@@ -133,13 +133,18 @@ def decode_unit(value: bytes, where: str) -> UnitRecord:
 
 def unit_blob(record: UnitRecord, where: str) -> bytes:
     """The snapshot inside. Raises CheckpointError."""
-    plain = bytearray(record.size)
+    return unpacked(record.blob, record.size, f"{where}: checkpoint at stamp {record.stamp}")
+
+
+def unpacked(blob: bytes, size: int, what: str) -> bytes:
+    """``size`` bytes that zstd packed. Raises CheckpointError saying that ``what`` is not that."""
+    plain = bytearray(size)
     try:
-        written = cramjam.zstd.decompress_into(record.blob, plain)
+        written = cramjam.zstd.decompress_into(blob, plain)
     except Exception as error:  # cramjam raises its own and, for a short buffer, others
-        raise CheckpointError(f"{where}: checkpoint at stamp {record.stamp} cannot be unpacked: {error}") from error
-    if written != record.size:
-        raise CheckpointError(f"{where}: checkpoint at stamp {record.stamp} is cut short")
+        raise CheckpointError(f"{what} cannot be unpacked: {error}") from error
+    if written != size:
+        raise CheckpointError(f"{what} is cut short")
     return bytes(plain)
 
 

@@ -17,6 +17,7 @@ from detectors.outcomes import Outcomes
 from detectors.profiles import Epoch, Profile
 from detectors.quality import Rhythm
 from detectors.watch import WatchState
+from stream.checkpoints import ZSTD_LEVEL, unpacked
 from stream.forgetting import Forgetting
 from stream.judge_shard import Shard
 from stream.judge_unit import UnitJudge
@@ -26,7 +27,6 @@ SCHEMA = 2
 DEFLATED = 1
 """The schema before, which differs in how the body is packed; read and never written."""
 
-ZSTD_LEVEL = 1
 MAX_PLAIN_BYTES = 256_000_000
 
 
@@ -165,13 +165,10 @@ def unpack(unit: UnitKey, blob: bytes) -> bytes:
         raise CheckpointError(f"judge of {unit}: snapshot schema {schema}, this driftline reads up to {SCHEMA}")
     if zlib.crc32(body) != int.from_bytes(blob[6:10], "little") or (schema == SCHEMA and size > MAX_PLAIN_BYTES):
         raise CheckpointError(f"judge of {unit}: snapshot is damaged, its checksum differs")
+    what = f"judge of {unit}: snapshot"
+    if schema == SCHEMA:
+        return unpacked(body, size, what)
     try:
-        if schema == DEFLATED:
-            return zlib.decompress(body)
-        plain = bytearray(size)
-        written = cramjam.zstd.decompress_into(body, plain)
-    except Exception as error:  # cramjam raises its own and, for a short buffer, others
-        raise CheckpointError(f"judge of {unit}: snapshot cannot be unpacked: {error}") from error
-    if written != size:
-        raise CheckpointError(f"judge of {unit}: snapshot is cut short")
-    return bytes(plain)
+        return zlib.decompress(body)
+    except zlib.error as error:
+        raise CheckpointError(f"{what} cannot be unpacked: {error}") from error
