@@ -10,15 +10,12 @@ import msgspec
 import numpy as np
 
 from detectors.adwin import Adwin
-from detectors.bank_learning import LearningNumbers
 from detectors.columns import INVALID, PRESENT, Bools, Bytes8, Floats, Integers
 from detectors.compiled import EVERYTHING, compiled
-from detectors.dependence import FIRST
 from detectors.errors import CheckpointError
 from detectors.features import Kind
 from detectors.prepared import PreparedReference
 from detectors.profiles import FeatureProfile
-from detectors.references import FeatureReference, Reference
 from detectors.sequential import BUILT_IN, Detection, FeatureDetector, PageHinkley, detector_factory
 from detectors.sketches.moments import Moments
 from detectors.sketches.quantiles import QuantileSketch
@@ -225,17 +222,6 @@ def _count(
             lowest[column] = min(lowest[column], value)
             highest[column] = max(highest[column], value)
             outside[column] += value < below[column] or value >= above[column]
-
-
-def compile_loops() -> None:
-    """Has every loop compiled before the first event waits for it: seconds once on a machine, later some 0.2."""
-    feature = FeatureReference("-", Kind.NUMERIC, 2, edges=[0.0, 1.0], counts=[0, 2, 0])
-    numbers = ReferencedNumbers(PreparedReference(Reference(1, "-", "-", 2, [feature])), BUILT_IN, 2e-4, 53.0)
-    list(numbers.update(np.zeros((1, 1)), None))
-    learning = LearningNumbers()
-    learning.add(["-"])
-    learning.update(["-"], np.zeros((2 * FIRST, 1)), None)
-    learning.profiles()
 
 
 def _signed(value: int) -> bytes:

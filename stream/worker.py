@@ -11,7 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from detectors import bank_numbers, evidence, sizes
+from detectors import bank, evidence, sizes
 from detectors.errors import BrokerError, DriftlineError
 from stream import (
     actions,
@@ -189,7 +189,7 @@ class Worker:
 
     def _make_runner(self) -> Runner:
         settings = self._settings
-        bank_numbers.compile_loops()
+        bank.compile_loops()
         observer = Observer(observe_settings.observe_settings(settings))
         source = kafka_backend.KafkaSource(settings.kafka, settings.topics.events)
         sink = kafka_backend.KafkaSink(settings.kafka)

@@ -243,16 +243,21 @@ def _with_writes(recorded: list[tuple[str, str | None, object]]) -> web.Applicat
     return app
 
 
+async def _sign(page: Page, note: str) -> None:
+    """Types token, name and note into the form of what can be done, once it is there."""
+    await page.until("document.querySelector('#actions') && document.querySelector('#actions').offsetParent")
+    for name, text in (("token", "secret"), ("by", "ana"), ("note", note)):
+        await page.value(f"document.querySelector('#actions').elements.{name}.focus()")
+        await page.type(text)
+
+
 async def test_an_incident_is_acknowledged_from_its_page_with_the_token(browser: Browser) -> None:
     recorded: list[tuple[str, str | None, object]] = []
     app = _with_writes(recorded)
     pages.add_pages(app, sample_views.fleet(), lambda: sample_views.NOW_MS)
     async with browser.visiting(site.running(app)) as url:
         page: Page = await browser.open(f"{url}/incidents/5a1f0c6e-incident")
-        await page.until("document.querySelector('#actions') && document.querySelector('#actions').offsetParent")
-        for name, text in (("token", "secret"), ("by", "ana"), ("note", "looking at it")):
-            await page.value(f"document.querySelector('#actions').elements.{name}.focus()")
-            await page.type(text)
+        await _sign(page, "looking at it")
         await page.value("document.querySelector('button[value=ack]').click()")
         await page.until("document.querySelector('#action-answer').innerText == 'Recorded.'")
         assert recorded == [("ack", "Bearer secret", {"by": "ana", "note": "looking at it"})]
@@ -265,10 +270,7 @@ async def test_a_model_is_forgotten_from_its_page_by_keyboard_once_it_is_confirm
     pages.add_pages(app, views, lambda: sample_views.NOW_MS)
     async with browser.visiting(site.running(app)) as url:
         page: Page = await browser.open(f"{url}/models/eta/3?segment=north+%26+south")
-        await page.until("document.querySelector('#actions') && document.querySelector('#actions').offsetParent")
-        for name, text in (("token", "secret"), ("by", "ana"), ("note", "retired")):
-            await page.value(f"document.querySelector('#actions').elements.{name}.focus()")
-            await page.type(text)
+        await _sign(page, "retired")
         await page.press("Tab", 9)
         assert await page.value("document.activeElement.value") == "forget"
         page.agrees = False
