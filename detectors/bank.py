@@ -83,7 +83,7 @@ class Bank:
     """
 
     __slots__ = (
-        "_kinds", "_labels", "_learning", "_numbers", "_order", "_refused", "cold",
+        "_kinds", "_known", "_labels", "_learning", "_numbers", "_order", "_refused", "cold",
         "duplicate", "environments", "epoch_events", "events", "first_offset", "first_timestamp_ms",
         "last_timestamp_ms", "late", "next_offset", "partition", "reference", "reference_digest", "settings",
         "signal_count", "signals", "suppressed", "topic", "unit",
@@ -114,6 +114,7 @@ class Bank:
         self.environments: dict[str, int] = {}
         self.suppressed: dict[str, int] = {}
         self._order: tuple[tuple[str, ...], tuple[int, ...] | None] = ((), None)
+        self._known: tuple[tuple[str, ...], tuple[FeatureSpec, ...]] | None = None  # came last, each of its kind
         self._refused: set[str] = set()
         known = [] if self.reference is None else self.reference.features
         self._numbers = ReferencedNumbers(
@@ -209,8 +210,12 @@ class Bank:
 
     def _admit(self, columns: Columns) -> Columns:
         """Registers new features in log order; turns values of another kind than the feature's into invalid ones."""
+        names = (columns.numeric, columns.categorical)
+        if names == self._known:
+            return columns
         specs = columns.specs()
         if self._are_known(specs):
+            self._known = names
             return columns
         first_seen = sorted(
             (row, spec.feature, at)

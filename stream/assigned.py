@@ -1,46 +1,46 @@
 """A partition that is ours: its units, how far it was read, and the checkpoint that is made of it. No I/O."""
 
+from collections.abc import Callable
+
 from detectors.features import UnitKey
 from stream import checkpoints
-from stream.columnar import UnitBatch
 from stream.ports import Partition
 from stream.units import Unit
 
 
 class Assigned:
-    """``position``: next offset; ``floor``: below it, records of unknown units are old.
+    """``position``: next offset, everything below is with its unit; ``next``: everything below is told, too, while what
+    came of the last records may still have to be. ``floor``: below it, records of unknown units are old.
 
-    ``waiting``: what was read from ``began`` to ``position`` and is not folded in yet, by unit. ``labels``: next offset
-    by label partition, of the labels that its units contain.
+    ``waiting``: its units in which rows wait, the one that waits longest first; ``waiting_values``: how much that is.
+    ``labels``: next offset by label partition, of the labels that its units contain.
     """
 
-    __slots__ = ("began", "floor", "labels", "position", "settled", "units", "waiting")
+    __slots__ = ("floor", "labels", "next", "position", "settled", "units", "waiting", "waiting_values")
 
     def __init__(self, position: int, floor: int) -> None:
-        self.position, self.floor = position, floor
-        self.began = position
-        self.waiting: dict[UnitKey, UnitBatch] = {}
+        self.position = self.next = position
+        self.floor = floor
         self.units: dict[UnitKey, Unit] = {}
+        self.waiting: dict[UnitKey, Unit] = {}
+        self.waiting_values = 0
         self.settled = floor  # from here on nothing has to be skipped
         self.labels: dict[str, int] = {}
 
-    @property
-    def next(self) -> int:
-        """Everything below is folded in."""
-        return self.began if self.waiting else self.position
-
-    def next_of(self, unit: UnitKey) -> int:
-        """Everything of one unit below is folded in."""
-        return self.began if unit in self.waiting else self.position
-
 
 class Checkpoint:
-    """One checkpoint in the making: units first, then the manifest, then ``next`` may be committed."""
+    """One checkpoint in the making: units first, then the manifest, then ``next`` may be committed.
 
-    __slots__ = ("_assigned", "_epochs", "_label_stamps", "_labels", "_limit", "_partition", "_stamps", "dirty", "next")
+    ``settle`` folds in what waits in a unit.
+    """
 
-    def __init__(self, partition: Partition, assigned: Assigned, limit: int) -> None:
-        self._partition, self._assigned, self._limit = partition, assigned, limit
+    __slots__ = ("_assigned", "_epochs", "_label_stamps", "_labels", "_limit", "_partition", "_settle", "_stamps",
+                 "dirty", "next")  # fmt: skip
+
+    def __init__(
+        self, partition: Partition, assigned: Assigned, limit: int, settle: Callable[[Assigned, Unit], None]
+    ) -> None:
+        self._partition, self._assigned, self._limit, self._settle = partition, assigned, limit, settle
         self.next = assigned.next
         self._labels = dict(assigned.labels)
         self._label_stamps = {key: unit.label_stamp for key, unit in assigned.units.items() if not unit.dirty}
@@ -51,7 +51,8 @@ class Checkpoint:
     def encode(self, unit: UnitKey) -> tuple[bytes, bytes]:
         """Key and value of a dirty unit's record, as the unit is now. CheckpointError when it is too large."""
         state = self._assigned.units[unit]
-        state.stamp = self._stamps[unit] = max(self._assigned.next_of(unit), state.skip_below)
+        self._settle(self._assigned, state)
+        state.stamp = self._stamps[unit] = max(self._assigned.position, state.skip_below)
         state.label_stamp = self._label_stamps[unit] = sum(state.labels.values())
         self._epochs[unit] = state.bank.epoch
         state.dirty = False

@@ -3,7 +3,7 @@
 State here is only what shapes were seen, which changes speed and never a result.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from stream import events, shapes
 from stream.columnar import UnitBatch, batches_of, merged
 from stream.events import Row, Rules
 from stream.ports import Partition, Record
-from stream.shapes import Shape
+from stream.shapes import Read, Shape, ShapedRows, event_times, unit_of
 
 MAX_SHAPES = 4_096
 """Hints with a shape, and compiled ones. Beyond it all are forgotten and learned anew."""
@@ -45,11 +45,17 @@ class Limits(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Decoded:
-    """``batches`` one per unit, each in log order; ``rejects`` records that cannot be read, with the reason."""
+    """``parts`` one per unit, each in log order, the unit that came first first; ``rejects`` records that cannot be
+    read, with the reason."""
 
-    batches: list[UnitBatch] = field(default_factory=list)
+    parts: list[UnitBatch | ShapedRows] = field(default_factory=list)
     rejects: list[tuple[Record, str]] = field(default_factory=list)
     limited: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def batches(self) -> list[UnitBatch]:
+        """The parts as columns."""
+        return [part.batch() for part in self.parts]
 
     def count(self, limit: str, times: int) -> None:
         if times:
@@ -59,7 +65,7 @@ class Decoded:
 class _Batch:
     """One call's records as columns of their own."""
 
-    __slots__ = ("decoded", "general", "next_offsets", "order", "record_ms", "records", "values")
+    __slots__ = ("decoded", "general", "mixed", "next_offsets", "order", "record_ms", "records", "values")
 
     def __init__(self, records: Sequence[Record]) -> None:
         offsets, timestamps, _, values, _ = zip(*records, strict=True)
@@ -69,7 +75,55 @@ class _Batch:
         self.record_ms: Integers = np.array(timestamps, np.int64)
         self.order: Integers = np.arange(len(records), dtype=np.int64) << ROWS_BITS
         self.general: list[int] = []
+        self.mixed = _Mixed()
         self.decoded = Decoded()
+
+
+class _Mixed:
+    """Rows that were read and belong to several units. A group is what of one unit came in one shape.
+
+    ``at``: places in the batch; ``codes``: numbers of their groups, by row; ``times`` as they came.
+    """
+
+    __slots__ = ("at", "codes", "groups", "rows", "times")
+
+    def __init__(self) -> None:
+        self.at: list[int] = []
+        self.rows: list[Any] = []
+        self.codes: list[int] = []
+        self.times: list[Any] = []
+        self.groups: list[tuple[Shape, UnitKey]] = []
+
+    def add(self, shape: Shape, at: Sequence[int], read: Read) -> None:
+        """Raises FormatError for a name that cannot be a unit's; nothing is added then."""
+        first = len(self.groups)
+        codes = {key: first + number for number, key in enumerate(dict.fromkeys(read.keys))}
+        self.groups += [(shape, unit_of(key)) for key in codes]
+        self.codes += map(codes.__getitem__, read.keys)
+        self.at += at
+        self.rows += zip(*read.fields, strict=True)
+        self.times += read.times
+
+    def parts(self, batch: _Batch) -> Iterator[ShapedRows]:
+        """One per group."""
+        if not self.rows:
+            return
+        codes = np.array(self.codes, np.int32)
+        by = np.argsort(codes, kind="stable")
+        at = np.array(self.at)[by]
+        chosen = by.tolist()
+        rows, times = [self.rows[i] for i in chosen], [self.times[i] for i in chosen]
+        order, next_offsets = batch.order[at], batch.next_offsets[at]
+        times_ms, clamped = event_times(times, batch.record_ms[at])
+        batch.decoded.count("timestamps", clamped)
+        counts = np.bincount(codes)
+        ends = np.cumsum(counts)
+        starts = ends - counts
+        newest = np.maximum.reduceat(times_ms, starts).tolist()
+        for (shape, unit), start, end, ms in zip(self.groups, starts.tolist(), ends.tolist(), newest, strict=True):
+            yield ShapedRows(
+                unit, shape, rows[start:end], next_offsets[start:end], times_ms[start:end], order[start:end], ms
+            )
 
 
 class Decoder:
@@ -98,12 +152,19 @@ class Decoder:
         else:
             batch.general = list(range(len(records)))
         self._general(batch)
-        by_unit: dict[UnitKey, list[UnitBatch]] = {}
-        for part in batch.decoded.batches:
-            by_unit.setdefault(part.columns.unit, []).append(part)
-        parts = by_unit.values()
-        batch.decoded.batches = [found[0] if len(found) == 1 else merged(found) for found in parts]
+        batch.decoded.parts += batch.mixed.parts(batch)
+        self._one_each(batch.decoded)
         return batch.decoded
+
+    @staticmethod
+    def _one_each(decoded: Decoded) -> None:
+        """One part for each unit."""
+        by_unit: dict[UnitKey, list[UnitBatch | ShapedRows]] = {}
+        for part in decoded.parts:
+            by_unit.setdefault(part.unit, []).append(part)
+        every = by_unit.values()
+        parts = [found[0] if len(found) == 1 else merged([part.batch() for part in found]) for found in every]
+        decoded.parts = sorted(parts, key=lambda part: int(part.order[0]))
 
     def _fast(self, partition: Partition, batch: _Batch) -> None:
         sole = self._sole.pop(partition, None)
@@ -113,7 +174,7 @@ class Decoder:
         hints = list(map(_sniffed, batch.values))
         misfits = self._by_shape(batch, hints, range(len(hints)))
         if misfits and self._learn(batch, hints, misfits):
-            misfits = self._by_shape(batch, hints, misfits)
+            misfits = self._by_shape(batch, hints, sorted(misfits))
         batch.general += misfits
         found = {self._shapes.get(hint) for hint in set(hints)}
         only = found.pop()
@@ -171,22 +232,23 @@ class Decoder:
             self._divide(shape, batch, part, misfits)
 
     def _attempt(self, shape: Shape, batch: _Batch, members: Integers) -> bool:
-        everything = len(members) == len(batch.records)
-        chosen: Any = batch.values if everything else [batch.values[at] for at in members.tolist()]
-        most = self._limits.event_bytes
+        whole = len(members) == len(batch.records)
+        values: Any = batch.values if whole else [batch.values[at] for at in members.tolist()]
+        read = shape.read(values, self._limits.event_bytes)
+        if read is None:
+            return False
         try:
-            if everything:
-                found = shape.decode(chosen, batch.next_offsets, batch.record_ms, batch.order, most)
-            else:
-                found = shape.decode(
-                    chosen, batch.next_offsets[members], batch.record_ms[members], batch.order[members], most
-                )
+            if len(set(read.keys)) > 1:
+                batch.mixed.add(shape, members.tolist(), read)
+                return True
+            unit = unit_of(read.keys[0])
         except FormatError:
             return False
-        if found is None:
-            return False
-        batch.decoded.batches += found
-        batch.decoded.count("timestamps", shape.clamped)
+        times_ms, clamped = event_times(read.times, batch.record_ms[members])
+        batch.decoded.count("timestamps", clamped)
+        batch.decoded.parts.append(
+            shape.columns(read.fields, unit, batch.next_offsets[members], times_ms, batch.order[members])
+        )
         return True
 
     def _general(self, batch: _Batch) -> None:
@@ -207,7 +269,7 @@ class Decoder:
             order += range(at << ROWS_BITS, (at << ROWS_BITS) + len(found))
         if rows:
             batches, unnamed = batches_of(rows, offsets, order)
-            batch.decoded.batches += batches
+            batch.decoded.parts += batches
             batch.decoded.count("features", unnamed)
             batch.decoded.count("timestamps", sum(row.clamped for row in rows))
 

@@ -5,18 +5,17 @@ from it, null and what is not finite is missing, anything else is invalid. Wheth
 bank's to say: a feature whose type changes comes as a column of each.
 """
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from detectors.column_batches import sliced, taken
+from detectors.column_batches import taken
 from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Columns, Floats, Integers
 from detectors.features import FeatureSpec, Kind, UnitKey
 from detectors.projections import derive, derived_names
-from stream.events import NO_VERSION, Row, as_float, checked_unit
+from stream.events import Row, as_float
 
 MAX_FEATURE_NAME = 256
 
@@ -35,15 +34,31 @@ class UnitBatch:
     identities: list[str | None]
     environments: list[tuple[int, str]] = field(default_factory=list)
 
-    def part(self, unit: UnitKey, start: int, end: int) -> "UnitBatch":
-        """Rows of one unit, copied: a slow unit must not hold a fast one's memory."""
-        columns = sliced(self.columns, start, end)
-        columns.unit = unit
-        columns.numbers = columns.numbers.copy()
-        known = self.environments  # by row; most events have none
-        first, last = bisect_left(known, (start, "")), bisect_left(known, (end, ""))
-        environments = [(row - start, text) for row, text in known[first:last]]
-        return UnitBatch(columns, self.order[start:end], self.identities[start:end], environments)
+    @property
+    def unit(self) -> UnitKey:
+        return self.columns.unit
+
+    @property
+    def next_offsets(self) -> Integers:
+        return self.columns.next_offsets
+
+    @property
+    def timestamps_ms(self) -> Integers:
+        return self.columns.timestamps_ms
+
+    @property
+    def newest_ms(self) -> int:
+        """The highest time."""
+        return int(self.columns.timestamps_ms.max())
+
+    @property
+    def width(self) -> int:
+        """Values of a row."""
+        return len(self.columns.numeric) + len(self.columns.categorical)
+
+    def batch(self) -> "UnitBatch":
+        """Itself: it is columns already."""
+        return self
 
     def taken(self, rows: Integers) -> "UnitBatch":
         """The given rows, in that order."""
@@ -60,11 +75,10 @@ class UnitBatch:
 class Gathered:
     """Columns of n rows in the making."""
 
-    __slots__ = ("_blocks", "_labels", "environments", "rows")
+    __slots__ = ("_blocks", "_labels", "rows")
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
-        self.environments: list[tuple[int, str]] = []
         self._blocks: list[tuple[tuple[str, ...], Floats, Bytes8 | None]] = []
         self._labels: list[tuple[FeatureSpec, list[str | None], Bytes8 | None]] = []
 
@@ -211,38 +225,6 @@ def _side_by_side(parts: Sequence[tuple[Bytes8 | None, int]], rows: int) -> Byte
         ],
         axis=1,
     )
-
-
-def units_of(
-    gathered: Gathered,
-    names: tuple[list[str], list[str | None], list[str | None]],
-    next_offsets: Integers,
-    timestamps_ms: Integers,
-    order: Integers,
-    identities: list[str | None],
-) -> list[UnitBatch]:
-    """Rows dealt to their units by (models, versions, segments). Raises FormatError for a name that cannot be one."""
-    varied = [column for column in names if len(set(column)) > 1]
-    if not varied:
-        unit = _unit(names, 0)
-        everything = gathered.columns(unit, next_offsets, timestamps_ms)
-        return [UnitBatch(everything, order, identities, gathered.environments)]
-    rows: Sequence[Any] = varied[0] if len(varied) == 1 else list(zip(*varied, strict=True))
-    codes = {name: code for code, name in enumerate(dict.fromkeys(rows))}
-    code = np.fromiter(map(codes.__getitem__, rows), np.int64, len(rows))
-    by, ends = np.argsort(code, kind="stable"), np.cumsum(np.bincount(code))
-    starts = [0, *ends[:-1].tolist()]
-    units = [_unit(names, row) for row in by[starts].tolist()]
-    everything = gathered.columns(units[0], next_offsets, timestamps_ms)
-    dealt = UnitBatch(everything, order, identities, gathered.environments).taken(by)
-    dealt.environments.sort()
-    return [dealt.part(*bounds) for bounds in zip(units, starts, ends.tolist(), strict=True)]
-
-
-def _unit(names: tuple[list[str], list[str | None], list[str | None]], row: int) -> UnitKey:
-    model, version, segment = (column[row] for column in names)
-    assert model is not None
-    return checked_unit(model, version or NO_VERSION, segment)
 
 
 def batches_of(rows: Sequence[Row], next_offsets: Sequence[int], order: Sequence[int]) -> tuple[list[UnitBatch], int]:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
+from detectors.columns import Floats
 from stream.gauges import PREFIX
 
 OTHER = "other"
@@ -96,41 +96,46 @@ class Counter:
 
 
 class Histogram:
-    """A classic histogram family; ``observe_many`` costs one pass of numpy over a batch."""
+    """A classic histogram family; ``observe_many`` costs one pass of numpy over a batch, whatever it is of."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self._bounds = np.array(spec.bounds)
-        self._counts: dict[tuple[str, ...], list[int]] = {}
-        self._sums: dict[tuple[str, ...], float] = {}
+        self._places: dict[tuple[str, ...], int] = {}
+        self._counts, self._sums = np.zeros((0, len(spec.bounds) + 1), np.int64), np.zeros(0)
 
     def observe(self, labels: tuple[str, ...], value: float) -> None:
-        labels, counts = self._series(labels)
-        counts[bisect_left(self.spec.bounds, value)] += 1
-        self._sums[labels] += value
+        place = self._place(labels)
+        self._counts[place, bisect_left(self.spec.bounds, value)] += 1
+        self._sums[place] += value
 
-    def observe_many(self, labels: tuple[str, ...], values: npt.NDArray[np.float64]) -> None:
-        labels, counts = self._series(labels)
-        places = np.searchsorted(self._bounds, values, side="left")
-        for place, count in enumerate(np.bincount(places, minlength=len(counts)).tolist()):
-            counts[place] += count
-        self._sums[labels] += float(values.sum())
+    def observe_many(self, series: Sequence[tuple[str, ...]], rows: Sequence[int], values: Floats) -> None:
+        """``values`` series by series, so many rows of each, at least one."""
+        places, ends = np.array([self._place(labels) for labels in series]), np.cumsum(rows)
+        width, count = self._counts.shape[1], len(places)
+        cells = np.repeat(np.arange(count) * width, rows) + np.searchsorted(self._bounds, values, side="left")
+        np.add.at(self._counts, places, np.bincount(cells, minlength=count * width).reshape(count, width))
+        np.add.at(self._sums, places, np.add.reduceat(values, [0, *ends[:-1].tolist()]))
 
     def family(self) -> Metric:
         family = HistogramMetricFamily(PREFIX + self.spec.name, self.spec.help, labels=self.spec.labels)
         names = [*(repr(bound) for bound in self.spec.bounds), "+Inf"]
-        for labels, counts in sorted(self._counts.items()):
-            cumulative = np.cumsum(counts).tolist()
-            family.add_metric(labels, list(zip(names, cumulative, strict=True)), self._sums[labels])
+        for labels, place in sorted(self._places.items()):
+            cumulative = np.cumsum(self._counts[place]).tolist()
+            family.add_metric(labels, list(zip(names, cumulative, strict=True)), float(self._sums[place]))
         return family
 
-    def _series(self, labels: tuple[str, ...]) -> tuple[tuple[str, ...], list[int]]:
-        if labels not in self._counts:
-            if len(self._counts) >= MAX_SERIES:
-                labels = (OTHER,) * len(labels)
-            self._counts.setdefault(labels, [0] * (len(self.spec.bounds) + 1))
-            self._sums.setdefault(labels, 0.0)
-        return labels, self._counts[labels]
+    def _place(self, labels: tuple[str, ...]) -> int:
+        place = self._places.get(labels)
+        if place is None:
+            if len(self._places) >= MAX_SERIES and labels[0] != OTHER:
+                return self._place((OTHER,) * len(labels))
+            place = self._places[labels] = len(self._places)
+            if place >= len(self._sums):
+                more = max(place, 4)
+                self._counts = np.concatenate((self._counts, np.zeros((more, self._counts.shape[1]), np.int64)))
+                self._sums = np.concatenate((self._sums, np.zeros(more)))
+        return place
 
 
 class Metrics:
@@ -197,10 +202,9 @@ class Metrics:
     def staged(self, stage: str, seconds: float) -> None:
         self.processing.observe((stage,), seconds)
 
-    def aged(self, model: str, seconds: npt.NDArray[np.float64]) -> None:
-        if len(seconds):
-            self.newest_age_seconds = float(seconds.min())
-        self.age.observe_many((model,), seconds)
+    def aged(self, models: Sequence[str], rows: Sequence[int], seconds: Floats) -> None:
+        self.newest_age_seconds = float(seconds.min())
+        self.age.observe_many([(model,) for model in models], rows, seconds)
 
     def published(self, topic: str, count: int) -> None:
         self.published_records.add((topic, "acknowledged"), count)
@@ -217,5 +221,5 @@ class Metrics:
     def labelled(self, model: str, outcome: str, count: int) -> None:
         self.labels.add((model, outcome), count)
 
-    def label_delayed(self, model: str, seconds: npt.NDArray[np.float64]) -> None:
-        self.label_delay.observe_many((model,), seconds)
+    def label_delayed(self, model: str, seconds: Floats) -> None:
+        self.label_delay.observe_many([(model,)], [len(seconds)], seconds)

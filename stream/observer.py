@@ -21,15 +21,18 @@ from detectors.references import Reference
 from stream import checkpoints
 from stream.assigned import Assigned, Checkpoint
 from stream.codec import Decoder, Limits
-from stream.columnar import UnitBatch
 from stream.events import Rules
 from stream.label_book import LabelBook, Labelled
 from stream.ports import Partition, Record
 from stream.predictions import PredictionRules
 from stream.units import Unit, UnitSettings
+from stream.waiting import Part
 
 UNITS_PER_LOOK = 200
 """Units that publish once per look; with more of them the interval grows, so that it stays near a sixth of a core."""
+
+MOST_WAITING = 1_000_000
+"""Values of one partition that wait to be folded in: at most some 40 MB."""
 
 
 class ObserveSettings(msgspec.Struct, frozen=True):
@@ -66,7 +69,7 @@ class Effects:
     outcomes: dict[tuple[str, str], int] = field(default_factory=dict)  # (model or "", outcome) -> rows
     dead_letters: list[DeadLetter] = field(default_factory=list)
     profiles: list[Profile] = field(default_factory=list)
-    timestamps: list[tuple[str, Integers]] = field(default_factory=list)  # (model, event times) of what was accepted
+    timestamps: list[tuple[str, Integers]] = field(default_factory=list)  # (model, event times) of what was read
     limited: dict[str, int] = field(default_factory=dict)
     labelled: list[Labelled] = field(default_factory=list)
 
@@ -85,7 +88,8 @@ class Observer:
     :param references: known at the start; read them all before the first event.
     """
 
-    __slots__ = ("_book", "_decoder", "_partitions", "_prepared", "_references", "_settings", "_unit_settings")
+    __slots__ = ("_aside", "_book", "_decoder", "_partitions", "_prepared", "_references", "_settings",
+                 "_unit_settings")  # fmt: skip
 
     def __init__(self, settings: ObserveSettings, references: Iterable[Reference] = ()) -> None:
         self._settings = settings
@@ -94,6 +98,7 @@ class Observer:
                                 settings.recent_ids, rules)
             for model, rules in {"": settings.predictions, **settings.predictions_of}.items()
         }  # fmt: skip
+        self._aside = Effects()
         self._book = LabelBook()
         self._decoder = Decoder(settings.rules, settings.message)
         self._references: dict[UnitKey, Reference] = {_target(r): r for r in references}
@@ -191,20 +196,25 @@ class Observer:
         self._partitions.pop(partition, None)
 
     def process(self, partition: Partition, records: Sequence[Record]) -> Effects:
-        """Folds in records of an assigned partition that follow all before."""
+        """Folds in records of an assigned partition that follow all before; nothing waits for others."""
         effects = Effects()
         for _ in self.steps(partition, records, effects):
             """One unit after the other, without a break."""
+        for unit in list(self._partitions[partition].waiting.values()):
+            self._settle(self._partitions[partition], unit, effects)
         return effects
 
     def steps(self, partition: Partition, records: Sequence[Record], effects: Effects) -> Iterator[None]:
-        """``process``, with a break after the decoding and after each unit, in which all else here may be called.
+        """Takes up records of an assigned partition that follow all before, with a break before each unit that is
+        folded in, in which all else here may be called.
 
-        Events of many models lie mixed: the more are decoded together, the fewer calls fold a unit's.
+        A unit is folded in when enough of it waits, or a look may be due; what waits then changes no result. Whoever
+        asks for a unit's profile, snapshot or labels has it folded in first.
         """
         assigned = self._partitions[partition]
         if not records:
             return
+        assert records[0].offset >= assigned.position, f"{partition}: offset {records[0].offset} was read before"
         decoded = self._decoder.decode(partition, records)
         for name, times in decoded.limited.items():
             effects.limit(name, times)
@@ -212,45 +222,71 @@ class Observer:
             if record.offset >= assigned.floor:
                 effects.count("", "invalid", 1)
                 effects.dead_letters.append(DeadLetter(record, reason))
-        assert not assigned.waiting, f"{partition}: what came before is not folded in yet"
-        batches = sorted(decoded.batches, key=lambda b: int(b.order[0]))
-        assigned.began, assigned.position = assigned.position, records[-1].offset + 1
-        assigned.waiting = {batch.columns.unit: batch for batch in batches}
-        for batch in batches:
+        assigned.position = records[-1].offset + 1
+        due = [unit for part in decoded.parts if (unit := self._dealt(partition, assigned, part, effects)) is not None]
+        for unit in due:
             yield
-            self._fold(partition, assigned, batch, effects)
-            del assigned.waiting[batch.columns.unit]
+            self._settle(assigned, unit, effects)
+        while assigned.waiting_values > MOST_WAITING:
+            yield
+            self._settle(assigned, next(iter(assigned.waiting.values())), effects)
+        assigned.next = assigned.position
 
-    def _fold(self, partition: Partition, assigned: Assigned, batch: UnitBatch, effects: Effects) -> None:
-        key = batch.columns.unit
+    def _dealt(self, partition: Partition, assigned: Assigned, part: Part, effects: Effects) -> Unit | None:
+        """Gives rows to their unit; that unit when it is time to fold them in."""
+        key = part.unit
         unit = assigned.units.get(key)
-        first = int(batch.columns.next_offsets[0]) - 1
-        if first < assigned.settled:
+        if int(part.next_offsets[0]) <= assigned.settled:
             skip = assigned.floor if unit is None else unit.skip_below
-            rows = np.flatnonzero(batch.columns.next_offsets > skip)
+            rows = np.flatnonzero(part.next_offsets > skip)
             if not len(rows):
-                return
-            batch = batch.taken(rows)
+                return None
+            part = part.batch().taken(rows)
         if unit is None:
-            limit = self._limit(assigned, key)
-            if limit is not None:
-                effects.count(key.model, "unknown_model", len(batch.columns))
-                effects.limit(limit, len(batch.columns))
-                return
-            begin = int(batch.columns.next_offsets[0]) - 1
-            unit = Unit.begun(key, partition, self._settings_of(key), self._reference(key), self._kinds(key), begin)
-            unit.labels = assigned.labels
-            assigned.units[key] = unit
-        result = unit.fold(batch)
-        effects.labelled += self._book.meet(unit, batch.identities)
-        effects.count(key.model, "late", result.late)
-        effects.count(key.model, "duplicate", result.duplicate)
-        effects.profiles += result.profiles
-        if len(result.timestamps_ms):
-            effects.count(key.model, "accepted", len(result.timestamps_ms))
-            effects.timestamps.append((key.model, result.timestamps_ms))
+            unit = self._begun(partition, assigned, part, effects)
+            if unit is None:
+                return None
+        effects.timestamps.append((key.model, part.timestamps_ms))
+        assigned.waiting[key] = unit
+        assigned.waiting_values += len(part.order) * part.width
+        return unit if unit.wait(part) else None
+
+    def _begun(self, partition: Partition, assigned: Assigned, part: Part, effects: Effects) -> Unit | None:
+        """A unit that was never seen before, None where it meets a limit."""
+        key, rows = part.unit, len(part.order)
+        limit = self._limit(assigned, key)
+        if limit is not None:
+            effects.count(key.model, "unknown_model", rows)
+            effects.limit(limit, rows)
+            return None
+        begin = int(part.next_offsets[0]) - 1
+        unit = Unit.begun(key, partition, self._settings_of(key), self._reference(key), self._kinds(key), begin)
+        unit.labels = assigned.labels
+        assigned.units[key] = unit
+        return unit
+
+    def _settle(self, assigned: Assigned, unit: Unit, effects: Effects) -> None:
+        """Folds in what waits in a unit."""
+        if assigned.waiting.pop(unit.key, None) is None:
+            return
+        assigned.waiting_values -= unit.waiting.values
+        model = unit.key.model
+        for folded in unit.settle():
+            effects.labelled += self._book.meet(unit, folded.identities)
+            effects.count(model, "accepted", folded.accepted)
+            effects.count(model, "late", folded.late)
+            effects.count(model, "duplicate", folded.duplicate)
+            effects.profiles += folded.profiles
         for name, times in unit.new_suppressions():
             effects.limit(name, times)
+
+    def _settle_aside(self, assigned: Assigned, unit: Unit) -> None:
+        self._settle(assigned, unit, self._aside)
+
+    def aside(self) -> Effects:
+        """What came of rows that were folded in since, other than in ``steps``: because somebody asked for a unit."""
+        found, self._aside = self._aside, Effects()
+        return found
 
     def label(self, partition: Partition, records: Sequence[Record]) -> Effects:
         """Joins label records of one of the labels' partitions to what every assigned partition keeps of predictions.
@@ -265,6 +301,8 @@ class Observer:
             effects.count(model, "read", len(own))
         name, read = str(partition), records[-1].offset + 1
         for assigned in self._partitions.values():
+            for unit in [unit for unit in assigned.waiting.values() if unit.key.model in found]:
+                self._settle_aside(assigned, unit)
             effects.labelled += self._book.join(assigned.units.values(), found)
             assigned.labels[name] = max(assigned.labels.get(name, 0), read)
         return effects
@@ -293,9 +331,11 @@ class Observer:
         """Profiles of units with something unpublished whose last publication is a look ago; ``force``: of all. Each is
         made when it is asked for."""
         interval_ms = 0 if force else self._settings.look_ms * max(1, -(-self.unit_count // UNITS_PER_LOOK))
-        assigned = self._partitions.values()
-        due = [unit for one in assigned for unit in one.units.values() if unit.due(now_ms, interval_ms)]
-        return (unit.publish(now_ms) for unit in due)
+        every = self._partitions.values()
+        due = [(one, unit) for one in every for unit in one.units.values() if unit.due(now_ms, interval_ms)]
+        for assigned, unit in due:
+            self._settle_aside(assigned, unit)
+            yield unit.publish(now_ms)
 
     def set_reference(self, reference: Reference | None = None, *, remove: ModelKey | None = None) -> list[Profile]:
         """Takes up a reference, or forgets all of a model version; the last profiles of the epochs that end."""
@@ -311,7 +351,8 @@ class Observer:
         for assigned in self._partitions.values():
             for key, unit in assigned.units.items():
                 if key.model_key == changed:
-                    last += unit.switch(self._reference(key), max(assigned.next_of(key), unit.skip_below))
+                    self._settle_aside(assigned, unit)
+                    last += unit.switch(self._reference(key), max(assigned.position, unit.skip_below))
         return last
 
     def urgent(self) -> list[Partition]:
@@ -326,7 +367,7 @@ class Observer:
         """Begins a checkpoint of an assigned partition of which something was read."""
         assigned = self._partitions[partition]
         assert assigned.next >= 0, f"{partition}: nothing read yet"
-        return Checkpoint(partition, assigned, self._settings.unit_checkpoint_bytes)
+        return Checkpoint(partition, assigned, self._settings.unit_checkpoint_bytes, self._settle_aside)
 
 
 def _target(reference: Reference) -> UnitKey:

@@ -76,8 +76,7 @@ class Predictions:
         self._ids += identities
         self._values += values
         self._times += columns.timestamps_ms.tolist()
-        predicted = _given(identities) & _given(values)
-        self._tally(columns.timestamps_ms, predicted, _failed(columns), _latency(columns))
+        self._tally(columns.timestamps_ms, _predicted(identities, values), _failed(columns), _latency(columns))
         if len(self._ids) >= 2 * self._rules.kept:  # seldom, so that a row is moved about once
             self._drop()
 
@@ -119,20 +118,21 @@ class Predictions:
         if not self._residuals[cell]:
             del self._residuals[cell]
 
-    def _tally(self, times: Integers, predicted: Bools, failed: Bools, latency: Floats) -> None:
+    def _tally(self, times: Integers, predicted: Bools | None, failed: Bools | None, latency: Floats | None) -> None:
+        """``predicted`` None: all; ``failed`` and ``latency`` None: none."""
         first, last = int(times.min()) // HOUR_MS, int(times.max()) // HOUR_MS
         hours = [first] if first == last else np.unique(times // HOUR_MS).tolist()
         below = self._rules.latency_below_ms
         for hour in hours:
             at: Any = slice(None) if first == last else times // HOUR_MS == hour
-            timed = latency[at]
-            timed = timed[~np.isnan(timed)]
+            events = len(times[at])
+            timed = None if latency is None else latency[at][~np.isnan(latency[at])]
             tally = Tally(
-                events=len(times[at]),
-                errors=int(np.count_nonzero(failed[at])),
-                timed=len(timed),
-                in_time=0 if below is None else int(np.count_nonzero(timed <= below)),
-                predicted=int(np.count_nonzero(predicted[at])),
+                events=events,
+                errors=0 if failed is None else int(np.count_nonzero(failed[at])),
+                timed=0 if timed is None else len(timed),
+                in_time=0 if timed is None or below is None else int(np.count_nonzero(timed <= below)),
+                predicted=events if predicted is None else int(np.count_nonzero(predicted[at])),
             )
             self._total = self._total.plus(tally)
             self._hours[hour] = self._hours.get(hour, NOTHING).plus(tally)
@@ -186,10 +186,11 @@ class Predictions:
             self._trim()
 
 
-def _given(values: Sequence[Any]) -> Bools:
-    if None not in values:
-        return np.ones(len(values), np.bool_)
-    return np.array([value is not None for value in values], np.bool_)
+def _predicted(identities: Sequence[str | None], values: Sequence[Any]) -> Bools | None:
+    """Events with an id and a prediction; None: all."""
+    if None not in identities and None not in values:
+        return None
+    return np.array([None not in pair for pair in zip(identities, values, strict=True)], np.bool_)
 
 
 def _column(columns: Columns, name: str) -> list[Any]:
@@ -207,17 +208,17 @@ def _column(columns: Columns, name: str) -> list[Any]:
     return [None] * len(columns)
 
 
-def _failed(columns: Columns) -> Bools:
-    """Events whose ``error`` is neither absent nor false, empty or 0."""
+def _failed(columns: Columns) -> Bools | None:
+    """Events whose ``error`` is neither absent nor false, empty or 0; None: none."""
     if ERROR in columns.numeric or any(spec.feature == ERROR for spec in columns.categorical):
         return np.array([value not in (None, "", "false", 0.0) for value in _column(columns, ERROR)], np.bool_)
-    return np.zeros(len(columns), np.bool_)
+    return None
 
 
-def _latency(columns: Columns) -> Floats:
-    """In ms, NaN where there is none."""
+def _latency(columns: Columns) -> Floats | None:
+    """In ms, NaN where there is none; None: none at all."""
     if LATENCY_MS not in columns.numeric:
-        return np.full(len(columns), np.nan)
+        return None
     at = columns.numeric.index(LATENCY_MS)
     if columns.number_status is None:
         return columns.numbers[:, at]

@@ -21,7 +21,7 @@ from stream.observer import Effects, Observer
 from stream.outbox import Outbox
 from stream.ports import Clock, Output, Partition, Record, Source, TableReader
 from stream.saver import Saver
-from stream.telemetry import Stage, Telemetry, Unmeasured
+from stream.telemetry import Stage, Telemetry, Unmeasured, tell
 from stream.topics import parse_reference_key
 
 log = logging.getLogger(__name__)
@@ -180,6 +180,7 @@ class Runner:
             self._join_labels(self._labels)
         await self._follow_references()
         await pace.walk(self._add_profiles_due())
+        self._tell(self._observer.aside())
         with Stage("publish", self._telemetry):
             await self._outbox.flush()
         self._saver.turn()
@@ -234,16 +235,14 @@ class Runner:
                 await asyncio.sleep(0)
 
     def _take(self, place: Partition, effects: Effects) -> None:
-        now_ms, tell = self._clock.now_ms(), self._telemetry
-        for (model, outcome), count in effects.outcomes.items():
-            tell.counted(model, outcome, count)
-        for limit, count in effects.limited.items():
-            tell.limited(limit, count)
-        for model, times_ms in effects.timestamps:
-            tell.aged(model, (now_ms - times_ms) / 1000.0)
         if effects.dead_letters:
             rejected = [(letter.record, letter.reason) for letter in effects.dead_letters]
-            self._outbox.add(self._outbox.dead_letters(place, rejected, now_ms))
+            self._outbox.add(self._outbox.dead_letters(place, rejected, self._clock.now_ms()))
+        self._tell(self._observer.aside())  # it came before
+        self._tell(effects)
+
+    def _tell(self, effects: Effects) -> None:
+        tell(self._telemetry, effects, self._clock.now_ms())
         if self._labels is not None and effects.labelled:
             self._labels.count(effects.labelled)
         self._outbox.add(self._outbox.profiles(effects.profiles))
@@ -375,6 +374,7 @@ class Runner:
                 if last:
                     self._outbox.add(self._outbox.profiles(last))
                     await self._saver.finish()
+                self._tell(self._observer.aside())
         except (TimeoutError, BrokerError) as error:
             log.warning("no last checkpoint: %s; the next start goes on from the one before", error or "out of time")
 

@@ -7,21 +7,24 @@ does not fit it exactly fails there and takes the general path, which gives the 
 import re
 import struct
 from collections.abc import Container, Iterable, Mapping, Sequence
-from itertools import chain, starmap
+from itertools import starmap
+from math import nan
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 
 from detectors.columns import Floats, Integers
-from detectors.features import ERROR, LATENCY_MS, PREDICTION, SCORE_PREFIX
-from stream.columnar import MAX_FEATURE_NAME, Gathered, UnitBatch, refused, units_of
+from detectors.features import ERROR, LATENCY_MS, PREDICTION, SCORE_PREFIX, UnitKey
+from stream.columnar import MAX_FEATURE_NAME, Gathered, UnitBatch, refused
 from stream.events import (
     MAX_ID,
     NO_RULES,
+    NO_VERSION,
     Rules,
     category_of,
+    checked_unit,
     environment_of,
     event_time,
     identity_of,
@@ -38,7 +41,10 @@ _TOP: dict[str, Any] = {
     "error": bool | None,
     "env": dict[str, Any] | None,
 }
-_NESTED = ("model", "features", "prediction", "scores")
+_ALWAYS = ("version", "segment", "ts", "id")
+"""Every shape has these, whether they ever come or not."""
+_TAKEN = ("features", "scores", "prediction", "latency_ms", "error", "env", "id")
+"""What becomes columns."""
 _TYPES: dict[str, Any] = {
     "number": float | None,
     "text": str | None,
@@ -46,6 +52,8 @@ _TYPES: dict[str, Any] = {
     "none": None,
     "any": float | str | bool | None,
 }
+
+
 MAX_FIELDS = 2_000
 PIECE = 256
 """Messages decoded before their values are taken out: 20 features of so many stay in the second-level cache."""
@@ -137,16 +145,32 @@ def _struct(name: str, fields: dict[str, Any]) -> type[msgspec.Struct]:
     )
 
 
+Key = tuple[str, Any, Any]
+"""Model, version and segment as they came."""
+
+
+class Read(NamedTuple):
+    """Of events, one after the other: their keys, their times as they came, and each field that becomes columns."""
+
+    keys: list[Key]
+    times: list[Any]
+    fields: list[list[Any]]
+
+
 class Shape:
-    """A compiled shape under the rules of its model, or of none."""
+    """A compiled shape under the rules of its model, or of none.
+
+    What it read of one unit becomes columns at once. Of several units in turn, each one's wait as rows until they are
+    enough for that (``ShapedRows``).
+    """
 
     __slots__ = (
-        "_decode", "_features", "_getters", "_names", "_numeric", "_pack", "_ruled", "_rules", "_scores", "clamped",
-        "spec",
+        "_decode", "_features", "_getters", "_key", "_model", "_names", "_numeric", "_pack", "_ruled", "_rules",
+        "_scores", "_time", "clamped", "spec", "width",
     )  # fmt: skip
 
     def __init__(self, spec: ShapeSpec, rules: Mapping[str, Rules]) -> None:
-        self.spec, self._ruled = spec, rules
+        self.spec, self.width, self._ruled = spec, spec.size, rules
         self._rules = NO_RULES if spec.model is None else rules[spec.model]
         self.clamped = 0
         self._names = tuple(spec.features)
@@ -161,7 +185,7 @@ class Shape:
             "scores": (self._scores, self._scores()),
             "prediction": (_TYPES[spec.prediction], None),
         }
-        names = [name for name in spec.top if name != "model"]
+        names = [name for name in dict.fromkeys((*spec.top, *_ALWAYS)) if name != "model"]
         event = msgspec.defstruct(
             "Event",
             [
@@ -173,96 +197,122 @@ class Shape:
             frozen=True,
             gc=False,
         )
-        self._getters = {"model": attrgetter("model"), **{n: attrgetter(f"t{i}") for i, n in enumerate(names)}}
+        field = {"model": "model", **{name: f"t{i}" for i, name in enumerate(names)}}
+        self._getters = {name: attrgetter(field[name]) for name in _TAKEN if name in field}
+        segment = field["segment"]
+        if self._rules.segment_by in spec.features:
+            segment = f"{field['features']}.f{self._names.index(self._rules.segment_by)}"
+        self._model, self._time = attrgetter("model"), attrgetter(field["ts"])
+        self._key = attrgetter("model", field["version"], segment)
         self._decode = msgspec.json.Decoder(event).decode
 
-    def decode(
-        self, values: Sequence[bytes], offsets: Integers, record_ms: Integers, order: Integers, most_bytes: int
-    ) -> list[UnitBatch] | None:
-        """The batches of these messages, one event each; None when one of them does not fit."""
-        columns: dict[str, list[Any]] = {name: [] for name in self._getters}
-        features: list[Any] = []
+    def read(self, values: Sequence[bytes], most_bytes: int) -> Read | None:
+        """What these messages say, one event each; None when one of them does not fit."""
+        keys: list[Key] = []
+        times: list[Any] = []
+        fields: list[list[Any]] = [[] for _ in self._getters]
         try:
             if max(map(len, values)) > most_bytes:
                 return None
             for start in range(0, len(values), PIECE):
-                rows = list(map(self._decode, values[start : start + PIECE]))
-                for name, get in self._getters.items():
-                    if name == "features":
-                        features.append(self._feature_part(list(map(msgspec.structs.astuple, map(get, rows)))))
-                    else:
-                        columns[name] += map(get, rows)
+                events = list(map(self._decode, values[start : start + PIECE]))
+                keys += self._keys(events)
+                times += map(self._time, events)
+                for (name, get), field in zip(self._getters.items(), fields, strict=True):
+                    field += self._row_by_row(name, list(map(get, events)))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):  # of type: a tombstone
             return None
-        return self._batches(columns, features, offsets, record_ms, order)
+        if self.spec.model is None and not self._ruled.keys().isdisjoint(model for model, _, _ in set(keys)):
+            return None  # of a model with rules of its own, which are not this shape's
+        return Read(keys, times, fields)
 
-    def _feature_part(self, rows: list[tuple[Any, ...]]) -> Any:
-        """Of numbers only: float64 as bytes, row by row. Of mixed types: a list for every feature."""
-        if not self._numeric:
-            return list(zip(*rows, strict=True))
+    def _keys(self, events: Sequence[Any]) -> list[Key]:
+        if self._rules.segment_by is None:
+            return list(map(self._key, events))
+        if self._rules.segment_by not in self.spec.features:
+            return [(model, version, None) for model, version, _ in map(self._key, events)]
+        return [(model, version, name_of(segment)) for model, version, segment in map(self._key, events)]
+
+    def _row_by_row(self, name: str, values: list[Any]) -> list[Any]:
+        """One object for the features of a row: float64 as bytes where all are numbers, else a tuple."""
+        if name not in ("features", "scores"):
+            return values
+        rows = list(map(msgspec.structs.astuple, values))
+        if name == "scores" or not self._numeric:
+            return rows
         try:
-            return b"".join(starmap(self._pack, rows))
+            return list(starmap(self._pack, rows))
         except struct.error:  # a None, which becomes NaN
-            return np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * len(self._names)).tobytes()
+            return [self._pack(*(nan if value is None else value for value in row)) for row in rows]
 
-    def _batches(
+    def columns(
         self,
-        columns: dict[str, list[Any]],
-        features: list[Any],
-        offsets: Integers,
-        record_ms: Integers,
+        fields: Sequence[Sequence[Any]],
+        unit: UnitKey,
+        next_offsets: Integers,
+        timestamps_ms: Integers,
         order: Integers,
-    ) -> list[UnitBatch] | None:
-        models = columns["model"]
-        if self.spec.model is None and not self._ruled.keys().isdisjoint(models):
-            return None
-        absent = (None,) * len(models)
-        gathered = Gathered(len(models))
-        by_name = self._feature_columns(features, gathered) if features else {}
+    ) -> UnitBatch:
+        """What was read of one unit, as columns."""
+        taken = dict(zip(self._getters, fields, strict=True))
+        gathered = Gathered(len(order))
+        if "features" in taken:
+            self._feature_columns(taken["features"], gathered)
         if self.spec.scores:
-            scores = zip(*map(msgspec.structs.astuple, columns["scores"]), strict=True)
-            for name, column in zip(self.spec.scores, scores, strict=True):
+            for name, column in zip(self.spec.scores, zip(*taken["scores"], strict=True), strict=True):
                 gathered.column(SCORE_PREFIX + name, column, self.spec.scores[name])
         for name, feature, code in (
             ("prediction", PREDICTION, self.spec.prediction),
             ("latency_ms", LATENCY_MS, "number"),
             ("error", ERROR, "boolean"),
         ):
-            if name in columns:
-                gathered.column(feature, columns[name], code)
-        segments: Sequence[Any] = columns.get("segment", absent)
-        if self._rules.segment_by is not None:
-            segments = by_name.get(self._rules.segment_by, absent)
-        times, self.clamped = event_times(columns.get("ts", absent), record_ms)
-        if "env" in columns and any(columns["env"]):
-            texts = [(row, environment_of(env)) for row, env in enumerate(columns["env"]) if env]
-            gathered.environments = [(row, text) for row, text in texts if text is not None]
-        units = (models, _names(columns.get("version", absent)), _names(segments))
-        return units_of(gathered, units, offsets, times, order, _identities(columns.get("id", absent)))
+            if name in taken:
+                gathered.column(feature, taken[name], code)
+        environments: list[tuple[int, str]] = []
+        if "env" in taken and any(taken["env"]):
+            texts = [(row, environment_of(env)) for row, env in enumerate(taken["env"]) if env]
+            environments = [(row, text) for row, text in texts if text is not None]
+        columns = gathered.columns(unit, next_offsets, timestamps_ms)
+        return UnitBatch(columns, order, _identities(taken["id"]), environments)
 
-    def _feature_columns(self, parts: list[Any], gathered: Gathered) -> dict[str, Sequence[Any]]:
-        """Feeds the features' columns; returns those by name that the rules may need."""
-        segment_by = self._rules.segment_by
+    def _feature_columns(self, rows: Sequence[Any], gathered: Gathered) -> None:
         if self._numeric:
-            block: Floats = np.frombuffer(bytearray().join(parts)).reshape(gathered.rows, len(self._names))
-            needed = [name for name in self._names if name == segment_by]
-            found = {name: block[:, self._names.index(name)].tolist() for name in needed}
+            block: Floats = np.frombuffer(bytearray().join(rows)).reshape(len(rows), len(self._names))
             gathered.block(self._names, block)
-            return found
-        by_name: dict[str, Sequence[Any]] = {
-            name: list(chain.from_iterable(columns)) for name, *columns in zip(self._names, *parts, strict=True)
-        }
-        for name, column in by_name.items():
+            return
+        for name, column in zip(self._names, zip(*rows, strict=True), strict=True):
             if name in self._rules.categorical and name not in self._rules.ignore:
                 gathered.column(name, list(map(category_of, column)), "any")
             elif name not in self._rules.ignore:
                 gathered.column(name, column, self.spec.features[name])
-        return by_name
 
 
-def _names(values: Sequence[Any]) -> list[str | None]:
-    known = {value: name_of(value) for value in set(values)}
-    return [known[value] for value in values] if len(known) > 1 else list(known.values()) * len(values)
+class ShapedRows(NamedTuple):
+    """Rows of one unit and shape that were read and are no columns yet. ``order`` as of a ``UnitBatch``."""
+
+    unit: UnitKey
+    shape: Shape
+    rows: list[tuple[Any, ...]]
+    next_offsets: Integers
+    timestamps_ms: Integers
+    order: Integers
+    newest_ms: int
+
+    @property
+    def width(self) -> int:
+        """Values of a row."""
+        return self.shape.width
+
+    def batch(self) -> UnitBatch:
+        """As columns."""
+        fields = list(zip(*self.rows, strict=True))
+        return self.shape.columns(fields, self.unit, self.next_offsets, self.timestamps_ms, self.order)
+
+
+def unit_of(key: Key) -> UnitKey:
+    """The unit that a key names. Raises FormatError for a name that cannot be one."""
+    model, version, segment = key
+    return checked_unit(model, name_of(version) or NO_VERSION, name_of(segment))
 
 
 def _identities(values: Sequence[Any]) -> list[str | None]:

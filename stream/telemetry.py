@@ -1,20 +1,23 @@
 """What the observe stage measures of itself, as a protocol; ``stream.metrics`` keeps the numbers."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
+
+from detectors.columns import Floats
+from stream.observer import Effects
 
 
 class Telemetry(Protocol):
-    """What is measured; called once per batch."""
+    """What is measured; called once per batch. ``aged``: events just read, model by model, so many rows of each."""
 
     def counted(self, model: str, outcome: str, count: int) -> None: ...
 
     def staged(self, stage: str, seconds: float) -> None: ...
 
-    def aged(self, model: str, seconds: npt.NDArray[np.float64]) -> None: ...
+    def aged(self, models: Sequence[str], rows: Sequence[int], seconds: Floats) -> None: ...
 
     def published(self, topic: str, count: int) -> None: ...
 
@@ -32,7 +35,7 @@ class Unmeasured:
 
     def staged(self, stage: str, seconds: float) -> None: ...
 
-    def aged(self, model: str, seconds: npt.NDArray[np.float64]) -> None: ...
+    def aged(self, models: Sequence[str], rows: Sequence[int], seconds: Floats) -> None: ...
 
     def published(self, topic: str, count: int) -> None: ...
 
@@ -41,6 +44,17 @@ class Unmeasured:
     def rebalanced(self) -> None: ...
 
     def limited(self, limit: str, count: int) -> None: ...
+
+
+def tell(telemetry: Telemetry, effects: Effects, now_ms: int) -> None:
+    """What came of a batch that was read just now."""
+    for (model, outcome), count in effects.outcomes.items():
+        telemetry.counted(model, outcome, count)
+    for limit, count in effects.limited.items():
+        telemetry.limited(limit, count)
+    if effects.timestamps:
+        models, times_ms = zip(*effects.timestamps, strict=True)
+        telemetry.aged(models, list(map(len, times_ms)), (now_ms - np.concatenate(times_ms)) / 1000.0)
 
 
 class Stage:

@@ -7,8 +7,7 @@ import msgspec
 import numpy as np
 
 from detectors.bank import Bank, BankSettings, decode_state
-from detectors.bank_numbers import BLOCK
-from detectors.column_batches import joined, same_shape, sliced
+from detectors.column_batches import sliced
 from detectors.columns import Columns, Integers
 from detectors.errors import CheckpointError
 from detectors.features import Kind, UnitKey
@@ -18,13 +17,7 @@ from stream.columnar import UnitBatch
 from stream.labels import Label
 from stream.ports import Partition
 from stream.predictions import Match, PredictionRules, Predictions
-
-_NONE = np.zeros(0, np.int64)
-_AFTER = np.iinfo(np.int64).max
-
-
-PENDING = BLOCK // 4
-"""Rows of small batches that wait for each other, since calls cost more than the work; 20 KB of 20 features."""
+from stream.waiting import PENDING, Part, Waiting
 
 GOLDEN = 618
 """Thousandths of a look by which each partition is before the one before, in time and in events: the looks of a model's
@@ -62,9 +55,10 @@ _states = msgspec.msgpack.Decoder(_State)
 
 @dataclass(slots=True)
 class Folded:
-    """What came of one batch: event times of the accepted rows, and the rest counted."""
+    """What came of one batch, by number of rows. ``identities`` of all that were in it."""
 
-    timestamps_ms: Integers = field(default_factory=lambda: _NONE)
+    identities: list[str | None]
+    accepted: int = 0
     late: int = 0
     duplicate: int = 0
     profiles: list[Profile] = field(default_factory=list)
@@ -79,9 +73,9 @@ class Unit:
     """
 
     __slots__ = (
-        "_kinds", "_look", "_looked", "_newest_ms", "_older", "_pending", "_pending_rows", "_phase_ms", "_predictions",
+        "_kinds", "_look", "_looked", "_newest_ms", "_older", "_phase_ms", "_predictions",
         "_recent", "_reported", "_settings", "_since_look", "bank", "dirty", "durable", "key", "label_stamp", "labels",
-        "partition", "published_at_ms", "skip_below", "stamp", "unpublished",
+        "partition", "published_at_ms", "skip_below", "stamp", "unpublished", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -105,8 +99,7 @@ class Unit:
         self._older: dict[str, None] = {}
         self._reported: dict[str, int] = {}
         self._predictions = Predictions(settings.predictions)
-        self._pending: list[tuple[Columns, list[str | None]]] = []  # accepted and not in bank and predictions yet
-        self._pending_rows = 0
+        self.waiting = Waiting()
         self.labels: dict[str, int] = {}
 
     @classmethod
@@ -159,8 +152,8 @@ class Unit:
         return unit
 
     def snapshot(self) -> bytes:
-        """The whole state."""
-        self._settle()
+        """The whole state. Nothing may wait."""
+        assert not self.waiting.rows
         return msgspec.msgpack.encode(
             _State(
                 self.bank.snapshot(),
@@ -175,10 +168,11 @@ class Unit:
         )
 
     def switch(self, reference: PreparedReference, first_offset: int) -> list[Profile]:
-        """Begins a new epoch when the reference is another one; the last profile of the old epoch if it is wanted."""
+        """Begins a new epoch when the reference is another one; the last profile of the old epoch if it is wanted.
+        Nothing may wait."""
+        assert not self.waiting.rows
         if self.bank.reference_digest == reference.digest:
             return []
-        self._settle()
         last = [self._profile()] if self.unpublished and self.durable else []
         self.bank = Bank(
             self.key, *self.partition, self._settings.bank, reference, first_offset, kinds=self._kinds,
@@ -196,18 +190,18 @@ class Unit:
         return self.unpublished and self.durable and not -more_ms <= now_ms - self.published_at_ms < interval_ms
 
     def publish(self, now_ms: int) -> Profile:
-        """The profile, which the caller publishes."""
+        """The profile, which the caller publishes. Nothing may wait."""
+        assert not self.waiting.rows
         self.unpublished, self.published_at_ms = False, now_ms
         return self._profile()
 
     def _profile(self) -> Profile:
-        self._settle()
         outcomes = self._predictions.outcomes(sum(self.labels.values()))
         return msgspec.structs.replace(self.bank.profile(), outcomes=outcomes)
 
     def label(self, label: Label) -> tuple[Match, int]:
-        """Joins a label of this model; what it was here, and its delay in ms where it matched."""
-        self._settle()
+        """Joins a label of this model; what it was here, and its delay in ms where it matched. Nothing may wait."""
+        assert not self.waiting.rows
         match, delay_ms = self._predictions.label(label)
         if match not in (Match.UNMATCHED, Match.KNOWN):
             self.dirty = self.unpublished = True
@@ -221,31 +215,43 @@ class Unit:
         self._reported = dict(self.bank.suppressed)
         return [(name, n) for name, n in found if n]
 
-    def fold(self, batch: UnitBatch) -> Folded:
-        """Folds a batch in: late rows and repeats are counted and left out."""
+    def wait(self, part: Part) -> bool:
+        """Takes up what was read next; whether it is time to ``settle``: enough waits, or a look may be due."""
+        self.waiting.add(part)
         self.dirty = self.unpublished = True
-        times, before, count = batch.columns.timestamps_ms, self._newest_ms, len(batch.columns)
-        last_offset = int(batch.columns.next_offsets[-1])
+        rows = self.waiting.rows
+        return rows >= PENDING or self._look_due(rows, max(self._newest_ms or 0, self.waiting.newest_ms))
+
+    def settle(self) -> list[Folded]:
+        """Folds in what waits."""
+        return [self._fold(batch) for batch in self.waiting.take()]
+
+    def _fold(self, batch: UnitBatch) -> Folded:
+        """Late rows and repeats are counted and left out."""
+        times, before, count = batch.timestamps_ms, self._newest_ms, len(batch.order)
+        last_offset = int(batch.next_offsets[-1])
+        result = Folded(batch.identities)
         kept = self._in_time(times)
         if kept is not None:
             batch = batch.taken(kept)
         fresh = self._fresh(batch.identities) if self._settings.recent_ids else None
-        if kept is None and fresh is None and not self._look_due(count):
-            self._feed(batch, 0, count)  # of many models, nearly every batch: a few rows
+        if kept is None and fresh is None and not self._look_due(count, self._newest_ms or 0):
+            self._count(batch, 0, count)
             self._since_look += count
-            return Folded(times)
-        result, looks, rows = Folded(), self._looks(times, before), np.arange(count)
+            result.accepted = count
+            return result
+        looks, rows = self._looks(times, before), np.arange(count)
         late = duplicate = np.zeros(count, np.int64)  # how many late ones came before each row that is kept
         if kept is not None:
             result.late = count - len(kept)
             late, looks, duplicate = kept - rows[: len(kept)], looks[kept], duplicate[kept]
         if fresh is not None:
-            result.duplicate = len(batch.columns) - len(fresh)
+            result.duplicate = len(batch.order) - len(fresh)
             at = np.array(fresh, np.int64)
             batch, looks, late, duplicate = batch.taken(at), looks[at], late[at], at - rows[: len(at)]
         counted = (0, 0)
-        if len(batch.columns):
-            result.timestamps_ms = batch.columns.timestamps_ms
+        result.accepted = len(batch.order)
+        if result.accepted:
             counted = self._look_through(batch, looks, late, duplicate, result)
         after = (result.late - counted[0], result.duplicate - counted[1])
         if any(after):
@@ -253,9 +259,9 @@ class Unit:
             self.unpublished = True
         return result
 
-    def _look_due(self, rows: int) -> bool:
-        """Whether one may be due within so many more rows, the newest of which is known."""
-        settings, reached = self._settings, (self._newest_ms or 0) + self._phase_ms
+    def _look_due(self, rows: int, newest_ms: int) -> bool:
+        """Whether one may be due within so many more rows, of which this is the highest time."""
+        settings, reached = self._settings, newest_ms + self._phase_ms
         return self._since_look + rows >= settings.look_events and reached // settings.look_ms > self._look
 
     def _looks(self, times: Integers, before: int | None) -> Integers:
@@ -302,33 +308,15 @@ class Unit:
             start += len(chunk)
         return None if len(fresh) == len(identities) else fresh
 
-    def _feed(self, batch: UnitBatch, start: int, end: int) -> None:
-        self._pending.append((_part(batch, start, end), batch.identities[start:end]))
-        self._pending_rows += end - start
-        if self._pending_rows >= PENDING:
-            self._settle()
-
-    def _settle(self) -> None:
-        """Works on what waits, batches of one shape as one."""
-        pending, self._pending, self._pending_rows = self._pending, [], 0
-        start = 0
-        while start < len(pending):
-            end = start + 1
-            while end < len(pending) and same_shape(pending[start][0], pending[end][0]):
-                end += 1
-            parts = pending[start:end]
-            columns, identities = parts[0]
-            if len(parts) > 1:
-                columns = joined([part for part, _ in parts])
-                identities = [name for _, names in parts for name in names]
-            self.bank.update(columns)
-            self._predictions.add(columns, identities)
-            start = end
+    def _count(self, batch: UnitBatch, start: int, end: int) -> None:
+        columns = _part(batch, start, end)
+        self.bank.update(columns)
+        self._predictions.add(columns, batch.identities[start:end])
 
     def _look_through(
         self, batch: UnitBatch, looks: Integers, late: Integers, duplicate: Integers, result: Folded
     ) -> tuple[int, int]:
-        """Feeds the bank, stopping for a profile where event time crosses a look and enough events came since.
+        """Counts, stopping for a profile where event time crosses a look and enough events came since.
 
         How many of the late and of the repeated rows are counted already: those before the last profile.
         """
@@ -339,7 +327,7 @@ class Unit:
             wait = max(settings.look_events - self._since_look - 1, 0)
             at = max(start + wait, int(np.searchsorted(looks, self._look, side="right")))
             end = min(at + 1, len(columns))
-            self._feed(batch, start, end)
+            self._count(batch, start, end)
             if at < len(columns):
                 self._look, self._since_look = int(looks[at]), 0
                 if self.durable:

@@ -3,13 +3,12 @@
 import asyncio
 import os
 import sys
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Sequence
 
 from benchmarks.throughput import traffic
 from benchmarks.throughput.spent import Spent, now, since
 from detectors import references
+from detectors.columns import Floats
 from detectors.reference_builder import build_reference
 from stream import topics, worker
 from stream.backends.clock import SystemClock
@@ -38,11 +37,12 @@ def own_topics(topic: str, mark: str) -> TopicSettings:
 
 
 class Meter:
-    """Telemetry that knows when the first event, after about ``skip`` others, and the last one were counted."""
+    """Telemetry that knows when the first event, after about ``skip`` others, and the last one were read. What of many
+    models waits for more of its unit then is as much as waited when the measurement began."""
 
     def __init__(self, count: int, done: asyncio.Event, skip: int = 0) -> None:
         self._count, self._done, self._skip = count, done, skip
-        self.accepted = self.measured = self._skipped = 0
+        self.read = self.measured = self._skipped = 0
         self.began = self.spent = Spent(0.0, 0.0)
         self.stages: dict[str, list[float]] = {}
         self.written: dict[str, int] = {}
@@ -51,19 +51,18 @@ class Meter:
     def counted(self, model: str, outcome: str, count: int) -> None:
         if outcome != "accepted":
             self.other[outcome] = self.other.get(outcome, 0) + count
-        self.accepted += count
-        if self.accepted >= self._count and not self._done.is_set():
-            self.spent, self.measured = since(self.began), self.accepted - self._skipped
-            self._done.set()
 
     def staged(self, stage: str, seconds: float) -> None:
-        if stage == "process" and not self.began.seconds and self.accepted >= self._skip:
+        if stage == "process" and not self.began.seconds and self.read >= self._skip:
             self.began = Spent(*(at - seconds for at in now()))
-            self._skipped = self.accepted
+            self._skipped = self.read
         self.stages.setdefault(stage, []).append(seconds)
 
-    def aged(self, model: str, seconds: npt.NDArray[np.float64]) -> None:
-        """Not of interest here."""
+    def aged(self, models: Sequence[str], rows: Sequence[int], seconds: Floats) -> None:
+        self.read += len(seconds)
+        if self.read >= self._count and not self._done.is_set():
+            self.spent, self.measured = since(self.began), self.read - self._skipped
+            self._done.set()
 
     def published(self, topic: str, count: int) -> None:
         self.written[topic] = self.written.get(topic, 0) + count

@@ -38,7 +38,7 @@ DETECTORS: tuple[tuple[str, ...], ...] = (
 """The pure half. A name stands for a module or a folder of modules."""
 
 PURE_STREAM = (
-    "topics", "ports", "codec", "shapes", "events", "columnar", "units", "checkpoints", "assigned", "observer",
+    "topics", "ports", "codec", "shapes", "events", "columnar", "waiting", "units", "checkpoints", "assigned", "observer",
     "labels", "label_book", "predictions", "judge_outcomes",
     "judge", "actions", "judge_actions", "admin", "replay_options",
 )  # fmt: skip

@@ -143,6 +143,13 @@ def test_the_fast_path_and_the_general_path_give_the_same(
         assert fast.limited == general.limited
 
 
+def test_events_of_a_shape_that_is_learned_anew_stay_in_their_order() -> None:
+    decoder = Decoder()
+    decoder.decode(HERE, [record({"id": "e0", "model": "a", "features": {"x": None}})])
+    again = [record({"id": f"e{n}", "model": model, "features": {"x": n}}, n) for n, model in enumerate("abb", 1)]
+    assert cells(decoder.decode(HERE, again)) == cells(Decoder().decode(HERE, again, fast=False))
+
+
 @settings(deadline=None, max_examples=300)
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=60)), max_size=5))
 def test_any_bytes_are_decoded_or_rejected_with_a_reason(values: list[bytes | None]) -> None:

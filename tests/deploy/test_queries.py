@@ -36,7 +36,7 @@ def busy(metrics: Metrics, views: Views, detail: Json) -> Json:
     metrics.published("drift-events", 1)
     metrics.staged("observe", 0.003)
     metrics.staged("judge", 0.002)
-    metrics.aged("fraud", np.full(100, 0.2))
+    metrics.aged(["fraud"], [100], np.full(100, 0.2))
     metrics.labelled("fraud", "read", 100)
     metrics.labelled("fraud", "matched", 90)
     metrics.label_delayed("fraud", np.full(90, 60.0))

@@ -17,6 +17,7 @@ from detectors.profiles import Profile
 from detectors.reference_builder import build_reference
 from detectors.references import Reference
 from stream import checkpoints
+from stream import observer as observer_module
 from stream.observer import Effects, Observer, ObserveSettings
 from stream.ports import Partition, Record
 
@@ -91,6 +92,14 @@ def started(references: Sequence[Reference] = (), checkpoint: Mapping[bytes, byt
     return observer
 
 
+def read(observer: Observer, records: Sequence[Record]) -> list[Effects]:
+    """As the runner does: what is not due waits for more."""
+    effects = Effects()
+    for _ in observer.steps(HERE, records, effects):
+        """Nothing comes between."""
+    return [observer.aside(), effects]
+
+
 def test_every_row_is_in_exactly_one_outcome_and_profiles_add_up() -> None:
     observer = started([reference()])
     effects = observer.process(HERE, records := log(1, 1500))
@@ -120,18 +129,19 @@ def test_state_and_outcomes_are_the_same_however_the_log_is_polled_and_restored(
     whole = started(references)
     expected = outcomes([whole.process(HERE, records)])
     polled = started(references)
-    effects, start, store = [], 0, dict[bytes, bytes]()
+    effects, start, store = list[Effects](), 0, dict[bytes, bytes]()
     for length in [*lengths, len(records)]:
         part = records[start : start + length]
-        effects.append(polled.process(HERE, part))
+        effects += read(polled, part)
         start += len(part)
         if part and length % 2:
             store.update(saved(polled))
+            effects.append(polled.aside())
             polled = started(references, store)
         elif part and length % 3 == 0:
             list(polled.profiles_due(0, force=True))
-    assert outcomes(effects) == expected
     assert states(polled) == states(whole)
+    assert outcomes([*effects, polled.aside()]) == expected
 
 
 @settings(deadline=None, max_examples=15)
@@ -139,15 +149,62 @@ def test_state_and_outcomes_are_the_same_however_the_log_is_polled_and_restored(
 def test_profiles_of_looks_stand_at_the_same_places_of_the_log(seed: int) -> None:
     records = log(seed, 400)
     found: list[list[Profile]] = []
-    for step in (1, 37, 400):
+    for step in (1, 7, 37, 400):
         observer = started([reference()])
         observer.process(HERE, records[:20])
         saved(observer)
         profiles = []
         for start in range(20, len(records), step):
-            profiles += observer.process(HERE, records[start : start + step]).profiles
+            profiles += [p for effects in read(observer, records[start : start + step]) for p in effects.profiles]
         found.append([p for p in profiles if p.version == "1"])
-    assert found[0] == found[1] == found[2]
+    assert found[0]
+    assert all(one == found[0] for one in found)
+
+
+def fleet(seed: int, rows: int) -> list[Record]:
+    """Many models, the even ones with features of their own, whose events lie mixed."""
+    chance = random.Random(seed)
+    records = []
+    for offset in range(rows):
+        number = chance.randrange(12)
+        names = ("x", "y") if number % 2 else (f"x{number}", f"y{number}", "z")
+        event: dict[str, Any] = {
+            "id": f"e{chance.randrange(rows)}",
+            "model": f"m{number}",
+            "version": chance.choice(["1", 1, 2]) if number == 3 else "1",
+            "ts": START_MS + offset * 10 - (200_000_000 if chance.random() < 0.01 else 0),
+            "features": {name: chance.gauss(0, 1) if chance.random() < 0.99 else "text" for name in names},
+            "prediction": chance.random(),
+        }
+        if number == 5:
+            event["features"]["c"] = chance.choice(["a", "b", None])
+        data = b"rubbish" if chance.random() < 0.01 else json.dumps(event).encode()
+        records.append(Record(offset, START_MS + offset * 10, None, data))
+    return records
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 10_000), st.integers(1, 200), st.sampled_from([200, 1_000_000]))
+def test_rows_that_wait_for_more_of_their_model_change_no_number(seed: int, length: int, most: int) -> None:
+    records, chance = fleet(seed, 1200), random.Random(seed)
+    whole, polled = started(), started()
+    expected = outcomes([whole.process(HERE, records)])
+    effects, longest = list[Effects](), 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(observer_module, "MOST_WAITING", most)
+        for start in range(0, len(records), length):
+            effects += read(polled, records[start : start + length])
+            waiting = polled._partitions[HERE]
+            found = sum(unit.waiting.values for unit in waiting.waiting.values())
+            assert found == waiting.waiting_values <= most
+            longest = max(longest, found)
+            if chance.random() < 0.2:
+                list(polled.profiles_due(start * 100))
+            if chance.random() < 0.1:
+                saved(polled)
+    assert longest
+    assert states(polled) == states(whole)
+    assert outcomes([*effects, polled.aside()]) == expected
 
 
 def test_a_torn_checkpoint_and_a_zombies_record_count_every_event_once() -> None:
@@ -195,7 +252,7 @@ def test_a_checkpoint_in_a_break_between_two_units_counts_every_event_once(
     assert states(again) == states(whole)
 
 
-def test_a_reference_that_comes_in_a_break_begins_its_epoch_where_each_unit_stands() -> None:
+def test_a_reference_that_comes_in_a_break_begins_its_epoch_after_all_that_was_read() -> None:
     records = log(3, 500)
     observer = started()
     observer.process(HERE, records[:200])
@@ -204,7 +261,7 @@ def test_a_reference_that_comes_in_a_break_begins_its_epoch_where_each_unit_stan
             observer.set_reference(reference())
     saved(observer)
     switched = next(p for p in observer.profiles_due(0, force=True) if p.version == "1")
-    assert (switched.epoch.reference, switched.epoch.first_offset) == (reference().digest, 200)
+    assert (switched.epoch.reference, switched.epoch.first_offset) == (reference().digest, 500)
 
 
 def test_a_new_reference_begins_an_epoch_that_waits_for_its_checkpoint() -> None:

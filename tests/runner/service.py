@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 import orjson
 
 from detectors import references
+from detectors.columns import Floats
 from detectors.profiles import Profile
 from detectors.reference_builder import build_reference
 from stream.backends.memory import MemoryBroker, MemorySink, MemorySource, MemoryTableReader
@@ -51,7 +50,7 @@ class Meter:
     def staged(self, stage: str, seconds: float) -> None:
         assert seconds >= 0
 
-    def aged(self, model: str, seconds: npt.NDArray[np.float64]) -> None:
+    def aged(self, models: Sequence[str], rows: Sequence[int], seconds: Floats) -> None:
         assert len(seconds)
 
     def published(self, topic: str, count: int) -> None:
@@ -68,7 +67,7 @@ class Meter:
     def labelled(self, model: str, outcome: str, count: int) -> None:
         self.labels[model, outcome] += count
 
-    def label_delayed(self, model: str, seconds: npt.NDArray[np.float64]) -> None:
+    def label_delayed(self, model: str, seconds: Floats) -> None:
         assert seconds.min() >= 0
 
 

@@ -152,7 +152,7 @@ def test_health_is_of_the_last_minute() -> None:
     assert watch(0) == Health(lag_records=5, lag_seconds=None, records={"m": 0}, invalid={})
     metrics.counted("m", "accepted", 10)
     metrics.counted("m", "invalid", 7)
-    metrics.aged("m", np.array([3.0, 2.0]))
+    metrics.aged(["m"], [2], np.array([3.0, 2.0]))
     assert watch(30_000) == Health(lag_records=5, lag_seconds=2.0, records={"m": 17}, invalid={"m": 7})
     lags.clear()
     watch(60_000)

@@ -86,7 +86,7 @@ def filled() -> Metrics:
     metrics.rebalanced()
     metrics.limited("models", 1)
     metrics.processing.observe(("decode",), 0.002)
-    metrics.age.observe_many(("fraud",), np.array([0.2, 0.3, 1e9]))
+    metrics.age.observe_many([("fraud",)], [3], np.array([0.2, 0.3, 1e9]))
     metrics.latency.observe(("fraud",), 0.7)
     metrics.suppressed.add(("fraud",), 0)
     return metrics
@@ -145,13 +145,25 @@ def test_no_created_series_in_either_format() -> None:
 
 def test_histograms_count_what_is_at_the_bound_into_it_and_the_rest_into_infinity() -> None:
     metrics = Metrics()
-    metrics.age.observe_many(("m",), np.array([0.01, 0.0100001, 86_400.0, 86_400.1, -5.0]))
+    metrics.age.observe_many([("m",)], [5], np.array([0.01, 0.0100001, 86_400.0, 86_400.1, -5.0]))
     metrics.age.observe(("m",), 0.01)
     assert value(metrics, "event_age_seconds_bucket", model="m", le="0.01") == 3
     assert value(metrics, "event_age_seconds_bucket", model="m", le="0.05") == 4
     assert value(metrics, "event_age_seconds_bucket", model="m", le="86400.0") == 5
     assert value(metrics, "event_age_seconds_bucket", model="m", le="+Inf") == 6
     assert value(metrics, "event_age_seconds_count", model="m") == 6
+
+
+def test_a_histogram_takes_what_is_of_many_series_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_module, "MAX_SERIES", 5)
+    metrics, values = Metrics(), np.arange(20.0)
+    metrics.aged([f"m{number}" for number in range(7)], [3, 3, 3, 3, 3, 1, 4], values)
+    metrics.aged(["m1"], [2], np.array([0.5, 7.0]))
+    of = {"m0": [0, 1, 2], "m1": [3, 4, 5, 0.5, 7], "m4": [12, 13, 14], "other": [15, 16, 17, 18, 19]}
+    for model, mine in of.items():
+        assert value(metrics, "event_age_seconds_count", model=model) == len(mine)
+        assert value(metrics, "event_age_seconds_sum", model=model) == sum(mine)
+        assert value(metrics, "event_age_seconds_bucket", model=model, le="5.0") == sum(one <= 5 for one in mine)
 
 
 def test_a_model_shows_its_state_scores_and_thresholds() -> None:

@@ -99,8 +99,11 @@ class Worker:
         records = self.world.log(place)[begin : min(begin + count, self.world.written[place])]
         if not records:
             return False
-        effects: Effects = self.observer.process(place, records)
+        effects = Effects()
+        for _ in self.observer.steps(place, records, effects):
+            """What is not due waits for more."""
         self._hasten()
+        self.outbox += self.observer.aside().profiles
         self.outbox += effects.profiles
         self.outbox += [(place.partition, letter.record.offset) for letter in effects.dead_letters]
         return True
