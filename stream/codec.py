@@ -3,8 +3,10 @@
 State here is only what shapes were seen, which changes speed and never a result.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -17,7 +19,7 @@ from stream import events, shapes
 from stream.columnar import UnitBatch, batches_of, merged
 from stream.events import Row, Rules
 from stream.ports import Partition, Record
-from stream.shapes import Read, Shape, ShapedRows, event_times, unit_of
+from stream.shapes import Key, Part, Read, Shape, ShapedRows, event_times, unit_of
 
 MAX_SHAPES = 4_096
 """Hints with a shape, and compiled ones. Beyond it all are forgotten and learned anew."""
@@ -32,8 +34,8 @@ LEAF = 32
 SAMPLED = 16
 """Events a shape is learned from."""
 
-ROWS_BITS = 24
-"""Place of a row: record in the batch << 24 | row in the message."""
+SLICE = 1_024
+"""Events that are read without a break: some 4 ms."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -48,7 +50,7 @@ class Decoded:
     """``parts`` one per unit, each in log order, the unit that came first first; ``rejects`` records that cannot be
     read, with the reason."""
 
-    parts: list[UnitBatch | ShapedRows] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
     rejects: list[tuple[Record, str]] = field(default_factory=list)
     limited: dict[str, int] = field(default_factory=dict)
 
@@ -65,65 +67,76 @@ class Decoded:
 class _Batch:
     """One call's records as columns of their own."""
 
-    __slots__ = ("decoded", "general", "mixed", "next_offsets", "order", "record_ms", "records", "values")
+    __slots__ = ("decoded", "general", "next_offsets", "read", "record_ms", "records", "values")
 
-    def __init__(self, records: Sequence[Record]) -> None:
+    def __init__(self, records: Sequence[Record], decoded: Decoded) -> None:
         offsets, timestamps, _, values, _ = zip(*records, strict=True)
-        self.records = records
+        self.records, self.decoded = records, decoded
         self.values: tuple[bytes | None, ...] = values
         self.next_offsets: Integers = np.array(offsets, np.int64) + 1
         self.record_ms: Integers = np.array(timestamps, np.int64)
-        self.order: Integers = np.arange(len(records), dtype=np.int64) << ROWS_BITS
+        self.read = _Rows()
         self.general: list[int] = []
-        self.mixed = _Mixed()
-        self.decoded = Decoded()
 
 
-class _Mixed:
-    """Rows that were read and belong to several units. A group is what of one unit came in one shape.
+class _Rows:
+    """Rows that were read. A group is what of one unit came in one shape.
 
     ``at``: places in the batch; ``codes``: numbers of their groups, by row; ``times`` as they came.
     """
 
-    __slots__ = ("at", "codes", "groups", "rows", "times")
+    __slots__ = ("_codes", "at", "codes", "fields", "groups", "times")
 
     def __init__(self) -> None:
         self.at: list[int] = []
-        self.rows: list[Any] = []
         self.codes: list[int] = []
         self.times: list[Any] = []
+        self.fields: list[list[list[Any]]] = []
         self.groups: list[tuple[Shape, UnitKey]] = []
+        self._codes: dict[Shape, dict[Key, int]] = {}
 
     def add(self, shape: Shape, at: Sequence[int], read: Read) -> None:
         """Raises FormatError for a name that cannot be a unit's; nothing is added then."""
-        first = len(self.groups)
-        codes = {key: first + number for number, key in enumerate(dict.fromkeys(read.keys))}
-        self.groups += [(shape, unit_of(key)) for key in codes]
+        codes, first = self._codes.setdefault(shape, {}), len(self.groups)
+        new = [key for key in dict.fromkeys(read.keys) if key not in codes]
+        self.groups += [(shape, unit_of(key)) for key in new]
+        codes.update({key: code for code, key in enumerate(new, first)})
         self.codes += map(codes.__getitem__, read.keys)
         self.at += at
-        self.rows += zip(*read.fields, strict=True)
         self.times += read.times
+        self.fields.append(read.fields)
 
-    def parts(self, batch: _Batch) -> Iterator[ShapedRows]:
-        """One per group."""
-        if not self.rows:
-            return
-        codes = np.array(self.codes, np.int32)
-        by = np.argsort(codes, kind="stable")
-        at = np.array(self.at)[by]
-        chosen = by.tolist()
-        rows, times = [self.rows[i] for i in chosen], [self.times[i] for i in chosen]
-        order, next_offsets = batch.order[at], batch.next_offsets[at]
+    def parts(self, batch: _Batch) -> list[Part]:
+        """One per group; as columns at once where there is only one."""
+        if not self.groups:
+            return []
+        at = np.array(self.at)
+        if len(self.groups) == 1 and (np.diff(at) > 0).all():
+            shape, unit = self.groups[0]
+            fields = [list(chain.from_iterable(pieces)) for pieces in zip(*self.fields, strict=True)]
+            times_ms = self._times(batch, self.times, at)
+            return [shape.columns(fields, unit, batch.next_offsets[at], times_ms)]
+        codes = np.array(self.codes)
+        by = np.lexsort((at, codes))
+        at, chosen = at[by], by.tolist()
+        every = [row for fields in self.fields for row in zip(*fields, strict=True)]
+        rows, offsets = [every[row] for row in chosen], batch.next_offsets[at].tolist()
+        times_ms = self._times(batch, [self.times[row] for row in chosen], at)
+        ends = np.cumsum(np.bincount(codes))
+        starts = np.concatenate(([0], ends[:-1]))
+        newest = np.maximum.reduceat(times_ms, starts).tolist()
+        return [
+            ShapedRows(unit, shape, rows[start:end], offsets[start:end], times_ms[start:end], newest_ms)
+            for (shape, unit), start, end, newest_ms in zip(
+                self.groups, starts.tolist(), ends.tolist(), newest, strict=True
+            )
+        ]
+
+    @staticmethod
+    def _times(batch: _Batch, times: Sequence[Any], at: Integers) -> Integers:
         times_ms, clamped = event_times(times, batch.record_ms[at])
         batch.decoded.count("timestamps", clamped)
-        counts = np.bincount(codes)
-        ends = np.cumsum(counts)
-        starts = ends - counts
-        newest = np.maximum.reduceat(times_ms, starts).tolist()
-        for (shape, unit), start, end, ms in zip(self.groups, starts.tolist(), ends.tolist(), newest, strict=True):
-            yield ShapedRows(
-                unit, shape, rows[start:end], next_offsets[start:end], times_ms[start:end], order[start:end], ms
-            )
+        return times_ms
 
 
 class Decoder:
@@ -144,45 +157,47 @@ class Decoder:
 
     def decode(self, partition: Partition, records: Sequence[Record], *, fast: bool = True) -> Decoded:
         """Everything in these records of one partition, which follow all before. Never raises for any bytes."""
+        decoded = Decoded()
+        for _ in self.steps(partition, records, decoded, fast=fast):
+            """Without a break."""
+        return decoded
+
+    def steps(
+        self, partition: Partition, records: Sequence[Record], decoded: Decoded, *, fast: bool = True
+    ) -> Iterator[None]:
+        """``decode``, with a break after every SLICE of them."""
         if not records:
-            return Decoded()
-        batch = _Batch(records)
+            return
+        batch = _Batch(records, decoded)
         if fast:
-            self._fast(partition, batch)
+            yield from self._fast(partition, batch)
         else:
             batch.general = list(range(len(records)))
         self._general(batch)
-        batch.decoded.parts += batch.mixed.parts(batch)
-        self._one_each(batch.decoded)
-        return batch.decoded
+        decoded.parts = _one_each([*decoded.parts, *batch.read.parts(batch)])
 
-    @staticmethod
-    def _one_each(decoded: Decoded) -> None:
-        """One part for each unit."""
-        by_unit: dict[UnitKey, list[UnitBatch | ShapedRows]] = {}
-        for part in decoded.parts:
-            by_unit.setdefault(part.unit, []).append(part)
-        every = by_unit.values()
-        parts = [found[0] if len(found) == 1 else merged([part.batch() for part in found]) for found in every]
-        decoded.parts = sorted(parts, key=lambda part: int(part.order[0]))
-
-    def _fast(self, partition: Partition, batch: _Batch) -> None:
-        sole = self._sole.pop(partition, None)
-        if sole is not None and self._attempt(sole, batch, np.arange(len(batch.records))):
-            self._sole[partition] = sole
-            return
-        hints = list(map(_sniffed, batch.values))
-        misfits = self._by_shape(batch, hints, range(len(hints)))
+    def _fast(self, partition: Partition, batch: _Batch) -> Iterator[None]:
+        sole, left, count = self._sole.pop(partition, None), list[int](), len(batch.records)
+        for start in range(0, count, SLICE):
+            members = range(start, min(start + SLICE, count))
+            if sole is None or not self._attempt(sole, batch, members):
+                left += members
+            yield
+        found: set[Shape | None] = set() if sole is None or len(left) == count else {sole}
+        hints = {at: _sniffed(batch.values[at]) for at in left}
+        misfits = yield from self._by_shape(batch, hints, left)
         if misfits and self._learn(batch, hints, misfits):
-            misfits = self._by_shape(batch, hints, sorted(misfits))
+            misfits = yield from self._by_shape(batch, hints, misfits)
         batch.general += misfits
-        found = {self._shapes.get(hint) for hint in set(hints)}
+        found |= {self._shapes.get(hint) for hint in set(hints.values())}
         only = found.pop()
         if only is not None and not found:
             self._sole[partition] = only
 
-    def _by_shape(self, batch: _Batch, hints: Sequence[bytes], members: Sequence[int]) -> list[int]:
-        """Decodes what fits the shape known for its hint, all of one shape together; the rest comes back."""
+    def _by_shape(
+        self, batch: _Batch, hints: Mapping[int, bytes], members: Sequence[int]
+    ) -> Generator[None, None, list[int]]:
+        """Reads what fits the shape known for its hint, all of one shape together; the rest comes back."""
         groups: dict[Shape, list[int]] = {}
         misfits: list[int] = []
         for at in members:
@@ -192,10 +207,12 @@ class Decoder:
             else:
                 groups.setdefault(shape, []).append(at)
         for shape, found in groups.items():
-            self._divide(shape, batch, np.array(found), misfits)
+            for start in range(0, len(found), SLICE):
+                self._divide(shape, batch, found[start : start + SLICE], misfits)
+                yield
         return misfits
 
-    def _learn(self, batch: _Batch, hints: Sequence[bytes], misfits: Sequence[int]) -> bool:
+    def _learn(self, batch: _Batch, hints: Mapping[int, bytes], misfits: Sequence[int]) -> bool:
         """Learns shapes from some misfits of every hint; whether any is new."""
         samples: dict[bytes, list[bytes | None]] = {}
         for at in misfits:
@@ -222,39 +239,30 @@ class Decoder:
         self._shapes[hint] = shape
         return True
 
-    def _divide(self, shape: Shape, batch: _Batch, members: Integers, misfits: list[int]) -> None:
+    def _divide(self, shape: Shape, batch: _Batch, members: Sequence[int], misfits: list[int]) -> None:
         if self._attempt(shape, batch, members):
             return
         if len(members) <= LEAF:
-            misfits += members.tolist()
+            misfits += members
             return
-        for part in np.array_split(members, 8):
-            self._divide(shape, batch, part, misfits)
+        part = -(-len(members) // 8)
+        for start in range(0, len(members), part):
+            self._divide(shape, batch, members[start : start + part], misfits)
 
-    def _attempt(self, shape: Shape, batch: _Batch, members: Integers) -> bool:
-        whole = len(members) == len(batch.records)
-        values: Any = batch.values if whole else [batch.values[at] for at in members.tolist()]
+    def _attempt(self, shape: Shape, batch: _Batch, members: Sequence[int]) -> bool:
+        values: Any = [batch.values[at] for at in members]
         read = shape.read(values, self._limits.event_bytes)
         if read is None:
             return False
         try:
-            if len(set(read.keys)) > 1:
-                batch.mixed.add(shape, members.tolist(), read)
-                return True
-            unit = unit_of(read.keys[0])
+            batch.read.add(shape, members, read)
         except FormatError:
             return False
-        times_ms, clamped = event_times(read.times, batch.record_ms[members])
-        batch.decoded.count("timestamps", clamped)
-        batch.decoded.parts.append(
-            shape.columns(read.fields, unit, batch.next_offsets[members], times_ms, batch.order[members])
-        )
         return True
 
     def _general(self, batch: _Batch) -> None:
         rows: list[Row] = []
         offsets: list[int] = []
-        order: list[int] = []
         limits = self._limits
         batch.general.sort()
         for at in batch.general:
@@ -266,12 +274,22 @@ class Decoder:
                 continue
             rows += found
             offsets += [record.offset + 1] * len(found)
-            order += range(at << ROWS_BITS, (at << ROWS_BITS) + len(found))
         if rows:
-            batches, unnamed = batches_of(rows, offsets, order)
+            batches, unnamed = batches_of(rows, offsets)
             batch.decoded.parts += batches
             batch.decoded.count("features", unnamed)
             batch.decoded.count("timestamps", sum(row.clamped for row in rows))
+
+
+def _one_each(parts: list[Part]) -> list[Part]:
+    """One part for each unit, the unit that came first first."""
+    if len({part.unit for part in parts}) < len(parts):
+        by_unit: dict[UnitKey, list[Part]] = {}
+        for part in parts:
+            by_unit.setdefault(part.unit, []).append(part)
+        every = by_unit.values()
+        parts = [found[0] if len(found) == 1 else merged([part.batch() for part in found]) for found in every]
+    return sorted(parts, key=attrgetter("first"))
 
 
 def _sniffed(value: bytes | None) -> bytes:

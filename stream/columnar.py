@@ -27,10 +27,9 @@ def refused(name: str) -> bool:
 
 @dataclass(slots=True)
 class UnitBatch:
-    """Accepted rows of one unit. ``order``: place in the partition; ``identities``: ids, None where there is none."""
+    """Accepted rows of one unit. ``identities``: ids, None where there is none."""
 
     columns: Columns
-    order: Integers
     identities: list[str | None]
     environments: list[tuple[int, str]] = field(default_factory=list)
 
@@ -45,6 +44,11 @@ class UnitBatch:
     @property
     def timestamps_ms(self) -> Integers:
         return self.columns.timestamps_ms
+
+    @property
+    def first(self) -> int:
+        """The offset to read after the first row."""
+        return int(self.columns.next_offsets[0])
 
     @property
     def newest_ms(self) -> int:
@@ -66,7 +70,6 @@ class UnitBatch:
         place = {row: new for new, row in enumerate(at)} if self.environments else {}
         return UnitBatch(
             taken(self.columns, rows),
-            self.order[rows],
             [self.identities[row] for row in at],
             [(place[row], text) for row, text in self.environments if row in place],
         )
@@ -227,7 +230,7 @@ def _side_by_side(parts: Sequence[tuple[Bytes8 | None, int]], rows: int) -> Byte
     )
 
 
-def batches_of(rows: Sequence[Row], next_offsets: Sequence[int], order: Sequence[int]) -> tuple[list[UnitBatch], int]:
+def batches_of(rows: Sequence[Row], next_offsets: Sequence[int]) -> tuple[list[UnitBatch], int]:
     """Rows of the general path into batches; and how many values came under names that cannot be monitored."""
     by_unit: dict[UnitKey, list[int]] = {}
     for place, row in enumerate(rows):
@@ -253,16 +256,15 @@ def batches_of(rows: Sequence[Row], next_offsets: Sequence[int], order: Sequence
             np.array([rows[p].timestamp_ms for p in places], np.int64),
         )
         environments = [(at, e) for at, p in enumerate(places) if (e := rows[p].environment) is not None]
-        place_order = np.array([order[p] for p in places], np.int64)
-        batches.append(UnitBatch(columns, place_order, [rows[p].identity for p in places], environments))
+        batches.append(UnitBatch(columns, [rows[p].identity for p in places], environments))
     return batches, unnamed
 
 
 def merged(batches: Sequence[UnitBatch]) -> UnitBatch:
     """Batches of one unit as one, in the order of the partition."""
     gathered = Gathered(sum(len(b.columns) for b in batches))
-    order = np.concatenate([b.order for b in batches])
-    by = np.argsort(order, kind="stable")
+    next_offsets = np.concatenate([b.next_offsets for b in batches])
+    by = np.argsort(next_offsets, kind="stable")  # rows of one message are in one batch
     place = np.empty(len(by), np.int64)
     place[by] = np.arange(len(by))
     specs: dict[FeatureSpec, list[tuple[int, UnitBatch, int]]] = {}
@@ -279,8 +281,8 @@ def merged(batches: Sequence[UnitBatch]) -> UnitBatch:
         start += len(batch.columns)
     columns = gathered.columns(
         batches[0].columns.unit,
-        np.concatenate([b.columns.next_offsets for b in batches])[by],
+        next_offsets[by],
         np.concatenate([b.columns.timestamps_ms for b in batches])[by],
     )
     identities = [identity for b in batches for identity in b.identities]
-    return UnitBatch(columns, order[by], [identities[i] for i in by.tolist()], sorted(environments))
+    return UnitBatch(columns, [identities[i] for i in by.tolist()], sorted(environments))

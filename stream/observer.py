@@ -20,13 +20,13 @@ from detectors.profiles import Profile
 from detectors.references import Reference
 from stream import checkpoints
 from stream.assigned import Assigned, Checkpoint
-from stream.codec import Decoder, Limits
+from stream.codec import Decoded, Decoder, Limits
 from stream.events import Rules
 from stream.label_book import LabelBook, Labelled
 from stream.ports import Partition, Record
 from stream.predictions import PredictionRules
+from stream.shapes import Part
 from stream.units import Unit, UnitSettings
-from stream.waiting import Part
 
 UNITS_PER_LOOK = 200
 """Units that publish once per look; with more of them the interval grows, so that it stays near a sixth of a core."""
@@ -205,8 +205,8 @@ class Observer:
         return effects
 
     def steps(self, partition: Partition, records: Sequence[Record], effects: Effects) -> Iterator[None]:
-        """Takes up records of an assigned partition that follow all before, with a break before each unit that is
-        folded in, in which all else here may be called.
+        """Takes up records of an assigned partition that follow all before, with breaks while they are decoded and
+        before each unit that is folded in, in which all else here may be called.
 
         A unit is folded in when enough of it waits, or a look may be due; what waits then changes no result. Whoever
         asks for a unit's profile, snapshot or labels has it folded in first.
@@ -215,7 +215,8 @@ class Observer:
         if not records:
             return
         assert records[0].offset >= assigned.position, f"{partition}: offset {records[0].offset} was read before"
-        decoded = self._decoder.decode(partition, records)
+        decoded = Decoded()
+        yield from self._decoder.steps(partition, records, decoded)
         for name, times in decoded.limited.items():
             effects.limit(name, times)
         for record, reason in decoded.rejects:
@@ -236,31 +237,33 @@ class Observer:
         """Gives rows to their unit; that unit when it is time to fold them in."""
         key = part.unit
         unit = assigned.units.get(key)
-        if int(part.next_offsets[0]) <= assigned.settled:
+        if part.first <= assigned.settled:
             skip = assigned.floor if unit is None else unit.skip_below
-            rows = np.flatnonzero(part.next_offsets > skip)
+            batch = part.batch()
+            rows = np.flatnonzero(batch.next_offsets > skip)
             if not len(rows):
                 return None
-            part = part.batch().taken(rows)
+            part = batch.taken(rows)
         if unit is None:
             unit = self._begun(partition, assigned, part, effects)
             if unit is None:
                 return None
         effects.timestamps.append((key.model, part.timestamps_ms))
         assigned.waiting[key] = unit
-        assigned.waiting_values += len(part.order) * part.width
+        assigned.waiting_values += len(part.timestamps_ms) * part.width
         return unit if unit.wait(part) else None
 
     def _begun(self, partition: Partition, assigned: Assigned, part: Part, effects: Effects) -> Unit | None:
         """A unit that was never seen before, None where it meets a limit."""
-        key, rows = part.unit, len(part.order)
+        key, rows = part.unit, len(part.timestamps_ms)
         limit = self._limit(assigned, key)
         if limit is not None:
             effects.count(key.model, "unknown_model", rows)
             effects.limit(limit, rows)
             return None
-        begin = int(part.next_offsets[0]) - 1
-        unit = Unit.begun(key, partition, self._settings_of(key), self._reference(key), self._kinds(key), begin)
+        unit = Unit.begun(
+            key, partition, self._settings_of(key), self._reference(key), self._kinds(key), part.first - 1
+        )
         unit.labels = assigned.labels
         assigned.units[key] = unit
         return unit

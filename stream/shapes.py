@@ -7,6 +7,7 @@ does not fit it exactly fails there and takes the general path, which gives the 
 import re
 import struct
 from collections.abc import Container, Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import starmap
 from math import nan
 from operator import attrgetter
@@ -251,11 +252,10 @@ class Shape:
         unit: UnitKey,
         next_offsets: Integers,
         timestamps_ms: Integers,
-        order: Integers,
     ) -> UnitBatch:
         """What was read of one unit, as columns."""
         taken = dict(zip(self._getters, fields, strict=True))
-        gathered = Gathered(len(order))
+        gathered = Gathered(len(timestamps_ms))
         if "features" in taken:
             self._feature_columns(taken["features"], gathered)
         if self.spec.scores:
@@ -273,7 +273,7 @@ class Shape:
             texts = [(row, environment_of(env)) for row, env in enumerate(taken["env"]) if env]
             environments = [(row, text) for row, text in texts if text is not None]
         columns = gathered.columns(unit, next_offsets, timestamps_ms)
-        return UnitBatch(columns, order, _identities(taken["id"]), environments)
+        return UnitBatch(columns, _identities(taken["id"]), environments)
 
     def _feature_columns(self, rows: Sequence[Any], gathered: Gathered) -> None:
         if self._numeric:
@@ -288,15 +288,19 @@ class Shape:
 
 
 class ShapedRows(NamedTuple):
-    """Rows of one unit and shape that were read and are no columns yet. ``order`` as of a ``UnitBatch``."""
+    """Rows of one unit and shape that were read and are no columns yet, as ``Read.fields`` row by row."""
 
     unit: UnitKey
     shape: Shape
     rows: list[tuple[Any, ...]]
-    next_offsets: Integers
+    next_offsets: list[int]
     timestamps_ms: Integers
-    order: Integers
     newest_ms: int
+
+    @property
+    def first(self) -> int:
+        """The offset to read after the first row."""
+        return self.next_offsets[0]
 
     @property
     def width(self) -> int:
@@ -306,9 +310,14 @@ class ShapedRows(NamedTuple):
     def batch(self) -> UnitBatch:
         """As columns."""
         fields = list(zip(*self.rows, strict=True))
-        return self.shape.columns(fields, self.unit, self.next_offsets, self.timestamps_ms, self.order)
+        return self.shape.columns(fields, self.unit, np.array(self.next_offsets, np.int64), self.timestamps_ms)
 
 
+Part = UnitBatch | ShapedRows
+"""Rows of one unit, in log order."""
+
+
+@lru_cache(4_096)
 def unit_of(key: Key) -> UnitKey:
     """The unit that a key names. Raises FormatError for a name that cannot be one."""
     model, version, segment = key

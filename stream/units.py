@@ -17,7 +17,8 @@ from stream.columnar import UnitBatch
 from stream.labels import Label
 from stream.ports import Partition
 from stream.predictions import Match, PredictionRules, Predictions
-from stream.waiting import PENDING, Part, Waiting
+from stream.shapes import Part
+from stream.waiting import PENDING, Waiting
 
 GOLDEN = 618
 """Thousandths of a look by which each partition is before the one before, in time and in events: the looks of a model's
@@ -228,7 +229,7 @@ class Unit:
 
     def _fold(self, batch: UnitBatch) -> Folded:
         """Late rows and repeats are counted and left out."""
-        times, before, count = batch.timestamps_ms, self._newest_ms, len(batch.order)
+        times, before, count = batch.timestamps_ms, self._newest_ms, len(batch.identities)
         last_offset = int(batch.next_offsets[-1])
         result = Folded(batch.identities)
         kept = self._in_time(times)
@@ -246,11 +247,11 @@ class Unit:
             result.late = count - len(kept)
             late, looks, duplicate = kept - rows[: len(kept)], looks[kept], duplicate[kept]
         if fresh is not None:
-            result.duplicate = len(batch.order) - len(fresh)
+            result.duplicate = len(batch.identities) - len(fresh)
             at = np.array(fresh, np.int64)
             batch, looks, late, duplicate = batch.taken(at), looks[at], late[at], at - rows[: len(at)]
         counted = (0, 0)
-        result.accepted = len(batch.order)
+        result.accepted = len(batch.identities)
         if result.accepted:
             counted = self._look_through(batch, looks, late, duplicate, result)
         after = (result.late - counted[0], result.duplicate - counted[1])

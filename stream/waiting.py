@@ -5,19 +5,17 @@ wait for each other. It changes no result: a fold gives the same however rows we
 """
 
 from collections.abc import Sequence
-from itertools import chain
+from typing import Any
 
 import numpy as np
 
 from detectors.bank_numbers import BLOCK
 from detectors.column_batches import joined, same_shape
 from stream.columnar import UnitBatch
-from stream.shapes import ShapedRows
+from stream.shapes import Part, ShapedRows
 
 PENDING = BLOCK // 4
 """Rows of a unit that wait at most: 50 KB of 20 features."""
-
-Part = UnitBatch | ShapedRows
 
 
 class Waiting:
@@ -32,28 +30,29 @@ class Waiting:
 
     def add(self, part: Part) -> None:
         """It follows all before."""
-        count = len(part.order)
+        count = len(part.timestamps_ms)
         self.rows += count
         self.values += count * part.width
         self.newest_ms = max(self.newest_ms, part.newest_ms)
+        if self._read and (isinstance(part, UnitBatch) or self._read[0].shape is not part.shape):
+            self._settle_read()
         if isinstance(part, UnitBatch):
-            self._settle_read()
             self._batches.append(part)
-            return
-        if self._read and self._read[0].shape is not part.shape:
-            self._settle_read()
-        self._read.append(part)
+        else:
+            self._read.append(part)
 
     def _settle_read(self) -> None:
-        if self._read:
-            self._batches.append(_read_together(self._read).batch())
-            self._read = []
+        read, self._read = self._read, []
+        self._batches.append((read[0] if len(read) == 1 else _read_together(read)).batch())
 
     def take(self) -> list[UnitBatch]:
         """All that waits, what has the same columns as one; nothing waits afterwards."""
-        self._settle_read()
+        if self._read:
+            self._settle_read()
         batches, self._batches = self._batches, []
         self.rows = self.values = self.newest_ms = 0
+        if len(batches) == 1:
+            return batches
         taken: list[UnitBatch] = []
         start = 0
         for end in range(1, len(batches) + 1):
@@ -64,30 +63,20 @@ class Waiting:
 
 
 def _read_together(parts: Sequence[ShapedRows]) -> ShapedRows:
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    return ShapedRows(
-        first.unit,
-        first.shape,
-        list(chain.from_iterable(part.rows for part in parts)),
-        np.concatenate([part.next_offsets for part in parts]),
-        np.concatenate([part.timestamps_ms for part in parts]),
-        np.concatenate([part.order for part in parts]),
-        max(part.newest_ms for part in parts),
-    )
+    rows: list[tuple[Any, ...]] = []
+    next_offsets: list[int] = []
+    for part in parts:
+        rows += part.rows
+        next_offsets += part.next_offsets
+    times_ms = np.concatenate([part.timestamps_ms for part in parts])
+    return parts[0]._replace(rows=rows, next_offsets=next_offsets, timestamps_ms=times_ms)
 
 
 def _together(parts: Sequence[UnitBatch]) -> UnitBatch:
     if len(parts) == 1:
         return parts[0]
-    environments, start = [], 0
+    environments, identities = list[tuple[int, str]](), list[str | None]()
     for part in parts:
-        environments += [(start + row, text) for row, text in part.environments]
-        start += len(part.order)
-    return UnitBatch(
-        joined([part.columns for part in parts]),
-        np.concatenate([part.order for part in parts]),
-        list(chain.from_iterable(part.identities for part in parts)),
-        environments,
-    )
+        environments += [(len(identities) + row, text) for row, text in part.environments]
+        identities += part.identities
+    return UnitBatch(joined([part.columns for part in parts]), identities, environments)

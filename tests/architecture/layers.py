@@ -38,8 +38,8 @@ DETECTORS: tuple[tuple[str, ...], ...] = (
 """The pure half. A name stands for a module or a folder of modules."""
 
 PURE_STREAM = (
-    "topics", "ports", "codec", "shapes", "events", "columnar", "waiting", "units", "checkpoints", "assigned", "observer",
-    "labels", "label_book", "predictions", "judge_outcomes",
+    "topics", "ports", "codec", "shapes", "events", "columnar", "waiting", "units", "checkpoints", "assigned",
+    "observer", "labels", "label_book", "predictions", "judge_outcomes",
     "judge", "actions", "judge_actions", "admin", "replay_options",
 )  # fmt: skip
 """Modules of stream/ without asyncio, clock, files, environment, logging (``admin.ensure`` awaits its port)."""

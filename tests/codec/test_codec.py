@@ -36,10 +36,9 @@ def cells(decoded: Decoded) -> dict[tuple[Any, ...], Any]:
     for batch in decoded.batches:
         columns = batch.columns
         assert columns.numbers.shape == (len(columns), len(columns.numeric))
-        rows = zip(
-            batch.order.tolist(), columns.next_offsets.tolist(), columns.timestamps_ms.tolist(), batch.identities,
-            strict=True,
-        )  # fmt: skip
+        offsets = columns.next_offsets.tolist()
+        places = [(offset, offsets[:row].count(offset)) for row, offset in enumerate(offsets)]
+        rows = zip(places, columns.timestamps_ms.tolist(), batch.identities, strict=True)
         for row, (place, *rest) in enumerate(rows):
             found[columns.unit, place] = rest
             for at, name in enumerate(columns.numeric):
@@ -55,8 +54,8 @@ def cells(decoded: Decoded) -> dict[tuple[Any, ...], Any]:
                 if status != MISSING:
                     found[columns.unit, place, spec.feature, spec.kind] = (int(status), label)
         for row, text in batch.environments:
-            found[columns.unit, int(batch.order[row]), "env"] = text
-        assert (np.diff(batch.order) > 0).all()
+            found[columns.unit, places[row], "env"] = text
+        assert (np.diff(columns.next_offsets) >= 0).all()
     return found
 
 

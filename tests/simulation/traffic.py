@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -80,8 +80,12 @@ class RememberingDecoder(Decoder):
 
     __slots__ = ()
 
-    def decode(self, partition: Partition, records: Sequence[Record], *, fast: bool = False) -> Decoded:
-        return _decoded(partition, tuple(records))
+    def steps(
+        self, partition: Partition, records: Sequence[Record], decoded: Decoded, *, fast: bool = False
+    ) -> Iterator[None]:
+        found = _decoded(partition, tuple(records))
+        decoded.parts, decoded.rejects, decoded.limited = found.parts, found.rejects, found.limited
+        yield
 
 
 @lru_cache(maxsize=20_000)
