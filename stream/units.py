@@ -24,9 +24,9 @@ GOLDEN = 618
 """Thousandths of a look by which each partition is before the one before, in time and in events: the looks of a model's
 shards come one after the other, and something of it is judged several times within each."""
 
-PATIENCE = 1.25
-"""Looks for which the clock waits after one: where each second brings one, it is the look's to come, and not a profile
-by the clock just before it."""
+PATIENCE = 0.75
+"""After a look the clock waits for two of its intervals less so many looks. Where each interval brings a look, it is the
+look's to come, and not a profile by the clock just before it."""
 
 
 class UnitSettings(msgspec.Struct, frozen=True):
@@ -185,7 +185,7 @@ class Unit:
     def due(self, now_ms: int, interval_ms: int) -> bool:
         """Whether there is something unpublished, and the last publication, be it a look's, is so long ago. One that
         lies further in the future was before the clock was set back."""
-        more_ms = int((PATIENCE - 1) * interval_ms)
+        more_ms = max(interval_ms - int(PATIENCE * self._settings.look_ms), 0)
         if self._looked:
             self._looked, self.published_at_ms = False, now_ms + more_ms
         return self.unpublished and self.durable and not -more_ms <= now_ms - self.published_at_ms < interval_ms
