@@ -85,12 +85,13 @@ class _Rows:
     ``at``: places in the batch; ``codes``: numbers of their groups, by row; ``times`` as they came.
     """
 
-    __slots__ = ("_codes", "at", "codes", "fields", "groups", "times")
+    __slots__ = ("_codes", "at", "codes", "features", "fields", "groups", "times")
 
     def __init__(self) -> None:
         self.at: list[int] = []
         self.codes: list[int] = []
         self.times: list[Any] = []
+        self.features: list[Any] = []
         self.fields: list[list[list[Any]]] = []
         self.groups: list[tuple[Shape, UnitKey]] = []
         self._codes: dict[Shape, dict[Key, int]] = {}
@@ -104,6 +105,7 @@ class _Rows:
         self.codes += map(codes.__getitem__, read.keys)
         self.at += at
         self.times += read.times
+        self.features += read.features
         self.fields.append(read.fields)
 
     def parts(self, batch: _Batch) -> list[Part]:
@@ -115,18 +117,26 @@ class _Rows:
             shape, unit = self.groups[0]
             fields = [list(chain.from_iterable(pieces)) for pieces in zip(*self.fields, strict=True)]
             times_ms = self._times(batch, self.times, at)
-            return [shape.columns(fields, unit, batch.next_offsets[at], times_ms)]
+            return [shape.columns(self.features, fields, unit, batch.next_offsets[at], times_ms)]
         codes = np.array(self.codes)
         by = np.lexsort((at, codes))
         at, chosen = at[by], by.tolist()
         every = [row for fields in self.fields for row in zip(*fields, strict=True)]
-        rows, offsets = [every[row] for row in chosen], batch.next_offsets[at].tolist()
+        rows, features = [every[row] for row in chosen], [self.features[row] for row in chosen]
         times_ms = self._times(batch, [self.times[row] for row in chosen], at)
         ends = np.cumsum(np.bincount(codes))
         starts = np.concatenate(([0], ends[:-1]))
-        newest = np.maximum.reduceat(times_ms, starts).tolist()
+        newest, offsets = np.maximum.reduceat(times_ms, starts).tolist(), batch.next_offsets[at].tolist()
         return [
-            ShapedRows(unit, shape, rows[start:end], offsets[start:end], times_ms[start:end], newest_ms)
+            ShapedRows(
+                unit,
+                shape,
+                shape.compact(features[start:end]),
+                rows[start:end],
+                offsets[start:end],
+                times_ms[start:end],
+                newest_ms,
+            )
             for (shape, unit), start, end, newest_ms in zip(
                 self.groups, starts.tolist(), ends.tolist(), newest, strict=True
             )

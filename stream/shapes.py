@@ -42,10 +42,10 @@ _TOP: dict[str, Any] = {
     "error": bool | None,
     "env": dict[str, Any] | None,
 }
-_ALWAYS = ("version", "segment", "ts", "id")
+_ALWAYS = ("version", "segment", "ts", "id", "features")
 """Every shape has these, whether they ever come or not."""
-_TAKEN = ("features", "scores", "prediction", "latency_ms", "error", "env", "id")
-"""What becomes columns."""
+_TAKEN = ("scores", "prediction", "latency_ms", "error", "env", "id")
+"""What becomes columns beside the features."""
 _TYPES: dict[str, Any] = {
     "number": float | None,
     "text": str | None,
@@ -151,10 +151,12 @@ Key = tuple[str, Any, Any]
 
 
 class Read(NamedTuple):
-    """Of events, one after the other: their keys, their times as they came, and each field that becomes columns."""
+    """Of events, one after the other: their keys, times as they came, features, and each other field that becomes
+    columns. The features of one are float64 as bytes where all are numbers, else a tuple."""
 
     keys: list[Key]
     times: list[Any]
+    features: list[Any]
     fields: list[list[Any]]
 
 
@@ -166,14 +168,13 @@ class Shape:
     """
 
     __slots__ = (
-        "_decode", "_features", "_getters", "_key", "_model", "_names", "_numeric", "_pack", "_ruled", "_rules",
-        "_scores", "_time", "clamped", "spec", "width",
+        "_decode", "_features", "_get_features", "_getters", "_key", "_names", "_numeric", "_pack", "_ruled", "_rules",
+        "_scores", "_time", "spec", "width",
     )  # fmt: skip
 
     def __init__(self, spec: ShapeSpec, rules: Mapping[str, Rules]) -> None:
         self.spec, self.width, self._ruled = spec, spec.size, rules
         self._rules = NO_RULES if spec.model is None else rules[spec.model]
-        self.clamped = 0
         self._names = tuple(spec.features)
         free = self._rules.ignore | self._rules.categorical
         codes = {n: "any" if n in free else code for n, code in spec.features.items()}
@@ -203,29 +204,32 @@ class Shape:
         segment = field["segment"]
         if self._rules.segment_by in spec.features:
             segment = f"{field['features']}.f{self._names.index(self._rules.segment_by)}"
-        self._model, self._time = attrgetter("model"), attrgetter(field["ts"])
+        self._time, self._get_features = attrgetter(field["ts"]), attrgetter(field["features"])
         self._key = attrgetter("model", field["version"], segment)
         self._decode = msgspec.json.Decoder(event).decode
 
     def read(self, values: Sequence[bytes], most_bytes: int) -> Read | None:
         """What these messages say, one event each; None when one of them does not fit."""
-        keys: list[Key] = []
-        times: list[Any] = []
-        fields: list[list[Any]] = [[] for _ in self._getters]
+        read = Read([], [], [], [[] for _ in self._getters])
         try:
             if max(map(len, values)) > most_bytes:
                 return None
             for start in range(0, len(values), PIECE):
-                events = list(map(self._decode, values[start : start + PIECE]))
-                keys += self._keys(events)
-                times += map(self._time, events)
-                for (name, get), field in zip(self._getters.items(), fields, strict=True):
-                    field += self._row_by_row(name, list(map(get, events)))
+                self._take(list(map(self._decode, values[start : start + PIECE])), read)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):  # of type: a tombstone
             return None
-        if self.spec.model is None and not self._ruled.keys().isdisjoint(model for model, _, _ in set(keys)):
+        if self.spec.model is None and not self._ruled.keys().isdisjoint(model for model, _, _ in set(read.keys)):
             return None  # of a model with rules of its own, which are not this shape's
-        return Read(keys, times, fields)
+        return read
+
+    def _take(self, events: Sequence[Any], read: Read) -> None:
+        read.keys.extend(self._keys(events))
+        read.times.extend(map(self._time, events))
+        features = list(map(msgspec.structs.astuple, map(self._get_features, events)))
+        read.features.extend(self._packed(features) if self._numeric else features)
+        for (name, get), field in zip(self._getters.items(), read.fields, strict=True):
+            values = map(get, events)
+            field.extend(map(msgspec.structs.astuple, values) if name == "scores" else values)
 
     def _keys(self, events: Sequence[Any]) -> list[Key]:
         if self._rules.segment_by is None:
@@ -234,20 +238,19 @@ class Shape:
             return [(model, version, None) for model, version, _ in map(self._key, events)]
         return [(model, version, name_of(segment)) for model, version, segment in map(self._key, events)]
 
-    def _row_by_row(self, name: str, values: list[Any]) -> list[Any]:
-        """One object for the features of a row: float64 as bytes where all are numbers, else a tuple."""
-        if name not in ("features", "scores"):
-            return values
-        rows = list(map(msgspec.structs.astuple, values))
-        if name == "scores" or not self._numeric:
-            return rows
+    def _packed(self, rows: list[tuple[Any, ...]]) -> list[bytes]:
         try:
             return list(starmap(self._pack, rows))
         except struct.error:  # a None, which becomes NaN
             return [self._pack(*(nan if value is None else value for value in row)) for row in rows]
 
+    def compact(self, features: list[Any]) -> list[Any]:
+        """Of several rows what ``columns`` takes, as little as it can be."""
+        return [b"".join(features)] if self._numeric else features
+
     def columns(
         self,
+        features: Sequence[Any],
         fields: Sequence[Sequence[Any]],
         unit: UnitKey,
         next_offsets: Integers,
@@ -256,8 +259,7 @@ class Shape:
         """What was read of one unit, as columns."""
         taken = dict(zip(self._getters, fields, strict=True))
         gathered = Gathered(len(timestamps_ms))
-        if "features" in taken:
-            self._feature_columns(taken["features"], gathered)
+        self._feature_columns(features, gathered)
         if self.spec.scores:
             for name, column in zip(self.spec.scores, zip(*taken["scores"], strict=True), strict=True):
                 gathered.column(SCORE_PREFIX + name, column, self.spec.scores[name])
@@ -275,12 +277,12 @@ class Shape:
         columns = gathered.columns(unit, next_offsets, timestamps_ms)
         return UnitBatch(columns, _identities(taken["id"]), environments)
 
-    def _feature_columns(self, rows: Sequence[Any], gathered: Gathered) -> None:
+    def _feature_columns(self, features: Sequence[Any], gathered: Gathered) -> None:
         if self._numeric:
-            block: Floats = np.frombuffer(bytearray().join(rows)).reshape(len(rows), len(self._names))
+            block: Floats = np.frombuffer(bytearray().join(features)).reshape(gathered.rows, len(self._names))
             gathered.block(self._names, block)
             return
-        for name, column in zip(self._names, zip(*rows, strict=True), strict=True):
+        for name, column in zip(self._names, zip(*features, strict=True), strict=True):
             if name in self._rules.categorical and name not in self._rules.ignore:
                 gathered.column(name, list(map(category_of, column)), "any")
             elif name not in self._rules.ignore:
@@ -288,10 +290,11 @@ class Shape:
 
 
 class ShapedRows(NamedTuple):
-    """Rows of one unit and shape that were read and are no columns yet, as ``Read.fields`` row by row."""
+    """Rows of one unit and shape that were read and are no columns yet. ``rows``: ``Read.fields`` row by row."""
 
     unit: UnitKey
     shape: Shape
+    features: list[Any]
     rows: list[tuple[Any, ...]]
     next_offsets: list[int]
     timestamps_ms: Integers
@@ -309,8 +312,8 @@ class ShapedRows(NamedTuple):
 
     def batch(self) -> UnitBatch:
         """As columns."""
-        fields = list(zip(*self.rows, strict=True))
-        return self.shape.columns(fields, self.unit, np.array(self.next_offsets, np.int64), self.timestamps_ms)
+        fields, next_offsets = list(zip(*self.rows, strict=True)), np.array(self.next_offsets, np.int64)
+        return self.shape.columns(self.features, fields, self.unit, next_offsets, self.timestamps_ms)
 
 
 Part = UnitBatch | ShapedRows

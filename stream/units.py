@@ -25,7 +25,7 @@ GOLDEN = 618
 shards come one after the other, and something of it is judged several times within each."""
 
 PATIENCE = 0.75
-"""After a look the clock waits for two of its intervals less so many looks. Where each interval brings a look, it is the
+"""After a look the clock waits for two of its intervals less so many looks: where each brings a look, it is the
 look's to come, and not a profile by the clock just before it."""
 
 
@@ -290,14 +290,14 @@ class Unit:
             if len(self._recent) >= capacity:
                 self._recent, self._older = {}, self._recent
             chunk = identities[start : start + capacity - len(self._recent)]
-            given = set(chunk)
+            given = dict.fromkeys(chunk)
             if (
                 len(given) == len(chunk)
                 and None not in given
                 and self._recent.keys().isdisjoint(given)
                 and self._older.keys().isdisjoint(given)
             ):
-                self._recent.update(dict.fromkeys(chunk))  # type: ignore[arg-type]
+                self._recent.update(given)  # type: ignore[arg-type]
                 fresh += range(start, start + len(chunk))
             else:
                 for row, identity in enumerate(chunk, start):

@@ -63,13 +63,15 @@ class Waiting:
 
 
 def _read_together(parts: Sequence[ShapedRows]) -> ShapedRows:
+    features: list[Any] = []
     rows: list[tuple[Any, ...]] = []
     next_offsets: list[int] = []
     for part in parts:
+        features += part.features
         rows += part.rows
         next_offsets += part.next_offsets
     times_ms = np.concatenate([part.timestamps_ms for part in parts])
-    return parts[0]._replace(rows=rows, next_offsets=next_offsets, timestamps_ms=times_ms)
+    return parts[0]._replace(features=features, rows=rows, next_offsets=next_offsets, timestamps_ms=times_ms)
 
 
 def _together(parts: Sequence[UnitBatch]) -> UnitBatch:
