@@ -223,8 +223,18 @@ class Observer:
             if record.offset >= assigned.floor:
                 effects.count("", "invalid", 1)
                 effects.dead_letters.append(DeadLetter(record, reason))
+        parts: list[Part] = []
+        for part in decoded.parts:
+            fresh = part if part.first > assigned.settled else self._fresh(assigned, part)
+            if fresh is None:
+                continue
+            if part.unit not in assigned.units:
+                yield  # it takes milliseconds to begin one
+                if not self._begin(partition, assigned, fresh, effects):
+                    continue
+            parts.append(fresh)
         assigned.position = records[-1].offset + 1
-        due = [unit for part in decoded.parts if (unit := self._dealt(partition, assigned, part, effects)) is not None]
+        due = [unit for part in parts if (unit := self._deal(assigned, part, effects)) is not None]
         for unit in due:
             yield
             self._settle(assigned, unit, effects)
@@ -233,40 +243,35 @@ class Observer:
             self._settle(assigned, next(iter(assigned.waiting.values())), effects)
         assigned.next = assigned.position
 
-    def _dealt(self, partition: Partition, assigned: Assigned, part: Part, effects: Effects) -> Unit | None:
-        """Gives rows to their unit; that unit when it is time to fold them in."""
-        key = part.unit
-        unit = assigned.units.get(key)
-        if part.first <= assigned.settled:
-            skip = assigned.floor if unit is None else unit.skip_below
-            batch = part.batch()
-            rows = np.flatnonzero(batch.next_offsets > skip)
-            if not len(rows):
-                return None
-            part = batch.taken(rows)
-        if unit is None:
-            unit = self._begun(partition, assigned, part, effects)
-            if unit is None:
-                return None
-        effects.timestamps.append((key.model, part.timestamps_ms))
-        assigned.waiting[key] = unit
-        assigned.waiting_values += len(part.timestamps_ms) * part.width
-        return unit if unit.wait(part) else None
+    @staticmethod
+    def _fresh(assigned: Assigned, part: Part) -> Part | None:
+        """The rows that are not contained in what was restored."""
+        unit, batch = assigned.units.get(part.unit), part.batch()
+        rows = np.flatnonzero(batch.next_offsets > (assigned.floor if unit is None else unit.skip_below))
+        return batch.taken(rows) if len(rows) else None
 
-    def _begun(self, partition: Partition, assigned: Assigned, part: Part, effects: Effects) -> Unit | None:
-        """A unit that was never seen before, None where it meets a limit."""
+    def _begin(self, partition: Partition, assigned: Assigned, part: Part, effects: Effects) -> bool:
+        """Begins a unit that was never seen before, False where it meets a limit."""
         key, rows = part.unit, len(part.timestamps_ms)
         limit = self._limit(assigned, key)
         if limit is not None:
             effects.count(key.model, "unknown_model", rows)
             effects.limit(limit, rows)
-            return None
+            return False
         unit = Unit.begun(
             key, partition, self._settings_of(key), self._reference(key), self._kinds(key), part.first - 1
         )
         unit.labels = assigned.labels
         assigned.units[key] = unit
-        return unit
+        return True
+
+    @staticmethod
+    def _deal(assigned: Assigned, part: Part, effects: Effects) -> Unit | None:
+        """Gives rows to their unit; that unit when it is time to fold them in."""
+        unit = assigned.waiting[part.unit] = assigned.units[part.unit]
+        effects.timestamps.append((part.unit.model, part.timestamps_ms))
+        assigned.waiting_values += len(part.timestamps_ms) * part.width
+        return unit if unit.wait(part) else None
 
     def _settle(self, assigned: Assigned, unit: Unit, effects: Effects) -> None:
         """Folds in what waits in a unit."""
