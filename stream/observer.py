@@ -31,8 +31,8 @@ from stream.units import Unit, UnitSettings
 UNITS_PER_LOOK = 200
 """Units that publish once per look; with more of them the interval grows, so that it stays near a sixth of a core."""
 
-MOST_WAITING = 1_000_000
-"""Values of one partition that wait to be folded in: at most some 40 MB."""
+MOST_WAITING = 2_000_000
+"""Values of one partition that wait to be folded in: some 25 MB of numbers, at most 100 MB."""
 
 
 class ObserveSettings(msgspec.Struct, frozen=True):

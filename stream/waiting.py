@@ -14,8 +14,8 @@ from detectors.column_batches import joined, same_shape
 from stream.columnar import UnitBatch
 from stream.shapes import Part, ShapedRows
 
-PENDING = BLOCK // 4
-"""Rows of a unit that wait at most: 50 KB of 20 features."""
+PENDING = BLOCK // 2
+"""Rows of a unit that wait at most, as many as come between two looks: 80 KB of 20 features."""
 
 
 class Waiting:

@@ -22,7 +22,7 @@ from detectors import references
 from detectors.profiles import Profile
 from stream import observe_settings
 from stream.config import Settings
-from stream.observer import Observer
+from stream.observer import Effects, Observer
 from stream.ports import Partition, Record
 from tests.kafka.server import ROOT
 
@@ -72,14 +72,17 @@ def fold(observer: Observer, place: Partition, load: Load, events: int) -> Itera
 
 
 def _fold(observer: Observer, place: Partition, load: Load, rows: list[bytes], numbers: range) -> list[Profile]:
+    """As a worker does it: events of all models in turn, and rows that are not due wait."""
     profiles = []
-    for model in range(load.models):
-        records = []
-        for number in numbers:
+    for number in numbers:
+        records, effects = [], Effects()
+        for model in range(load.models):
             at_ms, offset = START_MS + 1_000 * number // LOOK_EVENTS, number * load.models + model
             value = loads.event(offset, model, at_ms, rows[offset % len(rows)])
             records.append(Record(offset, at_ms, None, value))
-        profiles += observer.process(place, records).profiles
+        for _ in observer.steps(place, records, effects):
+            """Without a break."""
+        profiles += effects.profiles
     return profiles
 
 
