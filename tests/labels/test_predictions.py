@@ -5,18 +5,22 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from detectors import outcomes
+from detectors.columns import MISSING, PRESENT, Columns
 from detectors.errors import FormatError
+from detectors.features import PREDICTION, FeatureSpec, Kind, UnitKey
 from detectors.outcomes import NOTHING, Outcomes, Tally, Task, Value, compared
 from stream import checkpoints
-from stream.labels import read_labels
+from stream.labels import Label, read_labels
 from stream.observer import Observer, ObserveSettings
 from stream.ports import Partition, Record
-from stream.predictions import Match, PredictionRules
+from stream.predictions import Match, PredictionRules, Predictions
 
 EVENTS, LABELS = Partition("inference-events", 1), Partition("inference-labels", 0)
 START_MS = 1_763_700_000_000
@@ -260,3 +264,50 @@ def test_probabilities_classes_and_quantities_are_told_apart() -> None:
 def test_what_is_no_label_is_refused_with_a_reason(value: bytes | None) -> None:
     with pytest.raises(FormatError, match=r"."):
         read_labels(LABELS, Record(0, START_MS, None, value), 1_000)
+
+
+def columns(values: list[float | str | None]) -> Columns:
+    """Predictions, a column for numbers and one for texts, each where there are any."""
+    numbers = [value if isinstance(value, float) else None for value in values]
+    texts = [value if isinstance(value, str) else None for value in values]
+    numeric = any(value is not None for value in numbers)
+    categorical = any(value is not None for value in texts)
+    count = len(values)
+    status = np.array([[PRESENT if value is not None else MISSING] for value in numbers], np.uint8)
+    return Columns(
+        UnitKey("m", "1", None),
+        np.arange(1, count + 1),
+        START_MS + np.arange(count),
+        (PREDICTION,) if numeric else (),
+        np.array([[value or 0.0] for value in numbers]) if numeric else np.zeros((count, 0)),
+        status if numeric else None,
+        (FeatureSpec(PREDICTION, Kind.CATEGORICAL),) if categorical else (),
+        [texts] if categorical else [],
+        np.array([[PRESENT if value is not None else MISSING] for value in texts], np.uint8) if categorical else None,
+    )
+
+
+@pytest.mark.parametrize("values", [[0.5, None, 0.0, -1.0], ["yes", None, "no"], [0.5, None, "yes", 2.0], [None, None]])
+@pytest.mark.parametrize("cut", [0, 1, 2])
+def test_predictions_are_kept_whatever_they_are_and_as_checkpoints_of_before_had_them(
+    values: list[float | str | None], cut: int
+) -> None:
+    names: list[str | None] = [f"e{number}" for number in range(len(values))]
+    whole, cut_up = Predictions(PredictionRules()), Predictions(PredictionRules())
+    for start, end in ((0, cut), (cut, len(values))):
+        if start < end:
+            cut_up.add(columns(values[start:end]), names[start:end])
+    if not any(isinstance(value, str) for value in values):
+        whole.add(columns(values), names)
+        state = msgspec.msgpack.decode(whole.snapshot())
+        before = {**state, "values": values, "times": [START_MS + n for n in range(len(values))]}
+        del before["numbers"], before["moments"]
+        old = Predictions(PredictionRules())
+        old.restore(msgspec.msgpack.encode(before), "here")
+        assert old.snapshot() == whole.snapshot()
+    again = Predictions(PredictionRules())
+    again.restore(cut_up.snapshot(), "here")
+    assert again.snapshot() == cut_up.snapshot()
+    for kept in (cut_up, again):
+        found = [kept.label(Label("m", name or "", 1.0, (START_MS, "p", 0)))[0] for name in names]
+        assert [match is Match.MATCHED for match in found] == [value is not None for value in values]
