@@ -81,9 +81,8 @@ class Adwin:
     def snapshot(self) -> bytes:
         """The whole state, in the same bytes however values were cut into calls."""
         levels = int(np.flatnonzero(self._counts.any(axis=0)).max(initial=-1)) + 1
-        counts = self._counts[:, :levels]
-        used = np.arange(MOST + 1) < counts[:, :, None]
-        buckets = self._buckets[:, :levels][used]
+        counts = self._counts[:, :levels].copy()
+        buckets = _packed(counts, self._buckets)
         return msgspec.msgpack.encode(
             _State(SCHEMA, self.delta, counts.tobytes(), buckets.tobytes(), self._windows.tobytes())
         )
@@ -106,6 +105,18 @@ class Adwin:
         self._buckets[np.arange(MOST + 1) < self._counts[:, :, None]] = buckets
         self._windows = windows.copy()
         return 0
+
+
+@compiled
+def _packed(counts: Integers, buckets: Floats) -> Floats:
+    """The buckets that are used, one feature and level after the other."""
+    packed, place = np.empty((counts.sum(), 2)), 0
+    for feature in range(counts.shape[0]):
+        for level in range(counts.shape[1]):
+            for bucket in range(counts[feature, level]):
+                packed[place] = buckets[feature, level, bucket]
+                place += 1
+    return packed
 
 
 @compiled

@@ -373,6 +373,7 @@ def compile_loops() -> None:
     feature = FeatureReference("-", Kind.NUMERIC, 2, edges=[0.0, 1.0], counts=[0, 2, 0])
     numbers = ReferencedNumbers(PreparedReference(Reference(1, "-", "-", 2, [feature])), BUILT_IN, 2e-4, 53.0)
     list(numbers.update(np.zeros((1, 1)), None))
+    numbers.snapshot()
     learning = LearningNumbers()
     learning.add(["-"])
     learning.update(["-"], np.zeros((2 * FIRST, 1)), None)

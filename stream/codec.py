@@ -120,10 +120,10 @@ class _Rows:
             return [shape.columns(self.features, fields, unit, batch.next_offsets[at], times_ms)]
         codes = np.array(self.codes)
         by = np.lexsort((at, codes))
+        times_ms = self._times(batch, self.times, at)[by]
         at, chosen = at[by], by.tolist()
         every = [row for fields in self.fields for row in zip(*fields, strict=True)]
         rows, features = [every[row] for row in chosen], [self.features[row] for row in chosen]
-        times_ms = self._times(batch, [self.times[row] for row in chosen], at)
         ends = np.cumsum(np.bincount(codes))
         starts = np.concatenate(([0], ends[:-1]))
         newest, offsets = np.maximum.reduceat(times_ms, starts).tolist(), batch.next_offsets[at].tolist()

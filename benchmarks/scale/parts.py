@@ -30,7 +30,7 @@ class Sizes(NamedTuple):
     rounds: int
 
 
-FULL = Sizes(events=400_000, wide_events=60_000, models=1_000, each=2_400, moved=16, calls=100_000, rounds=2)
+FULL = Sizes(events=400_000, wide_events=60_000, models=1_000, each=3_200, moved=16, calls=100_000, rounds=2)
 QUICK = Sizes(events=60_000, wide_events=12_000, models=100, each=200, moved=6, calls=10_000, rounds=1)
 PLAIN = Load("scale-plain")
 
