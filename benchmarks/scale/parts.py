@@ -47,8 +47,8 @@ class Bench:
     def workers(self) -> list[Row]:
         """Two on the same partitions against one. The events were written before; what the broker takes to give them
         out comes from the same processors, and stands beside what is left for the workers at best."""
-        one, two = self._of_plain(1), self._of_plain(2)
-        self.measured["broker_cpu_micros"] = two.broker_micros
+        one, two, arithmetic = self._of_plain(1), self._of_plain(2), runs.arithmetic_ratio()
+        self.measured |= {"broker_cpu_micros": two.broker_micros, "arithmetic_ratio": arithmetic}
         processors = os.cpu_count() or 1
         best = min(2.0, processors * one.micros / (two.cpu_micros + two.broker_micros))
         note = (
@@ -56,6 +56,7 @@ class Bench:
             f"{processors} processors at most {best:.2f}; {two.busy:.0%} of all busy"
         )
         by_cpu = f"{one.cpu_micros:.1f} us of CPU an event by one, {two.cpu_micros:.1f} by two: had each a core"
+        by_cpu += f"; two processes with nothing but arithmetic: {arithmetic:.2f} x one here and then"
         title = "two workers against one"
         return [
             Row("workers", f"{title}, by the wall", one.micros / two.micros, "x", 1.7, 1.9, more=True, note=note),

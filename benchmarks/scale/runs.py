@@ -2,6 +2,9 @@
 
 import asyncio
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +22,9 @@ from tests.kafka.server import Cluster, Server
 
 SKIPPED = 0.25
 """Of the events, before the measurement: units are made, shapes learned, buffers grown."""
+
+
+ARITHMETIC = "sum(number * number for number in range(10_000_000))"
 
 
 class Cost(NamedTuple):
@@ -55,6 +61,19 @@ def cpu_seconds(pid: int) -> float:
     """Of a process until now, from /proc."""
     words = (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def arithmetic_ratio() -> float:
+    """Two processes against one that do nothing but arithmetic: what the machine gives at best, which on virtual
+    processors changes with the hour. The best of three."""
+
+    def seconds(count: int) -> float:
+        began = time.perf_counter()
+        for process in [subprocess.Popen([sys.executable, "-c", ARITHMETIC]) for _ in range(count)]:
+            process.wait(60)
+        return time.perf_counter() - began
+
+    return max(2 * seconds(1) / seconds(2) for _ in range(3))
 
 
 def _broker_seconds(cluster: Cluster) -> float:
