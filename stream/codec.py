@@ -150,7 +150,7 @@ class _Rows:
 
 
 class Decoder:
-    """Native events. Cost about 1.7 us for an event of 20 numbers of a known shape, 6-10 us on the general path.
+    """Native events. Cost about 3 us for an event of 20 numbers of a known shape, 6-10 us on the general path.
 
     :param rules: by model, how its events are read.
     """

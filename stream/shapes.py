@@ -53,8 +53,6 @@ _TYPES: dict[str, Any] = {
     "none": None,
     "any": float | str | bool | None,
 }
-
-
 MAX_FIELDS = 2_000
 PIECE = 256
 """Messages decoded before their values are taken out: 20 features of so many stay in the second-level cache."""
@@ -188,18 +186,18 @@ class Shape:
             "prediction": (_TYPES[spec.prediction], None),
         }
         names = [name for name in dict.fromkeys((*spec.top, *_ALWAYS)) if name != "model"]
+        field = {name: f"t{i}" for i, name in enumerate(names)}
         event = msgspec.defstruct(
             "Event",
             [
                 ("model", str if spec.model is None else Literal[spec.model]),
-                *((f"t{i}", *nested.get(name, (_TOP.get(name, Any), None))) for i, name in enumerate(names)),
+                *((field[name], *nested.get(name, (_TOP.get(name, Any), None))) for name in names),
             ],
-            rename={f"t{i}": name for i, name in enumerate(names)},
+            rename={place: name for name, place in field.items()},
             forbid_unknown_fields=True,
             frozen=True,
             gc=False,
         )
-        field = {"model": "model", **{name: f"t{i}" for i, name in enumerate(names)}}
         self._getters = {name: attrgetter(field[name]) for name in _TAKEN if name in field}
         segment = field["segment"]
         if self._rules.segment_by in spec.features:

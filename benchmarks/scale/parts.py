@@ -76,11 +76,7 @@ class Bench:
         sizes, one = self._sizes, self._of_plain(1)
         load = Load("scale-models", models=sizes.models, spread=False)
         self._prepare(load, sizes.models * sizes.each)
-        costs = []
-        for number in range(sizes.rounds):
-            mark = runs.deploy(self._cluster, load, f"many-{number}")
-            costs.append(runs.observe(self._cluster, load, mark, sizes.models * sizes.each, skip=0.5))
-            print(f"  {costs[-1].cpu_micros:.1f} us of CPU an event", flush=True)
+        costs, mark = self._rounds(load, sizes.models * sizes.each, skip=0.5)
         many = min(costs, key=lambda cost: cost.cpu_micros)
         found = [runs.restore(self._cluster, load, mark) for _ in range(sizes.rounds)]
         ready = min(found, key=lambda one: one.seconds)
@@ -160,13 +156,19 @@ class Bench:
 
     def _best(self, load: Load, events: int, workers: int = 1) -> tuple[Cost, float]:
         """Of all rounds, and the bytes of an event: what disturbs a measurement only makes it slower."""
-        size, found = self._prepare(load, events), []
+        size = self._prepare(load, events)
+        found, _ = self._rounds(load, events, workers)
+        return min(found, key=lambda cost: cost.micros), size
+
+    def _rounds(self, load: Load, events: int, workers: int = 1, skip: float = runs.SKIPPED) -> tuple[list[Cost], str]:
+        """What each round cost, and the mark of the last one's deployment."""
+        found, mark = [], ""
         for number in range(self._sizes.rounds):
             mark = runs.deploy(self._cluster, load, f"{workers}-{number}")
-            found.append(runs.observe(self._cluster, load, mark, events, workers))
+            found.append(runs.observe(self._cluster, load, mark, events, workers, skip))
             cost = found[-1]
             print(f"  {cost.micros:.1f} us an event, {cost.cpu_micros:.1f} of CPU, {cost.busy:.0%} busy", flush=True)
-        return min(found, key=lambda cost: cost.micros), size
+        return found, mark
 
     def _prepare(self, load: Load, events: int) -> float:
         """Written once; the bytes of an event."""
