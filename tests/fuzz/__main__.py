@@ -34,11 +34,11 @@ def main() -> int:
     sys.stdout.write(f"seed {seed}\n")
     guided = importlib.util.find_spec("atheris") is not None
     inputs = options.inputs // 2 if guided else options.inputs
+    with all_targets() as targets:
+        shares = {target.name: target.share for target in targets if options.target in (None, target.name)}
     failed = False
-    for target in all_targets() if guided else ():
-        if options.target in (None, target.name):
-            count = inputs if options.target else int(inputs * target.share)
-            failed |= not run_guided(target.name, count, seed)
+    for name, share in shares.items() if guided else ():
+        failed |= not run_guided(name, inputs if options.target else int(inputs * share), seed)
     reports = fuzz(inputs, seed, options.target)
     sys.stdout.write(table(reports) + "\n")
     if not guided:

@@ -24,14 +24,7 @@ LARGEST = 1 << 16
 def main(name: str, inputs: int, seed: int) -> None:
     """Begins from the target's whole inputs."""
     logging.disable(logging.CRITICAL)
-    target = next(target for target in all_targets() if target.name == name)
     folder = Path(tempfile.mkdtemp(prefix="driftline-corpus-"))
-    for number, data in enumerate(target.corpus):
-        (folder / str(number)).write_bytes(data)
-
-    def one(data: bytes) -> None:
-        target.run(data)
-
     options = [
         f"-runs={inputs}",
         f"-seed={seed}",
@@ -42,8 +35,16 @@ def main(name: str, inputs: int, seed: int) -> None:
         "-verbosity=1",
         "-print_final_stats=1",
     ]
-    atheris.Setup([sys.argv[0], *options, str(folder)], one)
-    atheris.Fuzz()
+    with all_targets() as targets:
+        target = next(target for target in targets if target.name == name)
+        for number, data in enumerate(target.corpus):
+            (folder / str(number)).write_bytes(data)
+
+        def one(data: bytes) -> None:
+            target.run(data)
+
+        atheris.Setup([sys.argv[0], *options, str(folder)], one)
+        atheris.Fuzz()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Requests against the handlers of a worker's HTTP side, pages included, without a socket: a thousand times as many."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import orjson
 from aiohttp import web
@@ -40,8 +42,12 @@ LARGEST_TARGET = 8_190
 """aiohttp refuses a longer request line itself."""
 
 
-def requests() -> Target:
-    """Accepted is what is answered with 2xx or 3xx; a finding is what a handler raises, or 5xx."""
+@contextmanager
+def requests() -> Iterator[Target]:
+    """Accepted is what is answered with 2xx or 3xx; a finding is what a handler raises, or 5xx.
+
+    Server and loop end with it.
+    """
     loop = asyncio.new_event_loop()
     recorded: list[Action | Forgetting] = []
 
@@ -96,7 +102,9 @@ def requests() -> Target:
             assert _read_back(change) == change, "recorded and not read again"
         return 200 <= status < 400
 
-    return Target("requests", 0.03, CORPUS, run)
+    yield Target("requests", 0.03, CORPUS, run)
+    loop.run_until_complete(server.stop())
+    loop.close()
 
 
 def _read_back(change: Action | Forgetting) -> Action | Forgetting:

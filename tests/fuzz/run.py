@@ -4,6 +4,8 @@ import asyncio
 import random
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from tests.fuzz import handlers, http
@@ -27,18 +29,21 @@ class Report(NamedTuple):
     findings: list[tuple[bytes, str]]
 
 
-def all_targets() -> list[Target]:
-    """Those that need no socket; that is ``http``, apart."""
-    return [*byte_targets(), handlers.requests()]
+@contextmanager
+def all_targets() -> Iterator[list[Target]]:
+    """Those that need no client; that is ``http``, apart."""
+    with handlers.requests() as requests:
+        yield [*byte_targets(), requests]
 
 
 def fuzz(inputs: int, seed: int, only: str | None = None) -> list[Report]:
     """One report a target."""
-    reports = [
-        fuzz_one(target, inputs if only else int(inputs * target.share), seed)
-        for target in all_targets()
-        if only in (None, target.name)
-    ]
+    with all_targets() as targets:
+        reports = [
+            fuzz_one(target, inputs if only else int(inputs * target.share), seed)
+            for target in targets
+            if only in (None, target.name)
+        ]
     if only in (None, "http"):
         count, began = inputs if only else int(inputs * HTTP_SHARE), time.monotonic()
         accepted, findings = asyncio.run(http.fuzz(count, seed))

@@ -4,6 +4,7 @@ import json
 import secrets
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -34,11 +35,11 @@ fields = ("id", "model", "version", "ts", "features", "prediction", "scores", "s
 
 
 @pytest.fixture(scope="module")
-def targets() -> dict[str, Target]:
+def targets() -> Iterator[dict[str, Target]]:
     """Not the module's own: Hypothesis would hold them to the process' end, where nanobind misses their sketches."""
-    made = {target.name: target for target in all_targets()}
-    assert set(made) == set(SHORT)
-    return made
+    with all_targets() as made:
+        assert {target.name for target in made} == set(SHORT)
+        yield {target.name: target for target in made}
 
 
 @pytest.mark.parametrize("name", sorted(SHORT))
