@@ -16,7 +16,9 @@ from detectors.errors import CheckpointError
 from detectors.features import UnitKey
 from stream.ports import Partition
 
-SCHEMA = 1
+SCHEMA = 2
+"""1: ids are texts; it is read, too."""
+READ = (1, SCHEMA)
 ZSTD_LEVEL = 1
 MAX_PLAIN_BYTES = 268_435_456
 """A blob says how long it is unpacked; more is not ours."""
@@ -124,8 +126,8 @@ def decode_unit(value: bytes, where: str) -> UnitRecord:
         record = _units.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{where}: checkpoint is not ours: {error}") from error
-    if record.schema != SCHEMA:
-        raise CheckpointError(f"{where}: checkpoint schema {record.schema}, this driftline reads {SCHEMA}")
+    if record.schema not in READ:
+        raise CheckpointError(f"{where}: checkpoint schema {record.schema}, this driftline reads 1 to {SCHEMA}")
     if zlib.crc32(record.blob) != record.crc or record.size > MAX_PLAIN_BYTES:
         raise CheckpointError(f"{where}: checkpoint at stamp {record.stamp} is damaged (crc)")
     return record
@@ -166,8 +168,8 @@ def decode_manifest(value: bytes, where: str) -> Manifest:
         manifest = _manifests.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{where}: manifest is not ours: {error}") from error
-    if manifest.schema != SCHEMA:
-        raise CheckpointError(f"{where}: manifest schema {manifest.schema}, this driftline reads {SCHEMA}")
+    if manifest.schema not in READ:
+        raise CheckpointError(f"{where}: manifest schema {manifest.schema}, this driftline reads 1 to {SCHEMA}")
     return manifest
 
 

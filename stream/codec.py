@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detectors.columns import Integers
+from detectors.columns import Floats, Integers
 from detectors.errors import FormatError
 from detectors.features import UnitKey
 from stream import events, shapes
 from stream.columnar import UnitBatch, batches_of, merged
 from stream.events import Row, Rules
+from stream.identities import Identities
 from stream.ports import Partition, Record
 from stream.shapes import Key, Part, Read, Shape, ShapedRows, event_times, unit_of
 
@@ -33,6 +34,9 @@ LEAF = 32
 
 SAMPLED = 16
 """Events a shape is learned from."""
+
+CODES = 1 << 32
+"""Groups of a shape at most, so that a group's number says its shape's."""
 
 SLICE = 1_024
 """Events that are read without a break: some 4 ms."""
@@ -82,71 +86,80 @@ class _Batch:
 class _Rows:
     """Rows that were read. A group is what of one unit came in one shape.
 
-    ``at``: places in the batch; ``codes``: numbers of their groups, by row; ``times`` as they came.
+    ``at``: places in the batch; ``codes``: numbers of their groups, those of a shape one after the other; ``rows``:
+    places among the shape's own; ``times`` as they came.
     """
 
-    __slots__ = ("_codes", "at", "codes", "features", "fields", "groups", "times")
+    __slots__ = ("_codes", "_found", "at", "codes", "groups", "rows", "times")
 
     def __init__(self) -> None:
         self.at: list[int] = []
         self.codes: list[int] = []
+        self.rows: list[int] = []
         self.times: list[Any] = []
-        self.features: list[Any] = []
-        self.fields: list[list[list[Any]]] = []
-        self.groups: list[tuple[Shape, UnitKey]] = []
+        self.groups: dict[int, tuple[Shape, UnitKey]] = {}
         self._codes: dict[Shape, dict[Key, int]] = {}
+        self._found: dict[Shape, list[Read]] = {}
 
     def add(self, shape: Shape, at: Sequence[int], read: Read) -> None:
         """Raises FormatError for a name that cannot be a unit's; nothing is added then."""
-        codes, first = self._codes.setdefault(shape, {}), len(self.groups)
-        new = [key for key in dict.fromkeys(read.keys) if key not in codes]
-        self.groups += [(shape, unit_of(key)) for key in new]
-        codes.update({key: code for code, key in enumerate(new, first)})
+        codes = self._codes.get(shape, {})
+        first = (len(self._codes) if shape not in self._codes else next(iter(codes.values())) // CODES) * CODES
+        new = [(key, unit_of(key)) for key in dict.fromkeys(read.keys) if key not in codes]
+        for code, (key, unit) in enumerate(new, first + len(codes)):
+            codes[key], self.groups[code] = code, (shape, unit)
+        self._codes[shape] = codes
         self.codes += map(codes.__getitem__, read.keys)
+        found = self._found.setdefault(shape, [])
+        start = sum(len(before.keys) for before in found)
+        self.rows += range(start, start + len(at))
         self.at += at
         self.times += read.times
-        self.features += read.features
-        self.fields.append(read.fields)
+        found.append(read)
 
     def parts(self, batch: _Batch) -> list[Part]:
         """One per group; as columns at once where there is only one."""
         if not self.groups:
             return []
         at = np.array(self.at)
+        times_ms, clamped = event_times(self.times, batch.record_ms[at])
+        batch.decoded.count("timestamps", clamped)
         if len(self.groups) == 1 and (np.diff(at) > 0).all():
-            shape, unit = self.groups[0]
-            fields = [list(chain.from_iterable(pieces)) for pieces in zip(*self.fields, strict=True)]
-            times_ms = self._times(batch, self.times, at)
-            return [shape.columns(self.features, fields, unit, batch.next_offsets[at], times_ms)]
+            ((shape, unit),) = self.groups.values()
+            numbers, identities, others = _together(self._found[shape])
+            return [shape.columns(unit, numbers, identities, times_ms, batch.next_offsets[at], others)]
         codes = np.array(self.codes)
         by = np.lexsort((at, codes))
-        times_ms = self._times(batch, self.times, at)[by]
-        at, chosen = at[by], by.tolist()
-        every = [row for fields in self.fields for row in zip(*fields, strict=True)]
-        rows, features = [every[row] for row in chosen], [self.features[row] for row in chosen]
-        ends = np.cumsum(np.bincount(codes))
-        starts = np.concatenate(([0], ends[:-1]))
-        newest, offsets = np.maximum.reduceat(times_ms, starts).tolist(), batch.next_offsets[at].tolist()
-        return [
-            ShapedRows(
-                unit,
-                shape,
-                shape.compact(features[start:end]),
-                rows[start:end],
-                offsets[start:end],
-                times_ms[start:end],
-                newest_ms,
-            )
-            for (shape, unit), start, end, newest_ms in zip(
-                self.groups, starts.tolist(), ends.tolist(), newest, strict=True
-            )
-        ]
+        codes, times_ms, rows = codes[by], times_ms[by], np.array(self.rows)[by]
+        return list(self._packed(codes, rows, times_ms, batch.next_offsets[at[by]]))
 
-    @staticmethod
-    def _times(batch: _Batch, times: Sequence[Any], at: Integers) -> Integers:
-        times_ms, clamped = event_times(times, batch.record_ms[at])
-        batch.decoded.count("timestamps", clamped)
-        return times_ms
+    def _packed(self, codes: Integers, rows: Integers, times_ms: Integers, next_offsets: Integers) -> Iterator[Part]:
+        """Parts of groups one after the other."""
+        starts = np.flatnonzero(np.diff(codes, prepend=-1))
+        newest, firsts = np.maximum.reduceat(times_ms, starts).tolist(), next_offsets[starts].tolist()
+        ends = [*starts[1:].tolist(), len(codes)]
+        shape: Shape | None = None
+        groups = zip(codes[starts].tolist(), starts.tolist(), ends, newest, firsts, strict=True)
+        for code, start, end, newest_ms, first in groups:
+            own, unit = self.groups[code]
+            if own is not shape:
+                shape, begin = own, start
+                every = slice(begin, int(np.searchsorted(codes, (code // CODES + 1) * CODES)))
+                numbers, identities, fields = _together(self._found[shape])
+                at = rows[every]
+                packed, size = shape.packed(numbers[at], identities[at], times_ms[every], next_offsets[every])
+                read = list(zip(*fields, strict=True))
+                others = [read[row] for row in at.tolist()] if fields else []
+            piece = slice(start - begin, end - begin)
+            data = packed[piece.start * size : piece.stop * size]
+            yield ShapedRows(unit, shape, data, others[piece], first, times_ms[start:end], newest_ms)
+
+
+def _together(found: Sequence[Read]) -> tuple[Floats, Identities, list[list[Any]]]:
+    """Numbers, ids and other fields of one shape."""
+    numbers = np.concatenate([piece for read in found for piece in read.numbers])
+    identities = np.concatenate([piece for read in found for piece in read.identities])
+    return numbers, identities, [list(chain(*fields)) for fields in zip(*(r.others for r in found), strict=True)]
 
 
 class Decoder:

@@ -16,6 +16,7 @@ from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Columns, Floats
 from detectors.features import FeatureSpec, Kind, UnitKey
 from detectors.projections import derive, derived_names
 from stream.events import Row, as_float
+from stream.identities import Identities, numbers_or_none
 
 MAX_FEATURE_NAME = 256
 
@@ -27,10 +28,10 @@ def refused(name: str) -> bool:
 
 @dataclass(slots=True)
 class UnitBatch:
-    """Accepted rows of one unit. ``identities``: ids, None where there is none."""
+    """Accepted rows of one unit."""
 
     columns: Columns
-    identities: list[str | None]
+    identities: Identities
     environments: list[tuple[int, str]] = field(default_factory=list)
 
     @property
@@ -70,7 +71,7 @@ class UnitBatch:
         place = {row: new for new, row in enumerate(at)} if self.environments else {}
         return UnitBatch(
             taken(self.columns, rows),
-            [self.identities[row] for row in at],
+            self.identities[rows],
             [(place[row], text) for row, text in self.environments if row in place],
         )
 
@@ -256,7 +257,7 @@ def batches_of(rows: Sequence[Row], next_offsets: Sequence[int]) -> tuple[list[U
             np.array([rows[p].timestamp_ms for p in places], np.int64),
         )
         environments = [(at, e) for at, p in enumerate(places) if (e := rows[p].environment) is not None]
-        batches.append(UnitBatch(columns, [rows[p].identity for p in places], environments))
+        batches.append(UnitBatch(columns, numbers_or_none([rows[p].identity for p in places]), environments))
     return batches, unnamed
 
 
@@ -284,5 +285,4 @@ def merged(batches: Sequence[UnitBatch]) -> UnitBatch:
         next_offsets[by],
         np.concatenate([b.columns.timestamps_ms for b in batches])[by],
     )
-    identities = [identity for b in batches for identity in b.identities]
-    return UnitBatch(columns, [identities[i] for i in by.tolist()], sorted(environments))
+    return UnitBatch(columns, np.concatenate([b.identities for b in batches])[by], sorted(environments))

@@ -9,6 +9,7 @@ import msgspec
 from detectors.errors import FormatError
 from detectors.outcomes import Value
 from stream.events import MAX_ID, as_float, checked_unit, event_time, identity_of
+from stream.identities import number_of
 from stream.ports import Partition, Record
 
 MAX_LABELS = 100_000
@@ -19,10 +20,11 @@ MAX_TEXT = 256
 
 
 class Label(NamedTuple):
-    """One label. ``rank`` orders the labels of one id: the newest by its own time, then by its place, counts."""
+    """One label. ``identity``: of its event, as units know it. ``rank`` orders the labels of one id: the newest by its
+    own time, then by its place, counts."""
 
     model: str
-    identity: str
+    identity: int
     value: Value
     rank: tuple[int, str, int]
 
@@ -70,7 +72,7 @@ def _label(row: Any, place: Partition, record: Record) -> Label:
     if identity is None:
         raise FormatError(f"no id: text of at most {MAX_ID} characters, or a whole number")
     moment_ms, _ = event_time(row.get("ts"), record.timestamp_ms)
-    return Label(model, identity, _value(row.get("label")), (moment_ms, str(place), record.offset))
+    return Label(model, number_of(identity), _value(row.get("label")), (moment_ms, str(place), record.offset))
 
 
 def _value(label: Any) -> Value:

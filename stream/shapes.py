@@ -8,8 +8,7 @@ import re
 import struct
 from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import starmap
-from math import nan
+from itertools import chain, compress, starmap
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
@@ -32,6 +31,7 @@ from stream.events import (
     in_reason,
     name_of,
 )
+from stream.identities import Identities, numbers_of, numbers_or_none
 
 _TOP: dict[str, Any] = {
     "version": str | int | None,
@@ -44,8 +44,8 @@ _TOP: dict[str, Any] = {
 }
 _ALWAYS = ("version", "segment", "ts", "id", "features")
 """Every shape has these, whether they ever come or not."""
-_TAKEN = ("scores", "prediction", "latency_ms", "error", "env", "id")
-"""What becomes columns beside the features."""
+_TAKEN = ("features", "scores", "prediction", "latency_ms", "error", "env")
+"""What becomes columns; each has its place among the numbers when it holds nothing else."""
 _TYPES: dict[str, Any] = {
     "number": float | None,
     "text": str | None,
@@ -149,40 +149,38 @@ Key = tuple[str, Any, Any]
 
 
 class Read(NamedTuple):
-    """Of events, one after the other: their keys, times as they came, features, and each other field that becomes
-    columns. The features of one are float64 as bytes where all are numbers, else a tuple."""
+    """Of events, one after the other: their keys, times as they came, ids, numbers (rows by columns, NaN for none), and
+    each field that holds more than numbers. Ids and numbers are in pieces."""
 
     keys: list[Key]
     times: list[Any]
-    features: list[Any]
-    fields: list[list[Any]]
+    identities: list[Identities]
+    numbers: list[Floats]
+    others: list[list[Any]]
 
 
 class Shape:
     """A compiled shape under the rules of its model, or of none.
 
-    What it read of one unit becomes columns at once. Of several units in turn, each one's wait as rows until they are
-    enough for that (``ShapedRows``).
+    What it read of one unit becomes columns at once. Of several units in turn, each one's wait as packed rows until
+    they are enough for that (``ShapedRows``).
     """
 
     __slots__ = (
-        "_decode", "_features", "_get_features", "_getters", "_key", "_names", "_numeric", "_pack", "_ruled", "_rules",
-        "_scores", "_time", "spec", "width",
+        "_decode", "_features", "_identity", "_key", "_names", "_others", "_row", "_ruled", "_rules", "_single",
+        "_structs", "_time", "spec", "width",
     )  # fmt: skip
 
     def __init__(self, spec: ShapeSpec, rules: Mapping[str, Rules]) -> None:
         self.spec, self.width, self._ruled = spec, spec.size, rules
         self._rules = NO_RULES if spec.model is None else rules[spec.model]
-        self._names = tuple(spec.features)
+        self._features = tuple(spec.features)
         free = self._rules.ignore | self._rules.categorical
         codes = {n: "any" if n in free else code for n, code in spec.features.items()}
-        self._numeric = all(code == "number" for code in codes.values()) and bool(codes)
-        self._pack = struct.Struct(f"{len(codes)}d").pack
-        self._features = _struct("Features", {n: _TYPES[code] for n, code in codes.items()})
-        self._scores = _struct("Scores", {n: _TYPES[code] for n, code in spec.scores.items()})
+        parts = {"features": codes, "scores": spec.scores}
+        structs = {name: _struct(name, {n: _TYPES[code] for n, code in own.items()}) for name, own in parts.items()}
         nested: dict[str, Any] = {
-            "features": (self._features, self._features()),
-            "scores": (self._scores, self._scores()),
+            **{name: (made, made()) for name, made in structs.items()},
             "prediction": (_TYPES[spec.prediction], None),
         }
         names = [name for name in dict.fromkeys((*spec.top, *_ALWAYS)) if name != "model"]
@@ -198,17 +196,34 @@ class Shape:
             frozen=True,
             gc=False,
         )
-        self._getters = {name: attrgetter(field[name]) for name in _TAKEN if name in field}
+        self._decode = msgspec.json.Decoder(event).decode
+        getters = {name: attrgetter(field[name]) for name in _TAKEN if name in field}
+        numbers = {name for name, own in parts.items() if own and set(own.values()) == {"number"}} | {"latency_ms"}
+        if spec.prediction == "number":
+            numbers.add("prediction")
+        self._structs = [
+            (get, struct.Struct(f"{len(parts[name])}d").pack, len(parts[name]))
+            for name, get in getters.items()
+            if name in numbers and name in parts
+        ]
+        self._single = [get for name, get in getters.items() if name in numbers and name not in parts]
+        self._others = {name: get for name, get in getters.items() if name not in numbers}
+        columns = {"features": self._features, "scores": tuple(SCORE_PREFIX + name for name in spec.scores),
+                   "prediction": (PREDICTION,), "latency_ms": (LATENCY_MS,)}  # fmt: skip
+        self._names = tuple(chain.from_iterable(columns[name] for name in getters if name in numbers))
         segment = field["segment"]
         if self._rules.segment_by in spec.features:
-            segment = f"{field['features']}.f{self._names.index(self._rules.segment_by)}"
-        self._time, self._get_features = attrgetter(field["ts"]), attrgetter(field["features"])
+            segment = f"{field['features']}.f{self._features.index(self._rules.segment_by)}"
+        self._time, self._identity = attrgetter(field["ts"]), attrgetter(field["id"])
         self._key = attrgetter("model", field["version"], segment)
-        self._decode = msgspec.json.Decoder(event).decode
+        self._row = np.dtype(
+            [("numbers", np.float64, (len(self._names),)), ("identity", np.uint64), ("time_ms", np.int64),
+             ("next_offset", np.int64)]
+        )  # fmt: skip
 
     def read(self, values: Sequence[bytes], most_bytes: int) -> Read | None:
         """What these messages say, one event each; None when one of them does not fit."""
-        read = Read([], [], [], [[] for _ in self._getters])
+        read = Read([], [], [], [], [[] for _ in self._others])
         try:
             if max(map(len, values)) > most_bytes:
                 return None
@@ -223,11 +238,11 @@ class Shape:
     def _take(self, events: Sequence[Any], read: Read) -> None:
         read.keys.extend(self._keys(events))
         read.times.extend(map(self._time, events))
-        features = list(map(msgspec.structs.astuple, map(self._get_features, events)))
-        read.features.extend(self._packed(features) if self._numeric else features)
-        for (name, get), field in zip(self._getters.items(), read.fields, strict=True):
+        read.identities.append(_identities(list(map(self._identity, events))))
+        read.numbers.append(self._numbers(events))
+        for (name, get), field in zip(self._others.items(), read.others, strict=True):
             values = map(get, events)
-            field.extend(map(msgspec.structs.astuple, values) if name == "scores" else values)
+            field.extend(map(msgspec.structs.astuple, values) if name in ("features", "scores") else values)
 
     def _keys(self, events: Sequence[Any]) -> list[Key]:
         if self._rules.segment_by is None:
@@ -236,51 +251,72 @@ class Shape:
             return [(model, version, None) for model, version, _ in map(self._key, events)]
         return [(model, version, name_of(segment)) for model, version, segment in map(self._key, events)]
 
-    def _packed(self, rows: list[tuple[Any, ...]]) -> list[bytes]:
-        try:
-            return list(starmap(self._pack, rows))
-        except struct.error:  # a None, which becomes NaN
-            return [self._pack(*(nan if value is None else value for value in row)) for row in rows]
+    def _numbers(self, events: Sequence[Any]) -> Floats:
+        rows, numbers, start = len(events), np.empty((len(events), len(self._names))), 0
+        for get, pack, width in self._structs:
+            found = list(map(msgspec.structs.astuple, map(get, events)))
+            try:
+                values = np.frombuffer(b"".join(starmap(pack, found)))
+            except struct.error:  # a None, which becomes NaN
+                values = np.fromiter(chain.from_iterable(found), np.float64, rows * width)
+            numbers[:, start : start + width] = values.reshape(rows, width)
+            start += width
+        for column, one in enumerate(self._single, start):
+            numbers[:, column] = np.fromiter(map(one, events), np.float64, rows)
+        return numbers
 
-    def compact(self, features: list[Any]) -> list[Any]:
-        """Of several rows what ``columns`` takes, as little as it can be."""
-        return [b"".join(features)] if self._numeric else features
+    def packed(
+        self, numbers: Floats, identities: Identities, times_ms: Integers, next_offsets: Integers
+    ) -> tuple[bytes, int]:
+        """Rows as bytes one after the other, and how many bytes each has."""
+        rows = np.empty(len(times_ms), self._row)
+        rows["numbers"], rows["identity"] = numbers, identities
+        rows["time_ms"], rows["next_offset"] = times_ms, next_offsets
+        return rows.tobytes(), self._row.itemsize
+
+    def unpacked(self, unit: UnitKey, packed: bytes, others: Sequence[tuple[Any, ...]]) -> UnitBatch:
+        """Packed rows of one unit as columns. ``others``: ``Read.others`` row by row."""
+        rows = np.frombuffer(packed, self._row)
+        identities, times_ms, next_offsets = (rows[name].copy() for name in ("identity", "time_ms", "next_offset"))
+        fields = list(zip(*others, strict=True))
+        return self.columns(unit, rows["numbers"].copy(), identities, times_ms, next_offsets, fields)
 
     def columns(
         self,
-        features: Sequence[Any],
-        fields: Sequence[Sequence[Any]],
         unit: UnitKey,
+        numbers: Floats,
+        identities: Identities,
+        times_ms: Integers,
         next_offsets: Integers,
-        timestamps_ms: Integers,
+        others: Sequence[Sequence[Any]],
     ) -> UnitBatch:
         """What was read of one unit, as columns."""
-        taken = dict(zip(self._getters, fields, strict=True))
-        gathered = Gathered(len(timestamps_ms))
-        self._feature_columns(features, gathered)
-        if self.spec.scores:
-            for name, column in zip(self.spec.scores, zip(*taken["scores"], strict=True), strict=True):
+        gathered, fields = Gathered(len(times_ms)), dict(zip(self._others, others, strict=True))
+        if self._names:
+            given = np.count_nonzero(np.isnan(numbers), axis=0) < len(numbers)
+            if "features" not in fields:
+                given[: len(self._features)] = True
+            if given.all():
+                gathered.block(self._names, numbers)
+            else:
+                gathered.block(tuple(compress(self._names, given)), numbers.compress(given, axis=1))
+        if "features" in fields:
+            self._feature_columns(fields["features"], gathered)
+        if self.spec.scores and "scores" in fields:
+            for name, column in zip(self.spec.scores, zip(*fields["scores"], strict=True), strict=True):
                 gathered.column(SCORE_PREFIX + name, column, self.spec.scores[name])
-        for name, feature, code in (
-            ("prediction", PREDICTION, self.spec.prediction),
-            ("latency_ms", LATENCY_MS, "number"),
-            ("error", ERROR, "boolean"),
-        ):
-            if name in taken:
-                gathered.column(feature, taken[name], code)
+        if "prediction" in fields:
+            gathered.column(PREDICTION, fields["prediction"], self.spec.prediction)
+        if "error" in fields:
+            gathered.column(ERROR, fields["error"], "boolean")
         environments: list[tuple[int, str]] = []
-        if "env" in taken and any(taken["env"]):
-            texts = [(row, environment_of(env)) for row, env in enumerate(taken["env"]) if env]
+        if "env" in fields and any(fields["env"]):
+            texts = [(row, environment_of(env)) for row, env in enumerate(fields["env"]) if env]
             environments = [(row, text) for row, text in texts if text is not None]
-        columns = gathered.columns(unit, next_offsets, timestamps_ms)
-        return UnitBatch(columns, _identities(taken["id"]), environments)
+        return UnitBatch(gathered.columns(unit, next_offsets, times_ms), identities, environments)
 
     def _feature_columns(self, features: Sequence[Any], gathered: Gathered) -> None:
-        if self._numeric:
-            block: Floats = np.frombuffer(bytearray().join(features)).reshape(gathered.rows, len(self._names))
-            gathered.block(self._names, block)
-            return
-        for name, column in zip(self._names, zip(*features, strict=True), strict=True):
+        for name, column in zip(self._features, zip(*features, strict=True), strict=True):
             if name in self._rules.categorical and name not in self._rules.ignore:
                 gathered.column(name, list(map(category_of, column)), "any")
             elif name not in self._rules.ignore:
@@ -288,20 +324,15 @@ class Shape:
 
 
 class ShapedRows(NamedTuple):
-    """Rows of one unit and shape that were read and are no columns yet. ``rows``: ``Read.fields`` row by row."""
+    """Rows of one unit and shape that were read and are no columns yet: see ``Shape.unpacked``."""
 
     unit: UnitKey
     shape: Shape
-    features: list[Any]
-    rows: list[tuple[Any, ...]]
-    next_offsets: list[int]
+    packed: bytes
+    others: list[tuple[Any, ...]]
+    first: int  # the offset to read after the first row
     timestamps_ms: Integers
     newest_ms: int
-
-    @property
-    def first(self) -> int:
-        """The offset to read after the first row."""
-        return self.next_offsets[0]
 
     @property
     def width(self) -> int:
@@ -310,8 +341,7 @@ class ShapedRows(NamedTuple):
 
     def batch(self) -> UnitBatch:
         """As columns."""
-        fields, next_offsets = list(zip(*self.rows, strict=True)), np.array(self.next_offsets, np.int64)
-        return self.shape.columns(self.features, fields, self.unit, next_offsets, self.timestamps_ms)
+        return self.shape.unpacked(self.unit, self.packed, self.others)
 
 
 Part = UnitBatch | ShapedRows
@@ -325,10 +355,10 @@ def unit_of(key: Key) -> UnitKey:
     return checked_unit(model, name_of(version) or NO_VERSION, name_of(segment))
 
 
-def _identities(values: Sequence[Any]) -> list[str | None]:
+def _identities(values: Sequence[Any]) -> Identities:
     if set(map(type, values)) == {str} and min(map(len, values)) > 0 and max(map(len, values)) <= MAX_ID:
-        return list(values)
-    return [identity_of(value) for value in values]
+        return numbers_of(values)
+    return numbers_or_none([identity_of(value) for value in values])
 
 
 def event_times(values: Sequence[Any], record_ms: Integers) -> tuple[Integers, int]:

@@ -14,6 +14,7 @@ from detectors.features import Kind, UnitKey
 from detectors.prepared import PreparedReference
 from detectors.profiles import Profile
 from stream.columnar import UnitBatch
+from stream.identities import Identities, RecentIds, of_snapshot
 from stream.labels import Label
 from stream.ports import Partition
 from stream.predictions import Match, PredictionRules, Predictions
@@ -45,10 +46,12 @@ class _State(msgspec.Struct, frozen=True):
     newest_ms: int | None
     look: int
     since_look: int
-    recent: list[str]
+    recent: list[str]  # ids of before they were numbers
     older: list[str]
     predictions: bytes = b""
     labels: dict[str, int] = {}
+    newer_ids: bytes = b""  # see ``RecentIds``
+    older_ids: bytes = b""
 
 
 _states = msgspec.msgpack.Decoder(_State)
@@ -58,7 +61,7 @@ _states = msgspec.msgpack.Decoder(_State)
 class Folded:
     """What came of one batch, by number of rows. ``identities`` of all that were in it."""
 
-    identities: list[str | None]
+    identities: Identities
     accepted: int = 0
     late: int = 0
     duplicate: int = 0
@@ -74,8 +77,8 @@ class Unit:
     """
 
     __slots__ = (
-        "_kinds", "_look", "_looked", "_newest_ms", "_older", "_phase_ms", "_predictions",
-        "_recent", "_reported", "_settings", "_since_look", "bank", "dirty", "durable", "key", "label_stamp", "labels",
+        "_kinds", "_look", "_looked", "_newest_ms", "_phase_ms", "_predictions", "_recent",
+        "_reported", "_settings", "_since_look", "bank", "dirty", "durable", "key", "label_stamp", "labels",
         "partition", "published_at_ms", "skip_below", "stamp", "unpublished", "waiting",
     )  # fmt: skip
 
@@ -96,8 +99,7 @@ class Unit:
         phase = partition.partition * GOLDEN % 1_000
         self._phase_ms = settings.look_ms * phase // 1_000
         self._look, self._since_look, self._looked = -1, settings.look_events * phase // 1_000, False
-        self._recent: dict[str, None] = {}  # ids in the order of the log, as a set that has one
-        self._older: dict[str, None] = {}
+        self._recent = RecentIds(settings.recent_ids)
         self._reported: dict[str, int] = {}
         self._predictions = Predictions(settings.predictions)
         self.waiting = Waiting()
@@ -133,7 +135,8 @@ class Unit:
         where = f"{partition}: {key} at stamp {stamp}"
         try:
             state = _states.decode(blob)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            newer, older = of_snapshot(state.newer_ids, state.recent), of_snapshot(state.older_ids, state.older)
+        except (msgspec.MsgspecError, ValueError) as error:
             raise CheckpointError(f"{where}: not a unit's snapshot: {error}") from error
         before = decode_state(state.bank, where)
         same = (before.reference, before.settings) == (reference.digest, settings.bank.digest)
@@ -145,7 +148,7 @@ class Unit:
         unit.dirty, unit.durable, unit.unpublished = not same, same, True
         unit.stamp, unit.skip_below = stamp, skip_below
         unit._newest_ms, unit._look, unit._since_look = state.newest_ms, state.look, state.since_look
-        unit._recent, unit._older = dict.fromkeys(state.recent), dict.fromkeys(state.older)
+        unit._recent.restore(newer, older)
         unit._reported = dict(unit.bank.suppressed)
         unit.labels, unit.label_stamp = state.labels, sum(state.labels.values())
         if state.predictions:
@@ -161,10 +164,11 @@ class Unit:
                 self._newest_ms,
                 self._look,
                 self._since_look,
-                list(self._recent),
-                list(self._older),
+                [],
+                [],
                 self._predictions.snapshot(),
                 self.labels,
+                *self._recent.snapshot(),
             )
         )
 
@@ -225,7 +229,7 @@ class Unit:
 
     def settle(self) -> list[Folded]:
         """Folds in what waits."""
-        return [self._fold(batch) for batch in self.waiting.take()]
+        return [self._fold(batch) for batch in self.waiting.take(self.key)]
 
     def _fold(self, batch: UnitBatch) -> Folded:
         """Late rows and repeats are counted and left out."""
@@ -235,7 +239,7 @@ class Unit:
         kept = self._in_time(times)
         if kept is not None:
             batch = batch.taken(kept)
-        fresh = self._fresh(batch.identities) if self._settings.recent_ids else None
+        fresh = self._recent.fresh(batch.identities) if self._settings.recent_ids else None
         if kept is None and fresh is None and not self._look_due(count, self._newest_ms or 0):
             self._count(batch, 0, count)
             self._since_look += count
@@ -248,8 +252,8 @@ class Unit:
             late, looks, duplicate = kept - rows[: len(kept)], looks[kept], duplicate[kept]
         if fresh is not None:
             result.duplicate = len(batch.identities) - len(fresh)
-            at = np.array(fresh, np.int64)
-            batch, looks, late, duplicate = batch.taken(at), looks[at], late[at], at - rows[: len(at)]
+            batch, looks, late = batch.taken(fresh), looks[fresh], late[fresh]
+            duplicate = fresh - rows[: len(fresh)]
         counted = (0, 0)
         result.accepted = len(batch.identities)
         if result.accepted:
@@ -281,33 +285,6 @@ class Unit:
             return None
         before = np.maximum.accumulate(np.concatenate(([newest], times)))[:-1]
         return np.flatnonzero(times >= before - self._settings.late_ms)
-
-    def _fresh(self, identities: list[str | None]) -> list[int] | None:
-        """Rows whose id is not among the recent ones, None when all are new. Two generations of ids, cut by count."""
-        fresh: list[int] = []
-        start, capacity = 0, self._settings.recent_ids
-        while start < len(identities):
-            if len(self._recent) >= capacity:
-                self._recent, self._older = {}, self._recent
-            chunk = identities[start : start + capacity - len(self._recent)]
-            given = dict.fromkeys(chunk)
-            if (
-                len(given) == len(chunk)
-                and None not in given
-                and self._recent.keys().isdisjoint(given)
-                and self._older.keys().isdisjoint(given)
-            ):
-                self._recent.update(given)  # type: ignore[arg-type]
-                fresh += range(start, start + len(chunk))
-            else:
-                for row, identity in enumerate(chunk, start):
-                    if identity is None:
-                        fresh.append(row)
-                    elif identity not in self._recent and identity not in self._older:
-                        self._recent[identity] = None
-                        fresh.append(row)
-            start += len(chunk)
-        return None if len(fresh) == len(identities) else fresh
 
     def _count(self, batch: UnitBatch, start: int, end: int) -> None:
         columns = _part(batch, start, end)

@@ -11,21 +11,24 @@ import numpy as np
 
 from detectors.bank_numbers import BLOCK
 from detectors.column_batches import joined, same_shape
+from detectors.features import UnitKey
 from stream.columnar import UnitBatch
-from stream.shapes import Part, ShapedRows
+from stream.shapes import Part, Shape
 
 PENDING = BLOCK // 2
-"""Rows of a unit that wait at most, as many as come between two looks: 80 KB of 20 features."""
+"""Rows of a unit that wait at most, as many as come between two looks: 50 KB of 20 features."""
 
 
 class Waiting:
     """Parts of one unit in the order of the log. ``rows`` and ``values`` of all, ``newest_ms`` their highest time."""
 
-    __slots__ = ("_batches", "_read", "newest_ms", "rows", "values")
+    __slots__ = ("_batches", "_others", "_packed", "_shape", "newest_ms", "rows", "values")
 
     def __init__(self) -> None:
         self._batches: list[UnitBatch] = []
-        self._read: list[ShapedRows] = []  # of one shape, after all batches
+        self._shape: Shape | None = None  # of what is packed, which comes after all batches
+        self._packed: list[bytes] = []
+        self._others: list[tuple[Any, ...]] = []
         self.rows = self.values = self.newest_ms = 0
 
     def add(self, part: Part) -> None:
@@ -34,21 +37,25 @@ class Waiting:
         self.rows += count
         self.values += count * part.width
         self.newest_ms = max(self.newest_ms, part.newest_ms)
-        if self._read and (isinstance(part, UnitBatch) or self._read[0].shape is not part.shape):
-            self._settle_read()
         if isinstance(part, UnitBatch):
+            self._unpack(part.unit)
             self._batches.append(part)
-        else:
-            self._read.append(part)
+            return
+        if part.shape is not self._shape:
+            self._unpack(part.unit)
+            self._shape = part.shape
+        self._packed.append(part.packed)
+        self._others += part.others
 
-    def _settle_read(self) -> None:
-        read, self._read = self._read, []
-        self._batches.append((read[0] if len(read) == 1 else _read_together(read)).batch())
+    def _unpack(self, unit: UnitKey) -> None:
+        if self._packed:
+            assert self._shape is not None
+            self._batches.append(self._shape.unpacked(unit, b"".join(self._packed), self._others))
+            self._packed, self._others = [], []
 
-    def take(self) -> list[UnitBatch]:
-        """All that waits, what has the same columns as one; nothing waits afterwards."""
-        if self._read:
-            self._settle_read()
+    def take(self, unit: UnitKey) -> list[UnitBatch]:
+        """All that waits of the unit, what has the same columns as one; nothing waits afterwards."""
+        self._unpack(unit)
         batches, self._batches = self._batches, []
         self.rows = self.values = self.newest_ms = 0
         if len(batches) == 1:
@@ -62,23 +69,12 @@ class Waiting:
         return taken
 
 
-def _read_together(parts: Sequence[ShapedRows]) -> ShapedRows:
-    features: list[Any] = []
-    rows: list[tuple[Any, ...]] = []
-    next_offsets: list[int] = []
-    for part in parts:
-        features += part.features
-        rows += part.rows
-        next_offsets += part.next_offsets
-    times_ms = np.concatenate([part.timestamps_ms for part in parts])
-    return parts[0]._replace(features=features, rows=rows, next_offsets=next_offsets, timestamps_ms=times_ms)
-
-
 def _together(parts: Sequence[UnitBatch]) -> UnitBatch:
     if len(parts) == 1:
         return parts[0]
-    environments, identities = list[tuple[int, str]](), list[str | None]()
+    environments, rows = list[tuple[int, str]](), 0
     for part in parts:
-        environments += [(len(identities) + row, text) for row, text in part.environments]
-        identities += part.identities
+        environments += [(rows + row, text) for row, text in part.environments]
+        rows += len(part.columns)
+    identities = np.concatenate([part.identities for part in parts])
     return UnitBatch(joined([part.columns for part in parts]), identities, environments)

@@ -18,6 +18,7 @@ from stream import (
     admin,
     file_references,
     forgetting,
+    identities,
     judge_faust,
     judge_moves,
     judge_settings,
@@ -190,6 +191,7 @@ class Worker:
     def _make_runner(self) -> Runner:
         settings = self._settings
         bank.compile_loops()
+        identities.compile_loops()
         observer = Observer(observe_settings.observe_settings(settings))
         source = kafka_backend.KafkaSource(settings.kafka, settings.topics.events)
         sink = kafka_backend.KafkaSink(settings.kafka)

@@ -39,7 +39,7 @@ DETECTORS: tuple[tuple[str, ...], ...] = (
 
 PURE_STREAM = (
     "topics", "ports", "codec", "shapes", "events", "columnar", "waiting", "units", "checkpoints", "assigned",
-    "observer", "labels", "label_book", "predictions", "judge_outcomes",
+    "observer", "identities", "labels", "label_book", "predictions", "judge_outcomes",
     "judge", "actions", "judge_actions", "admin", "replay_options",
 )  # fmt: skip
 """Modules of stream/ without asyncio, clock, files, environment, logging (``admin.ensure`` awaits its port)."""
@@ -70,6 +70,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "stream.server",
     ),
     "numba": ("detectors.compiled",),
+    "xxhash": ("stream.identities",),
     "river": ("detectors.sequential", "stream.demo_models"),
     "datasketches": ("detectors.sketches.",),
     "yaml": ("stream.config_layers", "stream.check_command", "stream.survey_command", "stream.training"),

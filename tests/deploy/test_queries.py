@@ -79,7 +79,8 @@ async def exporter() -> AsyncIterator[int]:
 
 async def drawn(prometheus: Prometheus, feature: str) -> list[str]:
     """Waits for rates to exist, then asks everything."""
-    await asyncio.to_thread(prometheus.until, "rate(driftline_event_age_seconds_count[5s]) > 0")
+    for counted in ("event_age_seconds_count", "labels_total", "label_delay_seconds_count"):
+        await asyncio.to_thread(prometheus.until, f"rate(driftline_{counted}[5s]) > 0")
     await asyncio.to_thread(prometheus.until, "rate(driftline_published_total[5s])")
     await asyncio.to_thread(prometheus.until, "driftline:objective_bad:ratio_rate5m")
     return await asyncio.to_thread(without_data, prometheus, {**CHOSEN, "feature": feature})

@@ -17,6 +17,7 @@ from detectors.errors import FormatError
 from detectors.features import PREDICTION, FeatureSpec, Kind, UnitKey
 from detectors.outcomes import NOTHING, Outcomes, Tally, Task, Value, compared
 from stream import checkpoints
+from stream.identities import numbers_of
 from stream.labels import Label, read_labels
 from stream.observer import Observer, ObserveSettings
 from stream.ports import Partition, Record
@@ -292,7 +293,8 @@ def columns(values: list[float | str | None]) -> Columns:
 def test_predictions_are_kept_whatever_they_are_and_as_checkpoints_of_before_had_them(
     values: list[float | str | None], cut: int
 ) -> None:
-    names: list[str | None] = [f"e{number}" for number in range(len(values))]
+    texts = [f"e{number}" for number in range(len(values))]
+    names = numbers_of(texts)
     whole, cut_up = Predictions(PredictionRules()), Predictions(PredictionRules())
     for start, end in ((0, cut), (cut, len(values))):
         if start < end:
@@ -300,8 +302,8 @@ def test_predictions_are_kept_whatever_they_are_and_as_checkpoints_of_before_had
     if not any(isinstance(value, str) for value in values):
         whole.add(columns(values), names)
         state = msgspec.msgpack.decode(whole.snapshot())
-        before = {**state, "values": values, "times": [START_MS + n for n in range(len(values))]}
-        del before["numbers"], before["moments"]
+        before = {**state, "ids": texts, "values": values, "times": [START_MS + n for n in range(len(values))]}
+        del before["numbers"], before["moments"], before["identities"]
         old = Predictions(PredictionRules())
         old.restore(msgspec.msgpack.encode(before), "here")
         assert old.snapshot() == whole.snapshot()
@@ -309,5 +311,5 @@ def test_predictions_are_kept_whatever_they_are_and_as_checkpoints_of_before_had
     again.restore(cut_up.snapshot(), "here")
     assert again.snapshot() == cut_up.snapshot()
     for kept in (cut_up, again):
-        found = [kept.label(Label("m", name or "", 1.0, (START_MS, "p", 0)))[0] for name in names]
+        found = [kept.label(Label("m", name, 1.0, (START_MS, "p", 0)))[0] for name in names.tolist()]
         assert [match is Match.MATCHED for match in found] == [value is not None for value in values]
