@@ -90,7 +90,7 @@ class _Rows:
     places among the shape's own; ``times`` as they came.
     """
 
-    __slots__ = ("_codes", "_found", "at", "codes", "groups", "rows", "times")
+    __slots__ = ("_codes", "_found", "_numbers", "at", "codes", "groups", "rows", "times")
 
     def __init__(self) -> None:
         self.at: list[int] = []
@@ -98,19 +98,19 @@ class _Rows:
         self.rows: list[int] = []
         self.times: list[Any] = []
         self.groups: dict[int, tuple[Shape, UnitKey]] = {}
+        self._numbers: dict[Shape, int] = {}
         self._codes: dict[Shape, dict[Key, int]] = {}
         self._found: dict[Shape, list[Read]] = {}
 
     def add(self, shape: Shape, at: Sequence[int], read: Read) -> None:
         """Raises FormatError for a name that cannot be a unit's; nothing is added then."""
-        codes = self._codes.get(shape, {})
-        first = (len(self._codes) if shape not in self._codes else next(iter(codes.values())) // CODES) * CODES
-        new = [(key, unit_of(key)) for key in dict.fromkeys(read.keys) if key not in codes]
-        for code, (key, unit) in enumerate(new, first + len(codes)):
-            codes[key], self.groups[code] = code, (shape, unit)
-        self._codes[shape] = codes
-        self.codes += map(codes.__getitem__, read.keys)
         found = self._found.setdefault(shape, [])
+        codes = self._codes.setdefault(shape, {})
+        new = [(key, unit_of(key)) for key in dict.fromkeys(read.keys) if key not in codes]
+        first = self._numbers.setdefault(shape, len(self._numbers)) * CODES + len(codes)
+        for code, (key, unit) in enumerate(new, first):
+            codes[key], self.groups[code] = code, (shape, unit)
+        self.codes += map(codes.__getitem__, read.keys)
         start = sum(len(before.keys) for before in found)
         self.rows += range(start, start + len(at))
         self.at += at

@@ -62,6 +62,7 @@ class Blocks:
 
     def __init__(self, fetched: PartitionRecords) -> None:
         self._place, self._unread, self._check_crcs = fetched._tp, fetched._records, fetched._check_crcs
+        fetched._records_iterator = None  # a cycle that would hold megabytes until they are searched for
         self._block: Any = None
         self._rows: Iterator[Any] = iter(())
         self.next_fetch_offset: int = fetched.next_fetch_offset
