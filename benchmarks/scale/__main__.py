@@ -35,8 +35,9 @@ def measure(cluster: Cluster, sizes: Sizes, only: str, out: Path) -> int:
     for part in bench.parts:
         if only in part.__name__:
             print(f"{part.__name__} ...", flush=True)
-            rows += part()
-            print("\n".join(f"  {row.title}: {row.value:.3g} {row.unit} ({row.note})" for row in rows), flush=True)
+            found = part()
+            print("\n".join(f"  {row.title}: {row.value:.3g} {row.unit} ({row.note})" for row in found), flush=True)
+            rows += found
     report.show(rows)
     load = os.getloadavg()[1]
     print(f"load average of five minutes: {load:.1f} on {os.cpu_count()} processors")

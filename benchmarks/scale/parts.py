@@ -1,5 +1,6 @@
 """The parts of the benchmark: each measures one thing and gives its rows."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -40,15 +41,23 @@ class Bench:
 
     def __init__(self, cluster: Cluster, sizes: Sizes) -> None:
         self._cluster, self._sizes = cluster, sizes
-        self._plain: dict[int, Cost] = {}
+        self._plain: list[Cost] = []
+        self._numbers, self._mark = itertools.count(), ""  # of deployments; the last one's
         self._sizes_of: dict[Load, float] = {}
         self.measured: dict[str, float] = {"features": PLAIN.features, "stored_bytes": loads.stored_bytes(PLAIN)}
 
     def workers(self) -> list[Row]:
         """Two on the same partitions against one. The events were written before; what the broker takes to give them
         out comes from the same processors, and stands beside what is left for the workers at best."""
-        one, two, arithmetic = self._of_plain(1), self._of_plain(2), runs.arithmetic_ratio()
-        self.measured |= {"broker_cpu_micros": two.broker_micros, "arithmetic_ratio": arithmetic}
+        ones, twos = self._beside_one(PLAIN, self._sizes.events, workers=2)
+        one, two, arithmetic = (*(min(costs, key=_wall) for costs in (ones, twos)), runs.arithmetic_ratio())
+        self.measured |= {
+            "micros": one.micros,
+            "cpu_micros": one.cpu_micros,
+            "event_bytes": self._sizes_of[PLAIN],
+            "broker_cpu_micros": two.broker_micros,
+            "arithmetic_ratio": arithmetic,
+        }
         processors = os.cpu_count() or 1
         best = min(2.0, processors * one.micros / (two.cpu_micros + two.broker_micros))
         note = (
@@ -64,21 +73,21 @@ class Bench:
         ]
 
     def features(self) -> list[Row]:
-        one, load = self._of_plain(1), Load("scale-wide", features=200)
-        wide, self.measured["wide_bytes"] = self._best(load, self._sizes.wide_events)
-        self.measured["wide_cpu_micros"] = wide.cpu_micros
+        load = Load("scale-wide", features=200)
+        ones, wides = self._beside_one(load, self._sizes.wide_events)
+        one, wide = (min(costs, key=_cpu) for costs in (ones, wides))
+        self.measured |= {"wide_cpu_micros": wide.cpu_micros, "wide_bytes": self._sizes_of[load]}
         ratio = wide.cpu_micros / one.cpu_micros * PLAIN.features / load.features
         note = f"{wide.cpu_micros:.1f} us of CPU an event, by the wall {wide.micros:.1f}"
         return [Row("features", "200 features against 20, CPU of a value", ratio, "x", 1.1, 0.9, note=note)]
 
     def models(self) -> list[Row]:
         """And the restore of what that left."""
-        sizes, one = self._sizes, self._of_plain(1)
+        sizes = self._sizes
         load = Load("scale-models", models=sizes.models, spread=False)
-        self._prepare(load, sizes.models * sizes.each)
-        costs, mark = self._rounds(load, sizes.models * sizes.each, skip=0.5)
-        many = min(costs, key=lambda cost: cost.cpu_micros)
-        found = [runs.restore(self._cluster, load, mark) for _ in range(sizes.rounds)]
+        ones, fleets = self._beside_one(load, sizes.models * sizes.each, skip=0.5)
+        one, many = (min(costs, key=_cpu) for costs in (ones, fleets))
+        found = [runs.restore(self._cluster, load, self._mark) for _ in range(sizes.rounds)]
         ready = min(found, key=lambda one: one.seconds)
         assert ready.units == load.units, f"{ready.units} of {load.units} units restored"
         done = many.done[0]
@@ -110,7 +119,7 @@ class Bench:
     def delay(self) -> list[Row]:
         """At a fifth of the rate that one worker of the plain load reaches here: broker, publisher and both roles share
         the processors, and half of it would fill two of them."""
-        sizes, per_second = self._sizes, 0.2e6 / self._of_plain(1).micros
+        sizes, per_second = self._sizes, 0.2e6 / self._one().micros
         with tempfile.TemporaryDirectory() as folder:
             found = latency.measure(self._cluster, Path(folder), sizes.moved, per_second)
         self.measured |= {"delay_events_per_second": per_second, "worker_cpu_micros": found.worker_cpu_micros}
@@ -145,36 +154,42 @@ class Bench:
     def parts(self) -> tuple[Callable[[], list[Row]], ...]:
         return self.workers, self.features, self.models, self.judge, self.delay, self.memory, self.publisher
 
-    def _of_plain(self, workers: int) -> Cost:
-        """Measured once."""
-        if workers not in self._plain:
-            self._plain[workers], self.measured["event_bytes"] = self._best(PLAIN, self._sizes.events, workers)
-            if workers == 1:
-                cost = self._plain[1]
-                self.measured |= {"micros": cost.micros, "cpu_micros": cost.cpu_micros}
-        return self._plain[workers]
+    def _one(self) -> Cost:
+        """One worker and the plain load, of all rounds so far."""
+        if not self._plain:
+            self._plain.append(self._observed(PLAIN, self._sizes.events))
+        return min(self._plain, key=_wall)
 
-    def _best(self, load: Load, events: int, workers: int = 1) -> tuple[Cost, float]:
-        """Of all rounds, and the bytes of an event: what disturbs a measurement only makes it slower."""
-        size = self._prepare(load, events)
-        found, _ = self._rounds(load, events, workers)
-        return min(found, key=lambda cost: cost.micros), size
+    def _beside_one(
+        self, load: Load, events: int, workers: int = 1, skip: float = runs.SKIPPED
+    ) -> tuple[list[Cost], list[Cost]]:
+        """One worker and the plain load, and what is held against it, in turn: machines change while they are asked."""
+        ones, others = [], []
+        for _ in range(self._sizes.rounds):
+            ones.append(self._observed(PLAIN, self._sizes.events))
+            others.append(self._observed(load, events, workers, skip))
+        self._plain += ones
+        return ones, others
 
-    def _rounds(self, load: Load, events: int, workers: int = 1, skip: float = runs.SKIPPED) -> tuple[list[Cost], str]:
-        """What each round cost, and the mark of the last one's deployment."""
-        found, mark = [], ""
-        for number in range(self._sizes.rounds):
-            mark = runs.deploy(self._cluster, load, f"{workers}-{number}")
-            found.append(runs.observe(self._cluster, load, mark, events, workers, skip))
-            cost = found[-1]
-            print(f"  {cost.micros:.1f} us an event, {cost.cpu_micros:.1f} of CPU, {cost.busy:.0%} busy", flush=True)
-        return found, mark
-
-    def _prepare(self, load: Load, events: int) -> float:
-        """Written once; the bytes of an event."""
+    def _observed(self, load: Load, events: int, workers: int = 1, skip: float = runs.SKIPPED) -> Cost:
         if load not in self._sizes_of:
             self._sizes_of[load] = runs.prepare(self._cluster, load, events)
-        return self._sizes_of[load]
+        self._mark = runs.deploy(self._cluster, load, str(next(self._numbers)))
+        cost = runs.observe(self._cluster, load, self._mark, events, workers, skip)
+        print(
+            f"  {load.topic}, workers {workers}: {cost.micros:.1f} us an event, {cost.cpu_micros:.1f} of CPU, "
+            f"{cost.busy:.0%} busy",
+            flush=True,
+        )
+        return cost
+
+
+def _wall(cost: Cost) -> float:
+    return cost.micros
+
+
+def _cpu(cost: Cost) -> float:
+    return cost.cpu_micros
 
 
 def _delays(name: str, title: str, seconds: tuple[float, float], note: str) -> list[Row]:
