@@ -6,6 +6,7 @@ missing, invalid). The first F components are values, the last F statuses.
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -151,8 +152,8 @@ class Sheet:
         self.rows = np.array([max(f.present, 1) for f in features] + [max(f.rows, 1) for f in features], np.float64)
         self.ordered = np.array([f.kind is Kind.NUMERIC for f in features] + [False] * len(features), bool)
         made = [_value_bets(f, b, s, settings) for f, b, s in zip(features, layout.bins, chosen, strict=True)]
-        made += [_status_bets(f, settings) for f in features]
-        self.bets_of = np.array([len(bets.ratios) for bets in made], np.int64)
+        made += [_status_bets((f.present, f.missing, f.invalid), _presence_tau(f), settings) for f in features]
+        self.bets_of = np.array([len(bets.weights) for bets in made], np.int64)
         self.bins_of = [len(bets.shares) for bets in made]
         most, widest = int(self.bets_of.max(initial=1)), max(self.bins_of, default=3)
         self.gains = np.zeros((len(made), widest, 2 * most))
@@ -161,17 +162,13 @@ class Sheet:
         self.least = np.ones((len(made), most))
         self.used = np.zeros((len(made), most), bool)
         for d, own in enumerate(made):
-            count, bins = own.ratios.shape
-            mean = own.ratios @ own.shares
-            variance = np.maximum(own.ratios**2 @ own.shares - mean**2, 0.0)
-            self.gains[d, :bins, :count] = np.log(own.ratios.T) * own.weights
-            self.gains[d, :bins, most : most + count] = own.ratios.T - mean
-            self.least[d, :count] = 1 - settings.band_z * np.sqrt(variance / own.weights / self.rows[d])
-            self.weights[d, :count] = own.weights * (np.abs(own.ratios - 1.0) > VOID).any(axis=1)
+            count, bins = len(own.weights), len(own.shares)
+            self.gains[d, :bins, :count], self.gains[d, :bins, most : most + count] = own.logs, own.excess
+            self.least[d, :count] = own.least
+            self.weights[d, :count] = own.weights
             self.shares[d, :bins] = own.shares
             self.bands[d, : len(own.band)] = own.band
             self.used[d, :count] = True
-        np.maximum(self.least, LEAST_MEAN, out=self.least)
         self.flat = np.concatenate(
             [d * widest + b for d, b in enumerate(layout.bins)] or [np.zeros(0, np.int64)]
         ).astype(np.int64)
@@ -186,12 +183,25 @@ class Sheet:
 
 
 class _Bets(NamedTuple):
-    """Of one component: e-values (K, B), 1 / tau of each (K,), the reference's shares (B,), and the band of return."""
+    """Of one component: see ``Sheet``. ``logs`` and ``excess`` (B, K) are its two halves of ``gains``. Read-only where
+    they are shared."""
 
-    ratios: Floats
+    logs: Floats
+    excess: Floats
+    least: Floats
     weights: Floats
     shares: Floats
     band: Floats
+
+
+def _weighed(ratios: Floats, tau: Floats, shares: Floats, rows: float, band: Floats, s: EvidenceSettings) -> _Bets:
+    """Of e-values ``ratios`` (K, B), each at its ``tau`` (K,); ``shares`` (B,) of so many rows of the reference."""
+    weights = 1 / tau
+    mean = ratios @ shares
+    variance = np.maximum(ratios**2 @ shares - mean**2, 0.0)
+    least = np.maximum(1 - s.band_z * np.sqrt(variance / weights / rows), LEAST_MEAN)
+    used = weights * (np.abs(ratios - 1.0) > VOID).any(axis=1)
+    return _Bets(np.log(ratios.T) * weights, ratios.T - mean, least, used, shares, band)
 
 
 def _value_bets(f: FeatureReference, cells_to_bins: Integers, usual: Usual | None, s: EvidenceSettings) -> _Bets:
@@ -200,8 +210,10 @@ def _value_bets(f: FeatureReference, cells_to_bins: Integers, usual: Usual | Non
     whole = bin_counts(f, cells_to_bins)
     bins = whole if usual is None else bin_counts(f, cells_to_bins, usual)
     total = bins.sum()
+    rows = max(f.present, 1)
     if not total or f.identifier:
-        return _Bets(np.ones((1, len(bins))), np.ones(1), np.full(len(bins), 1 / len(bins)), np.zeros(len(bins)))
+        even = np.full(len(bins), 1 / len(bins))
+        return _weighed(np.ones((1, len(bins))), np.ones(1), even, rows, np.zeros(len(bins)), s)
     p = (whole + 0.5) / (whole.sum() + 0.5 * len(whole))
     if usual is not None:
         p = (bins + BORROWED * p) / (total + BORROWED)
@@ -209,18 +221,33 @@ def _value_bets(f: FeatureReference, cells_to_bins: Integers, usual: Usual | Non
     share = np.clip(np.cumsum(bins)[:-1] / total if ordered else bins / total, 0.0, 1.0)
     between = _between(f, usual, cells_to_bins)
     eps = np.maximum(bets.tolerated(share, s.tolerance), s.share_tolerance) + f.rank_error
-    targets: list[int] = []
+    targets: tuple[int, ...] | None = None
     if not ordered:
         eps, targets = eps + _unlisted(f, bins), _targets(f, bins)
     families = [(f.tau, eps + _unsure(share, f.tau, total))]
     if f.tau_within:
         families.append((f.tau_within, eps + _unsure(share, f.tau_within, total) + between))
-    ratios = [bets.ordered(p, e) if ordered else bets.unordered(p, e, targets) for _, e in families]
-    weights = [np.full(len(r), 1 / tau) for r, (tau, _) in zip(ratios, families, strict=True)]
     back = np.maximum(bets.band(share, total / f.tau, s.tolerance, s.band_z), s.share_tolerance) + f.rank_error
     if not ordered:
         back = back + _unlisted(f, bins)
-    return _Bets(np.concatenate(ratios), np.concatenate(weights), p, back)
+    named = tuple((tau, e.tobytes()) for tau, e in families)
+    return _of_families(p.tobytes(), named, targets, rows, back.tobytes(), s)
+
+
+@lru_cache(bets.FAMILIES_KEPT)
+def _of_families(
+    shares: bytes,
+    families: tuple[tuple[float, bytes], ...],
+    targets: tuple[int, ...] | None,
+    rows: float,
+    band: bytes,
+    s: EvidenceSettings,
+) -> _Bets:
+    """Features whose rows were cut alike share them. ``targets`` None: of ordered bins."""
+    p, widths = np.frombuffer(shares), [np.frombuffer(eps) for _, eps in families]
+    ratios = [bets.ordered(p, eps) if targets is None else bets.unordered(p, eps, targets) for eps in widths]
+    tau = np.repeat([tau for tau, _ in families], [len(own) for own in ratios])
+    return _weighed(np.concatenate(ratios), tau, p, rows, np.frombuffer(band), s)
 
 
 def _unlisted(f: FeatureReference, bins: Floats) -> Floats:
@@ -234,11 +261,11 @@ def _unlisted(f: FeatureReference, bins: Floats) -> Floats:
     return eps
 
 
-def _targets(f: FeatureReference, bins: Floats) -> list[int]:
+def _targets(f: FeatureReference, bins: Floats) -> tuple[int, ...]:
     """The bins that bets are on: of many categories fewer of the frequent, and all of the rare together."""
     own = own_bins(f)
     most = bets.FAVOURITES if own == len(bins) - 1 else bets.FAVOURITES // 2
-    return [*np.argsort(-bins[:own], kind="stable")[:most].tolist(), *range(own, len(bins))]
+    return (*np.argsort(-bins[:own], kind="stable")[:most].tolist(), *range(own, len(bins)))
 
 
 def _unsure(share: Floats, tau: float, rows: float) -> Floats:
@@ -261,15 +288,16 @@ def _presence_tau(f: FeatureReference) -> float:
     return f.tau_presence or f.tau
 
 
-def _status_bets(f: FeatureReference, s: EvidenceSettings) -> _Bets:
-    bins: Floats = np.array([f.present, f.missing, f.invalid], np.float64)
+@lru_cache(bets.FAMILIES_KEPT)
+def _status_bets(counts: tuple[int, int, int], tau: float, s: EvidenceSettings) -> _Bets:
+    """``counts``: rows in which it was present, missing, invalid."""
+    bins: Floats = np.array(counts, np.float64)
     total = max(bins.sum(), 1.0)
-    p = (bins + 0.5) / (total + 1.5)
-    tau, share = _presence_tau(f), bins / total
+    p, share = (bins + 0.5) / (total + 1.5), bins / total
     eps = np.maximum(bets.tolerated(share, s.tolerance), s.share_tolerance) + _unsure(share, tau, total)
     ratios = bets.unordered(p, eps, [0, 1, 2])
     back = np.maximum(bets.band(share, total / tau, s.tolerance, s.band_z), s.share_tolerance)
-    return _Bets(ratios, np.full(len(ratios), 1 / tau), p, back)
+    return _weighed(ratios, np.full(len(ratios), tau), p, max(sum(counts), 1), back, s)
 
 
 class Sheets:

@@ -54,9 +54,11 @@ def coarse_bins(feature: FeatureReference) -> Integers:
     middle = (np.cumsum(counts) - counts / 2) / max(counts.sum(), 1.0)
     bins = np.searchsorted(np.asarray(COARSE), middle, side="right").astype(np.int64)
     occupied = np.flatnonzero(counts)
-    if len(occupied) and len(np.unique(bins[occupied])) == 1:  # a constant: what is not it has bins of its own
+    if len(occupied) and bins[occupied[0]] == bins[occupied[-1]]:  # a constant: what is not it has bins of its own
         bins = np.clip(np.arange(len(counts)), occupied[0] - 1, occupied[-1] + 1)
-    return np.unique(bins, return_inverse=True)[1].astype(np.int64)
+    found = np.zeros(len(bins), np.int64)
+    np.cumsum(bins[1:] != bins[:-1], out=found[1:])
+    return found
 
 
 SLOTS = 1024
