@@ -63,11 +63,12 @@ def draw(rows: Sequence[Row], folder: Path) -> None:
     axes.barh(places, shown, color=colors, height=0.6)
     axes.scatter([_distance(row, row.goal) for row in rows], places, marker="|", s=200, color="#495057", label="goal")
     axes.axvline(1, color="#212529", linewidth=1, label="first target")
-    for place, row, at in zip(places, rows, shown, strict=True):
-        axes.text(at * 1.05, place, f"{_short(row.value)} {row.unit}", va="center", fontsize=8)
+    for place, row in zip(places, rows, strict=True):
+        figures = f"{_short(row.value)} {row.unit}"
+        axes.text(1.01, place, figures, va="center", fontsize=8, transform=axes.get_yaxis_transform())
     axes.set_yticks(places, [row.title for row in rows], fontsize=8)
     axes.set_xscale("log")
-    axes.set_xlim(0.04, 40)
+    axes.set_xlim(0.04, 25)
     axes.set_xlabel("measured, as a multiple of the first target, log scale; left is better", fontsize=8)
     axes.legend(fontsize=7, loc="upper right", frameon=False)
     for side in ("top", "right"):
