@@ -32,7 +32,7 @@ UNITS_PER_LOOK = 200
 """Units that publish once per look; with more of them the interval grows, so that it stays near a sixth of a core."""
 
 MOST_WAITING = 2_000_000
-"""Values of one partition that wait to be folded in: some 25 MB of numbers, at most 100 MB."""
+"""Values of one partition that wait to be folded in: some 15 MB of numbers, at most 100 MB of texts."""
 
 
 class ObserveSettings(msgspec.Struct, frozen=True):
