@@ -38,7 +38,7 @@ def main() -> int:
         shares = {target.name: target.share for target in targets if options.target in (None, target.name)}
     failed = False
     for name, share in shares.items() if guided else ():
-        failed |= not run_guided(name, inputs if options.target else int(inputs * share), seed)
+        failed |= not run_guided(name, round(inputs * share / sum(shares.values())), seed)
     reports = fuzz(inputs, seed, options.target)
     sys.stdout.write(table(reports) + "\n")
     if not guided:
