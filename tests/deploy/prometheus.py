@@ -1,5 +1,6 @@
 """A Prometheus of one's own that scrapes one port, and what Grafana would ask it for every panel and variable."""
 
+import http
 import json
 import os
 import re
@@ -39,13 +40,16 @@ class Prometheus:
         self.port = port
 
     def ask(self, path: str, **query: str) -> Any:
-        """The answer's data; raises AssertionError with Prometheus' own words when the query is wrong."""
+        """The answer's data. AssertionError with Prometheus' own words when the query is wrong, OSError before it
+        answers."""
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(query)}"
         try:
             with urllib.request.urlopen(url, timeout=10) as answer:
                 return json.loads(answer.read())["data"]
         except urllib.error.HTTPError as error:
             with error:
+                if error.code == http.HTTPStatus.SERVICE_UNAVAILABLE:
+                    raise ConnectionError("it listens and is not ready yet") from None
                 raise AssertionError(f"{query}: {error.read().decode()}") from None
 
     def values(self, expression: str) -> list[float]:
