@@ -102,9 +102,11 @@ def requests() -> Iterator[Target]:
             assert _read_back(change) == change, "recorded and not read again"
         return 200 <= status < 400
 
-    yield Target("requests", 0.03, CORPUS, run)
-    loop.run_until_complete(server.stop())
-    loop.close()
+    try:
+        yield Target("requests", 0.03, CORPUS, run)
+    finally:
+        loop.run_until_complete(server.stop())
+        loop.close()
 
 
 def _read_back(change: Action | Forgetting) -> Action | Forgetting:

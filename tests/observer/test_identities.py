@@ -14,8 +14,8 @@ ids = st.one_of(st.just(NONE), st.integers(1, 40), st.integers(1, 2**64 - 1))
 
 
 def test_a_checkpoint_of_any_machine_is_understood_on_every_other() -> None:
-    """XXH3 of 64 bits, as its specification's own vectors and the library's documentation have it."""
-    assert numbers_of(["a", "order-1"]).tolist() == [0xE6C632B61E964E1F, number_of("order-1")]
+    """XXH3 of 64 bits, as xxhash 4.1.0 gives it on x86-64."""
+    assert numbers_of(["a", "order-1"]).tolist() == [0xE6C632B61E964E1F, 0x5FC46503368E2876]
     assert numbers_or_none(["a", None]).tolist() == [0xE6C632B61E964E1F, NONE]
 
 
