@@ -15,12 +15,6 @@ DETECTORS = [source for source in sources("detectors") if source.path.name != "_
 STREAM = [source for source in sources("stream") if source.path.name != "__init__.py"]
 
 
-def layer_of(name: str) -> int | None:
-    """The line of the map on which a module of detectors/ stands."""
-    word = name.split(".")[1]
-    return next((number for number, line in enumerate(layers.DETECTORS) if word in line), None)
-
-
 def in_home(name: str, homes: tuple[str, ...]) -> bool:
     return any(name.startswith(home) if home.endswith(".") else name == home for home in homes)
 
@@ -36,39 +30,11 @@ def test_detectors_import_nothing_of_stream_and_no_edge_of_the_world(source: Sou
     assert not roots & banned
 
 
-@pytest.mark.parametrize("source", **by_name(DETECTORS))
-def test_a_detector_module_stands_on_the_map_and_imports_only_from_lower_layers(source: Source) -> None:
-    own = layer_of(source.name)
-    assert own is not None, f"{source.name} is not on the map in tests/architecture/layers.py"
-    for name in source.imports():
-        if not name.startswith("detectors.") or name.split(".")[1] == source.name.split(".")[1]:
-            continue
-        below = layer_of(name)
-        assert below is not None, name
-        assert below <= own, f"{source.name} imports {name}, which stands above it"
-
-
-@pytest.mark.parametrize("source", **by_name(STREAM))
-def test_only_composition_roots_import_composition_roots(source: Source) -> None:
-    word = source.name.split(".")[1]
-    if word in layers.ROOTS:
-        return
-    roots = {f"stream.{name}" for name in layers.ROOTS}
-    reached = {name for name in source.imports() if ".".join(name.split(".")[:2]) in roots}
-    assert not reached
-
-
 @pytest.mark.parametrize("source", **by_name(PRODUCT))
 def test_each_library_is_imported_in_its_one_home(source: Source) -> None:
     for name in source.imports():
         homes = layers.HOMES.get(name.split(".")[0])
         assert homes is None or in_home(source.name, homes), f"{source.name} imports {name}, at home in {homes}"
-
-
-@pytest.mark.parametrize("source", **by_name([s for s in STREAM if s.name.split(".")[1] in layers.PURE_STREAM]))
-def test_the_pure_stages_know_no_loop_clock_file_or_log(source: Source) -> None:
-    roots = {name.split(".")[0] for name in source.imports()}
-    assert not roots & {"asyncio", "logging", "time", "os", "threading", "socket", "random", "tempfile"}
 
 
 WALL_CLOCK = re.compile(r"^(time\.(time|time_ns|sleep)|(datetime\.)*(datetime|date)\.(now|utcnow|today))$")
@@ -141,12 +107,6 @@ def test_a_module_says_what_lives_in_it_and_a_package_holds_nothing(source: Sour
         assert source.text == ""
     else:
         assert ast.get_docstring(source.tree)
-
-
-@pytest.mark.parametrize("source", **by_name(DETECTORS))
-def test_no_import_cycle_and_no_heavy_library_at_import_of_the_records(source: Source) -> None:
-    if layer_of(source.name) in (0, 1):
-        assert {name.split(".")[0] for name in source.imports()} <= {"enum", "typing", "msgspec", "detectors"}
 
 
 def test_the_command_line_starts_without_a_heavy_library() -> None:
