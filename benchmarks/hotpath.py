@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from river.drift import ADWIN
 
-from detectors.bank import Bank, BankSettings
+from detectors.bank.bank import Bank, BankSettings
 from detectors.features import UnitKey
 from detectors.reference_builder import build_reference
 from detectors.references import Reference

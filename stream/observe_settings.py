@@ -1,6 +1,6 @@
 """The settings file's part that OBSERVE depends on, as its own record. Imported by composition roots only."""
 
-from detectors.bank import BankSettings
+from detectors.bank.bank import BankSettings
 from detectors.features import Kind
 from stream.codec import Limits
 from stream.config import ModelSettings, Settings

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from detectors.bank import BankSettings
+from detectors.bank.bank import BankSettings
+from detectors.bank.prepared import PreparedReference
 from detectors.columns import Integers
 from detectors.errors import CheckpointError
 from detectors.features import Kind, ModelKey, UnitKey
-from detectors.prepared import PreparedReference
 from detectors.profiles import Profile
 from detectors.references import Reference
 from stream import checkpoints

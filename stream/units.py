@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from detectors.bank import Bank, BankSettings, decode_state
+from detectors.bank.bank import Bank, BankSettings, decode_state
+from detectors.bank.prepared import PreparedReference
 from detectors.column_batches import sliced
 from detectors.columns import Columns, Integers
 from detectors.errors import CheckpointError
 from detectors.features import Kind, UnitKey
-from detectors.prepared import PreparedReference
 from detectors.profiles import Profile
 from stream.columnar import UnitBatch
 from stream.identities import Identities, RecentIds, of_snapshot

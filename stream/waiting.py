@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from detectors.bank_numbers import BLOCK
+from detectors.bank.numbers import BLOCK
 from detectors.column_batches import joined, same_shape
 from detectors.features import UnitKey
 from stream.columnar import UnitBatch

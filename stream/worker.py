@@ -11,7 +11,8 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from detectors import bank, evidence, sizes
+from detectors import evidence, sizes
+from detectors.bank import bank
 from detectors.errors import BrokerError, DriftlineError
 from stream import (
     actions,

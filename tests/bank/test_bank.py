@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors.bank import Bank, BankSettings
+from detectors.bank.bank import Bank, BankSettings
 from detectors.column_batches import sliced
 from detectors.columns import INVALID, MISSING, PRESENT, Columns
 from detectors.errors import CheckpointError, SettingsError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from river import drift
 
-from detectors.bank import Bank, BankSettings
+from detectors.bank.bank import Bank, BankSettings
 from detectors.columns import INVALID, MISSING, PRESENT, Columns
 from detectors.features import UnitKey
 from detectors.reference_builder import build_reference

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from detectors import references
-from detectors.bank import BankSettings
+from detectors.bank.bank import BankSettings
 from detectors.columns import MISSING, PRESENT, Columns
 from detectors.errors import CheckpointError, DriftlineError, FormatError, ReferenceError, SettingsError
 from detectors.features import UnitKey

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from detectors.bank import BankSettings
+from detectors.bank.bank import BankSettings
 from detectors.features import UnitKey
 from stream.observer import Observer, ObserveSettings
 from stream.ports import Partition, Record

@@ -8,9 +8,9 @@ from functools import lru_cache
 import msgspec
 import numpy as np
 
-from detectors.bank import BankSettings
+from detectors.bank.bank import BankSettings
+from detectors.bank.prepared import PreparedReference
 from detectors.features import UnitKey
-from detectors.prepared import PreparedReference
 from detectors.profiles import Profile
 from detectors.reference_builder import build_reference
 from detectors.references import Reference

@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from detectors.bank_labels import LabelCounts, LabelState
-from detectors.bank_learning import LearningNumbers, LearningState
-from detectors.bank_numbers import BLOCK, ReferencedNumbers, ReferencedState
+from detectors.bank.categories import LabelCounts, LabelState
+from detectors.bank.learning import LearningNumbers, LearningState
+from detectors.bank.numbers import BLOCK, ReferencedNumbers, ReferencedState
+from detectors.bank.prepared import PreparedReference
 from detectors.column_batches import coerced, first_row
 from detectors.columns import MISSING, PRESENT, Bytes8, Columns, Floats
 from detectors.dependence import FIRST
 from detectors.errors import CheckpointError
 from detectors.features import FeatureSpec, Kind, UnitKey
-from detectors.prepared import PreparedReference
 from detectors.profiles import SCHEMA, Epoch, FeatureProfile, Profile, Signal
 from detectors.projections import derived_names
 from detectors.references import FeatureReference, Reference

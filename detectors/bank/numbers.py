@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 
 from detectors.adwin import Adwin
+from detectors.bank.prepared import PreparedReference
 from detectors.columns import INVALID, PRESENT, Bools, Bytes8, Floats, Integers
 from detectors.compiled import EVERYTHING, compiled
 from detectors.errors import CheckpointError
 from detectors.features import Kind
-from detectors.prepared import PreparedReference
 from detectors.profiles import FeatureProfile
 from detectors.sequential import BUILT_IN, Detection, FeatureDetector, PageHinkley, detector_factory
 from detectors.sketches.moments import Moments
