@@ -17,7 +17,7 @@ mpl.use("Agg")
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from detectors import synthetic  # noqa: E402
+from detectors.calibration import synthetic  # noqa: E402
 from detectors.reference_builder import build_reference  # noqa: E402
 from detectors.references import Reference  # noqa: E402
 from stream.config import Settings  # noqa: E402

@@ -3,8 +3,8 @@
 import math
 from html import escape
 
-from detectors.calibration import AlarmRate, Calibration, FeatureDelay
-from detectors.evaluation import MedianDelay
+from detectors.calibration.calibration import AlarmRate, Calibration, FeatureDelay
+from detectors.calibration.evaluation import MedianDelay
 from stream import calibration_report, svg
 from stream.calibration_report import Calibrated
 

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from detectors.calibration import AlarmRate, Calibration, FeatureDelay
-from detectors.evaluation import MedianDelay
-from detectors.injection import Injected
+from detectors.calibration.calibration import AlarmRate, Calibration, FeatureDelay
+from detectors.calibration.evaluation import MedianDelay
+from detectors.calibration.injection import Injected
 
 LONG_MONTHS = 24.0
 

@@ -6,13 +6,13 @@ import msgspec
 import numpy as np
 
 from detectors import reference_builder
-from detectors.calibration import Calibrator
+from detectors.calibration.calibration import Calibrator
+from detectors.calibration.rehearsal import Monitor
+from detectors.calibration.stretch import Column, Stretch, label_cells
 from detectors.columns import Bytes8, Floats
 from detectors.errors import FormatError
 from detectors.features import Kind, UnitKey
 from detectors.references import FeatureReference, Reference
-from detectors.rehearsal import Monitor
-from detectors.stretch import Column, Stretch, label_cells
 from stream import dataset, event_columns
 from stream.dataset import Row
 from stream.events import Row as Event

@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.detection import looks
 from benchmarks.detection.nulls import SEASONAL, Rows
-from detectors import evaluation, synthetic
+from detectors.calibration import evaluation, synthetic
 from detectors.columns import Floats
 
 TARGETS = {".5 sigma": 400, "1 sigma": 100, "variance x2": 400, "shape": 700}

@@ -13,7 +13,7 @@ from benchmarks.detection.environments import LeftOut
 from benchmarks.detection.equal import Contender, loosest
 from benchmarks.detection.opponents import Asked, Opponent
 from benchmarks.detection.ours import TITLE, Ours
-from detectors import evaluation, synthetic
+from detectors.calibration import evaluation, synthetic
 from detectors.columns import Floats
 
 Rows = dict[str, list[dict[str, Any]]]

@@ -5,7 +5,8 @@ import time
 import numpy as np
 
 from benchmarks.detection import looks
-from detectors import evidence, synthetic
+from detectors import evidence
+from detectors.calibration import synthetic
 from detectors.features import UnitKey
 from stream.judge import Judge
 from stream.judge_settings import JudgeSettings

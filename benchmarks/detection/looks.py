@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from detectors import synthetic
+from detectors.calibration import synthetic
 from detectors.columns import Floats, Integers
 from detectors.merging import Counts
 from detectors.reference_builder import build_reference

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from benchmarks.detection.nulls import DAYS, SEASONAL, Rows
-from detectors import evaluation, synthetic
+from detectors.calibration import evaluation, synthetic
 from detectors.columns import Floats
 from detectors.reference_builder import build_reference
 from detectors.references import Reference

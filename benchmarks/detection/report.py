@@ -7,7 +7,7 @@ from rich.table import Table
 
 from benchmarks.detection import changes
 from benchmarks.detection.nulls import Rows
-from detectors import evaluation
+from detectors.calibration import evaluation
 
 Row = dict[str, Any]
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors import bootstrap, synthetic
-from detectors.bootstrap import DAY_MS
+from detectors.calibration import bootstrap, synthetic
+from detectors.calibration.bootstrap import DAY_MS
 
 
 def test_independent_rows_need_no_block_and_dependent_ones_longer_blocks_the_more_they_depend() -> None:

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from detectors import evaluation, synthetic
-from detectors.calibration import Calibration, Calibrator, alarm_rate
+from detectors.calibration import evaluation, synthetic
+from detectors.calibration.calibration import Calibration, Calibrator, alarm_rate
+from detectors.calibration.injection import Injected
+from detectors.calibration.rehearsal import Monitor
+from detectors.calibration.stretch import Column, Stretch
 from detectors.columns import Floats
-from detectors.injection import Injected
 from detectors.reference_builder import build_reference
-from detectors.rehearsal import Monitor
 from detectors.sheets import EvidenceSettings
-from detectors.stretch import Column, Stretch
 
 REFERENCE = 4_000
 

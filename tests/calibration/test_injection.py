@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detectors.calibration.injection import MISSING_SHARE, MIX_SHARE, SHIFTS, Injected, inject
+from detectors.calibration.stretch import Column, label_cells
 from detectors.columns import MISSING, PRESENT
 from detectors.features import Kind
-from detectors.injection import MISSING_SHARE, MIX_SHARE, SHIFTS, Injected, inject
 from detectors.reference_builder import as_labels, as_numbers, categorical_reference, numeric_reference
-from detectors.stretch import Column, label_cells
 
 
 def numeric(values: list[float | None] | np.ndarray) -> Column:

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors.calibration import Calibrator
-from detectors.injection import Injected, inject
-from detectors.rehearsal import Course
-from detectors.stretch import Column
+from detectors.calibration.calibration import Calibrator
+from detectors.calibration.injection import Injected, inject
+from detectors.calibration.rehearsal import Course
+from detectors.calibration.stretch import Column
 from stream import replay_command
 from stream.clean import CalibrationOptions, Span
 from stream.config import Settings

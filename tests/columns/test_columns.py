@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors.synthetic import autoregressive
+from detectors.calibration.synthetic import autoregressive
 from stream.config import Settings
 from tests.columns.streams import opened, reference_of, replayed
 

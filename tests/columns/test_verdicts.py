@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors.synthetic import autoregressive, normal
+from detectors.calibration.synthetic import autoregressive, normal
 from tests.columns.streams import opened, reference_of, replayed
 
 BEFORE, AFTER = 1_000, 5_200

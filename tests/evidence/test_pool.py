@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.detection import looks
-from detectors import synthetic
-from detectors.evaluation import delays
+from detectors.calibration import synthetic
+from detectors.calibration.evaluation import delays
 from detectors.evidence import Evidence
 from detectors.reference_builder import build_reference, numeric_reference
 from detectors.sheets import EvidenceSettings, Sheets

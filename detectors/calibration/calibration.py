@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 
-from detectors import bootstrap, evaluation, stretch
-from detectors.bootstrap import BlockLength
+from detectors.calibration import bootstrap, evaluation, stretch
+from detectors.calibration.bootstrap import BlockLength
+from detectors.calibration.evaluation import MedianDelay
+from detectors.calibration.injection import Injected, inject
+from detectors.calibration.rehearsal import Course, Monitor, Rehearsal
+from detectors.calibration.stretch import Stretch
 from detectors.columns import Integers
-from detectors.evaluation import MedianDelay
-from detectors.injection import Injected, inject
-from detectors.rehearsal import Course, Monitor, Rehearsal
 from detectors.sheets import MONTH_SECONDS
-from detectors.stretch import Stretch
 
 STARTS = 20
 """Places in the stretch where each change is made: the interval of the median is then between the 6th and the 15th."""

@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detectors import incidents, stretch
+from detectors import incidents
+from detectors.calibration import stretch
+from detectors.calibration.stretch import Codes, Column
 from detectors.columns import Bools, Floats, Integers
 from detectors.evidence import Evidence
 from detectors.references import Reference
 from detectors.sheets import EvidenceSettings, Sheets
-from detectors.stretch import Codes, Column
 from detectors.watch import Findings, Watch
 
 TABLES_HELD = 256

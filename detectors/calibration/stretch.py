@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detectors import bootstrap
-from detectors.bootstrap import BlockLength
+from detectors.calibration import bootstrap
+from detectors.calibration.bootstrap import BlockLength
 from detectors.columns import PRESENT, Bools, Bytes8, Floats, Integers
 from detectors.features import Kind
 from detectors.references import FeatureReference

@@ -7,9 +7,9 @@ from enum import StrEnum
 
 import numpy as np
 
+from detectors.calibration.stretch import Column
 from detectors.columns import MISSING, Floats
 from detectors.features import Kind
-from detectors.stretch import Column
 
 MISSING_SHARE = 0.05
 """Of the present values, those that an injected gap takes away."""
