@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detectors import dependence, projections, references, seasons, transform, unlisted
+from detectors import dependence, references, seasons, transform, unlisted
 from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Floats, Integers
+from detectors.derived import vectors as projections
 from detectors.errors import ReferenceError
 from detectors.features import Kind
 from detectors.references import FeatureReference, Reference, Stratum

@@ -13,8 +13,8 @@ import numpy as np
 
 from detectors.column_batches import taken
 from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Columns, Floats, Integers
+from detectors.derived.vectors import derive, derived_names
 from detectors.features import FeatureSpec, Kind, UnitKey
-from detectors.projections import derive, derived_names
 from stream.events import Row, as_float
 from stream.identities import Identities, numbers_or_none
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from detectors import references
+from detectors.derived.vectors import derived_names
 from detectors.features import Kind
-from detectors.projections import derived_names
 from stream import cli, replay_command, training
 from stream.config import FeatureSettings, ModelSettings, Settings
 from stream.replay_options import ReplayOptions

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors import distances, projections
+from detectors import distances
 from detectors.dependence import dependence_factor
+from detectors.derived import vectors as projections
 from detectors.errors import ReferenceError as ReferenceProblem
 from detectors.features import Kind
 from detectors.reference_builder import build_reference
