@@ -7,9 +7,9 @@ import msgspec
 import numpy as np
 
 from detectors.columns import Floats, Integers
+from detectors.evidence.sheets import Layout
 from detectors.features import Kind, UnitKey
 from detectors.profiles import Epoch, FeatureProfile, Profile
-from detectors.sheets import Layout
 
 
 class Counts:

@@ -13,15 +13,15 @@ import msgspec
 import numpy as np
 
 from detectors import outcomes, reference_builder
+from detectors.evidence.sheets import EvidenceSettings, Sheets
+from detectors.evidence.sizes import Yardstick
+from detectors.evidence.watch import Findings, Watch, WatchState
 from detectors.features import Kind
 from detectors.merging import Counts
 from detectors.outcomes import Outcomes, Task
 from detectors.references import FeatureReference
-from detectors.sheets import EvidenceSettings, Sheets
-from detectors.sizes import Yardstick
 from detectors.sketches import moments
 from detectors.transform import centre_and_scale
-from detectors.watch import Findings, Watch, WatchState
 
 CORRECT, RESIDUAL = "@correct", "@residual"
 

@@ -13,13 +13,13 @@ looks at the wall time it is given.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from detectors.evidence.sheets import Sheets
+from detectors.evidence.sizes import Yardstick
+from detectors.evidence.watch import Watch, shown
 from detectors.features import ModelKey, UnitKey
 from detectors.profiles import Profile
 from detectors.quality import BlindReason
 from detectors.references import Reference
-from detectors.sheets import Sheets
-from detectors.sizes import Yardstick
-from detectors.watch import Watch, shown
 from stream import judge_actions, judge_performance, judge_state, judge_view
 from stream.actions import Action
 from stream.forgetting import Forgetting

@@ -7,12 +7,12 @@ import msgspec
 import numpy as np
 
 from detectors import outcomes
+from detectors.evidence.watch import Findings, Watch
 from detectors.labelling import Labelling, LabellingState, Labels
 from detectors.outcome_watch import OutcomeWatch, OutcomeWatchState
 from detectors.outcomes import Outcomes, Tally, Task
 from detectors.profiles import Profile
 from detectors.quality import BlindReason
-from detectors.watch import Findings, Watch
 
 LN10 = math.log(10)
 

@@ -7,12 +7,12 @@ that their data is broken.
 from itertools import pairwise
 from typing import Any
 
+from detectors.evidence.sizes import Yardstick
+from detectors.evidence.watch import Watch
 from detectors.incidents import Action, Incident, IncidentKind, Resolution
 from detectors.outcome_watch import CORRECT
 from detectors.retrain import Outcome
-from detectors.sizes import Yardstick
 from detectors.verdict import Decision, Reason, Verdict
-from detectors.watch import Watch
 from stream import judge_incidents, judge_words
 from stream.events_out import EventType
 from stream.judge_actions import accepted_by

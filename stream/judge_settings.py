@@ -2,9 +2,9 @@
 
 import msgspec
 
+from detectors.evidence.sheets import EvidenceSettings
 from detectors.outcome_watch import OutcomeWatch
 from detectors.retrain import RetrainGuard
-from detectors.sheets import EvidenceSettings
 from stream.config import ModelSettings, Settings
 from stream.judge_outcomes import Objective, OutcomeLog, OutcomeRules
 

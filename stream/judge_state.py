@@ -8,6 +8,7 @@ import msgspec
 
 from detectors.acceptance import Tally
 from detectors.errors import CheckpointError
+from detectors.evidence.watch import WatchState
 from detectors.features import UnitKey
 from detectors.incidents import Incident
 from detectors.labelling import LabellingState
@@ -16,7 +17,6 @@ from detectors.outcome_watch import OutcomeWatchState
 from detectors.outcomes import Outcomes
 from detectors.profiles import Epoch, Profile
 from detectors.quality import Rhythm
-from detectors.watch import WatchState
 from stream.checkpoints import ZSTD_LEVEL, unpacked
 from stream.forgetting import Forgetting
 from stream.judge_shard import Shard

@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from detectors import learned_reference, merging
+from detectors.evidence.watch import Watch, WatchState, shown
 from detectors.features import UnitKey
 from detectors.incidents import Action, Incident, IncidentKind, Resolution, Status
 from detectors.merging import Counts, Step
@@ -15,7 +16,6 @@ from detectors.profiles import Profile
 from detectors.quality import BlindReason, Rhythm
 from detectors.references import Reference
 from detectors.verdict import decide
-from detectors.watch import Watch, WatchState, shown
 from stream import judge_environment, judge_incidents, judge_records, judge_words
 from stream.events_out import EventType
 from stream.forgetting import Forgetting

@@ -6,10 +6,10 @@ import msgspec
 import numpy as np
 
 from detectors import merging, transform
+from detectors.evidence.watch import Watch, shown
 from detectors.features import Kind
 from detectors.merging import Total
 from detectors.sketches.moments import mean_and_std
-from detectors.watch import Watch, shown
 from stream import judge_environment
 from stream.forgetting import Forgetting
 from stream.judge_unit import UnitJudge

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from detectors.evidence.sizes import Sizes
+from detectors.evidence.watch import Watch
 from detectors.features import UnitKey
 from detectors.incidents import Incident
 from detectors.profiles import Profile
 from detectors.references import Reference
-from detectors.sizes import Sizes
 from detectors.verdict import Symptom
-from detectors.watch import Watch
 from stream import events_out
 from stream.events_out import RETRAIN_FEATURES, EventType, rfc3339
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from detectors import distances
+from detectors.evidence import distances
 from detectors.features import Kind
 from detectors.references import FeatureReference, Reference
 from stream import incident_tables

@@ -11,9 +11,9 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from detectors import evidence, sizes
 from detectors.bank import bank
 from detectors.errors import BrokerError, DriftlineError
+from detectors.evidence import e_detector, sizes
 from stream import (
     actions,
     admin,
@@ -202,7 +202,7 @@ class Worker:
         return Runner(settings, observer, source, sink, self._reader, self._clock, self.metrics, labels)
 
     def _make_desk(self) -> JudgeDesk:
-        evidence.compile_loops()
+        e_detector.compile_loops()
         sizes.compile_loops()
         runner = self._runner
         health = HealthWatch(self.metrics, lambda: {} if runner is None else runner.lags)

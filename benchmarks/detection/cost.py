@@ -5,8 +5,8 @@ import time
 import numpy as np
 
 from benchmarks.detection import looks
-from detectors import evidence
 from detectors.calibration import synthetic
+from detectors.evidence import e_detector
 from detectors.features import UnitKey
 from stream.judge import Judge
 from stream.judge_settings import JudgeSettings
@@ -22,7 +22,7 @@ def measured(seed: int) -> dict[str, float]:
 
     ``core_share``: of a core, for MODELS models that are looked at once a second.
     """
-    evidence.compile_loops()
+    e_detector.compile_loops()
     bench = looks.Bench(synthetic.normal, 20_000, 20, seed)
     counts = list(bench.looks(bench.stream(32_000, 0), 100))
     watch = bench.watch()

@@ -6,12 +6,12 @@ import numpy as np
 
 from detectors.calibration import synthetic
 from detectors.columns import Floats, Integers
+from detectors.evidence.sheets import MONTH_SECONDS, EvidenceSettings, Sheets
+from detectors.evidence.sizes import Yardstick
+from detectors.evidence.watch import Watch
 from detectors.merging import Counts
 from detectors.reference_builder import build_reference
 from detectors.references import Reference
-from detectors.sheets import MONTH_SECONDS, EvidenceSettings, Sheets
-from detectors.sizes import Yardstick
-from detectors.watch import Watch
 
 GUARANTEE = 1e10
 """Feature-events per false alarm that is promised."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from benchmarks.detection import looks
 from detectors.calibration import evaluation, synthetic
-from detectors.sheets import MONTH_SECONDS
+from detectors.evidence.sheets import MONTH_SECONDS
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 QUICK_SIZES = (10_000, 100_000)

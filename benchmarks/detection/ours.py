@@ -2,8 +2,8 @@
 
 from benchmarks.detection.looks import Desk
 from detectors.columns import Floats
+from detectors.evidence.sheets import MONTH_SECONDS
 from detectors.reference_builder import build_reference
-from detectors.sheets import MONTH_SECONDS
 
 TITLE = "driftline"
 DEFAULT_GUARANTEE = MONTH_SECONDS

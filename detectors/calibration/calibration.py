@@ -16,7 +16,7 @@ from detectors.calibration.injection import Injected, inject
 from detectors.calibration.rehearsal import Course, Monitor, Rehearsal
 from detectors.calibration.stretch import Stretch
 from detectors.columns import Integers
-from detectors.sheets import MONTH_SECONDS
+from detectors.evidence.sheets import MONTH_SECONDS
 
 STARTS = 20
 """Places in the stretch where each change is made: the interval of the median is then between the 6th and the 15th."""

@@ -9,10 +9,10 @@ from detectors import incidents
 from detectors.calibration import stretch
 from detectors.calibration.stretch import Codes, Column
 from detectors.columns import Bools, Floats, Integers
-from detectors.evidence import Evidence
+from detectors.evidence.e_detector import Evidence
+from detectors.evidence.sheets import EvidenceSettings, Sheets
+from detectors.evidence.watch import Findings, Watch
 from detectors.references import Reference
-from detectors.sheets import EvidenceSettings, Sheets
-from detectors.watch import Findings, Watch
 
 TABLES_HELD = 256
 """Looks counted at once: 2.6 MB of tables for 20 features."""

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from detectors.calibration import bootstrap
 from detectors.calibration.bootstrap import BlockLength
 from detectors.columns import PRESENT, Bools, Bytes8, Floats, Integers
+from detectors.evidence.sheets import Layout, Sheet, cell_counts
 from detectors.features import Kind
 from detectors.references import FeatureReference
-from detectors.sheets import Layout, Sheet, cell_counts
 
 Codes = npt.NDArray[np.int32]
 

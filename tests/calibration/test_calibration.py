@@ -9,8 +9,8 @@ from detectors.calibration.injection import Injected
 from detectors.calibration.rehearsal import Monitor
 from detectors.calibration.stretch import Column, Stretch
 from detectors.columns import Floats
+from detectors.evidence.sheets import EvidenceSettings
 from detectors.reference_builder import build_reference
-from detectors.sheets import EvidenceSettings
 
 REFERENCE = 4_000
 

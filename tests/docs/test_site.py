@@ -30,7 +30,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_site_builds_without_a_warning_and_has_the_module_map(site: Path) -> None:
-    assert "detectors/evidence.py" in (site / "architecture.html").read_text()
+    assert "detectors/evidence/e_detector.py" in (site / "architecture.html").read_text()
     assert (site / "schemas" / "incident.opened.v1.json").exists()
 
 

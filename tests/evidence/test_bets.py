@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from detectors import bets
+from detectors.evidence import bets
 
 shares = st.lists(st.floats(0.001, 1.0), min_size=2, max_size=16).map(lambda v: np.array(v) / sum(v))
 

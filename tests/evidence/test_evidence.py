@@ -6,10 +6,10 @@ import pytest
 from benchmarks.detection import looks
 from detectors.calibration import synthetic
 from detectors.calibration.evaluation import delays
-from detectors.evidence import Evidence
+from detectors.evidence.e_detector import Evidence
+from detectors.evidence.sheets import EvidenceSettings, Sheets, evidence_bins
 from detectors.features import Kind
 from detectors.reference_builder import build_reference
-from detectors.sheets import EvidenceSettings, Sheets, evidence_bins
 
 SEED = 20_261
 

@@ -6,9 +6,9 @@ import pytest
 from benchmarks.detection import looks
 from detectors.calibration import synthetic
 from detectors.calibration.evaluation import delays
-from detectors.evidence import Evidence
+from detectors.evidence.e_detector import Evidence
+from detectors.evidence.sheets import EvidenceSettings, Sheets
 from detectors.reference_builder import build_reference, numeric_reference
-from detectors.sheets import EvidenceSettings, Sheets
 
 SEED = 20_263
 

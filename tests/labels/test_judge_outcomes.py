@@ -9,6 +9,7 @@ import orjson
 import pytest
 from prometheus_client import generate_latest
 
+from detectors.evidence.sheets import EvidenceSettings
 from detectors.features import UnitKey
 from detectors.incidents import Change
 from detectors.labelling import Labels
@@ -16,7 +17,6 @@ from detectors.outcome_watch import OutcomeWatch
 from detectors.outcomes import HOUR_MS, NOTHING, Outcomes, Tally, compared
 from detectors.profiles import SCHEMA, Epoch, Profile
 from detectors.reference_builder import build_reference
-from detectors.sheets import EvidenceSettings
 from stream import actions, config
 from stream.event_schemas import RetrainRequest
 from stream.events_out import EventType

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors import outcome_watch as module
-from detectors.evidence import Evidence
+from detectors.evidence.e_detector import Evidence
+from detectors.evidence.sheets import EvidenceSettings, Sheets
 from detectors.outcome_watch import CORRECT, LEARNED_LABELS, RESIDUAL, OutcomeWatch, OutcomeWatchState
 from detectors.outcomes import (
     LAST_CELL,
@@ -24,7 +25,6 @@ from detectors.outcomes import (
     residual,
     residual_cell,
 )
-from detectors.sheets import EvidenceSettings, Sheets
 
 SETTINGS, RESOLVE, LOOK = EvidenceSettings(), 500, 20
 

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors import distances
 from detectors.dependence import dependence_factor
 from detectors.derived import vectors as projections
 from detectors.errors import ReferenceError as ReferenceProblem
+from detectors.evidence import distances
+from detectors.evidence.sheets import EvidenceSettings, Sheets
 from detectors.features import Kind
 from detectors.reference_builder import build_reference
 from detectors.references import decode, encode
-from detectors.sheets import EvidenceSettings, Sheets
 from detectors.transform import Transform, coarse_bins
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

@@ -6,9 +6,9 @@ A look says how many events of each bin came, not in what order, so a point is k
 import numpy as np
 
 from detectors.columns import Floats
-from detectors.evidence import Beginning
-from detectors.sheets import Sheet
-from detectors.window import Window
+from detectors.evidence.e_detector import Beginning
+from detectors.evidence.sheets import Sheet
+from detectors.evidence.window import Window
 
 OUTSIDE = 0.01
 """Of the probability, on either side of the interval: what the bets leave out makes it somewhat too narrow."""

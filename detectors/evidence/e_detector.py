@@ -32,9 +32,9 @@ import numpy as np
 
 from detectors.columns import Bools, Floats, Integers
 from detectors.compiled import compiled
+from detectors.evidence.sheets import DEPENDENT_Z, EvidenceSettings, Sheet, Sheets
 from detectors.features import Kind
 from detectors.references import FeatureReference
-from detectors.sheets import DEPENDENT_Z, EvidenceSettings, Sheet, Sheets
 
 BLOCK_MS = 1_000
 
@@ -76,7 +76,7 @@ class Evidence:
     """The running evidence of one unit. ``look`` costs about 50 us for 20 features.
 
     >>> from detectors.reference_builder import build_reference
-    >>> from detectors.sheets import EvidenceSettings, Sheets
+    >>> from detectors.evidence.sheets import EvidenceSettings, Sheets
     >>> reference = build_reference("m", "1", {"x": np.random.default_rng(1).normal(size=20_000)})
     >>> sheets = Sheets(reference.features, EvidenceSettings())
     >>> e = Evidence(sheets)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from detectors import changepoint
 from detectors.columns import Floats, Integers
-from detectors.evidence import Beginning, Evidence, EvidenceState
+from detectors.evidence import changepoint
+from detectors.evidence.e_detector import Beginning, Evidence, EvidenceState
+from detectors.evidence.sheets import Sheet, Sheets
+from detectors.evidence.sizes import Sizes, Yardstick
+from detectors.evidence.window import Bucket, Probe, Window
 from detectors.merging import Counts
-from detectors.sheets import Sheet, Sheets
-from detectors.sizes import Sizes, Yardstick
 from detectors.verdict import Symptom
-from detectors.window import Bucket, Probe, Window
 
 PROBE_FACTOR, PROBE_LIMIT = 2, 20
 """A change that took n events to be found must be absent for 2 n to be over, within reason."""

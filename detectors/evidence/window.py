@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from detectors.columns import Floats
-from detectors.sheets import Sheet
+from detectors.evidence.sheets import Sheet
 
 NEWEST = 4
 """Looks kept apart, so that what came since a change just found is not mixed with what came before."""

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from detectors import bets, transform, unlisted
+from detectors import transform, unlisted
 from detectors.columns import Floats, Integers
+from detectors.evidence import bets
 from detectors.features import Kind
 from detectors.references import FeatureReference, Stratum
 

@@ -6,11 +6,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detectors import distances, transform
+from detectors import transform
 from detectors.columns import Floats
+from detectors.evidence import distances
+from detectors.evidence.sheets import Layout, bin_counts, own_bins
 from detectors.features import Kind
 from detectors.references import FeatureReference
-from detectors.sheets import Layout, bin_counts, own_bins
 from detectors.sketches.moments import BITS
 
 
