@@ -3,7 +3,7 @@
 import msgspec
 
 from detectors.errors import FormatError
-from detectors.incidents import Change
+from detectors.incidents.incident import Change
 
 SCHEMA = 1
 

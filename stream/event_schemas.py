@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from detectors.incidents import Incident
+from detectors.incidents.incident import Incident
 from stream.events_out import RETRAIN_FEATURES, CloudEvent, EventType
 
 Severity = Literal["warning", "critical"]

@@ -17,8 +17,8 @@ from detectors.evidence.sheets import Sheets
 from detectors.evidence.sizes import Yardstick
 from detectors.evidence.watch import Watch, shown
 from detectors.features import ModelKey, UnitKey
+from detectors.incidents.blindness import BlindReason
 from detectors.profiles import Profile
-from detectors.quality import BlindReason
 from detectors.references import Reference
 from stream import judge_actions, judge_performance, judge_state, judge_view
 from stream.actions import Action

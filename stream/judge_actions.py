@@ -4,7 +4,7 @@ import msgspec
 
 from detectors import acceptance
 from detectors.acceptance import Tally
-from detectors.incidents import NOTES_KEPT, Action, Change, Incident, Note, Resolution, Status
+from detectors.incidents.incident import NOTES_KEPT, Action, Change, Incident, Note, Resolution, Status
 from stream import actions, judge_verdicts
 from stream.judge_records import Effect, ReferenceBuilt
 from stream.judge_unit import UnitJudge

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from detectors import quality
-from detectors.incidents import Action, IncidentKind, Resolution
-from detectors.quality import EnvironmentDifference
-from detectors.verdict import Verdict
+from detectors.incidents import blindness
+from detectors.incidents.blindness import EnvironmentDifference
+from detectors.incidents.incident import Action, IncidentKind, Resolution
+from detectors.incidents.verdict import Verdict
 from stream import judge_words
 from stream.events_out import EventType
 from stream.judge_records import Effect
@@ -22,7 +22,7 @@ def differences(judge: "UnitJudge") -> list[EnvironmentDifference]:
     for profile in judge.present:
         for text, count in profile.environments.items():
             seen[text] = seen.get(text, 0) + count
-    return quality.environment_differences(judge.reference.environment if judge.reference else {}, seen)
+    return blindness.environment_differences(judge.reference.environment if judge.reference else {}, seen)
 
 
 def open_differences(judge: "UnitJudge") -> list[str]:
@@ -35,7 +35,7 @@ def look(judge: "UnitJudge", arrived: dict[str, int], events: int) -> list[Effec
     """Opens, updates or resolves the incident. ``arrived``: events by environment; ``events``: the unit's until now."""
     if not judge.reference or not judge.reference.environment:
         return []
-    found = quality.environment_differences(judge.reference.environment, arrived)
+    found = blindness.environment_differences(judge.reference.environment, arrived)
     known = judge.log.open(IncidentKind.ENVIRONMENT)
     if not found:
         silent = events - judge.environment_event

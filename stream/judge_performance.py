@@ -9,10 +9,10 @@ from typing import Any
 
 from detectors.evidence.sizes import Yardstick
 from detectors.evidence.watch import Watch
-from detectors.incidents import Action, Incident, IncidentKind, Resolution
+from detectors.incidents.incident import Action, Incident, IncidentKind, Resolution
+from detectors.incidents.retrain import Outcome
+from detectors.incidents.verdict import Decision, Reason, Verdict
 from detectors.outcome_watch import CORRECT
-from detectors.retrain import Outcome
-from detectors.verdict import Decision, Reason, Verdict
 from stream import judge_incidents, judge_words
 from stream.events_out import EventType
 from stream.judge_actions import accepted_by

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 
 from detectors.features import UnitKey
+from detectors.incidents.retrain import Outcome
 from detectors.profiles import Profile
 from detectors.references import Reference
-from detectors.retrain import Outcome
 from stream.events_out import EventType
 
 

@@ -3,8 +3,8 @@
 import msgspec
 
 from detectors.evidence.sheets import EvidenceSettings
+from detectors.incidents.retrain import RetrainGuard
 from detectors.outcome_watch import OutcomeWatch
-from detectors.retrain import RetrainGuard
 from stream.config import ModelSettings, Settings
 from stream.judge_outcomes import Objective, OutcomeLog, OutcomeRules
 

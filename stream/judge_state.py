@@ -10,13 +10,13 @@ from detectors.acceptance import Tally
 from detectors.errors import CheckpointError
 from detectors.evidence.watch import WatchState
 from detectors.features import UnitKey
-from detectors.incidents import Incident
+from detectors.incidents.blindness import Rhythm
+from detectors.incidents.incident import Incident
 from detectors.labelling import LabellingState
 from detectors.merging import Place
 from detectors.outcome_watch import OutcomeWatchState
 from detectors.outcomes import Outcomes
 from detectors.profiles import Epoch, Profile
-from detectors.quality import Rhythm
 from stream.checkpoints import ZSTD_LEVEL, unpacked
 from stream.forgetting import Forgetting
 from stream.judge_shard import Shard

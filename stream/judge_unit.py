@@ -10,12 +10,12 @@ from typing import Any
 from detectors import learned_reference, merging
 from detectors.evidence.watch import Watch, WatchState, shown
 from detectors.features import UnitKey
-from detectors.incidents import Action, Incident, IncidentKind, Resolution, Status
+from detectors.incidents.blindness import BlindReason, Rhythm
+from detectors.incidents.incident import Action, Incident, IncidentKind, Resolution, Status
+from detectors.incidents.verdict import decide
 from detectors.merging import Counts, Step
 from detectors.profiles import Profile
-from detectors.quality import BlindReason, Rhythm
 from detectors.references import Reference
-from detectors.verdict import decide
 from stream import judge_environment, judge_incidents, judge_records, judge_words
 from stream.events_out import EventType
 from stream.forgetting import Forgetting

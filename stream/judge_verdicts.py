@@ -3,10 +3,10 @@
 from typing import Any
 
 from detectors import acceptance
-from detectors.diagnosis import Case, diagnose
-from detectors.incidents import Action, Incident, IncidentKind, Status
-from detectors.retrain import Outcome
-from detectors.verdict import Decision
+from detectors.incidents.diagnosis import Case, diagnose
+from detectors.incidents.incident import Action, Incident, IncidentKind, Status
+from detectors.incidents.retrain import Outcome
+from detectors.incidents.verdict import Decision
 from stream import judge_environment, judge_words
 from stream.events_out import EventType
 from stream.judge_records import DriftEvent, Effect, RetrainDecided

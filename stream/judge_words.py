@@ -6,10 +6,10 @@ from typing import Any
 from detectors.evidence.sizes import Sizes
 from detectors.evidence.watch import Watch
 from detectors.features import UnitKey
-from detectors.incidents import Incident
+from detectors.incidents.incident import Incident
+from detectors.incidents.verdict import Symptom
 from detectors.profiles import Profile
 from detectors.references import Reference
-from detectors.verdict import Symptom
 from stream import events_out
 from stream.events_out import RETRAIN_FEATURES, EventType, rfc3339
 

@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 
 from detectors.errors import BrokerError, DriftlineError, FormatError
 from detectors.features import UnitKey
-from detectors.incidents import NOTES_KEPT, Change
+from detectors.incidents.incident import NOTES_KEPT, Change
 from stream import actions, forgetting
 from stream import views as views_module
 from stream.actions import Action

@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detectors import incidents
 from detectors.calibration import stretch
 from detectors.calibration.stretch import Codes, Column
 from detectors.columns import Bools, Floats, Integers
 from detectors.evidence.e_detector import Evidence
 from detectors.evidence.sheets import EvidenceSettings, Sheets
 from detectors.evidence.watch import Findings, Watch
+from detectors.incidents import incident
 from detectors.references import Reference
 
 TABLES_HELD = 256
@@ -98,7 +98,7 @@ class Rehearsal:
         for feature in fired:
             began = self.watch.beginning(feature).event
             for known in self._open:
-                if incidents.same_change(began, *known[:2]):
+                if incident.same_change(began, *known[:2]):
                     known[2].add(feature)
                     break
             else:

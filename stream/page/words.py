@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
-from detectors.quality import BlindReason
-from detectors.verdict import Reason, Verdict
+from detectors.incidents.blindness import BlindReason
+from detectors.incidents.verdict import Reason, Verdict
 
 Json = dict[str, Any]
 

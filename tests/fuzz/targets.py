@@ -16,7 +16,7 @@ from detectors.bank.bank import BankSettings
 from detectors.columns import MISSING, PRESENT, Columns
 from detectors.errors import CheckpointError, DriftlineError, FormatError, ReferenceError, SettingsError
 from detectors.features import UnitKey
-from detectors.incidents import Change
+from detectors.incidents.incident import Change
 from detectors.outcomes import measures, task_of
 from detectors.reference_builder import build_reference
 from stream import actions, checkpoints, config, forgetting, judge_state, judge_table

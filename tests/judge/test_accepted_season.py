@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from detectors import acceptance, references
-from detectors.incidents import Change
+from detectors.incidents.incident import Change
 from detectors.reference_builder import build_reference
 from detectors.references import Reference
 from stream.actions import SCHEMA, Action

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors.incidents import NOTES_KEPT, Change
+from detectors.incidents.incident import NOTES_KEPT, Change
 from detectors.reference_builder import build_reference
 from detectors.references import FeatureReference, Reference
 from stream.actions import SCHEMA, Action

@@ -11,7 +11,7 @@ from prometheus_client import generate_latest
 
 from detectors.evidence.sheets import EvidenceSettings
 from detectors.features import UnitKey
-from detectors.incidents import Change
+from detectors.incidents.incident import Change
 from detectors.labelling import Labels
 from detectors.outcome_watch import OutcomeWatch
 from detectors.outcomes import HOUR_MS, NOTHING, Outcomes, Tally, compared

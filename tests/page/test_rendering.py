@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from detectors import quality, verdict
+from detectors.incidents import blindness, verdict
 from stream.page import history, markup, units, words
 from stream.views import Views
 from tests.page import sample_views, site
@@ -209,7 +209,7 @@ async def test_an_incident_of_the_environment_says_what_differs_and_how_it_ended
 def test_every_verdict_and_reason_has_its_words() -> None:
     assert set(words.VERDICTS) == set(verdict.Verdict)
     assert set(words.REASONS) == set(verdict.Reason)
-    assert set(words.BLIND_REASONS) == set(quality.BlindReason)
+    assert set(words.BLIND_REASONS) == set(blindness.BlindReason)
 
 
 def test_markup_escapes_what_it_did_not_make() -> None:

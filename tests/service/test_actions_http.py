@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from detectors.errors import BrokerError, FormatError
-from detectors.incidents import NOTES_KEPT, Change
+from detectors.incidents.incident import NOTES_KEPT, Change
 from stream import actions, pages
 from stream.actions import Action
 from stream.config import HttpSettings

@@ -9,7 +9,7 @@ import pytest
 
 from detectors import references
 from detectors.features import UnitKey
-from detectors.incidents import Change
+from detectors.incidents.incident import Change
 from detectors.reference_builder import build_reference
 from detectors.references import Reference
 from stream import actions, event_schemas, judge_desk, topics

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from detectors.verdict import Verdict
+from detectors.incidents.verdict import Verdict
 
 WEEK_MS = 7 * 86_400_000
 

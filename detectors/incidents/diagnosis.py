@@ -12,11 +12,11 @@ from itertools import combinations
 import msgspec
 import numpy as np
 
-from detectors import verdict
 from detectors.columns import Floats
 from detectors.features import Kind
+from detectors.incidents import verdict
+from detectors.incidents.verdict import Decision, Reason, Verdict
 from detectors.references import FeatureReference
-from detectors.verdict import Decision, Reason, Verdict
 
 CHANCE = 1.36
 """Of sqrt(1 / n): two samples of one distribution differ by more one time in twenty."""
