@@ -9,9 +9,9 @@ import numpy as np
 from detectors import outcomes
 from detectors.evidence.watch import Findings, Watch
 from detectors.incidents.blindness import BlindReason
-from detectors.labelling import Labelling, LabellingState, Labels
-from detectors.outcome_watch import OutcomeWatch, OutcomeWatchState
 from detectors.outcomes import Outcomes, Tally, Task
+from detectors.performance.label_arrival import Labelling, LabellingState, Labels
+from detectors.performance.outcome_watch import OutcomeWatch, OutcomeWatchState
 from detectors.profiles import Profile
 
 LN10 = math.log(10)

@@ -12,7 +12,7 @@ from detectors.evidence.watch import Watch
 from detectors.incidents.incident import Action, Incident, IncidentKind, Resolution
 from detectors.incidents.retrain import Outcome
 from detectors.incidents.verdict import Decision, Reason, Verdict
-from detectors.outcome_watch import CORRECT
+from detectors.performance.outcome_watch import CORRECT
 from stream import judge_incidents, judge_words
 from stream.events_out import EventType
 from stream.judge_actions import accepted_by

@@ -4,7 +4,7 @@ import msgspec
 
 from detectors.evidence.sheets import EvidenceSettings
 from detectors.incidents.retrain import RetrainGuard
-from detectors.outcome_watch import OutcomeWatch
+from detectors.performance.outcome_watch import OutcomeWatch
 from stream.config import ModelSettings, Settings
 from stream.judge_outcomes import Objective, OutcomeLog, OutcomeRules
 

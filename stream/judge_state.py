@@ -12,10 +12,10 @@ from detectors.evidence.watch import WatchState
 from detectors.features import UnitKey
 from detectors.incidents.blindness import Rhythm
 from detectors.incidents.incident import Incident
-from detectors.labelling import LabellingState
 from detectors.merging import Place
-from detectors.outcome_watch import OutcomeWatchState
 from detectors.outcomes import Outcomes
+from detectors.performance.label_arrival import LabellingState
+from detectors.performance.outcome_watch import OutcomeWatchState
 from detectors.profiles import Epoch, Profile
 from stream.checkpoints import ZSTD_LEVEL, unpacked
 from stream.forgetting import Forgetting

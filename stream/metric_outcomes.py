@@ -6,7 +6,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily
 
 from detectors.features import UnitKey
-from detectors.labelling import Labels
+from detectors.performance.label_arrival import Labels
 from stream.gauges import PREFIX, Gauge
 from stream.metric_families import MODEL_LABELS
 from stream.views import Json, Views

@@ -1,6 +1,6 @@
 """What labels say of a model's predictions, and how its objectives stand."""
 
-from detectors.labelling import Labels
+from detectors.performance.label_arrival import Labels
 from stream.page import shell, words
 from stream.page.markup import Child, Markup, element
 from stream.page.shell import Column

@@ -12,9 +12,9 @@ from prometheus_client import generate_latest
 from detectors.evidence.sheets import EvidenceSettings
 from detectors.features import UnitKey
 from detectors.incidents.incident import Change
-from detectors.labelling import Labels
-from detectors.outcome_watch import OutcomeWatch
 from detectors.outcomes import HOUR_MS, NOTHING, Outcomes, Tally, compared
+from detectors.performance.label_arrival import Labels
+from detectors.performance.outcome_watch import OutcomeWatch
 from detectors.profiles import SCHEMA, Epoch, Profile
 from detectors.reference_builder import build_reference
 from stream import actions, config

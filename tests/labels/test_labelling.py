@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.labelling import LEAST, Labelling, Labels
+from detectors.performance.label_arrival import LEAST, Labelling, Labels
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 

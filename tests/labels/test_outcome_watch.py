@@ -10,10 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors import outcome_watch as module
 from detectors.evidence.e_detector import Evidence
 from detectors.evidence.sheets import EvidenceSettings, Sheets
-from detectors.outcome_watch import CORRECT, LEARNED_LABELS, RESIDUAL, OutcomeWatch, OutcomeWatchState
 from detectors.outcomes import (
     LAST_CELL,
     NOTHING,
@@ -25,6 +23,8 @@ from detectors.outcomes import (
     residual,
     residual_cell,
 )
+from detectors.performance import outcome_watch as module
+from detectors.performance.outcome_watch import CORRECT, LEARNED_LABELS, RESIDUAL, OutcomeWatch, OutcomeWatchState
 
 SETTINGS, RESOLVE, LOOK = EvidenceSettings(), 500, 20
 
