@@ -15,8 +15,8 @@ from river.drift import ADWIN
 
 from detectors.bank.bank import Bank, BankSettings
 from detectors.features import UnitKey
-from detectors.reference_builder import build_reference
-from detectors.references import Reference
+from detectors.reference.builder import build_reference
+from detectors.reference.reference import Reference
 from stream.codec import Decoder
 from stream.observer import Observer, ObserveSettings
 from stream.ports import Partition, Record

@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from detectors.calibration import synthetic  # noqa: E402
-from detectors.reference_builder import build_reference  # noqa: E402
-from detectors.references import Reference  # noqa: E402
+from detectors.reference.builder import build_reference  # noqa: E402
+from detectors.reference.reference import Reference  # noqa: E402
 from stream.config import Settings  # noqa: E402
 from stream.replay import LOOK_EVENTS, Replay  # noqa: E402
 from stream.replay_options import ReplayOptions  # noqa: E402

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from detectors import reference_builder
 from detectors.calibration.calibration import Calibrator
 from detectors.calibration.rehearsal import Monitor
 from detectors.calibration.stretch import Column, Stretch, label_cells
 from detectors.columns import Bytes8, Floats
 from detectors.errors import FormatError
 from detectors.features import Kind, UnitKey
-from detectors.references import FeatureReference, Reference
+from detectors.reference import builder
+from detectors.reference.reference import FeatureReference, Reference
 from stream import dataset, event_columns
 from stream.dataset import Row
 from stream.events import Row as Event
@@ -156,6 +156,6 @@ class CleanRows:
 def _values(feature: FeatureReference, events: Sequence[Event]) -> tuple[Floats, Bytes8]:
     values = [event.values.get(feature.feature) for event in events]
     if feature.kind is Kind.NUMERIC:
-        return reference_builder.as_numbers(values)
-    labels, status = reference_builder.as_labels(values, feature.kind)
+        return builder.as_numbers(values)
+    labels, status = builder.as_labels(values, feature.kind)
     return label_cells(feature, labels), status

@@ -14,10 +14,11 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 
-from detectors import features, reference_builder
+from detectors import features
 from detectors.errors import FormatError
 from detectors.features import Kind
-from detectors.references import Reference
+from detectors.reference import builder
+from detectors.reference.reference import Reference
 from stream import event_columns, tables
 from stream.replay_options import STDIN, ReplayOptions
 
@@ -92,7 +93,7 @@ class Table:
             roles = self._roles(columns)
             names = [key for key in roles.values() if key != features.PREDICTION]
             inputs = [_plain(columns[name]) for name, key in roles.items() if key != features.PREDICTION]
-            lists = any(reference_builder.infer_kind(values) is Kind.VECTOR for values in inputs)
+            lists = any(builder.infer_kind(values) is Kind.VECTOR for values in inputs)
             moments = self._moments(columns, first, count) or self._clock(count)
             predictions = _plain(columns[self._options.prediction]) if self._options.prediction else None
             labels = _plain(columns[self._options.label]) if self._options.label and predictions is not None else None
@@ -249,7 +250,7 @@ def moment_ms(value: object, where: str) -> int:
 
 
 def _build(options: ReplayOptions, columns: Columns, moments: Sequence[int] | None, rows: int) -> Reference:
-    return reference_builder.build_reference(
+    return builder.build_reference(
         options.model_name(),
         options.version or "1",
         columns,

@@ -14,9 +14,9 @@ from contextlib import asynccontextmanager, suppress
 
 from rich.console import Console
 
-from detectors import references
 from detectors.errors import BrokerError
-from detectors.reference_builder import build_reference
+from detectors.reference import reference as references
+from detectors.reference.builder import build_reference
 from stream import config, demo_table, demo_traffic, topics
 from stream.backends.clock import SystemClock
 from stream.backends.embedded import EmbeddedBroker

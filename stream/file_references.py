@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from detectors import references
 from detectors.errors import SettingsError
-from detectors.references import Reference
+from detectors.reference import reference as references
+from detectors.reference.reference import Reference
 from stream import topics
 from stream.config import Settings
 from stream.ports import OutRecord

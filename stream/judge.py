@@ -19,7 +19,7 @@ from detectors.evidence.watch import Watch, shown
 from detectors.features import ModelKey, UnitKey
 from detectors.incidents.blindness import BlindReason
 from detectors.profiles import Profile
-from detectors.references import Reference
+from detectors.reference.reference import Reference
 from stream import judge_actions, judge_performance, judge_state, judge_view
 from stream.actions import Action
 from stream.forgetting import Forgetting

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from detectors import acceptance
-from detectors.acceptance import Tally
 from detectors.incidents.incident import NOTES_KEPT, Action, Change, Incident, Note, Resolution, Status
+from detectors.reference import accepted
+from detectors.reference.accepted import Tally
 from stream import actions, judge_verdicts
 from stream.judge_records import Effect, ReferenceBuilt
 from stream.judge_unit import UnitJudge
@@ -57,7 +57,7 @@ def follow(judge: UnitJudge) -> list[Effect]:
         return []
     for name in names:
         if name not in log.baselines:
-            log.baselines[name] = acceptance.tally(judge.present, judge.clock_ms)
+            log.baselines[name] = accepted.tally(judge.present, judge.clock_ms)
     effects = judge_verdicts.settle(judge)
     waiting = [(i, by) for i in under if i.id in log.baselines and (by := accepted_by(i)) is not None]
     for incident, by in waiting:
@@ -83,12 +83,12 @@ def _build(judge: UnitJudge, incident: Incident, by: str) -> ReferenceBuilt | No
     wanted = min(judge.settings.learning.get(judge.unit.model, judge.settings.learning_events), ACCEPT_EVENTS)
     if judge.epoch_events - before.events < wanted and _same_epochs(judge, before):
         return None
-    now = acceptance.tally(judge.present, judge.clock_ms)
-    if not acceptance.comparable(before, now):
+    now = accepted.tally(judge.present, judge.clock_ms)
+    if not accepted.comparable(before, now):
         judge.log.baselines[incident.id] = now  # a shard began anew: from here on
         return None
     source = {"incident": incident.id, "by": by}
-    reference = acceptance.present_reference(judge.reference, before, now, segment=judge.unit.segment, source=source)
+    reference = accepted.present_reference(judge.reference, before, now, segment=judge.unit.segment, source=source)
     return ReferenceBuilt(judge.unit, reference)
 
 

@@ -7,10 +7,10 @@ from itertools import islice
 
 import orjson
 
-from detectors import references
 from detectors.errors import FormatError, ReferenceError
 from detectors.features import UnitKey
 from detectors.profiles import Profile
+from detectors.reference import reference as references
 from stream import actions, events_out, forgetting, topics
 from stream.actions import Action
 from stream.config import Settings

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from detectors.acceptance import Tally
 from detectors.features import UnitKey
 from detectors.incidents import incident as incidents
 from detectors.incidents.incident import Action, Incident, IncidentKind, Resolution, Status
 from detectors.incidents.retrain import WEEK_MS, Outcome, RetrainGuard
 from detectors.incidents.verdict import Decision
+from detectors.reference.accepted import Tally
 from stream.events_out import EventType
 from stream.judge_records import DriftEvent, Effect, IncidentRecord
 

@@ -7,7 +7,7 @@ import msgspec
 from detectors.features import UnitKey
 from detectors.incidents.retrain import Outcome
 from detectors.profiles import Profile
-from detectors.references import Reference
+from detectors.reference.reference import Reference
 from stream.events_out import EventType
 
 

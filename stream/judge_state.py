@@ -6,7 +6,6 @@ from typing import Any
 import cramjam
 import msgspec
 
-from detectors.acceptance import Tally
 from detectors.errors import CheckpointError
 from detectors.evidence.watch import WatchState
 from detectors.features import UnitKey
@@ -17,6 +16,7 @@ from detectors.outcomes import Outcomes
 from detectors.performance.label_arrival import LabellingState
 from detectors.performance.outcome_watch import OutcomeWatchState
 from detectors.profiles import Epoch, Profile
+from detectors.reference.accepted import Tally
 from stream.checkpoints import ZSTD_LEVEL, unpacked
 from stream.forgetting import Forgetting
 from stream.judge_shard import Shard

@@ -7,7 +7,7 @@ tell whether the unit is blind.
 from collections.abc import Callable, Container, Sequence
 from typing import Any
 
-from detectors import learned_reference, merging
+from detectors import merging
 from detectors.evidence.watch import Watch, WatchState, shown
 from detectors.features import UnitKey
 from detectors.incidents.blindness import BlindReason, Rhythm
@@ -15,7 +15,8 @@ from detectors.incidents.incident import Action, Incident, IncidentKind, Resolut
 from detectors.incidents.verdict import decide
 from detectors.merging import Counts, Step
 from detectors.profiles import Profile
-from detectors.references import Reference
+from detectors.reference import learned
+from detectors.reference.reference import Reference
 from stream import judge_environment, judge_incidents, judge_records, judge_words
 from stream.events_out import EventType
 from stream.forgetting import Forgetting
@@ -206,7 +207,7 @@ class UnitJudge:
         if self.digest is not None or self.learned or self.epoch_events < wanted:
             return []
         self.learned = True
-        built = learned_reference.reference_from_profiles(
+        built = learned.reference_from_profiles(
             self.unit.model, self.unit.version, self.present, segment=self.unit.segment
         )
         return [ReferenceBuilt(self.unit, built)]

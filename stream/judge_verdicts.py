@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from detectors import acceptance
 from detectors.incidents.diagnosis import Case, diagnose
 from detectors.incidents.incident import Action, Incident, IncidentKind, Status
 from detectors.incidents.retrain import Outcome
 from detectors.incidents.verdict import Decision
+from detectors.reference import accepted
 from stream import judge_environment, judge_words
 from stream.events_out import EventType
 from stream.judge_records import DriftEvent, Effect, RetrainDecided
@@ -31,11 +31,11 @@ def settle(judge: UnitJudge) -> list[Effect]:
 
 def _settle(judge: UnitJudge, incident: Incident) -> list[Effect]:
     assert judge.reference is not None
-    before, now = judge.log.baselines[incident.id], acceptance.tally(judge.present, judge.clock_ms)
-    if not acceptance.comparable(before, now):
+    before, now = judge.log.baselines[incident.id], accepted.tally(judge.present, judge.clock_ms)
+    if not accepted.comparable(before, now):
         return []
     names = [row["feature"] for row in incident.features]
-    present = acceptance.present_reference(
+    present = accepted.present_reference(
         judge.reference, before, now, segment=judge.unit.segment, source={}, only=set(names)
     )
     known = {f.feature: f for f in judge.reference.features}

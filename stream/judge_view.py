@@ -5,10 +5,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detectors import merging, transform
+from detectors import merging
 from detectors.evidence.watch import Watch, shown
 from detectors.features import Kind
 from detectors.merging import Total
+from detectors.reference import transform
 from detectors.sketches.moments import mean_and_std
 from stream import judge_environment
 from stream.forgetting import Forgetting

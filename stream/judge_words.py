@@ -9,7 +9,7 @@ from detectors.features import UnitKey
 from detectors.incidents.incident import Incident
 from detectors.incidents.verdict import Symptom
 from detectors.profiles import Profile
-from detectors.references import Reference
+from detectors.reference.reference import Reference
 from stream import events_out
 from stream.events_out import RETRAIN_FEATURES, EventType, rfc3339
 

@@ -17,7 +17,7 @@ from detectors.columns import Integers
 from detectors.errors import CheckpointError
 from detectors.features import Kind, ModelKey, UnitKey
 from detectors.profiles import Profile
-from detectors.references import Reference
+from detectors.reference.reference import Reference
 from stream import checkpoints
 from stream.assigned import Assigned, Checkpoint
 from stream.codec import Decoded, Decoder, Limits

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from detectors import errors, references
+from detectors import errors
 from detectors.errors import DriftlineError
-from detectors.references import Reference
+from detectors.reference import reference as references
+from detectors.reference.reference import Reference
 from stream import admin, dataset, incident_tables, progress, reference_views, topics
 from stream.backends.kafka import KafkaSink
 from stream.backends.kafka_admin import KafkaCluster

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from detectors.evidence import distances
 from detectors.features import Kind
-from detectors.references import FeatureReference, Reference
+from detectors.reference.reference import FeatureReference, Reference
 from stream import incident_tables
 
 NOTABLE_PSI = 0.1

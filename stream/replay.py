@@ -12,7 +12,7 @@ import msgspec
 from detectors.errors import FormatError
 from detectors.features import UnitKey
 from detectors.profiles import Profile, Signal
-from detectors.references import Reference
+from detectors.reference.reference import Reference
 from stream.config import Settings
 from stream.dataset import Row
 from stream.judge import Judge

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from detectors import errors
 from detectors.errors import DriftlineError
-from detectors.references import Reference
+from detectors.reference.reference import Reference
 from stream import dataset, incident_tables, progress, reference_command, replay_plot, replay_report
 from stream.calibration_report import Calibrated
 from stream.clean import CalibrationOptions, CleanRows

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from detectors import references
 from detectors.errors import BrokerError, CheckpointError, DriftlineError, ReferenceError
 from detectors.features import ModelKey
+from detectors.reference import reference
 from stream import pace
 from stream.config import Settings
 from stream.label_reader import LabelReader
@@ -304,7 +304,7 @@ class Runner:
                 last = self._observer.set_reference(remove=gone)
             else:
                 last = self._observer.set_reference(
-                    references.decode(value, f"{self._settings.topics.references}, key {name}")
+                    reference.decode(value, f"{self._settings.topics.references}, key {name}")
                 )
         except DriftlineError as error:
             if not isinstance(error, ReferenceError):

@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from detectors import reference_builder, references
 from detectors.errors import ReferenceError
 from detectors.features import PREDICTION, SCORE_PREFIX, Kind
-from detectors.references import Reference
+from detectors.reference import builder
+from detectors.reference import reference as references
+from detectors.reference.reference import Reference
 from stream import config, fingerprint, topics
 from stream.backends.kafka import KafkaSink
 from stream.config import Settings
@@ -71,7 +72,7 @@ def build_reference(
     found = {**fingerprint.fingerprint(), **(environment or {})}
     if preprocessing is not None:
         found["preprocessing"] = preprocessing_hash(preprocessing)
-    return reference_builder.build_reference(
+    return builder.build_reference(
         model,
         version,
         columns,

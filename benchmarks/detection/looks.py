@@ -10,8 +10,8 @@ from detectors.evidence.sheets import MONTH_SECONDS, EvidenceSettings, Sheets
 from detectors.evidence.sizes import Yardstick
 from detectors.evidence.watch import Watch
 from detectors.merging import Counts
-from detectors.reference_builder import build_reference
-from detectors.references import Reference
+from detectors.reference.builder import build_reference
+from detectors.reference.reference import Reference
 
 GUARANTEE = 1e10
 """Feature-events per false alarm that is promised."""

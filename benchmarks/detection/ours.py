@@ -3,7 +3,7 @@
 from benchmarks.detection.looks import Desk
 from detectors.columns import Floats
 from detectors.evidence.sheets import MONTH_SECONDS
-from detectors.reference_builder import build_reference
+from detectors.reference.builder import build_reference
 
 TITLE = "driftline"
 DEFAULT_GUARANTEE = MONTH_SECONDS

@@ -14,8 +14,8 @@ from benchmarks.detection.nulls import DAYS, SEASONAL, Rows
 from detectors.calibration import evaluation, synthetic
 from detectors.columns import Floats
 from detectors.evidence.sheets import MONTH_SECONDS
-from detectors.reference_builder import build_reference
-from detectors.references import Reference
+from detectors.reference.builder import build_reference
+from detectors.reference.reference import Reference
 from stream.config import Settings
 from stream.replay import LOOK_EVENTS, Replay
 from stream.replay_options import ReplayOptions

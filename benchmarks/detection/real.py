@@ -15,7 +15,7 @@ from benchmarks.detection import pipeline
 from benchmarks.detection.nulls import Rows
 from detectors.columns import Floats
 from detectors.evidence.sheets import MONTH_SECONDS
-from detectors.reference_builder import build_reference
+from detectors.reference.builder import build_reference
 
 DAY_MS = 86_400_000
 NEAR = 1_000

@@ -11,8 +11,8 @@ import numpy as np
 import orjson
 
 from benchmarks.throughput.traffic import EVENTS_PER_MS, PARTITIONS, START_MS
-from detectors.reference_builder import build_reference
-from detectors.references import Reference
+from detectors.reference.builder import build_reference
+from detectors.reference.reference import Reference
 
 VERSION = "3"
 REFERENCE_ROWS = 20_000

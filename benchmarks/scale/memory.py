@@ -18,8 +18,8 @@ from typing import NamedTuple
 from benchmarks.scale import load as loads
 from benchmarks.scale.load import Load
 from benchmarks.throughput.traffic import START_MS
-from detectors import references
 from detectors.profiles import Profile
+from detectors.reference import reference
 from stream import observe_settings
 from stream.config import Settings
 from stream.observer import Effects, Observer
@@ -54,8 +54,8 @@ def resident_bytes() -> int:
 
 def observing(load: Load) -> Observer:
     """That has read the load's references as they come from Kafka, each a record of its own."""
-    encoded = map(references.encode, loads.references(load))
-    return Observer(observe_settings.observe_settings(Settings()), (references.decode(one, "") for one in encoded))
+    encoded = map(reference.encode, loads.references(load))
+    return Observer(observe_settings.observe_settings(Settings()), (reference.decode(one, "") for one in encoded))
 
 
 def fold(observer: Observer, place: Partition, load: Load, events: int) -> Iterator[list[Profile]]:

@@ -13,7 +13,7 @@ from benchmarks.scale.load import Load
 from benchmarks.scale.observing import Done, Observing, Order, Ready
 from benchmarks.throughput.ours import own_topics
 from benchmarks.throughput.traffic import PARTITIONS
-from detectors import references
+from detectors.reference import reference
 from stream import topics
 from stream.backends.kafka import KafkaSink
 from stream.config import KafkaSettings
@@ -102,7 +102,7 @@ async def _create(cluster: Cluster, names: list[str]) -> None:
 
 async def publish_references(servers: str, topic: str, load: Load) -> None:
     found = loads.references(load)
-    records = [OutRecord(topic, topics.reference_key(one.model_key), references.encode(one)) for one in found]
+    records = [OutRecord(topic, topics.reference_key(one.model_key), reference.encode(one)) for one in found]
     sink = KafkaSink(KafkaSettings(bootstrap_servers=servers))
     await sink.start()
     try:

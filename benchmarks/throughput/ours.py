@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from benchmarks.throughput import traffic
 from benchmarks.throughput.spent import Spent, now, since
-from detectors import references
 from detectors.columns import Floats
-from detectors.reference_builder import build_reference
+from detectors.reference import reference as references
+from detectors.reference.builder import build_reference
 from stream import topics, worker
 from stream.backends.clock import SystemClock
 from stream.backends.kafka import KafkaSink, KafkaSource, KafkaTableReader

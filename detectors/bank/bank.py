@@ -16,12 +16,12 @@ from detectors.bank.numbers import BLOCK, ReferencedNumbers, ReferencedState
 from detectors.bank.prepared import PreparedReference
 from detectors.column_batches import coerced, first_row
 from detectors.columns import MISSING, PRESENT, Bytes8, Columns, Floats
-from detectors.dependence import FIRST
 from detectors.derived.vectors import derived_names
 from detectors.errors import CheckpointError
 from detectors.features import FeatureSpec, Kind, UnitKey
 from detectors.profiles import SCHEMA, Epoch, FeatureProfile, Profile, Signal
-from detectors.references import FeatureReference, Reference
+from detectors.reference.dependence import FIRST
+from detectors.reference.reference import FeatureReference, Reference
 from detectors.sequential import BUILT_IN, Detection
 
 

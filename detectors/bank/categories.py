@@ -13,7 +13,7 @@ from detectors.columns import INVALID, Bytes8
 from detectors.errors import CheckpointError
 from detectors.features import Kind
 from detectors.profiles import FeatureProfile
-from detectors.references import FeatureReference
+from detectors.reference.reference import FeatureReference
 from detectors.sketches.categories import DistinctSketch, add_counts
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from detectors.columns import INVALID, PRESENT, Bytes8, Floats, Integers
 from detectors.compiled import compiled
-from detectors.dependence import RunningDependence, RunningState
 from detectors.features import Kind
 from detectors.profiles import FeatureProfile
+from detectors.reference.dependence import RunningDependence, RunningState
 from detectors.sketches.quantiles import QuantileSketch
 
 HELD = 4096

@@ -3,8 +3,8 @@
 import numpy as np
 
 from detectors.features import Kind
-from detectors.references import FeatureReference, Reference
-from detectors.transform import Transform, centre_and_scale
+from detectors.reference.reference import FeatureReference, Reference
+from detectors.reference.transform import Transform, centre_and_scale
 
 
 class PreparedReference:

@@ -12,7 +12,7 @@ from detectors.evidence.e_detector import Evidence
 from detectors.evidence.sheets import EvidenceSettings, Sheets
 from detectors.evidence.watch import Findings, Watch
 from detectors.incidents import incident
-from detectors.references import Reference
+from detectors.reference.reference import Reference
 
 TABLES_HELD = 256
 """Looks counted at once: 2.6 MB of tables for 20 features."""

@@ -16,7 +16,7 @@ from detectors.calibration.bootstrap import BlockLength
 from detectors.columns import PRESENT, Bools, Bytes8, Floats, Integers
 from detectors.evidence.sheets import Layout, Sheet, cell_counts
 from detectors.features import Kind
-from detectors.references import FeatureReference
+from detectors.reference.reference import FeatureReference
 
 Codes = npt.NDArray[np.int32]
 
@@ -46,7 +46,7 @@ class Column(NamedTuple):
 def label_cells(feature: FeatureReference, labels: Iterable[str | None]) -> Floats:
     """The cell of every label: the listed categories', unseen is the last. None is absent and becomes 0.
 
-    >>> from detectors.reference_builder import category_counts
+    >>> from detectors.reference.builder import category_counts
     >>> colour = category_counts("colour", Kind.CATEGORICAL, {"red": 2, "blue": 1}, 0, 0)
     >>> label_cells(colour, ["blue", "pink", "red"]).tolist()
     [1.0, 3.0, 0.0]

@@ -34,7 +34,7 @@ from detectors.columns import Bools, Floats, Integers
 from detectors.compiled import compiled
 from detectors.evidence.sheets import DEPENDENT_Z, EvidenceSettings, Sheet, Sheets
 from detectors.features import Kind
-from detectors.references import FeatureReference
+from detectors.reference.reference import FeatureReference
 
 BLOCK_MS = 1_000
 
@@ -75,7 +75,7 @@ class EvidenceState(msgspec.Struct, frozen=True):
 class Evidence:
     """The running evidence of one unit. ``look`` costs about 50 us for 20 features.
 
-    >>> from detectors.reference_builder import build_reference
+    >>> from detectors.reference.builder import build_reference
     >>> from detectors.evidence.sheets import EvidenceSettings, Sheets
     >>> reference = build_reference("m", "1", {"x": np.random.default_rng(1).normal(size=20_000)})
     >>> sheets = Sheets(reference.features, EvidenceSettings())

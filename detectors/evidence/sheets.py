@@ -12,11 +12,11 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from detectors import transform, unlisted
 from detectors.columns import Floats, Integers
 from detectors.evidence import bets
 from detectors.features import Kind
-from detectors.references import FeatureReference, Stratum
+from detectors.reference import transform, unlisted
+from detectors.reference.reference import FeatureReference, Stratum
 
 MONTH_SECONDS = 365.2425 / 12 * 86_400
 

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detectors import transform
 from detectors.columns import Floats
 from detectors.evidence import distances
 from detectors.evidence.sheets import Layout, bin_counts, own_bins
 from detectors.features import Kind
-from detectors.references import FeatureReference
+from detectors.reference import transform
+from detectors.reference.reference import FeatureReference
 from detectors.sketches.moments import BITS
 
 

@@ -16,7 +16,7 @@ from detectors.columns import Floats
 from detectors.features import Kind
 from detectors.incidents import verdict
 from detectors.incidents.verdict import Decision, Reason, Verdict
-from detectors.references import FeatureReference
+from detectors.reference.reference import FeatureReference
 
 CHANCE = 1.36
 """Of sqrt(1 / n): two samples of one distribution differ by more one time in twenty."""
@@ -54,7 +54,7 @@ class Case(msgspec.Struct, frozen=True):
 def diagnose(cases: Sequence[Case], environment: Sequence[str] = ()) -> Decision:
     """The verdict over all ``cases``, worst first; ``environment`` names what differs from training.
 
-    >>> from detectors.reference_builder import build_reference
+    >>> from detectors.reference.builder import build_reference
     >>> x = np.random.default_rng(1).lognormal(0, 2, 4_000)
     >>> one, other = (build_reference("m", "1", {"x": v}).features[0] for v in (x, x * 1_000))
     >>> diagnose([Case(one, other)]).detail

@@ -12,16 +12,17 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from detectors import outcomes, reference_builder
+from detectors import outcomes
 from detectors.evidence.sheets import EvidenceSettings, Sheets
 from detectors.evidence.sizes import Yardstick
 from detectors.evidence.watch import Findings, Watch, WatchState
 from detectors.features import Kind
 from detectors.merging import Counts
 from detectors.outcomes import Outcomes, Task
-from detectors.references import FeatureReference
+from detectors.reference import builder
+from detectors.reference.reference import FeatureReference
+from detectors.reference.transform import centre_and_scale
 from detectors.sketches import moments
-from detectors.transform import centre_and_scale
 
 CORRECT, RESIDUAL = "@correct", "@residual"
 
@@ -184,7 +185,7 @@ def learned_feature(whole: Seen, task: Task, blocks: Sequence[tuple[int, int]]) 
     tau = dependence(blocks, mean, variance)
     if task is Task.CLASSIFICATION:
         tally = {name: whole.cells.get(cell, 0) for cell, name in enumerate(("false", "true"))}
-        made = reference_builder.category_counts(CORRECT, Kind.BOOLEAN, tally, 0, whole.invalid)
+        made = builder.category_counts(CORRECT, Kind.BOOLEAN, tally, 0, whole.invalid)
         return msgspec.structs.replace(made, tau=tau)
     used = sorted(cell for cell, n in whole.cells.items() if n)
     edges = [_low(cell) for cell in range(used[0], used[-1] + 2)]

@@ -13,12 +13,12 @@ from detectors.columns import INVALID, MISSING, PRESENT, Columns
 from detectors.errors import CheckpointError, SettingsError
 from detectors.features import FeatureSpec, Kind, UnitKey
 from detectors.profiles import FeatureProfile, Profile
-from detectors.reference_builder import build_reference
-from detectors.references import Reference
+from detectors.reference.builder import build_reference
+from detectors.reference.reference import Reference
+from detectors.reference.transform import centre_and_scale
 from detectors.sketches.categories import estimate_distinct
 from detectors.sketches.moments import mean_and_std
 from detectors.sketches.quantiles import QuantileSketch
-from detectors.transform import centre_and_scale
 
 UNIT = UnitKey("m", "1", None)
 

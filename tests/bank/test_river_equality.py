@@ -9,8 +9,8 @@ from river import drift
 from detectors.bank.bank import Bank, BankSettings
 from detectors.columns import INVALID, MISSING, PRESENT, Columns
 from detectors.features import UnitKey
-from detectors.reference_builder import build_reference
-from detectors.transform import Transform
+from detectors.reference.builder import build_reference
+from detectors.reference.transform import Transform
 
 UNIT = UnitKey("m", "1", None)
 FEATURES = 10

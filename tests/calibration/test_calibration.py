@@ -10,7 +10,7 @@ from detectors.calibration.rehearsal import Monitor
 from detectors.calibration.stretch import Column, Stretch
 from detectors.columns import Floats
 from detectors.evidence.sheets import EvidenceSettings
-from detectors.reference_builder import build_reference
+from detectors.reference.builder import build_reference
 
 REFERENCE = 4_000
 

@@ -9,7 +9,7 @@ from detectors.calibration.injection import MISSING_SHARE, MIX_SHARE, SHIFTS, In
 from detectors.calibration.stretch import Column, label_cells
 from detectors.columns import MISSING, PRESENT
 from detectors.features import Kind
-from detectors.reference_builder import as_labels, as_numbers, categorical_reference, numeric_reference
+from detectors.reference.builder import as_labels, as_numbers, categorical_reference, numeric_reference
 
 
 def numeric(values: list[float | None] | np.ndarray) -> Column:

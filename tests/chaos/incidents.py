@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from detectors.references import Reference
+from detectors.reference.reference import Reference
 from stream import judge_table
 from stream.config import Settings
 from stream.events_out import EventType

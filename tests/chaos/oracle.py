@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from detectors import references
 from detectors.merging import Step
 from detectors.profiles import Profile
-from detectors.references import Reference
+from detectors.reference import reference as references
+from detectors.reference.reference import Reference
 from stream import config
 from stream.judge_shard import Shard
 from stream.observe_settings import observe_settings

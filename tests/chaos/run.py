@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detectors.reference_builder import build_reference
-from detectors.references import Reference
+from detectors.reference.builder import build_reference
+from detectors.reference.reference import Reference
 from tests.chaos import oracle
 from tests.chaos.faults import Fleet, inflict
 from tests.chaos.oracle import Verdict

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detectors import references
+from detectors.reference import reference
 from stream import cli
 
 
@@ -26,10 +26,10 @@ def build(tmp_path: Path, name: str, *more: str, shift: float = 0.0) -> Path:
 
 
 def test_a_reference_is_built_of_all_rows_or_the_first(tmp_path: Path) -> None:
-    whole = references.decode(build(tmp_path, "whole").read_bytes())
+    whole = reference.decode(build(tmp_path, "whole").read_bytes())
     assert (str(whole.model_key), whole.rows) == ("fraud/1", 2000)
     assert [feature.feature for feature in whole.features] == ["amount", "colour"]
-    part = references.decode(build(tmp_path, "part", "--rows", "500", "--version", "7").read_bytes())
+    part = reference.decode(build(tmp_path, "part", "--rows", "500", "--version", "7").read_bytes())
     assert (str(part.model_key), part.rows) == ("fraud/7", 500)
 
 
@@ -45,7 +45,7 @@ def test_show_lists_every_feature(tmp_path: Path, capsys: pytest.CaptureFixture[
     for text in ("fraud/1", "2,000 rows", "sha256:", "amount", "colour", "red"):
         assert text in shown
     assert cli.run(["reference", "show", str(artefact), "--json"]) == 0
-    assert references.decode(capsys.readouterr().out.encode()) == references.decode(artefact.read_bytes())
+    assert reference.decode(capsys.readouterr().out.encode()) == reference.decode(artefact.read_bytes())
 
 
 def test_a_reference_differs_in_nothing_from_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detectors import reference_builder
-from detectors.references import Reference
+from detectors.reference import builder
+from detectors.reference.reference import Reference
 from stream.config import Settings
 from stream.replay import LOOK_EVENTS, Replay
 from stream.replay_options import ReplayOptions
@@ -20,7 +20,7 @@ EMITTED = ("prediction", "latency_ms", "error")
 
 def reference_of(columns: Columns, **options: Any) -> Reference:
     """A reference of columns by feature key."""
-    return reference_builder.build_reference(MODEL, VERSION, columns, **options)
+    return builder.build_reference(MODEL, VERSION, columns, **options)
 
 
 def replayed(

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detectors import references
 from detectors.derived.vectors import derived_names
 from detectors.features import Kind
+from detectors.reference import reference as references
 from stream import cli, replay_command, training
 from stream.config import FeatureSettings, ModelSettings, Settings
 from stream.replay_options import ReplayOptions

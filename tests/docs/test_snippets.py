@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
-from detectors import references
-from detectors.reference_builder import build_reference
+from detectors.reference import reference
+from detectors.reference.builder import build_reference
 from stream import cli, config
 from stream.backends.embedded import EmbeddedBroker
 from stream.codec import Decoder
@@ -84,7 +84,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "train.parquet",
     )
     columns = {"amount": amounts.tolist(), "merchant": merchants.tolist()}
-    Path("reference.json").write_bytes(references.encode(build_reference("fraud", "3", columns)))
+    Path("reference.json").write_bytes(reference.encode(build_reference("fraud", "3", columns)))
     return tmp_path
 
 

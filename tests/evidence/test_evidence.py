@@ -9,7 +9,7 @@ from detectors.calibration.evaluation import delays
 from detectors.evidence.e_detector import Evidence
 from detectors.evidence.sheets import EvidenceSettings, Sheets, evidence_bins
 from detectors.features import Kind
-from detectors.reference_builder import build_reference
+from detectors.reference.builder import build_reference
 
 SEED = 20_261
 

@@ -8,7 +8,7 @@ from detectors.calibration import synthetic
 from detectors.calibration.evaluation import delays
 from detectors.evidence.e_detector import Evidence
 from detectors.evidence.sheets import EvidenceSettings, Sheets
-from detectors.reference_builder import build_reference, numeric_reference
+from detectors.reference.builder import build_reference, numeric_reference
 
 SEED = 20_263
 

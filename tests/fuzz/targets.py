@@ -11,14 +11,14 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from detectors import references
 from detectors.bank.bank import BankSettings
 from detectors.columns import MISSING, PRESENT, Columns
 from detectors.errors import CheckpointError, DriftlineError, FormatError, ReferenceError, SettingsError
 from detectors.features import UnitKey
 from detectors.incidents.incident import Change
 from detectors.outcomes import measures, task_of
-from detectors.reference_builder import build_reference
+from detectors.reference import reference as references
+from detectors.reference.builder import build_reference
 from stream import actions, checkpoints, config, forgetting, judge_state, judge_table
 from stream.actions import Action
 from stream.checkpoints import UnitRecord

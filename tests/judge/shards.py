@@ -10,11 +10,11 @@ import numpy as np
 from detectors import profiles
 from detectors.features import Kind
 from detectors.profiles import Epoch, FeatureProfile, Profile
-from detectors.reference_builder import as_labels, as_numbers
-from detectors.references import FeatureReference, Reference
+from detectors.reference.builder import as_labels, as_numbers
+from detectors.reference.reference import FeatureReference, Reference
+from detectors.reference.transform import centre_and_scale
 from detectors.sketches.moments import BLOCK, Moments
 from detectors.sketches.quantiles import QuantileSketch
-from detectors.transform import centre_and_scale
 
 
 class MiniShard:

@@ -6,10 +6,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from detectors import acceptance, references
 from detectors.incidents.incident import Change
-from detectors.reference_builder import build_reference
-from detectors.references import Reference
+from detectors.reference import accepted
+from detectors.reference import reference as references
+from detectors.reference.builder import build_reference
+from detectors.reference.reference import Reference
 from stream.actions import SCHEMA, Action
 from stream.events_out import EventType
 from stream.judge import Judge
@@ -123,6 +124,6 @@ def test_without_a_season_dependence_is_taken_over_as_it_is() -> None:
     rng = np.random.default_rng(5)
     reference = build_reference("m", "1", {"x": np.cumsum(rng.normal(size=4_000)) / 10})
     [old] = reference.features
-    made = acceptance._dependence(old, msgspec.structs.replace(old, tau=1.0, tau_within=0.0, reach=[]), None)
+    made = accepted._dependence(old, msgspec.structs.replace(old, tau=1.0, tau_within=0.0, reach=[]), None)
     assert (made.tau, made.tau_within, made.strata, made.rank_error) == (old.tau, old.tau_within, [], 0.0)
     assert len(made.reach) == len(old.reach)

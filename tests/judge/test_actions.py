@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from detectors.incidents.incident import NOTES_KEPT, Change
-from detectors.reference_builder import build_reference
-from detectors.references import FeatureReference, Reference
+from detectors.reference.builder import build_reference
+from detectors.reference.reference import FeatureReference, Reference
 from stream.actions import SCHEMA, Action
 from stream.events_out import EventType
 from stream.judge import Judge

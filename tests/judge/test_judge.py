@@ -9,8 +9,8 @@ import pytest
 
 from detectors.errors import CheckpointError
 from detectors.profiles import Profile
-from detectors.reference_builder import build_reference
-from detectors.references import Reference
+from detectors.reference.builder import build_reference
+from detectors.reference.reference import Reference
 from stream import judge_state
 from stream.event_schemas import DATA
 from stream.events_out import EventType

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 import pytest
 
-from detectors import references
 from detectors.profiles import Profile
+from detectors.reference import reference as references
 from stream import topics
 from stream.backends.kafka import KafkaSink, KafkaSource, KafkaTableReader
 from stream.config import Settings

@@ -16,7 +16,7 @@ from detectors.outcomes import HOUR_MS, NOTHING, Outcomes, Tally, compared
 from detectors.performance.label_arrival import Labels
 from detectors.performance.outcome_watch import OutcomeWatch
 from detectors.profiles import SCHEMA, Epoch, Profile
-from detectors.reference_builder import build_reference
+from detectors.reference.builder import build_reference
 from stream import actions, config
 from stream.event_schemas import RetrainRequest
 from stream.events_out import EventType

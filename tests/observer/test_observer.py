@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from detectors.errors import CheckpointError
 from detectors.features import ModelKey, UnitKey
 from detectors.profiles import Profile
-from detectors.reference_builder import build_reference
-from detectors.references import Reference
+from detectors.reference.builder import build_reference
+from detectors.reference.reference import Reference
 from stream import checkpoints
 from stream import observer as observer_module
 from stream.observer import Effects, Observer, ObserveSettings

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detectors.dependence import RunningDependence, dependence_factor
+from detectors.reference.dependence import RunningDependence, dependence_factor
 
 
 def autoregression(random: np.random.Generator, coefficient: float, rows: int) -> np.ndarray:  # type: ignore[type-arg]

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.dependence import dependence_factor
 from detectors.derived import vectors as projections
 from detectors.errors import ReferenceError as ReferenceProblem
 from detectors.evidence import distances
 from detectors.evidence.sheets import EvidenceSettings, Sheets
 from detectors.features import Kind
-from detectors.reference_builder import build_reference
-from detectors.references import decode, encode
-from detectors.transform import Transform, coarse_bins
+from detectors.reference.builder import build_reference
+from detectors.reference.dependence import dependence_factor
+from detectors.reference.reference import decode, encode
+from detectors.reference.transform import Transform, coarse_bins
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.lists(FINITE | st.sampled_from([0.0, -0.0, 1.0, 5e-324, 1e308]), min_size=1, max_size=80)

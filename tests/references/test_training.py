@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors import references
 from detectors.derived.vectors import derived_names
 from detectors.errors import ReferenceError as ReferenceProblem
+from detectors.reference import reference as references
 from stream import training
 
 DATA: dict[str, list[Any]] = {"a": [1.0, 2.0, None, 4.0], "b": ["x", None, "y", "x"], "c": [True, False, True, True]}

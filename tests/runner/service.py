@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 import orjson
 
-from detectors import references
 from detectors.columns import Floats
 from detectors.profiles import Profile
-from detectors.reference_builder import build_reference
+from detectors.reference import reference as references
+from detectors.reference.builder import build_reference
 from stream.backends.memory import MemoryBroker, MemorySink, MemorySource, MemoryTableReader
 from stream.config import Settings
 from stream.label_reader import LabelReader

@@ -19,8 +19,8 @@ import numpy as np
 import yaml
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from detectors import references
-from detectors.reference_builder import build_reference
+from detectors.reference import reference as references
+from detectors.reference.builder import build_reference
 from stream import admin, config, topics
 from stream.backends.kafka_admin import KafkaCluster
 from stream.config import TopicSettings

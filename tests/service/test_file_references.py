@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from detectors import references
 from detectors.errors import ReferenceError, SettingsError
-from detectors.reference_builder import build_reference
+from detectors.reference import reference as references
+from detectors.reference.builder import build_reference
 from stream import file_references, topics
 from stream.config import ModelSettings, Settings
 from tests.kafka.server import Cluster

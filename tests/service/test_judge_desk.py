@@ -7,11 +7,11 @@ import numpy as np
 import orjson
 import pytest
 
-from detectors import references
 from detectors.features import UnitKey
 from detectors.incidents.incident import Change
-from detectors.reference_builder import build_reference
-from detectors.references import Reference
+from detectors.reference import reference
+from detectors.reference.builder import build_reference
+from detectors.reference.reference import Reference
 from stream import actions, event_schemas, judge_desk, topics
 from stream.config import Settings
 from stream.event_schemas import DATA
@@ -37,7 +37,7 @@ class Run:
         self.metrics = Metrics()
         self.desk = JudgeDesk(Settings(), Judge(judge_settings(Settings())), self.metrics, lambda _: Health())
         self.reference: Reference = build_reference("m", "1", self.columns(10_000, 0.0))
-        self.desk.apply_reference(b"m/1", references.encode(self.reference))
+        self.desk.apply_reference(b"m/1", reference.encode(self.reference))
         self.shard = MiniShard(self.reference)
         self.now_ms = 1_763_700_000_000
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from detectors.features import UnitKey
 from detectors.profiles import Profile
-from detectors.reference_builder import build_reference
-from detectors.references import Reference
+from detectors.reference.builder import build_reference
+from detectors.reference.reference import Reference
 from stream import topics
 from stream.judge import Judge
 from stream.judge_records import DriftEvent, Effect

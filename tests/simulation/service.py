@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
-from detectors import references
 from detectors.errors import DriftlineError
 from detectors.merging import Step
 from detectors.profiles import Profile
+from detectors.reference import reference as references
 from stream import pace, runner
 from stream.backends.memory import Crash, Faults, MemoryBroker, MemorySink, MemorySource, MemoryTableReader
 from stream.config import Settings

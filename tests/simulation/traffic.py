@@ -12,8 +12,8 @@ from detectors.bank.bank import BankSettings
 from detectors.bank.prepared import PreparedReference
 from detectors.features import UnitKey
 from detectors.profiles import Profile
-from detectors.reference_builder import build_reference
-from detectors.references import Reference
+from detectors.reference.builder import build_reference
+from detectors.reference.reference import Reference
 from stream import checkpoints
 from stream.codec import Decoded, Decoder
 from stream.observer import Observer, ObserveSettings

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detectors import reference_builder, references
 from detectors.errors import ReferenceError
 from detectors.features import Kind
 from detectors.profiles import FeatureProfile, Profile
-from detectors.reference_builder import COUNTER_STEPS, MANY_VALUES
-from detectors.references import FeatureReference, Reference
+from detectors.reference import builder, reference
+from detectors.reference.builder import COUNTER_STEPS, MANY_VALUES
+from detectors.reference.reference import FeatureReference, Reference
 from detectors.sketches.categories import estimate_distinct
 from detectors.sketches.quantiles import QuantileSketch, merged
 
@@ -50,7 +50,7 @@ def reference_from_profiles(
     firsts = [p.first_timestamp_ms for p in profiles if p.first_timestamp_ms is not None]
     lasts = [p.last_timestamp_ms for p in profiles if p.last_timestamp_ms is not None]
     return Reference(
-        schema=references.SCHEMA,
+        schema=reference.SCHEMA,
         model=model,
         version=version,
         rows=rows,
@@ -83,7 +83,7 @@ def _learned(name: str, parts: Sequence[FeatureProfile], rows: int) -> FeatureRe
         for part in parts:
             tally.update(part.categories)
         overflow = sum(part.category_overflow for part in parts)
-        bare = reference_builder.category_counts(name, kind, tally, missing, invalid, overflow)
+        bare = builder.category_counts(name, kind, tally, missing, invalid, overflow)
         distinct = round(estimate_distinct([part.distinct for part in parts])) if overflow else bare.distinct
         return msgspec.structs.replace(bare, distinct=distinct, tau=tau)
     sketch = merged(QuantileSketch.from_bytes(part.sketch) for part in parts)
@@ -91,11 +91,7 @@ def _learned(name: str, parts: Sequence[FeatureProfile], rows: int) -> FeatureRe
         return FeatureReference(name, kind, 0, missing, invalid)
     low, high, counts = sketch.buckets()
     middle = low / 2 + high / 2
-    edges = (
-        reference_builder.cell_edges(middle, counts)
-        if not sketch.shift
-        else reference_builder.bucket_edges(low, high, counts)
-    )
+    edges = builder.cell_edges(middle, counts) if not sketch.shift else builder.bucket_edges(low, high, counts)
     weights = counts / counts.sum()
     mean = float((weights * middle).sum())
     rises, falls = sum(part.rises for part in parts), sum(part.falls for part in parts)

@@ -11,15 +11,16 @@ from collections.abc import Container, Mapping, Sequence
 import msgspec
 import numpy as np
 
-from detectors import reference_builder, references, seasons
 from detectors.columns import Floats, Integers
 from detectors.features import Kind
 from detectors.merging import cells_of
 from detectors.profiles import Epoch, FeatureProfile, Profile
-from detectors.references import FeatureReference, Reference, Stratum
+from detectors.reference import builder, seasons
+from detectors.reference import reference as references
+from detectors.reference.reference import FeatureReference, Reference, Stratum
+from detectors.reference.transform import centre_and_scale
 from detectors.sketches.moments import mean_and_std
 from detectors.sketches.quantiles import QuantileSketch, merged
-from detectors.transform import centre_and_scale
 
 ERROR_Z = 3.0
 """Standard errors of the accepted rows' ranks that are allowed for where their hours stand for others."""
@@ -152,7 +153,7 @@ def _feature(
     counts.subtract(before.categories)
     seen = {category: count for category, count in counts.items() if count > 0}
     overflow = now.overflow - before.overflow
-    made = reference_builder.category_counts(old.feature, old.kind, seen, missing, invalid, overflow)
+    made = builder.category_counts(old.feature, old.kind, seen, missing, invalid, overflow)
     return msgspec.structs.replace(made, present=present, identifier=old.identifier or made.identifier)
 
 
@@ -162,9 +163,9 @@ def _numeric(
     low, high, counts = _buckets(old, cells, before, now)
     if not len(counts):
         return FeatureReference(old.feature, old.kind, 0, status[1], status[2])
-    edges = reference_builder.bucket_edges(low, high, counts)
-    heavy = np.sort(np.argsort(-counts, kind="stable")[: reference_builder.MAX_ATOMS])
-    heavy = heavy[counts[heavy] >= reference_builder.ATOM_SHARE * counts.sum()]
+    edges = builder.bucket_edges(low, high, counts)
+    heavy = np.sort(np.argsort(-counts, kind="stable")[: builder.MAX_ATOMS])
+    heavy = heavy[counts[heavy] >= builder.ATOM_SHARE * counts.sum()]
     after = np.minimum(np.nextafter(high[heavy], np.inf), edges[-1])
     edges = np.unique(np.concatenate((edges, low[heavy], after)) + 0.0)
     places = edges.searchsorted(low, side="right")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from detectors.columns import Floats, Integers
-from detectors.references import Stratum
+from detectors.reference.reference import Stratum
 
 DAY_MS = 86_400_000
 HOURS = 24

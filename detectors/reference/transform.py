@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from detectors.columns import Floats, Integers
 from detectors.compiled import compiled
-from detectors.references import FeatureReference
+from detectors.reference.reference import FeatureReference
 
 COARSE = (0.005, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.995)
 """Quantiles that cut the 16 bins evidence is taken from."""

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detectors import dependence, references, seasons, transform, unlisted
 from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Floats, Integers
 from detectors.derived import vectors as projections
 from detectors.errors import ReferenceError
 from detectors.features import Kind
-from detectors.references import FeatureReference, Reference, Stratum
+from detectors.reference import dependence, reference, seasons, transform, unlisted
+from detectors.reference.reference import FeatureReference, Reference, Stratum
 
 MAX_CATEGORIES = 1000
 """Listed categories: 1,000 names and counts are some 30 KB in the artefact and 8 KB in a shard."""
@@ -68,7 +68,7 @@ def build_reference(
     features = _features(f"reference of {model}/{version}", columns, timestamps_ms, kinds or {})
     times = timestamps_ms if timestamps_ms is not None and len(timestamps_ms) else None
     return Reference(
-        schema=references.SCHEMA,
+        schema=reference.SCHEMA,
         model=model,
         version=version,
         rows=next(iter(lengths.values())),
