@@ -22,7 +22,7 @@ from detectors.features import FeatureSpec, Kind, UnitKey
 from detectors.profiles import SCHEMA, Epoch, FeatureProfile, Profile, Signal
 from detectors.reference.dependence import FIRST
 from detectors.reference.reference import FeatureReference, Reference
-from detectors.sequential import BUILT_IN, Detection
+from detectors.sequential.page_hinkley import BUILT_IN, Detection
 
 
 class BankSettings(msgspec.Struct, frozen=True):

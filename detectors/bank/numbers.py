@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 import numpy as np
 
-from detectors.adwin import Adwin
 from detectors.bank.prepared import PreparedReference
 from detectors.columns import INVALID, PRESENT, Bools, Bytes8, Floats, Integers
 from detectors.compiled import EVERYTHING, compiled
 from detectors.errors import CheckpointError
 from detectors.features import Kind
 from detectors.profiles import FeatureProfile
-from detectors.sequential import BUILT_IN, Detection, FeatureDetector, PageHinkley, detector_factory
+from detectors.sequential.adwin import Adwin
+from detectors.sequential.page_hinkley import BUILT_IN, Detection, FeatureDetector, PageHinkley, detector_factory
 from detectors.sketches.moments import Moments
 from detectors.sketches.quantiles import QuantileSketch
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from river import drift
 
-from detectors import checks
-from detectors.adwin import Adwin
 from detectors.errors import DetectorCheckError
-from detectors.sequential import PageHinkley, detector_factory
+from detectors.sequential import checks
+from detectors.sequential.adwin import Adwin
+from detectors.sequential.page_hinkley import PageHinkley, detector_factory
 from stream.config import DetectionSettings, Settings
 from tests.columns.streams import reference_of, replayed
 

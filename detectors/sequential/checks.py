@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from detectors.errors import DetectorCheckError
-from detectors.sequential import FeatureDetector
+from detectors.sequential.page_hinkley import FeatureDetector
 
 Factory = Callable[[], FeatureDetector]
 Check = Callable[[Factory], None]
@@ -210,7 +210,7 @@ CHECKS: tuple[Check, ...] = (
 def check_detector(make: Factory) -> None:
     """Runs all of ``CHECKS``. Raises DetectorCheckError with every check that failed and why.
 
-    >>> from detectors.sequential import detector_factory
+    >>> from detectors.sequential.page_hinkley import detector_factory
     >>> check_detector(detector_factory("river.drift.ADWIN"))
     """
     problems = []
