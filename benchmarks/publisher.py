@@ -145,7 +145,7 @@ def main() -> None:
     broker = None
     servers = arguments.bootstrap_servers
     if servers is None:
-        from stream.backends.embedded import EmbeddedBroker
+        from stream.backends.kafka.embedded import EmbeddedBroker
 
         broker = EmbeddedBroker(partitions=4)
         servers = broker.bootstrap_servers

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from stream import admin, config, incident_tables
-from stream.backends.kafka_admin import KafkaCluster
+from stream.backends.kafka.cluster import KafkaCluster
 from stream.config import Settings
 
 STYLES = {"ok": "green", "created": "cyan", "warning": "yellow", "missing": "red", "wrong": "bold red"}

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from detectors.errors import BrokerError, CheckpointError, SettingsError
 from stream import checkpoints, incident_tables
-from stream.backends.kafka import KafkaSink, KafkaTableReader
+from stream.backends.kafka.source import KafkaSink, KafkaTableReader
 from stream.checkpoints import Description
 from stream.config import Settings
 from stream.ports import OutRecord, Partition, Record

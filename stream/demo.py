@@ -19,8 +19,8 @@ from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
 from stream import config, demo_table, demo_traffic, topics
 from stream.backends.clock import SystemClock
-from stream.backends.embedded import EmbeddedBroker
-from stream.backends.kafka import KafkaSink, KafkaTableReader
+from stream.backends.kafka.embedded import EmbeddedBroker
+from stream.backends.kafka.source import KafkaSink, KafkaTableReader
 from stream.config import Settings
 from stream.demo_models import DeployedModel
 from stream.demo_story import STORY, Collector, Injected, Report, Summary, judge

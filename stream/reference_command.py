@@ -10,8 +10,8 @@ from detectors.errors import DriftlineError
 from detectors.reference import reference as references
 from detectors.reference.reference import Reference
 from stream import admin, dataset, incident_tables, progress, reference_views, topics
-from stream.backends.kafka import KafkaSink
-from stream.backends.kafka_admin import KafkaCluster
+from stream.backends.kafka.cluster import KafkaCluster
+from stream.backends.kafka.source import KafkaSink
 from stream.config import Settings
 from stream.ports import OutRecord
 from stream.replay_options import ReplayOptions

@@ -12,7 +12,7 @@ from detectors.columns import Columns
 from detectors.errors import DriftlineError
 from stream import codec, incident_tables, progress, survey, survey_views
 from stream.backends.clock import SystemClock
-from stream.backends.kafka_sample import Sample, sample
+from stream.backends.kafka.sample import Sample, sample
 from stream.config import Settings
 from stream.survey import TopicSurvey
 

@@ -27,7 +27,7 @@ from detectors.reference import builder
 from detectors.reference import reference as references
 from detectors.reference.reference import Reference
 from stream import config, fingerprint, topics
-from stream.backends.kafka import KafkaSink
+from stream.backends.kafka.source import KafkaSink
 from stream.config import Settings
 from stream.ports import OutRecord
 

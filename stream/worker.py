@@ -28,9 +28,9 @@ from stream import (
     versions,
 )
 from stream.actions import Action
-from stream.backends import kafka as kafka_backend
 from stream.backends.clock import SystemClock
-from stream.backends.kafka_admin import KafkaCluster
+from stream.backends.kafka import source as kafka_backend
+from stream.backends.kafka.cluster import KafkaCluster
 from stream.config import Settings
 from stream.follower import Follower
 from stream.forgetting import Forgetting

@@ -15,7 +15,7 @@ from benchmarks.scale.load import Load
 from benchmarks.scale.runs import cpu_seconds, publish_references
 from detectors.profiles import Profile
 from stream import config
-from stream.backends.kafka import KafkaSink
+from stream.backends.kafka.source import KafkaSink
 from stream.outbox import Outbox
 from stream.telemetry import Unmeasured
 from tests.kafka.server import Cluster

@@ -20,7 +20,7 @@ from benchmarks.throughput.ours import Meter, own_topics
 from benchmarks.throughput.traffic import PARTITIONS
 from stream import worker
 from stream.backends.clock import SystemClock
-from stream.backends.kafka import KafkaSink, KafkaSource, KafkaTableReader
+from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
 from stream.config import KafkaSettings, Settings
 from stream.observe_settings import observe_settings
 from stream.observer import Observer

@@ -15,7 +15,7 @@ from benchmarks.throughput.ours import own_topics
 from benchmarks.throughput.traffic import PARTITIONS
 from detectors.reference import reference
 from stream import topics
-from stream.backends.kafka import KafkaSink
+from stream.backends.kafka.source import KafkaSink
 from stream.config import KafkaSettings
 from stream.ports import OutRecord
 from tests.kafka.server import Cluster, Server

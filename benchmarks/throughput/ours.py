@@ -12,7 +12,7 @@ from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
 from stream import topics, worker
 from stream.backends.clock import SystemClock
-from stream.backends.kafka import KafkaSink, KafkaSource, KafkaTableReader
+from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
 from stream.config import KafkaSettings, Settings, TopicSettings
 from stream.observe_settings import observe_settings
 from stream.observer import Observer

@@ -12,8 +12,8 @@ from aiokafka import AIOKafkaProducer
 from detectors.errors import BrokerError
 from stream import admin, cli, config
 from stream.admin import Level
-from stream.backends.kafka_admin import KafkaCluster
-from stream.backends.kafka_sample import sample
+from stream.backends.kafka.cluster import KafkaCluster
+from stream.backends.kafka.sample import sample
 from stream.config import KafkaSettings, Settings, TopicSettings
 
 pytestmark = pytest.mark.kafka

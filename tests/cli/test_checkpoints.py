@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 
 from detectors.features import UnitKey
 from stream import checkpoints, cli
-from stream.backends.kafka_admin import KafkaCluster
+from stream.backends.kafka.cluster import KafkaCluster
 from stream.config import KafkaSettings
 from stream.ports import Partition
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 from stream.backends.clock import SystemClock
-from stream.backends.embedded import EmbeddedBroker
 from stream.backends.files import FileBroker, FileSink, FileSource, FileTableReader
-from stream.backends.kafka import KafkaSink, KafkaSource, KafkaTableReader
+from stream.backends.kafka.embedded import EmbeddedBroker
+from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
 from stream.backends.memory import MemoryBroker, MemorySink, MemorySource, MemoryTableReader
 from stream.config import KafkaSettings
 from stream.ports import OutRecord, Partition, Rebalance, Source, TableReader

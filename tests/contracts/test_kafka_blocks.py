@@ -13,7 +13,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.backends.kafka_blocks import _Fetched
+from stream.backends.kafka.fetch_blocks import _Fetched
 from stream.ports import Record
 
 PLACE = TopicPartition("events", 3)

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from stream import admin, config
-from stream.backends.kafka_admin import KafkaCluster
+from stream.backends.kafka.cluster import KafkaCluster
 from stream.config import KafkaSettings
 from tests.deploy import paths
 from tests.deploy.test_deployment import services

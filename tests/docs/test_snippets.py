@@ -15,7 +15,7 @@ import yaml
 from detectors.reference import reference
 from detectors.reference.builder import build_reference
 from stream import cli, config
-from stream.backends.embedded import EmbeddedBroker
+from stream.backends.kafka.embedded import EmbeddedBroker
 from stream.codec import Decoder
 from stream.ports import Partition, Record
 from tests.docs import blocks

@@ -5,7 +5,7 @@ import signal
 import sys
 
 from stream.backends.clock import SystemClock
-from stream.backends.kafka import KafkaSink, KafkaSource, KafkaTableReader
+from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
 from stream.config import KafkaSettings, Settings, TopicSettings
 from stream.observe_settings import observe_settings
 from stream.observer import Observer

@@ -16,7 +16,7 @@ import pytest
 from detectors.profiles import Profile
 from detectors.reference import reference as references
 from stream import topics
-from stream.backends.kafka import KafkaSink, KafkaSource, KafkaTableReader
+from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
 from stream.config import Settings
 from stream.observe_settings import observe_settings
 from stream.observer import Observer

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from detectors.errors import BrokerError, SettingsError
-from stream.backends import kafka
-from stream.backends.kafka import KafkaSink, KafkaSource, KafkaTableReader
-from stream.backends.kafka_admin import KafkaCluster
+from stream.backends.kafka import source as kafka
+from stream.backends.kafka.cluster import KafkaCluster
+from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
 from stream.config import KafkaSettings, SaslMechanism, SecurityProtocol
 from stream.config_layers import Secret
 from stream.ports import OutRecord

@@ -14,7 +14,7 @@ import confluent_kafka
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from stream.backends.embedded import EmbeddedBroker
+from stream.backends.kafka.embedded import EmbeddedBroker
 
 DEADLINE_SECONDS = 30.0
 

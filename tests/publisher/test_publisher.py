@@ -18,7 +18,7 @@ import pytest
 
 from detectors.errors import SettingsError
 from stream import publisher as publisher_module
-from stream.backends.embedded import EmbeddedBroker
+from stream.backends.kafka.embedded import EmbeddedBroker
 from stream.publisher import InferencePublisher
 from tests.publisher.conftest import Broker, Gate, wait_until
 

@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
 from stream import admin, config, topics
-from stream.backends.kafka_admin import KafkaCluster
+from stream.backends.kafka.cluster import KafkaCluster
 from stream.config import TopicSettings
 from tests.kafka.server import free_ports
 

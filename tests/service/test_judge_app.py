@@ -18,7 +18,7 @@ from detectors.errors import BrokerError
 from detectors.features import UnitKey
 from detectors.profiles import SCHEMA, Epoch, Profile
 from stream import judge_app, judge_faust, judge_moves, judge_table, topics
-from stream.backends.kafka import KafkaSink, KafkaTableReader
+from stream.backends.kafka.source import KafkaSink, KafkaTableReader
 from stream.config import KafkaSettings, Settings, TopicSettings
 from stream.judge_app import JudgeApp
 from stream.metrics import Metrics

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.backends.embedded import EmbeddedBroker
+from stream.backends.kafka.embedded import EmbeddedBroker
 from tests.kafka.server import Cluster, free_ports
 from tests.service.processes import Deployment, WorkerProcess, metric_lines, population
 

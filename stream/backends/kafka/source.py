@@ -20,8 +20,7 @@ from aiokafka.errors import (
 )
 
 from detectors.errors import BrokerError
-from stream.backends.kafka_blocks import read_blocks
-from stream.backends.kafka_connection import (
+from stream.backends.kafka.connection import (
     STOP_SECONDS,
     answer,
     bounded,
@@ -30,6 +29,7 @@ from stream.backends.kafka_connection import (
     ssl_context,
     token_provider,
 )
+from stream.backends.kafka.fetch_blocks import read_blocks
 from stream.config import Compression, KafkaSettings
 from stream.ports import OutRecord, Partition, Rebalance, Record
 from stream.topics import keep_newest

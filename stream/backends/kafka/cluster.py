@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError, for_code
 
 from detectors.errors import BrokerError
 from stream.admin import FoundTopic
-from stream.backends import kafka
+from stream.backends.kafka import source
 from stream.config import KafkaSettings
 
 BROKER_DEFAULT = -1
@@ -28,7 +28,7 @@ class KafkaCluster:
 
     async def start(self) -> None:
         """Raises BrokerError where no broker answers, or refuses who we say we are."""
-        client = AIOKafkaAdminClient(**kafka.connection(self._settings), request_timeout_ms=TIMEOUT_MS)
+        client = AIOKafkaAdminClient(**source.connection(self._settings), request_timeout_ms=TIMEOUT_MS)
         try:
             await client.start()
         except (KafkaError, OSError) as error:
