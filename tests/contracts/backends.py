@@ -10,7 +10,7 @@ from stream.backends.clock import SystemClock
 from stream.backends.files import FileBroker, FileSink, FileSource, FileTableReader
 from stream.backends.kafka.embedded import EmbeddedBroker
 from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
-from stream.backends.memory import MemoryBroker, MemorySink, MemorySource, MemoryTableReader
+from stream.backends.memory.broker import MemoryBroker, MemorySink, MemorySource, MemoryTableReader
 from stream.config import KafkaSettings
 from stream.ports import OutRecord, Partition, Rebalance, Source, TableReader
 from tests.kafka.server import Cluster

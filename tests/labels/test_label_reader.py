@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from detectors.outcomes import NOTHING, Tally
-from stream.backends.memory import Crash, Faults, MemoryBroker
+from stream.backends.memory.broker import Crash, Faults, MemoryBroker
 from stream.config import Settings
 from stream.ports import OutRecord
 from tests.runner.service import START_MS, Service, events, make_broker, newest_profiles, reference

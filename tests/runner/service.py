@@ -12,7 +12,7 @@ from detectors.columns import Floats
 from detectors.profiles import Profile
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
-from stream.backends.memory import MemoryBroker, MemorySink, MemorySource, MemoryTableReader
+from stream.backends.memory.broker import MemoryBroker, MemorySink, MemorySource, MemoryTableReader
 from stream.config import Settings
 from stream.label_reader import LabelReader
 from stream.observe_settings import observe_settings

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from detectors.errors import BrokerError, CheckpointError
-from stream.backends.memory import Crash, Faults, MemoryTableReader
+from stream.backends.memory.broker import Crash, Faults, MemoryTableReader
 from stream.config import KafkaSettings, LimitSettings, Settings
 from stream.ports import OutRecord, Partition, Record
 from stream.topics import model_partition, parse_profile_key

@@ -18,7 +18,7 @@ from detectors.merging import Step
 from detectors.profiles import Profile
 from detectors.reference import reference as references
 from stream import pace, runner
-from stream.backends.memory import Crash, Faults, MemoryBroker, MemorySink, MemorySource, MemoryTableReader
+from stream.backends.memory.broker import Crash, Faults, MemoryBroker, MemorySink, MemorySource, MemoryTableReader
 from stream.config import Settings
 from stream.judge_shard import Shard
 from stream.ports import OutRecord, Partition
