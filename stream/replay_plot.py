@@ -5,7 +5,8 @@ from html import escape
 from itertools import pairwise
 from typing import Any
 
-from stream import calibration_plot, incident_tables, svg
+from stream import calibration_plot, incident_tables
+from stream.charts import svg
 from stream.replay_report import Replayed
 
 SHOWN_FEATURES = 60

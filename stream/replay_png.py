@@ -3,8 +3,9 @@
 from typing import Any
 
 from detectors.errors import DriftlineError
-from stream import calibration_report, replay_plot, svg
+from stream import calibration_report, replay_plot
 from stream.calibration_report import Calibrated
+from stream.charts import svg
 from stream.replay_report import Replayed
 
 SHOWN_FEATURES, SHOWN_DELAYS = 9, 40

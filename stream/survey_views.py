@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stream import incident_tables, replay_plot, svg
+from stream import incident_tables, replay_plot
+from stream.charts import svg
 from stream.survey import FeatureSurvey, ModelSurvey, TopicSurvey
 
 number = incident_tables.number

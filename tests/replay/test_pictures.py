@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.errors import DriftlineError
-from stream import replay_plot, replay_png, svg
+from stream import replay_plot, replay_png
+from stream.charts import svg
 from stream.replay_report import Point, Replayed
 
 INCIDENT = {
