@@ -19,7 +19,7 @@ def check(config_file: str | None, bootstrap_servers: str | None, show: bool, cr
       driftline check --bootstrap-servers kafka:9092
       driftline check --config driftline.yaml --show
     """
-    from stream import check_command
+    from stream.commands import check as check_command
 
     settings = options.load_settings(config_file, {"kafka.bootstrap_servers": bootstrap_servers})
     if show:
@@ -83,7 +83,7 @@ def checkpoints() -> None:
 @JSON
 def list_(config_file: str | None, bootstrap_servers: str | None, as_json: bool) -> int:
     """Every saved unit: partition, model, the offset it stands at, its size."""
-    from stream import checkpoints_command
+    from stream.commands import checkpoints as checkpoints_command
 
     settings = options.load_settings(config_file, {"kafka.bootstrap_servers": bootstrap_servers})
     return checkpoints_command.show_list(options.output(), settings, as_json)
@@ -94,7 +94,7 @@ def list_(config_file: str | None, bootstrap_servers: str | None, as_json: bool)
 @JSON
 def verify(config_file: str | None, bootstrap_servers: str | None, as_json: bool) -> int:
     """Open every saved unit and compare it with its partition's manifest. Exit status 2 when one is broken."""
-    from stream import checkpoints_command
+    from stream.commands import checkpoints as checkpoints_command
 
     settings = options.load_settings(config_file, {"kafka.bootstrap_servers": bootstrap_servers})
     return checkpoints_command.verify(options.output(), settings, as_json)
@@ -120,7 +120,7 @@ def drop(
 
     What is dropped starts anew at the partition's committed offset: its counts begin again.
     """
-    from stream import checkpoints_command
+    from stream.commands import checkpoints as checkpoints_command
 
     settings = options.load_settings(config_file, {"kafka.bootstrap_servers": bootstrap_servers})
     what = checkpoints_command.Choice(topic, partition, model, version)

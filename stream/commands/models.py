@@ -20,7 +20,8 @@ def models() -> None:
 @JSON
 def list_(url: str | None, config_file: str | None, as_json: bool) -> int:
     """Every model version and segment: state, events, when the last one came."""
-    from stream import model_tables, worker_client
+    from stream import model_tables
+    from stream.commands import worker_client
 
     where = url or worker_client.address(options.load_settings(config_file, {}))
     return model_tables.show_list(options.output(), worker_client.get(where, "/api/v1/models")["models"], as_json)
@@ -48,7 +49,7 @@ def forget(
     Its incidents end, it leaves the page, the metrics and its model's budget. What sends events again is watched again,
     with its counts, and says so.
     """
-    from stream import worker_client
+    from stream.commands import worker_client
 
     settings = options.load_settings(config_file, {})
     where = url or worker_client.address(settings)

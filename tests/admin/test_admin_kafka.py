@@ -10,10 +10,11 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from detectors.errors import BrokerError
-from stream import admin, cli, config
+from stream import admin, config
 from stream.admin import Level
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.backends.kafka.sample import sample
+from stream.commands import cli
 from stream.config import KafkaSettings, Settings, TopicSettings
 
 pytestmark = pytest.mark.kafka

@@ -17,9 +17,9 @@ HOMES: dict[str, tuple[str, ...]] = {
     "xxhash": ("stream.identities",),
     "river": ("detectors.sequential.page_hinkley", "stream.demo_models"),
     "datasketches": ("detectors.sketches.",),
-    "yaml": ("stream.config_layers", "stream.check_command", "stream.survey_command", "stream.training"),
+    "yaml": ("stream.config_layers", "stream.commands.check", "stream.survey_command", "stream.training"),
     "matplotlib": ("stream.replay_png",),
     "pyarrow": ("stream.tables",),
-    "click": ("stream.cli", "stream.commands."),
+    "click": ("stream.commands.cli", "stream.commands."),
 }
 """Each library has one home; a trailing dot means everything in that folder."""

@@ -113,7 +113,7 @@ def test_the_command_line_starts_without_a_heavy_library() -> None:
     heavy = (
         "faust aiokafka river numpy pyarrow pandas matplotlib datasketches aiohttp prometheus_client confluent_kafka"
     )
-    program = f"import sys, stream.cli; print(*sorted(set(sys.modules) & set({heavy.split()!r})))"
+    program = f"import sys, stream.commands.cli; print(*sorted(set(sys.modules) & set({heavy.split()!r})))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert answer.stdout.strip() == ""
 

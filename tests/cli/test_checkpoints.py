@@ -11,8 +11,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from detectors.features import UnitKey
-from stream import checkpoints, cli
+from stream import checkpoints
 from stream.backends.kafka.cluster import KafkaCluster
+from stream.commands import cli
 from stream.config import KafkaSettings
 from stream.ports import Partition
 

@@ -11,7 +11,8 @@ import yaml
 from click.testing import CliRunner
 
 from detectors.errors import BrokerError
-from stream import cli, config
+from stream import config
+from stream.commands import cli
 from tests.architecture.sources import ROOT
 
 

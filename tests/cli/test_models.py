@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from stream import cli, model_tables
+from stream import model_tables
+from stream.commands import cli
 from tests.cli.test_incidents import Worker, worker
 
 __all__ = ["worker"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from detectors.reference import reference
-from stream import cli
+from stream.commands import cli
 
 
 def table(path: Path, shift: float = 0.0, rows: int = 2000) -> Path:

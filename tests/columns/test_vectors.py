@@ -9,7 +9,8 @@ import pytest
 from detectors.derived.vectors import derived_names
 from detectors.features import Kind
 from detectors.reference import reference as references
-from stream import cli, replay_command, training
+from stream import replay_command, training
+from stream.commands import cli
 from stream.config import FeatureSettings, ModelSettings, Settings
 from stream.replay_options import ReplayOptions
 from tests.columns.streams import events, opened, reference_of, replayed

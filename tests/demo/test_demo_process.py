@@ -24,7 +24,7 @@ class Demo:
 
     def __init__(self, *arguments: str) -> None:
         environment = {**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
-        command = [sys.executable, "-c", "import sys; from stream.cli import main; sys.exit(main())", "demo"]
+        command = [sys.executable, "-c", "import sys; from stream.commands.cli import main; sys.exit(main())", "demo"]
         self.process = subprocess.Popen(
             [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )

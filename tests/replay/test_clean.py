@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.errors import FormatError
-from stream import clean, cli, replay_command, replay_png
+from stream import clean, replay_command, replay_png
 from stream.calibration_report import Calibrated
 from stream.clean import CalibrationOptions, Span
+from stream.commands import cli
 from stream.replay_options import ReplayOptions
 
 REFERENCE, ROWS = 1_000, 2_000

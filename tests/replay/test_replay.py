@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream import cli, replay_command
+from stream import replay_command
+from stream.commands import cli
 from stream.replay_options import ReplayOptions
 
 REFERENCE, NULL, CHANGED = 2000, 3000, 1500
