@@ -6,8 +6,9 @@ python simulate.py BOOTSTRAP_SERVERS [SECONDS]
 import sys
 import time
 
-from stream import demo_story, demo_traffic
 from stream.backends.clock import SystemClock
+from stream.demo import story
+from stream.demo import traffic as demo_traffic
 
 SECONDS = 1_800.0
 """Long enough to learn references of 10,000 events at 150 a second before the first change."""
@@ -16,7 +17,7 @@ SECONDS = 1_800.0
 def main(bootstrap_servers: str, seconds: float = SECONDS) -> None:
     models = demo_traffic.train(seed=1)
     clock = SystemClock()
-    traffic = demo_traffic.Traffic(models, demo_story.STORY, seconds, bootstrap_servers, clock.now_ms)
+    traffic = demo_traffic.Traffic(models, story.STORY, seconds, bootstrap_servers, clock.now_ms)
     traffic.start()
     told = 0
     try:

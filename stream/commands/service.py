@@ -60,7 +60,7 @@ def demo(seconds: float | None, port: int | None, headless: bool) -> int:
     Nothing has to be installed or started. Ends with a table of what was injected, when it was found and at what
     delay; exit status 0 when every change was found and nothing else was reported.
     """
-    from stream import demo as story
+    from stream.demo import command as story
 
     return story.main(seconds=seconds, port=port, headless=headless)
 

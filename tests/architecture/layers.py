@@ -15,7 +15,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     ),
     "numba": ("detectors.compiled",),
     "xxhash": ("stream.identities",),
-    "river": ("detectors.sequential.page_hinkley", "stream.demo_models"),
+    "river": ("detectors.sequential.page_hinkley", "stream.demo.models"),
     "datasketches": ("detectors.sketches.",),
     "yaml": ("stream.config_layers", "stream.commands.check", "stream.survey_command", "stream.training"),
     "matplotlib": ("stream.replay_png",),

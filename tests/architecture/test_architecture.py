@@ -41,7 +41,7 @@ WALL_CLOCK = re.compile(r"^(time\.(time|time_ns|sleep)|(datetime\.)*(datetime|da
 CLOCK_HOMES = (
     "stream.backends.",  # the system clock is a backend
     "stream.publisher",  # stamps the event
-    "stream.demo",  # a person watches it
+    "stream.demo.command",  # a person watches it
     "stream.live",
 )
 """Who may ask what time it is. Everybody else is told: ``now_ms`` is an argument."""

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from river import datasets
 
-from stream import demo_models
-from stream.demo_models import COLOURS, ColourResponse, DeployedModel
-from stream.demo_traffic import DAMAGE, NEW_CAMERA, train
+from stream.demo import models
+from stream.demo.models import COLOURS, ColourResponse, DeployedModel
+from stream.demo.traffic import DAMAGE, NEW_CAMERA, train
 
 SEED = 2026
 
@@ -29,7 +29,7 @@ def test_a_neutral_camera_returns_every_row_as_it_was() -> None:
 
 def test_derived_colours_are_those_of_the_dataset() -> None:
     for row in image_rows():
-        derived = demo_models.derived_colours(*(row[f"raw{colour}-mean"] for colour in COLOURS))
+        derived = models.derived_colours(*(row[f"raw{colour}-mean"] for colour in COLOURS))
         for name in ("intensity-mean", "exred-mean", "exgreen-mean", "exblue-mean"):
             assert derived[name] == pytest.approx(row[name], abs=1e-3)
 
@@ -47,7 +47,7 @@ def test_a_new_camera_changes_colour_and_leaves_the_rest() -> None:
 
 def test_eight_bit_pixels_wrap_round_and_wide_ones_do_not() -> None:
     row = {"rawred-mean": 100.0, "rawgreen-mean": 120.0, "rawblue-mean": 140.0, "vedge-mean": 1.0, "hedge-mean": 2.0}
-    wide, narrow = (demo_models.with_pixels_as(pixels)(row) for pixels in (np.int64, np.uint8))
+    wide, narrow = (models.with_pixels_as(pixels)(row) for pixels in (np.int64, np.uint8))
     assert (wide["excess_red"], wide["brightness"]) == (-60, 120)
     assert (narrow["excess_red"], narrow["brightness"]) == ((300 - 360) % 256, 360 % 256 // 3)
     assert narrow["red"] == wide["red"] == 100
@@ -61,7 +61,7 @@ def test_models_answer_well_on_rows_they_have_not_seen(deployed: Mapping[str, De
     }
     for name, model in deployed.items():
         rows, least = truth[name]
-        _, held_out = demo_models.deal_out(rows, SEED)
+        _, held_out = models.deal_out(rows, SEED)
         right = sum(model.infer(row).prediction == label for row, label in held_out)
         assert right / len(held_out) > least
 
@@ -83,9 +83,9 @@ def test_production_is_inside_the_tolerance_of_the_reference(deployed: Mapping[s
 @pytest.mark.parametrize("name", list(DAMAGE))
 def test_damage_changes_what_is_published(name: str) -> None:
     makers: dict[str, Callable[[Mapping[str, str], int], DeployedModel]] = {
-        "image-segments": demo_models.train_image_segments,
-        "phishing": demo_models.train_phishing,
-        "land-cover": demo_models.train_land_cover,
+        "image-segments": models.train_image_segments,
+        "phishing": models.train_phishing,
+        "land-cover": models.train_land_cover,
     }
     model = makers[name]({"numpy": "1.26.4"}, SEED)
     sound = makers[name]({"numpy": "1.26.4"}, SEED)
@@ -95,5 +95,5 @@ def test_damage_changes_what_is_published(name: str) -> None:
 
 
 def test_the_same_seed_serves_the_same_requests() -> None:
-    first, second = (demo_models.train_phishing({}, SEED) for _ in range(2))
+    first, second = (models.train_phishing({}, SEED) for _ in range(2))
     assert [first.serve() for _ in range(50)] == [second.serve() for _ in range(50)]

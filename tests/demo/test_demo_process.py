@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from stream.demo_story import STORY
+from stream.demo.story import STORY
 
 SECONDS = 20
 

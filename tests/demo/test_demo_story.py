@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from stream import demo_table
-from stream.demo_story import STORY, Collector, Injected, Report, judge
+from stream.demo import table
+from stream.demo.story import STORY, Collector, Injected, Report, judge
 
 CAMERA, MISSING, LIBRARY = STORY
 
@@ -39,7 +39,7 @@ def test_all_found_and_nothing_else_passes() -> None:
     assert summary.passed
     assert [outcome.delay_ms for outcome in summary.outcomes] == [2000, 1500, 3000]
     assert [outcome.delay_events for outcome in summary.outcomes] == [200, 200, 200]
-    assert demo_table.verdict(summary) == "3 of 3 injected changes found, no false reports"
+    assert table.verdict(summary) == "3 of 3 injected changes found, no false reports"
 
 
 def test_a_change_that_was_not_found_fails() -> None:

@@ -17,14 +17,16 @@ from rich.console import Console
 from detectors.errors import BrokerError
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
-from stream import config, demo_table, demo_traffic, topics
+from stream import config, topics
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.embedded import EmbeddedBroker
 from stream.backends.kafka.source import KafkaSink, KafkaTableReader
 from stream.config import Settings
-from stream.demo_models import DeployedModel
-from stream.demo_story import STORY, Collector, Injected, Report, Summary, judge
-from stream.demo_traffic import Traffic
+from stream.demo import table
+from stream.demo import traffic as demo_traffic
+from stream.demo.models import DeployedModel
+from stream.demo.story import STORY, Collector, Injected, Report, Summary, judge
+from stream.demo.traffic import Traffic
 from stream.live import Screen, brief, open_screen
 from stream.ports import OutRecord
 from stream.worker import Worker
@@ -73,7 +75,7 @@ async def _demo(console: Console, seconds: float, port: int | None, plain: bool)
                 screen.close()
     finally:
         broker.close()
-    demo_table.show(console, summary, traffic.logged, traffic.dropped)
+    table.show(console, summary, traffic.logged, traffic.dropped)
     return 0 if summary.passed else 1
 
 

@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from stream.demo_story import Outcome, Summary
+from stream.demo.story import Outcome, Summary
 from stream.live import brief, clock
 
 WIDTH = 150

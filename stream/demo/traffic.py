@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from stream import demo_models
-from stream.demo_models import ColourResponse, DeployedModel
-from stream.demo_story import Injected, Injection
+from stream.demo import models as demo_models
+from stream.demo.models import ColourResponse, DeployedModel
+from stream.demo.story import Injected, Injection
 from stream.fingerprint import fingerprint
 from stream.publisher import InferencePublisher
 
