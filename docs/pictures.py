@@ -21,8 +21,8 @@ from detectors.calibration import synthetic  # noqa: E402
 from detectors.reference.builder import build_reference  # noqa: E402
 from detectors.reference.reference import Reference  # noqa: E402
 from stream.config import Settings  # noqa: E402
+from stream.files.layout import ReplayOptions  # noqa: E402
 from stream.replay import LOOK_EVENTS, Replay  # noqa: E402
-from stream.replay_options import ReplayOptions  # noqa: E402
 from stream.replay_report import Replayed  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"

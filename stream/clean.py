@@ -13,11 +13,11 @@ from detectors.errors import FormatError
 from detectors.features import Kind, UnitKey
 from detectors.reference import builder
 from detectors.reference.reference import FeatureReference, Reference
-from stream import dataset, event_columns
-from stream.dataset import Row
 from stream.events import Row as Event
+from stream.files import dataset, event_rows
+from stream.files.dataset import Row
+from stream.files.layout import ReplayOptions
 from stream.judge_settings import JudgeSettings
-from stream.replay_options import ReplayOptions
 
 LEAST_ROWS = 500
 """Fewer rows hold too few places to begin a change at."""
@@ -93,7 +93,7 @@ class CleanRows:
         if self._timed is None and rows:
             self._timed = self._has_times(rows[0][2])
         for row in rows:
-            for event in event_columns.rows_of(row, self._options.file):
+            for event in event_rows.rows_of(row, self._options.file):
                 self._events += 1
                 if self._wish.clean.holds(self._events, event.timestamp_ms):
                     self.first_event, self.last_event = self.first_event or self._events, self._events

@@ -9,12 +9,13 @@ from detectors import errors
 from detectors.errors import DriftlineError
 from detectors.reference import reference as references
 from detectors.reference.reference import Reference
-from stream import admin, dataset, incident_tables, progress, reference_views, topics
+from stream import admin, incident_tables, progress, reference_views, topics
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.backends.kafka.source import KafkaSink
 from stream.config import Settings
+from stream.files import dataset
+from stream.files.layout import ReplayOptions
 from stream.ports import OutRecord
-from stream.replay_options import ReplayOptions
 
 OK, DIFFERENT = 0, 1
 

@@ -14,14 +14,14 @@ from detectors.features import UnitKey
 from detectors.profiles import Profile, Signal
 from detectors.reference.reference import Reference
 from stream.config import Settings
-from stream.dataset import Row
+from stream.files.dataset import Row
+from stream.files.layout import ReplayOptions
 from stream.judge import Judge
 from stream.judge_records import Effect, IncidentRecord, ReferenceBuilt
 from stream.judge_settings import judge_settings
 from stream.observe_settings import observe_settings
 from stream.observer import Observer
 from stream.ports import Partition, Record
-from stream.replay_options import ReplayOptions
 from stream.replay_report import Point, Replayed
 
 LOOK_EVENTS = 32

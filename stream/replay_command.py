@@ -10,14 +10,15 @@ from rich.console import Console
 from detectors import errors
 from detectors.errors import DriftlineError
 from detectors.reference.reference import Reference
-from stream import dataset, incident_tables, progress, reference_command, replay_plot, replay_report
+from stream import incident_tables, progress, reference_command, replay_plot, replay_report
 from stream.calibration_report import Calibrated
 from stream.clean import CalibrationOptions, CleanRows
 from stream.config import Settings
-from stream.dataset import Row
+from stream.files import dataset
+from stream.files.dataset import Row
+from stream.files.layout import ReplayOptions
 from stream.judge_settings import judge_settings
 from stream.replay import LOOK_EVENTS, Replay
-from stream.replay_options import ReplayOptions
 from stream.replay_report import Replayed
 
 PNG, HTML = ".png", (".html", ".htm")

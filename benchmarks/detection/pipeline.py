@@ -17,8 +17,8 @@ from detectors.evidence.sheets import MONTH_SECONDS
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream.config import Settings
+from stream.files.layout import ReplayOptions
 from stream.replay import LOOK_EVENTS, Replay
-from stream.replay_options import ReplayOptions
 
 PARTITIONS = (1, 16)
 NUMBERS = 17

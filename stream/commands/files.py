@@ -7,7 +7,7 @@ import click
 from stream.commands import options
 
 if TYPE_CHECKING:
-    from stream.replay_options import ReplayOptions
+    from stream.files.layout import ReplayOptions
 
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 
@@ -92,7 +92,7 @@ def replay(
 def _layout(columns: str | None, ignore: str | None, layout: dict[str, Any]) -> "ReplayOptions":
     if columns is not None and ignore is not None:
         raise click.UsageError("--columns and --ignore exclude each other")
-    from stream.replay_options import ReplayOptions
+    from stream.files.layout import ReplayOptions
 
     return ReplayOptions(columns=options.names(columns), ignore=options.names(ignore) or (), **layout)
 

@@ -19,7 +19,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "datasketches": ("detectors.sketches.",),
     "yaml": ("stream.config_layers", "stream.commands.check", "stream.survey_command", "stream.training"),
     "matplotlib": ("stream.replay_png",),
-    "pyarrow": ("stream.tables",),
+    "pyarrow": ("stream.files.tables",),
     "click": ("stream.commands.cli", "stream.commands."),
 }
 """Each library has one home; a trailing dot means everything in that folder."""

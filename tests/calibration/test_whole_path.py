@@ -13,9 +13,9 @@ from detectors.calibration.stretch import Column
 from stream import replay_command
 from stream.clean import CalibrationOptions, Span
 from stream.config import Settings
+from stream.files.layout import ReplayOptions
 from stream.judge_settings import judge_settings
 from stream.replay import LOOK_EVENTS
-from stream.replay_options import ReplayOptions
 
 REFERENCE, ROWS = 2_000, 5_000
 NAMES = ("amount", "count", "colour")

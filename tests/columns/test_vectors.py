@@ -12,7 +12,7 @@ from detectors.reference import reference as references
 from stream import replay_command, training
 from stream.commands import cli
 from stream.config import FeatureSettings, ModelSettings, Settings
-from stream.replay_options import ReplayOptions
+from stream.files.layout import ReplayOptions
 from tests.columns.streams import events, opened, reference_of, replayed
 
 DIMENSION = 24

@@ -16,7 +16,7 @@ from stream import clean, replay_command, replay_png
 from stream.calibration_report import Calibrated
 from stream.clean import CalibrationOptions, Span
 from stream.commands import cli
-from stream.replay_options import ReplayOptions
+from stream.files.layout import ReplayOptions
 
 REFERENCE, ROWS = 1_000, 2_000
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.errors import FormatError
-from stream import dataset
-from stream.replay_options import ReplayOptions
+from stream.files import dataset
+from stream.files.layout import ReplayOptions
 
 CSV = "when,amount,country,score,truth\n" + "".join(
     f"{1_700_000_000 + i},{i if i != 3 else ''},{'DE' if i % 3 else 'FR'},{i / 10},{i % 2}\n" for i in range(10)

@@ -10,7 +10,7 @@ import pytest
 
 from stream import replay_command
 from stream.commands import cli
-from stream.replay_options import ReplayOptions
+from stream.files.layout import ReplayOptions
 
 REFERENCE, NULL, CHANGED = 2000, 3000, 1500
 DATA = Path(os.environ.get("DRIFTLINE_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")

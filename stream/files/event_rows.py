@@ -6,8 +6,8 @@ from typing import Any
 from detectors.errors import FormatError
 from detectors.features import ModelKey
 from stream import events
+from stream.files.layout import ReplayOptions
 from stream.ports import Record
-from stream.replay_options import ReplayOptions
 
 MAX_BYTES, MAX_ROWS = 16_777_216, 100_000
 EventColumns = tuple[dict[str, list[Any]], list[int], ModelKey]

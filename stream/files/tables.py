@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from detectors.errors import FormatError
-from stream import cells
+from stream.files import cells
 
 CHUNK_ROWS = 4_096
 """Rows held as text at once: 20 columns of 8 characters are some 5 MB of Python objects."""

@@ -19,8 +19,8 @@ from detectors.errors import FormatError
 from detectors.features import Kind
 from detectors.reference import builder
 from detectors.reference.reference import Reference
-from stream import event_columns, tables
-from stream.replay_options import STDIN, ReplayOptions
+from stream.files import event_rows, tables
+from stream.files.layout import STDIN, ReplayOptions
 
 SECONDS_BELOW = 100_000_000_000
 """A number smaller than this is seconds (until the year 5138), a larger one milliseconds (since 1973)."""
@@ -170,7 +170,7 @@ class EventLines:
         lines = list(islice(self.events(), rows))
         _enough(self._options, len(lines), rows)
         self._event = 0
-        columns, moments, owner = event_columns.feature_columns(lines, self._options)
+        columns, moments, owner = event_rows.feature_columns(lines, self._options)
         options = msgspec.structs.replace(self._options, model=owner.model, version=owner.version)
         return _build(options, columns, moments, len(moments))
 
