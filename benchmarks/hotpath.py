@@ -17,7 +17,7 @@ from detectors.bank.bank import Bank, BankSettings
 from detectors.features import UnitKey
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
-from stream.codec import Decoder
+from stream.formats.decoder import Decoder
 from stream.observer import Observer, ObserveSettings
 from stream.ports import Partition, Record
 

@@ -13,10 +13,10 @@ from detectors.errors import FormatError
 from detectors.features import Kind, UnitKey
 from detectors.reference import builder
 from detectors.reference.reference import FeatureReference, Reference
-from stream.events import Row as Event
 from stream.files import dataset, event_rows
 from stream.files.dataset import Row
 from stream.files.layout import ReplayOptions
+from stream.formats.native import Row as Event
 from stream.judge_settings import JudgeSettings
 
 LEAST_ROWS = 500

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from detectors.errors import FormatError
-from stream.identities import Identities
+from stream.formats.ids import Identities
 from stream.labels import Label, read_labels
 from stream.ports import Partition, Record
 from stream.predictions import Match

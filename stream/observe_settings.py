@@ -2,9 +2,9 @@
 
 from detectors.bank.bank import BankSettings
 from detectors.features import Kind
-from stream.codec import Limits
 from stream.config import ModelSettings, Settings
-from stream.events import Rules
+from stream.formats.decoder import Limits
+from stream.formats.native import Rules
 from stream.observer import ObserveSettings
 from stream.predictions import PredictionRules
 

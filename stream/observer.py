@@ -20,12 +20,12 @@ from detectors.profiles import Profile
 from detectors.reference.reference import Reference
 from stream import checkpoints
 from stream.assigned import Assigned, Checkpoint
-from stream.codec import Decoded, Decoder, Limits
-from stream.events import Rules
+from stream.formats.decoder import Decoded, Decoder, Limits
+from stream.formats.native import Rules
+from stream.formats.shapes import Part
 from stream.label_book import LabelBook, Labelled
 from stream.ports import Partition, Record
 from stream.predictions import PredictionRules
-from stream.shapes import Part
 from stream.units import Unit, UnitSettings
 
 UNITS_PER_LOOK = 200

@@ -16,7 +16,7 @@ from detectors.columns import PRESENT, Bools, Columns, Floats, Integers
 from detectors.errors import CheckpointError
 from detectors.features import ERROR, LATENCY_MS, PREDICTION
 from detectors.outcomes import HOUR_MS, NOTHING, Outcomes, Tally, Value, compared, pruned, residual, residual_cell
-from stream.identities import NONE, Identities, of_snapshot
+from stream.formats.ids import NONE, Identities, of_snapshot
 from stream.labels import Label
 
 

@@ -10,10 +10,11 @@ from rich.console import Console
 
 from detectors.columns import Columns
 from detectors.errors import DriftlineError
-from stream import codec, incident_tables, progress, survey, survey_views
+from stream import incident_tables, progress, survey, survey_views
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.sample import Sample, sample
 from stream.config import Settings
+from stream.formats import decoder as codec
 from stream.survey import TopicSurvey
 
 

@@ -13,12 +13,12 @@ from detectors.columns import Columns, Integers
 from detectors.errors import CheckpointError
 from detectors.features import Kind, UnitKey
 from detectors.profiles import Profile
-from stream.columnar import UnitBatch
-from stream.identities import Identities, RecentIds, of_snapshot
+from stream.formats.columns import UnitBatch
+from stream.formats.ids import Identities, RecentIds, of_snapshot
+from stream.formats.shapes import Part
 from stream.labels import Label
 from stream.ports import Partition
 from stream.predictions import Match, PredictionRules, Predictions
-from stream.shapes import Part
 from stream.waiting import PENDING, Waiting
 
 GOLDEN = 618

@@ -12,8 +12,8 @@ import numpy as np
 from detectors.bank.numbers import BLOCK
 from detectors.column_batches import joined, same_shape
 from detectors.features import UnitKey
-from stream.columnar import UnitBatch
-from stream.shapes import Part, Shape
+from stream.formats.columns import UnitBatch
+from stream.formats.shapes import Part, Shape
 
 PENDING = BLOCK // 2
 """Rows of a unit that wait at most, as many as come between two looks: 50 KB of 20 features."""

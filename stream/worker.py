@@ -19,7 +19,6 @@ from stream import (
     admin,
     file_references,
     forgetting,
-    identities,
     judge_faust,
     judge_moves,
     judge_settings,
@@ -34,6 +33,7 @@ from stream.backends.kafka.cluster import KafkaCluster
 from stream.config import Settings
 from stream.follower import Follower
 from stream.forgetting import Forgetting
+from stream.formats import ids
 from stream.health import HealthWatch
 from stream.judge import Judge
 from stream.judge_app import JudgeApp
@@ -192,7 +192,7 @@ class Worker:
     def _make_runner(self) -> Runner:
         settings = self._settings
         bank.compile_loops()
-        identities.compile_loops()
+        ids.compile_loops()
         observer = Observer(observe_settings.observe_settings(settings))
         source = kafka_backend.KafkaSource(settings.kafka, settings.topics.events)
         sink = kafka_backend.KafkaSink(settings.kafka)

@@ -5,8 +5,8 @@ from typing import Any
 
 from detectors.errors import FormatError
 from detectors.features import ModelKey
-from stream import events
 from stream.files.layout import ReplayOptions
+from stream.formats import native
 from stream.ports import Record
 
 MAX_BYTES, MAX_ROWS = 16_777_216, 100_000
@@ -42,10 +42,10 @@ def feature_columns(lines: Iterable[tuple[int, int, bytes]], options: ReplayOpti
     return {key: values for key, values in columns.items() if any(v is not None for v in values)}, moments, owner
 
 
-def rows_of(line: tuple[int, int, bytes], file: str) -> list[events.Row]:
+def rows_of(line: tuple[int, int, bytes], file: str) -> list[native.Row]:
     """The events of one message, given with its number and time in ms. Raises FormatError naming file and row."""
     number, moment_ms, value = line
     try:
-        return events.read_message(Record(0, moment_ms, None, value), {}, MAX_BYTES, MAX_ROWS)
+        return native.read_message(Record(0, moment_ms, None, value), {}, MAX_BYTES, MAX_ROWS)
     except FormatError as error:
         raise FormatError(f"{file}: row {number}: {error}") from None

@@ -14,7 +14,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "stream.server",
     ),
     "numba": ("detectors.compiled",),
-    "xxhash": ("stream.identities",),
+    "xxhash": ("stream.formats.ids",),
     "river": ("detectors.sequential.page_hinkley", "stream.demo.models"),
     "datasketches": ("detectors.sketches.",),
     "yaml": ("stream.config_layers", "stream.commands.check", "stream.survey_command", "stream.training"),

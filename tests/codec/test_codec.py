@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from detectors.columns import INVALID, MISSING, PRESENT
 from detectors.features import Kind, UnitKey
-from stream import codec
-from stream.codec import Decoded, Decoder, Limits
-from stream.events import AHEAD_MS, Rules
-from stream.identities import numbers_of
+from stream.formats import decoder as codec
+from stream.formats.decoder import Decoded, Decoder, Limits
+from stream.formats.ids import numbers_of
+from stream.formats.native import AHEAD_MS, Rules
 from stream.ports import Partition, Record
 
 HERE = Partition("inference-events", 0)

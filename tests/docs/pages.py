@@ -19,8 +19,8 @@ from benchmarks.scale import fleet
 from detectors.profiles import Signal
 from stream import event_schemas, versions
 from stream.config import TopicSettings
-from stream.events import MAX_ID
 from stream.events_out import EventType
+from stream.formats.native import MAX_ID
 from stream.labels import MAX_LABELS
 from stream.metric_families import STATISTICS, ModelFamilies
 from stream.metric_outcomes import OutcomeFamilies

@@ -16,8 +16,8 @@ from detectors.reference import reference
 from detectors.reference.builder import build_reference
 from stream import config
 from stream.backends.kafka.embedded import EmbeddedBroker
-from stream.codec import Decoder
 from stream.commands import cli
+from stream.formats.decoder import Decoder
 from stream.ports import Partition, Record
 from tests.docs import blocks
 from tests.docs.blocks import ROOT, Block

@@ -22,9 +22,9 @@ from detectors.reference.builder import build_reference
 from stream import actions, checkpoints, config, forgetting, judge_state, judge_table
 from stream.actions import Action
 from stream.checkpoints import UnitRecord
-from stream.codec import Decoded, Decoder, Limits
-from stream.events import Rules
 from stream.forgetting import Forgetting
+from stream.formats.decoder import Decoded, Decoder, Limits
+from stream.formats.native import Rules
 from stream.judge import Judge
 from stream.judge_desk import JudgeDesk
 from stream.judge_records import Health

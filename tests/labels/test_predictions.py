@@ -17,7 +17,7 @@ from detectors.errors import FormatError
 from detectors.features import PREDICTION, FeatureSpec, Kind, UnitKey
 from detectors.outcomes import NOTHING, Outcomes, Tally, Task, Value, compared
 from stream import checkpoints
-from stream.identities import numbers_of
+from stream.formats.ids import numbers_of
 from stream.labels import Label, read_labels
 from stream.observer import Observer, ObserveSettings
 from stream.ports import Partition, Record

@@ -11,7 +11,7 @@ from benchmarks.scale.load import Load
 from benchmarks.scale.report import Row
 from benchmarks.throughput.traffic import PARTITIONS
 from detectors.features import UnitKey
-from stream.codec import Decoder
+from stream.formats.decoder import Decoder
 from stream.ports import Partition, Record
 from tests.kafka.server import Cluster
 

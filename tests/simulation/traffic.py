@@ -15,7 +15,7 @@ from detectors.profiles import Profile
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream import checkpoints
-from stream.codec import Decoded, Decoder
+from stream.formats.decoder import Decoded, Decoder
 from stream.observer import Observer, ObserveSettings
 from stream.ports import Partition, Record
 

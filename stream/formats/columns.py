@@ -15,8 +15,8 @@ from detectors.column_batches import taken
 from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Columns, Floats, Integers
 from detectors.derived.vectors import derive, derived_names
 from detectors.features import FeatureSpec, Kind, UnitKey
-from stream.events import Row, as_float
-from stream.identities import Identities, numbers_or_none
+from stream.formats.ids import Identities, numbers_or_none
+from stream.formats.native import Row, as_float
 
 MAX_FEATURE_NAME = 256
 

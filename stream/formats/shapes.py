@@ -17,8 +17,9 @@ import numpy as np
 
 from detectors.columns import Floats, Integers
 from detectors.features import ERROR, LATENCY_MS, PREDICTION, SCORE_PREFIX, UnitKey
-from stream.columnar import MAX_FEATURE_NAME, Gathered, UnitBatch, refused
-from stream.events import (
+from stream.formats.columns import MAX_FEATURE_NAME, Gathered, UnitBatch, refused
+from stream.formats.ids import Identities, numbers_of, numbers_or_none
+from stream.formats.native import (
     MAX_ID,
     NO_RULES,
     NO_VERSION,
@@ -31,7 +32,6 @@ from stream.events import (
     in_reason,
     name_of,
 )
-from stream.identities import Identities, numbers_of, numbers_or_none
 
 _TOP: dict[str, Any] = {
     "version": str | int | None,

@@ -15,12 +15,12 @@ import numpy as np
 from detectors.columns import Floats, Integers
 from detectors.errors import FormatError
 from detectors.features import UnitKey
-from stream import events, shapes
-from stream.columnar import UnitBatch, batches_of, merged
-from stream.events import Row, Rules
-from stream.identities import Identities
+from stream.formats import native, shapes
+from stream.formats.columns import UnitBatch, batches_of, merged
+from stream.formats.ids import Identities
+from stream.formats.native import Row, Rules
+from stream.formats.shapes import Key, Part, Read, Shape, ShapedRows, event_times, unit_of
 from stream.ports import Partition, Record
-from stream.shapes import Key, Part, Read, Shape, ShapedRows, event_times, unit_of
 
 MAX_SHAPES = 4_096
 """Hints with a shape, and compiled ones. Beyond it all are forgotten and learned anew."""
@@ -291,7 +291,7 @@ class Decoder:
         for at in batch.general:
             record = batch.records[at]
             try:
-                found = events.read_message(record, self._rules, limits.event_bytes, limits.rows_per_message)
+                found = native.read_message(record, self._rules, limits.event_bytes, limits.rows_per_message)
             except FormatError as error:
                 batch.decoded.rejects.append((record, str(error)))
                 continue
