@@ -35,6 +35,7 @@ from stream.follower import Follower
 from stream.forgetting import Forgetting
 from stream.formats import ids
 from stream.health import HealthWatch
+from stream.http.server import Server
 from stream.judge import Judge
 from stream.judge_app import JudgeApp
 from stream.judge_desk import JudgeDesk
@@ -46,7 +47,6 @@ from stream.metrics import Metrics
 from stream.observer import Observer
 from stream.ports import Clock, Output, OutRecord, TableReader
 from stream.runner import Runner
-from stream.server import Server
 from stream.views import Json, Views
 
 log = logging.getLogger(__name__)

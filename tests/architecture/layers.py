@@ -11,7 +11,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "stream.metric_families",
         "stream.metric_outcomes",
         "stream.metric_service",
-        "stream.server",
+        "stream.http.server",
     ),
     "numba": ("detectors.compiled",),
     "xxhash": ("stream.formats.ids",),

@@ -16,8 +16,8 @@ from stream.actions import Action
 from stream.config import HttpSettings
 from stream.config_layers import Secret
 from stream.forgetting import Forgetting
+from stream.http.server import Server
 from stream.metrics import Metrics
-from stream.server import Server
 from stream.views import Views
 from tests.fuzz.http import Health
 from tests.fuzz.targets import Target

@@ -5,8 +5,8 @@ import random
 from contextlib import suppress
 
 from stream.config import HttpSettings
+from stream.http.server import Server
 from stream.metrics import Metrics
-from stream.server import Server
 from stream.views import Views
 from tests.fuzz.mutate import mutated
 

@@ -8,8 +8,8 @@ from aiohttp import web
 
 from stream import pages
 from stream.config import HttpSettings
+from stream.http.server import Server
 from stream.metrics import Metrics
-from stream.server import Server
 from stream.views import Views
 from tests.page import sample_views
 

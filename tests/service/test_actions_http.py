@@ -14,8 +14,8 @@ from stream import actions, pages
 from stream.actions import Action
 from stream.config import HttpSettings
 from stream.config_layers import Secret
+from stream.http.server import Server
 from stream.metrics import Metrics
-from stream.server import Server
 from stream.views import Views
 
 TOKEN = {"Authorization": "Bearer sesame"}
