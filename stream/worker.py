@@ -23,7 +23,6 @@ from stream import (
     judge_moves,
     judge_settings,
     observe_settings,
-    pages,
     versions,
 )
 from stream.actions import Action
@@ -35,6 +34,7 @@ from stream.follower import Follower
 from stream.forgetting import Forgetting
 from stream.formats import ids
 from stream.health import HealthWatch
+from stream.http.page import routes
 from stream.http.server import Server
 from stream.judge import Judge
 from stream.judge_app import JudgeApp
@@ -92,7 +92,7 @@ class Worker:
             self.views,
             self,
             self.metrics,
-            pages.add_pages,
+            routes.add_pages,
             self._record if self._desk is not None else None,
             self._clock,
         )

@@ -11,11 +11,12 @@ from aiohttp.streams import StreamReader
 from aiohttp.test_utils import make_mocked_request
 
 from detectors.features import UnitKey
-from stream import actions, forgetting, pages, topics
+from stream import actions, forgetting, topics
 from stream.actions import Action
 from stream.config import HttpSettings
 from stream.config_layers import Secret
 from stream.forgetting import Forgetting
+from stream.http.page import routes
 from stream.http.server import Server
 from stream.metrics import Metrics
 from stream.views import Views
@@ -55,7 +56,7 @@ def requests() -> Iterator[Target]:
         recorded.append(change)
 
     def add_pages(app: web.Application, views: Views) -> None:
-        pages.add_pages(app, views, lambda: 1_000)
+        routes.add_pages(app, views, lambda: 1_000)
 
     views = Views()
     incident = {"id": "i1", "model": "m", "version": "1", "segment": None, "opened_at_ms": 1}

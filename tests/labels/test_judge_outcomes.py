@@ -20,6 +20,8 @@ from detectors.reference.builder import build_reference
 from stream import actions, config
 from stream.event_schemas import RetrainRequest
 from stream.events_out import EventType
+from stream.http.page import outcomes as page
+from stream.http.page import units
 from stream.judge import Judge
 from stream.judge_outcomes import Objective, OutcomeLog, OutcomeRules
 from stream.judge_records import DriftEvent, Effect, Health
@@ -27,8 +29,6 @@ from stream.judge_settings import JudgeSettings, judge_settings
 from stream.metric_families import ModelFamilies
 from stream.metric_outcomes import OutcomeFamilies
 from stream.metrics import Metrics
-from stream.page import outcomes as page
-from stream.page import units
 from stream.views import Views
 
 UNIT = UnitKey("fraud", "3", None)

@@ -6,8 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
-from stream import pages
 from stream.config import HttpSettings
+from stream.http.page import routes
 from stream.http.server import Server
 from stream.metrics import Metrics
 from stream.views import Views
@@ -37,7 +37,7 @@ async def served(views: Views, now_ms: int = sample_views.NOW_MS) -> AsyncIterat
         views,
         Health(),
         Metrics(),
-        lambda app, shown: pages.add_pages(app, shown, lambda: now_ms),
+        lambda app, shown: routes.add_pages(app, shown, lambda: now_ms),
     )
     await server.start()
     try:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from aiohttp import web
 
-from stream import pages
+from stream.http.page import routes
 from tests.page import sample_views, site
 from tests.page.browser import Browser, Chromium, Page, executable
 
@@ -153,7 +153,7 @@ SPOKEN = ("link", "button", "textbox", "searchbox", "combobox", "spinbutton", "i
 
 async def test_a_screen_reader_has_a_name_for_whatever_can_be_reached_and_headings_in_order(browser: Browser) -> None:
     app = _with_writes([])
-    pages.add_pages(app, sample_views.fleet(), lambda: sample_views.NOW_MS)
+    routes.add_pages(app, sample_views.fleet(), lambda: sample_views.NOW_MS)
     async with browser.visiting(site.running(app)) as url:
         for path in PATHS:
             page = await browser.open(url + path)
@@ -254,7 +254,7 @@ async def _sign(page: Page, note: str) -> None:
 async def test_an_incident_is_acknowledged_from_its_page_with_the_token(browser: Browser) -> None:
     recorded: list[tuple[str, str | None, object]] = []
     app = _with_writes(recorded)
-    pages.add_pages(app, sample_views.fleet(), lambda: sample_views.NOW_MS)
+    routes.add_pages(app, sample_views.fleet(), lambda: sample_views.NOW_MS)
     async with browser.visiting(site.running(app)) as url:
         page: Page = await browser.open(f"{url}/incidents/5a1f0c6e-incident")
         await _sign(page, "looking at it")
@@ -267,7 +267,7 @@ async def test_a_model_is_forgotten_from_its_page_by_keyboard_once_it_is_confirm
     recorded: list[tuple[str, str | None, object]] = []
     app, views = _with_writes(recorded), sample_views.fleet()
     sample_views.put(views, sample_views.model("eta", "blind", segment="north & south"))
-    pages.add_pages(app, views, lambda: sample_views.NOW_MS)
+    routes.add_pages(app, views, lambda: sample_views.NOW_MS)
     async with browser.visiting(site.running(app)) as url:
         page: Page = await browser.open(f"{url}/models/eta/3?segment=north+%26+south")
         await _sign(page, "retired")

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from detectors.incidents import blindness, verdict
-from stream.page import history, markup, units, words
+from stream.http.page import history, markup, units, words
 from stream.views import Views
 from tests.page import sample_views, site
 

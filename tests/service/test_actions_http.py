@@ -10,10 +10,11 @@ import pytest
 
 from detectors.errors import BrokerError, FormatError
 from detectors.incidents.incident import NOTES_KEPT, Change
-from stream import actions, pages
+from stream import actions
 from stream.actions import Action
 from stream.config import HttpSettings
 from stream.config_layers import Secret
+from stream.http.page import routes
 from stream.http.server import Server
 from stream.metrics import Metrics
 from stream.views import Views
@@ -71,7 +72,7 @@ async def served(token: str | None = "sesame", *, writes: bool = True) -> AsyncI
     site = Site()
     settings = HttpSettings(port=0, token=None if token is None else Secret(token))
     record = site.record if writes else None
-    server = Server(settings, site.views, Health(), Metrics(), pages.add_pages, record, Clock())
+    server = Server(settings, site.views, Health(), Metrics(), routes.add_pages, record, Clock())
     await server.start()
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as site.client:

@@ -9,9 +9,9 @@ from importlib import resources
 from aiohttp import web
 
 from stream.backends.clock import SystemClock
-from stream.page import feature, fleet, incident, model, shell
-from stream.page.history import History
-from stream.page.markup import Markup, element
+from stream.http.page import feature, fleet, frame, incident, model
+from stream.http.page.history import History
+from stream.http.page.markup import Markup, element
 from stream.views import Views
 
 CONTENT_SECURITY_POLICY = (
@@ -133,7 +133,7 @@ class Pages:
         if cached is None:
             rendered = render(now_ms)
             title, body = rendered if rendered is not None else _not_here()
-            text = shell.document(title, body, self._views.generation, section)
+            text = frame.document(title, body, self._views.generation, section)
             cached = (text, 200 if rendered is not None else 404)
             if len(request.path_qs) <= 2 * MAX_QUERY_LENGTH:
                 self._cache[key] = cached

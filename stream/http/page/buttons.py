@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from stream.page import words
-from stream.page.markup import Child, Markup, element
-from stream.page.units import Unit
-from stream.page.words import Json, finite
+from stream.http.page import words
+from stream.http.page.markup import Child, Markup, element
+from stream.http.page.units import Unit
+from stream.http.page.words import Json, finite
 
 
 class Action(NamedTuple):

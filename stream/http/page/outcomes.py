@@ -1,10 +1,10 @@
 """What labels say of a model's predictions, and how its objectives stand."""
 
 from detectors.performance.label_arrival import Labels
-from stream.page import shell, words
-from stream.page.markup import Child, Markup, element
-from stream.page.shell import Column
-from stream.page.words import Json, finite
+from stream.http.page import frame, words
+from stream.http.page.frame import Column
+from stream.http.page.markup import Child, Markup, element
+from stream.http.page.words import Json, finite
 
 TITLES = {
     "accuracy": "Accuracy",
@@ -35,7 +35,7 @@ def render(detail: Json) -> Markup | None:
         _facts(performance) if performance.get("labelled") else None,
         _objectives(objectives),
     ]
-    return shell.section("Performance and objectives", "performance", *parts)
+    return frame.section("Performance and objectives", "performance", *parts)
 
 
 def _facts(performance: Json) -> Markup:
@@ -53,7 +53,7 @@ def _facts(performance: Json) -> Markup:
         pairs.append(("Labels come after", words.age(1000 * delay) if delay >= 2 else "less than 2 s"))
     if incomparable := finite(performance.get("incomparable")):
         pairs.append(("Not comparable", f"{words.count(incomparable)} labels: of another type than the prediction"))
-    return shell.facts(pairs)
+    return frame.facts(pairs)
 
 
 def _objectives(objectives: list[Json]) -> Markup | None:
@@ -61,7 +61,7 @@ def _objectives(objectives: list[Json]) -> Markup | None:
         return None
     columns = (Column("Objective"), Column("At least", css="number"), Column("Last day", css="number"), Column("Met"))
     body = [(f"objective-{row.get('objective')}", _standing(row)) for row in objectives]
-    return element("div", shell.table("Objectives", columns, body))
+    return element("div", frame.table("Objectives", columns, body))
 
 
 def _standing(row: Json) -> tuple[Child, ...]:

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from stream.page import feature_table, model, shell, terms, units, words
-from stream.page.fleet import evidence_cell
-from stream.page.history import History
-from stream.page.markup import Markup, element
-from stream.page.shell import Column
-from stream.page.units import SIZE_LABELS, Feature
-from stream.page.words import Json, finite
+from stream.http.page import feature_table, frame, model, terms, units, words
+from stream.http.page.fleet import evidence_cell
+from stream.http.page.frame import Column
+from stream.http.page.history import History
+from stream.http.page.markup import Markup, element
+from stream.http.page.units import SIZE_LABELS, Feature
+from stream.http.page.words import Json, finite
 
 MAX_BINS_SHOWN = 600
 
@@ -26,17 +26,17 @@ def render(detail: Json, name: str, history: History, now_ms: int) -> tuple[str,
     body = [
         model.crumbs(trail, found.name),
         element("h1", found.name, element("span", f" {found.described}", class_="version")),
-        element("p", shell.badge(words.STATES["drift"]), " It has changed from its reference.", class_="lead")
+        element("p", frame.badge(words.STATES["drift"]), " It has changed from its reference.", class_="lead")
         if found.drifted
         else None,
         model.unseeing(u, now_ms),
-        shell.facts(
+        frame.facts(
             [("Evidence", element("span", *evidence_cell(found.evidence, threshold, state), class_="inline")), *sizes]
         ),
         element(
             "section", element("h2", "Reference and present"), feature_table.legend(), _chart(found), class_="overlay"
         ),
-        shell.section("In numbers", "numbers", _numbers(found)),
+        frame.section("In numbers", "numbers", _numbers(found)),
         _bins(found),
         terms.explained(terms.FEATURES),
     ]
@@ -71,7 +71,7 @@ def _numbers(f: Feature) -> Markup:
     if f.unexpected is not None:
         pairs.append(("Unexpected", "–", words.share(f.unexpected)))
     columns = (Column("What"), Column("Reference", css="number"), Column("Present", css="number"))
-    return shell.table(
+    return frame.table(
         "Reference against present", columns, [(f"number-{label}", (label, old, new)) for label, old, new in pairs]
     )
 
@@ -100,6 +100,6 @@ def _bins(f: Feature) -> Markup | None:
     return element(
         "details",
         element("summary", "The histogram as a table"),
-        shell.table("Shares by bin", columns, rows),
+        frame.table("Shares by bin", columns, rows),
         id="bins",
     )

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlencode
 
-from stream.page import words
-from stream.page.markup import Child, Markup, element
-from stream.page.words import State
+from stream.http.page import words
+from stream.http.page.markup import Child, Markup, element
+from stream.http.page.words import State
 
 
 def document(title: str, body: Child, generation: int, section: str) -> str:

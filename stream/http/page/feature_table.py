@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stream.page import shell, svg, terms, units, words
-from stream.page.fleet import evidence_cell
-from stream.page.markup import Child, Markup, element
-from stream.page.shell import Column
-from stream.page.units import SIZE_LABELS, Feature, Unit
-from stream.page.words import finite
+from stream.http.page import charts, frame, terms, units, words
+from stream.http.page.fleet import evidence_cell
+from stream.http.page.frame import Column
+from stream.http.page.markup import Child, Markup, element
+from stream.http.page.units import SIZE_LABELS, Feature, Unit
+from stream.http.page.words import finite
 
 PER_PAGE = 50
 CARDS = 6
@@ -54,7 +54,7 @@ def cards(
     if not shown:
         return None
     drawn = [_card(f, words.model_path(model, version, segment, f.name)) for f in shown]
-    return shell.section(title, "worst", legend(), element("div", drawn, class_="cards"))
+    return frame.section(title, "worst", legend(), element("div", drawn, class_="cards"))
 
 
 def legend() -> Markup:
@@ -74,7 +74,7 @@ def _card(f: Feature, path: str) -> Markup:
     sizes.append(("missing", words.share(f.missing)))
     return element(
         "section",
-        element("h3", element("a", f.name, href=path), shell.badge(words.STATES["drift"]) if f.drifted else None),
+        element("h3", element("a", f.name, href=path), frame.badge(words.STATES["drift"]) if f.drifted else None),
         chart(f, short=True),
         element("p", (element("span", f"{name} ", element("b", value)) for name, value in sizes), class_="sizes"),
         class_="card",
@@ -87,7 +87,7 @@ def chart(f: Feature, *, short: bool) -> Markup:
     if f.categorical and f.labels:
         return _category_bars(f, 5 if short else 40)
     ends = (f.labels[0].split(" … ")[-1], f.labels[-1].split(" … ")[0]) if len(f.labels) > 2 else ("", "")
-    drawing = svg.histogram(f.reference, f.present) if short else svg.histogram(f.reference, f.present, 720, 240)
+    drawing = charts.histogram(f.reference, f.present) if short else charts.histogram(f.reference, f.present, 720, 240)
     return element(
         "div",
         drawing,
@@ -108,7 +108,7 @@ def _category_bars(f: Feature, most: int) -> Markup:
         element(
             "li",
             element("span", label, class_="label"),
-            svg.bars(old, new, top),
+            charts.bars(old, new, top),
             element("span", words.share(new), class_="share"),
         )
         for label, old, new in pairs[:most]
@@ -124,18 +124,18 @@ def render(u: Unit, features: Sequence[Feature], query: dict[str, str]) -> Marku
     shown = [f for f in features if all(word in f.name.casefold() for word in wanted)]
     order = query.get("sort") or "evidence"
     shown.sort(key=ORDERS.get(order.lstrip("-"), ORDERS["evidence"]), reverse=order.startswith("-"))
-    page, pages, part = shell.cut(query, len(shown), PER_PAGE)
+    page, pages, part = frame.cut(query, len(shown), PER_PAGE)
     rows = [(f.name, _row(u, units.drawn(f))) for f in shown[part]]
-    return shell.section(
+    return frame.section(
         f"All {len(features):,} features" if len(features) != 1 else "The one feature",
         "features",
-        shell.filter_form({**query, "segment": u.segment or ""}, "Find features", "feature name")
+        frame.filter_form({**query, "segment": u.segment or ""}, "Find features", "feature name")
         if len(features) > 10
         else None,
-        shell.table("Features, the worst first", COLUMNS, rows, {**query, "sort": order}, DESCENDING)
+        frame.table("Features, the worst first", COLUMNS, rows, {**query, "sort": order}, DESCENDING)
         if rows
         else element("p", "No feature matches." if features else "No feature has been seen yet.", class_="empty"),
-        shell.pager(query, page, pages, len(shown), "features"),
+        frame.pager(query, page, pages, len(shown), "features"),
         terms.explained(terms.FEATURES) if features else None,
     )
 
@@ -166,5 +166,5 @@ def _row(u: Unit, f: Feature) -> list[Child]:
         *(words.number(f.sizes[size], 2) for size in SIZE_LABELS),
         words.share(f.missing),
         words.share(_off(f)),
-        svg.histogram(f.reference, f.present, 120, 24) if f.reference or f.present else None,
+        charts.histogram(f.reference, f.present, 120, 24) if f.reference or f.present else None,
     ]

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from stream.page import words
-from stream.page.history import History
-from stream.page.words import Json, State, finite
+from stream.http.page import words
+from stream.http.page.history import History
+from stream.http.page.words import Json, State, finite
 
 SIZES = ("psi", "wasserstein", "kolmogorov_smirnov", "jensen_shannon")
 SIZE_LABELS = {

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from stream.page import shell, svg, terms, words
-from stream.page.history import History
-from stream.page.markup import Markup, element
-from stream.page.shell import Column
-from stream.page.units import Unit, unit
+from stream.http.page import charts, frame, terms, words
+from stream.http.page.frame import Column
+from stream.http.page.history import History
+from stream.http.page.markup import Markup, element
+from stream.http.page.units import Unit, unit
 from stream.views import Views
 
 PER_PAGE = 100
@@ -47,7 +47,7 @@ def render(views: Views, history: History, query: dict[str, str], now_ms: int) -
     shown = _chosen(units, query)
     order = query.get("sort") or "state"
     shown.sort(key=ORDERS.get(order.lstrip("-"), ORDERS["state"]), reverse=order.startswith("-"))
-    page, pages, part = shell.cut(query, len(shown), PER_PAGE)
+    page, pages, part = frame.cut(query, len(shown), PER_PAGE)
     verdicts = _verdicts(views)
     rows = [
         (f"{u.model}/{u.version}/{u.segment or ''}", _cells(u, verdicts.get((u.model, u.version, u.segment)), now_ms))
@@ -57,11 +57,11 @@ def render(views: Views, history: History, query: dict[str, str], now_ms: int) -
     body = [
         element("h1", heading, id="headline"),
         _tally(counts, query),
-        shell.filter_form(query, "Find models", "model, version, segment or feature", _state_select(query, counts)),
-        shell.table("Models, the worst first", COLUMNS, rows, {**query, "sort": order}, DESCENDING)
+        frame.filter_form(query, "Find models", "model, version, segment or feature", _state_select(query, counts)),
+        frame.table("Models, the worst first", COLUMNS, rows, {**query, "sort": order}, DESCENDING)
         if rows
         else element("p", f"None of the {len(units):,} models matches.", class_="empty"),
-        shell.pager(query, page, pages, len(shown), "models"),
+        frame.pager(query, page, pages, len(shown), "models"),
         terms.explained(terms.FLEET),
     ]
     return heading, element("section", body, class_="fleet")
@@ -109,10 +109,10 @@ def _tally(counts: Counter[str], query: dict[str, str]) -> Markup:
             "li",
             element(
                 "a",
-                shell.badge(words.ALL_STATES[name]),
+                frame.badge(words.ALL_STATES[name]),
                 " ",
                 element("b", f"{counts[name]:,}"),
-                href=shell.link_to({**query, "state": "" if query.get("state") == name else name, "page": ""}),
+                href=frame.link_to({**query, "state": "" if query.get("state") == name else name, "page": ""}),
                 data_live_link=True,
                 aria_current="true" if query.get("state") == name else None,
             ),
@@ -166,11 +166,11 @@ def _cells(u: Unit, verdict: str | None, now_ms: int) -> list[Any]:
     stale = u.last_event_ms is None or now_ms - u.last_event_ms > words.SILENT_AFTER_MS
     return [
         [name, version, _why_on_a_phone(u, verdict)],
-        shell.badge(u.state),
+        frame.badge(u.state),
         evidence_cell(u.evidence, u.threshold, u.state.name),
         _worst(u, verdict),
         "–" if u.rate is None else words.number(u.rate, 2),
-        element("span", shell.ago(u.last_event_ms, now_ms), class_="stale" if stale else None),
+        element("span", frame.ago(u.last_event_ms, now_ms), class_="stale" if stale else None),
         words.count(u.events),
     ]
 
@@ -183,7 +183,7 @@ def evidence_cell(evidence: float | None, threshold: float | None, state: str) -
     needed = element("span", f" of {words.number(threshold, 2)}", class_="quiet")
     if state in ("blind", "silent", "unknown"):
         return [element("span", f"last {seen}", needed, class_="figures quiet")]
-    return [svg.meter(evidence, threshold, state), element("span", element("b", seen), needed, class_="figures")]
+    return [charts.meter(evidence, threshold, state), element("span", element("b", seen), needed, class_="figures")]
 
 
 def _worst(u: Unit, verdict: str | None) -> Any:

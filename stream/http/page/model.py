@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 import orjson
 
-from stream.page import actions, feature_table, outcomes, shell, svg, units, words
-from stream.page import incident as incident_page
-from stream.page.fleet import evidence_cell
-from stream.page.history import History
-from stream.page.markup import Child, Markup, element
-from stream.page.shell import Column
-from stream.page.units import Feature, Unit
-from stream.page.words import Json, finite
+from stream.http.page import buttons, feature_table, frame, outcomes, units, words
+from stream.http.page import charts as svg
+from stream.http.page import incident as incident_page
+from stream.http.page.fleet import evidence_cell
+from stream.http.page.frame import Column
+from stream.http.page.history import History
+from stream.http.page.markup import Child, Markup, element
+from stream.http.page.units import Feature, Unit
+from stream.http.page.words import Json, finite
 from stream.views import Views
 
 SMALLEST = (
@@ -44,7 +45,7 @@ def render(
         incident_page.environment(detail),
         _retraining(detail),
         _signals(detail, now_ms),
-        actions.of_model(u, segments) if writable else None,
+        buttons.of_model(u, segments) if writable else None,
     ]
     return f"{u.state.glyph} {u.model} {u.version}", element("article", body, class_=f"model state-{u.state.name}")
 
@@ -62,7 +63,7 @@ def _heading(u: Unit, detail: Json, incidents: Sequence[Json]) -> Markup:
         element("h1", u.model, element("span", f" {u.version}", class_="version"), segment),
         element(
             "p",
-            shell.badge(u.state),
+            frame.badge(u.state),
             " ",
             element("span", _sentence(u, detail), _verdict(u, incidents), id="headline"),
             class_="lead",
@@ -75,7 +76,7 @@ def unseeing(u: Unit, now_ms: int) -> Markup | None:
     """What is below looks as healthy as it did when it was last seen; it must not be taken for the present."""
     if u.state.name not in ("blind", "silent", "unknown"):
         return None
-    when = shell.ago(u.last_event_ms, now_ms, suffix=True)
+    when = frame.ago(u.last_event_ms, now_ms, suffix=True)
     return element("p", "Not being judged now. Everything below is as it was last seen, ", when, ".", class_="unseeing")
 
 
@@ -114,7 +115,7 @@ def _facts(u: Unit, detail: Json, features: Sequence[Feature], now_ms: int) -> M
     missing = [f for f in features if f.missing]
     pairs: list[tuple[str, Child]] = [
         ("Evidence", element("span", *evidence_cell(u.evidence, u.threshold, u.state.name), class_="inline")),
-        ("Last event", shell.ago(u.last_event_ms, now_ms, suffix=True)),
+        ("Last event", frame.ago(u.last_event_ms, now_ms, suffix=True)),
         ("Events/s", "–" if u.rate is None else words.number(u.rate, 2)),
         ("Events", words.count(u.events)),
         ("Under this reference", words.count(detail.get("epoch_events"))),
@@ -135,7 +136,7 @@ def _facts(u: Unit, detail: Json, features: Sequence[Feature], now_ms: int) -> M
             ("Season", "covered" if detail.get("season_covered") else element("span", "not covered", title=SEASON))
         )
         pairs.append(("Reference", element("code", digest.removeprefix("sha256:")[:12], title=digest)))
-    return shell.facts(pairs)
+    return frame.facts(pairs)
 
 
 def _segments(u: Unit, segments: Sequence[str | None]) -> Markup | None:
@@ -161,7 +162,7 @@ def _evidence(u: Unit, detail: Json, history: History, incidents: Sequence[Json]
             if u.threshold is None
             else "Not enough yet to draw: evidence is taken once a second while events come."
         )
-        return shell.section("Evidence over time", "evidence", element("p", told, class_="empty"))
+        return frame.section("Evidence over time", "evidence", element("p", told, class_="empty"))
     marks = _marks(incidents)
     highest = max(points, key=lambda point: point[1])
     told = (
@@ -183,7 +184,7 @@ def _evidence(u: Unit, detail: Json, history: History, incidents: Sequence[Json]
         data_points=orjson.dumps([[int(when), round(value, 3)] for when, value in points]).decode(),
         id="evidence-figure",
     )
-    return shell.section("Evidence over time", "evidence", figure)
+    return frame.section("Evidence over time", "evidence", figure)
 
 
 MOMENTS = (
@@ -218,14 +219,14 @@ def _points(detail: Json) -> list[tuple[float, float]]:
 
 def _incidents(incidents: Sequence[Json], now_ms: int) -> Markup:
     if not incidents:
-        return shell.section("Incidents", "incidents", element("p", "None so far.", class_="empty"))
-    return shell.section("Incidents", "incidents", incident_page.table(incidents[:20], now_ms, with_model=False))
+        return frame.section("Incidents", "incidents", element("p", "None so far.", class_="empty"))
+    return frame.section("Incidents", "incidents", incident_page.table(incidents[:20], now_ms, with_model=False))
 
 
 def _retraining(detail: Json) -> Markup:
     rows = words.rows(detail.get("retrain_log"))
     if not rows:
-        return shell.section(
+        return frame.section(
             "Retrain requests", "retraining", element("p", "None sent and none withheld so far.", class_="empty")
         )
     columns = (Column("When"), Column("Outcome"), Column("Why"))
@@ -240,8 +241,8 @@ def _retraining(detail: Json) -> Markup:
         )
         for index, row in enumerate(rows[-50:][::-1])
     ]
-    return shell.section(
-        "Retrain requests", "retraining", shell.table("Sent and withheld, newest first", columns, body)
+    return frame.section(
+        "Retrain requests", "retraining", frame.table("Sent and withheld, newest first", columns, body)
     )
 
 
@@ -275,7 +276,7 @@ def _signals(detail: Json, now_ms: int) -> Markup | None:
                 str(row.get("feature")),
                 DETECTORS.get(str(row.get("detector")), str(row.get("detector"))),
                 CHANNELS.get(str(row.get("channel")), str(row.get("channel", "–"))),
-                shell.ago(finite(row.get("timestamp_ms")), now_ms, suffix=True),
+                frame.ago(finite(row.get("timestamp_ms")), now_ms, suffix=True),
             ),
         )
         for index, row in enumerate(sorted(newest.values(), key=_said_ms)[-8:][::-1])
@@ -283,4 +284,4 @@ def _signals(detail: Json, now_ms: int) -> Markup | None:
     note = element(
         "p", "What the sequential detectors said. They inform; only evidence raises an alarm.", class_="quiet"
     )
-    return shell.section("Second opinions", "signals", note, shell.table("Signals, newest first", columns, body))
+    return frame.section("Second opinions", "signals", note, frame.table("Signals, newest first", columns, body))

@@ -7,7 +7,7 @@ from array import array
 from collections import deque
 
 from detectors.features import UnitKey
-from stream.page.words import Json, finite
+from stream.http.page.words import Json, finite
 from stream.views import Views
 
 MAX_POINTS = 240

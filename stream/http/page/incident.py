@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from stream.page import actions, feature_table, shell, terms, units, words
-from stream.page.markup import Child, Markup, element
-from stream.page.shell import Column
-from stream.page.units import SIZE_LABELS
-from stream.page.words import Json, finite
+from stream.http.page import buttons, feature_table, frame, terms, units, words
+from stream.http.page.frame import Column
+from stream.http.page.markup import Child, Markup, element
+from stream.http.page.units import SIZE_LABELS
+from stream.http.page.words import Json, finite
 from stream.views import Views
 
 LIST_LIMIT = 500
@@ -23,7 +23,7 @@ def render_list(views: Views, query: dict[str, str], now_ms: int) -> tuple[str, 
         element(
             "a",
             label,
-            href=shell.link_to({"state": value}) if value else "/incidents",
+            href=frame.link_to({"state": value}) if value else "/incidents",
             aria_current="true" if (value or "all") == state else None,
         )
         for value, label in (("", "all"), ("open", "open"), ("resolved", "resolved"))
@@ -59,7 +59,7 @@ def table(incidents: Sequence[Json], now_ms: int, *, with_model: bool = True) ->
             ],
             _status(item),
             verdict,
-            shell.ago(opened, now_ms, suffix=True),
+            frame.ago(opened, now_ms, suffix=True),
             lasted,
         ]
         if with_model:
@@ -68,7 +68,7 @@ def table(incidents: Sequence[Json], now_ms: int, *, with_model: bool = True) ->
                 f"{item.get('model')} {item.get('version')}" + (f" · {item['segment']}" if item.get("segment") else ""),
             )
         rows.append((str(item["id"]), cells))
-    return shell.table("Incidents, newest first", columns, rows)
+    return frame.table("Incidents, newest first", columns, rows)
 
 
 def _title(item: Json) -> str:
@@ -105,13 +105,13 @@ def render(item: Json, detail: Json | None, now_ms: int, *, writable: bool) -> t
             class_="lead",
         ),
         element("p", _sentence(str(summary), item)) if summary else None,
-        shell.facts(_facts(item, model_link, now_ms)),
+        frame.facts(_facts(item, model_link, now_ms)),
         _features(item, model, version, segment),
         _pictures(item, detail),
         environment(item),
         _notes(item),
         terms.explained(terms.SIZES) if item.get("features") else None,
-        actions.of_incident(item) if writable else None,
+        buttons.of_incident(item) if writable else None,
     ]
     return f"{_title(item)} · {model}", element("article", body, class_="incident-page")
 
@@ -152,7 +152,7 @@ def _facts(item: Json, model_link: Markup, now_ms: int) -> list[tuple[str, Child
                         "span",
                         words.moment(when),
                         " ",
-                        element("small", shell.ago(when, now_ms, suffix=True)) if when <= now_ms else None,
+                        element("small", frame.ago(when, now_ms, suffix=True)) if when <= now_ms else None,
                     ),
                 )
             )
@@ -195,7 +195,7 @@ def _features(item: Json, model: str, version: str, segment: Any) -> Markup | No
         element("h2", "Features blamed"),
         element(
             "div",
-            shell.table("Features, the worst first", columns, body),
+            frame.table("Features, the worst first", columns, body),
             class_="scroll",
             tabindex="0",
             role="region",
@@ -233,8 +233,8 @@ def environment(detail: Json) -> Markup | None:
         )
         for row in rows[:200]
     ]
-    return shell.section(
-        "Environment differences", "environment", shell.table("Training against serving", columns, body)
+    return frame.section(
+        "Environment differences", "environment", frame.table("Training against serving", columns, body)
     )
 
 
@@ -255,5 +255,5 @@ def _notes(item: Json) -> Markup | None:
 
 def _done(row: Json) -> str:
     """What was done with the note."""
-    labels = {action.name: action.label for action in actions.OF_INCIDENTS if action.name != "note"}
+    labels = {action.name: action.label for action in buttons.OF_INCIDENTS if action.name != "note"}
     return f"{labels[row['action']]}: " if row.get("action") in labels else ""

@@ -6,8 +6,8 @@ column per bin whatever its width: bins follow the reference's quantiles, and a 
 
 from collections.abc import Callable, Sequence
 
-from stream.page.markup import Markup, element
-from stream.page.words import clock, number
+from stream.http.page.markup import Markup, element
+from stream.http.page.words import clock, number
 
 Scale = Callable[[float], float]
 """From a value to its place on the drawing."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from stream.page.markup import Markup, element
+from stream.http.page.markup import Markup, element
 
 MEANINGS = {
     "Evidence": (
