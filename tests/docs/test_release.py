@@ -42,7 +42,12 @@ def test_the_wheel_holds_every_module_and_what_the_page_needs(wheel: Path) -> No
         ["git", "ls-files", "detectors", "stream"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
     assert not [name for name in listed if (ROOT / name).exists() and name not in held]
-    assert {"stream/static/page.css", "stream/static/page.js", "stream/py.typed", "detectors/py.typed"} <= held
+    assert {
+        "stream/http/static/page.css",
+        "stream/http/static/page.js",
+        "stream/py.typed",
+        "detectors/py.typed",
+    } <= held
     assert not [name for name in held if name.startswith(("tests/", "docs/", "benchmarks/"))]
 
 
