@@ -17,7 +17,7 @@ from stream.files import dataset, event_rows
 from stream.files.dataset import Row
 from stream.files.layout import ReplayOptions
 from stream.formats.native import Row as Event
-from stream.judge_settings import JudgeSettings
+from stream.judge.settings import JudgeSettings
 
 LEAST_ROWS = 500
 """Fewer rows hold too few places to begin a change at."""

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from stream.judge_records import Health
+from stream.judge.effects import Health
 from stream.metrics import Metrics
 from stream.ports import Partition
 

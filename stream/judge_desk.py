@@ -16,8 +16,8 @@ from stream.actions import Action
 from stream.config import Settings
 from stream.events_out import EventType
 from stream.forgetting import Forgetting
-from stream.judge import Judge
-from stream.judge_records import DriftEvent, Effect, Health, IncidentRecord, ReferenceBuilt, RetrainDecided
+from stream.judge.effects import DriftEvent, Effect, Health, IncidentRecord, ReferenceBuilt, RetrainDecided
+from stream.judge.judge import Judge
 from stream.metrics import Metrics
 from stream.ports import OutRecord
 

@@ -16,9 +16,9 @@ from detectors.reference.reference import Reference
 from stream.config import Settings
 from stream.files.dataset import Row
 from stream.files.layout import ReplayOptions
-from stream.judge import Judge
-from stream.judge_records import Effect, IncidentRecord, ReferenceBuilt
-from stream.judge_settings import judge_settings
+from stream.judge.effects import Effect, IncidentRecord, ReferenceBuilt
+from stream.judge.judge import Judge
+from stream.judge.settings import judge_settings
 from stream.observe_settings import observe_settings
 from stream.observer import Observer
 from stream.ports import Partition, Record

@@ -17,7 +17,7 @@ from stream.config import Settings
 from stream.files import dataset
 from stream.files.dataset import Row
 from stream.files.layout import ReplayOptions
-from stream.judge_settings import judge_settings
+from stream.judge.settings import judge_settings
 from stream.replay import LOOK_EVENTS, Replay
 from stream.replay_report import Replayed
 

@@ -14,17 +14,7 @@ from typing import Any, TypeVar
 from detectors.bank import bank
 from detectors.errors import BrokerError, DriftlineError
 from detectors.evidence import e_detector, sizes
-from stream import (
-    actions,
-    admin,
-    file_references,
-    forgetting,
-    judge_faust,
-    judge_moves,
-    judge_settings,
-    observe_settings,
-    versions,
-)
+from stream import actions, admin, file_references, forgetting, judge_faust, judge_moves, observe_settings, versions
 from stream.actions import Action
 from stream.backends.clock import SystemClock
 from stream.backends.kafka import source as kafka_backend
@@ -36,7 +26,8 @@ from stream.formats import ids
 from stream.health import HealthWatch
 from stream.http.page import routes
 from stream.http.server import Server
-from stream.judge import Judge
+from stream.judge import settings as judge_settings
+from stream.judge.judge import Judge
 from stream.judge_app import JudgeApp
 from stream.judge_desk import JudgeDesk
 from stream.label_reader import LabelReader

@@ -8,8 +8,8 @@ from benchmarks.detection import looks
 from detectors.calibration import synthetic
 from detectors.evidence import e_detector
 from detectors.features import UnitKey
-from stream.judge import Judge
-from stream.judge_settings import JudgeSettings
+from stream.judge.judge import Judge
+from stream.judge.settings import JudgeSettings
 from tests.judge.shards import MiniShard
 
 TARGET_SHARE = 0.2

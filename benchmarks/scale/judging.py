@@ -9,12 +9,13 @@ import msgspec
 from benchmarks.scale import load as loads
 from benchmarks.scale import memory
 from benchmarks.scale.load import Load
-from stream import judge_settings, judge_table
+from stream import judge_table
 from stream.config import Settings
-from stream.judge import Judge
+from stream.judge import settings as judge_settings
+from stream.judge.effects import Health
+from stream.judge.judge import Judge
 from stream.judge_app import VIEWS_PER_TICK
 from stream.judge_desk import JudgeDesk
-from stream.judge_records import Health
 from stream.metrics import Metrics
 
 LOOKS = 5

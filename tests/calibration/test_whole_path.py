@@ -14,7 +14,7 @@ from stream import replay_command
 from stream.clean import CalibrationOptions, Span
 from stream.config import Settings
 from stream.files.layout import ReplayOptions
-from stream.judge_settings import judge_settings
+from stream.judge.settings import judge_settings
 from stream.replay import LOOK_EVENTS
 
 REFERENCE, ROWS = 2_000, 5_000

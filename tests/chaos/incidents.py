@@ -11,10 +11,10 @@ from detectors.reference.reference import Reference
 from stream import judge_table
 from stream.config import Settings
 from stream.events_out import EventType
-from stream.judge import Judge
+from stream.judge.effects import Health
+from stream.judge.judge import Judge
+from stream.judge.settings import judge_settings
 from stream.judge_desk import JudgeDesk
-from stream.judge_records import Health
-from stream.judge_settings import judge_settings
 from stream.metrics import Metrics
 from stream.observe_settings import observe_settings
 from stream.observer import Observer

@@ -12,7 +12,7 @@ from detectors.profiles import Profile
 from detectors.reference import reference as references
 from detectors.reference.reference import Reference
 from stream import config
-from stream.judge_shard import Shard
+from stream.judge.shard import Shard
 from stream.observe_settings import observe_settings
 from stream.observer import Observer
 from stream.ports import Partition, Record

@@ -19,16 +19,17 @@ from detectors.incidents.incident import Change
 from detectors.outcomes import measures, task_of
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
-from stream import actions, checkpoints, config, forgetting, judge_state, judge_table
+from stream import actions, checkpoints, config, forgetting, judge_table
 from stream.actions import Action
 from stream.checkpoints import UnitRecord
 from stream.forgetting import Forgetting
 from stream.formats.decoder import Decoded, Decoder, Limits
 from stream.formats.native import Rules
-from stream.judge import Judge
+from stream.judge import snapshot
+from stream.judge.effects import Health
+from stream.judge.judge import Judge
+from stream.judge.settings import judge_settings
 from stream.judge_desk import JudgeDesk
-from stream.judge_records import Health
-from stream.judge_settings import judge_settings
 from stream.metrics import Metrics
 from stream.observer import Observer, ObserveSettings
 from stream.ports import Partition, Record
@@ -248,7 +249,7 @@ def _judge() -> Target:
     judge = Judge(settings, [reference])
     judge.on_profiles(list(observer.profiles_due(0, force=True)), NOW_MS)
     whole = judge.snapshot(UNIT)
-    corpus = [whole, judge_state.unpack(UNIT, whole)]
+    corpus = [whole, snapshot.unpack(UNIT, whole)]
     turn = 0
 
     def run(data: bytes) -> bool:
@@ -256,7 +257,7 @@ def _judge() -> Target:
         nonlocal turn
         turn += 1
         if turn % 2:
-            data = judge_state.pack(data)
+            data = snapshot.pack(data)
         fresh = Judge(settings, [reference])
         try:
             fresh.restore(UNIT, data)

@@ -10,9 +10,9 @@ from detectors.reference.builder import build_reference
 from detectors.reference.reference import FeatureReference, Reference
 from stream.actions import SCHEMA, Action
 from stream.events_out import EventType
-from stream.judge import Judge
-from stream.judge_records import DriftEvent, IncidentRecord, ReferenceBuilt
-from stream.judge_settings import JudgeSettings
+from stream.judge.effects import DriftEvent, IncidentRecord, ReferenceBuilt
+from stream.judge.judge import Judge
+from stream.judge.settings import JudgeSettings
 from tests.judge.shards import MiniShard
 
 AT_MS = 1_763_700_000_000

@@ -11,12 +11,12 @@ from detectors.errors import CheckpointError
 from detectors.profiles import Profile
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
-from stream import judge_state
 from stream.event_schemas import DATA
 from stream.events_out import EventType
-from stream.judge import Judge
-from stream.judge_records import DriftEvent, Health, ReferenceBuilt
-from stream.judge_settings import JudgeSettings
+from stream.judge import snapshot
+from stream.judge.effects import DriftEvent, Health, ReferenceBuilt
+from stream.judge.judge import Judge
+from stream.judge.settings import JudgeSettings
 from tests.judge.shards import MiniShard
 
 ROWS = 20_000
@@ -189,8 +189,8 @@ def test_a_row_of_the_schema_before_is_taken_up(reference: Reference) -> None:
     play(judge, [shard], 2, 1)
     unit = shard.profile().unit
     blob = judge.snapshot(unit)
-    body = zlib.compress(judge_state.unpack(unit, blob))
-    before = judge_state.MAGIC + b"\x01\0" + zlib.crc32(body).to_bytes(4, "little") + body
+    body = zlib.compress(snapshot.unpack(unit, blob))
+    before = snapshot.MAGIC + b"\x01\0" + zlib.crc32(body).to_bytes(4, "little") + body
     again = Judge(SETTINGS, [reference])
     again.restore(unit, before)
     assert again.model_view(unit) == judge.model_view(unit)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from detectors.merging import Step, place
 from detectors.profiles import Epoch, Profile
-from stream.judge_shard import Shard
+from stream.judge.shard import Shard
 
 LOG = 30
 

@@ -22,10 +22,10 @@ from stream.event_schemas import RetrainRequest
 from stream.events_out import EventType
 from stream.http.page import outcomes as page
 from stream.http.page import units
-from stream.judge import Judge
-from stream.judge_outcomes import Objective, OutcomeLog, OutcomeRules
-from stream.judge_records import DriftEvent, Effect, Health
-from stream.judge_settings import JudgeSettings, judge_settings
+from stream.judge.effects import DriftEvent, Effect, Health
+from stream.judge.judge import Judge
+from stream.judge.outcomes import Objective, OutcomeLog, OutcomeRules
+from stream.judge.settings import JudgeSettings, judge_settings
 from stream.metric_families import ModelFamilies
 from stream.metric_outcomes import OutcomeFamilies
 from stream.metrics import Metrics

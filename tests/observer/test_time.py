@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from detectors.features import UnitKey
 from detectors.profiles import Profile
 from stream import config
-from stream.judge import Judge
-from stream.judge_settings import judge_settings
+from stream.judge.judge import Judge
+from stream.judge.settings import judge_settings
 from stream.observer import Effects, Observer, ObserveSettings
 from stream.ports import Partition, Record
 

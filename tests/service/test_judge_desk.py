@@ -17,10 +17,10 @@ from stream.config import Settings
 from stream.event_schemas import DATA
 from stream.events_out import EventType
 from stream.health import HealthWatch
-from stream.judge import Judge
+from stream.judge.effects import Health
+from stream.judge.judge import Judge
+from stream.judge.settings import judge_settings
 from stream.judge_desk import JudgeDesk
-from stream.judge_records import Health
-from stream.judge_settings import judge_settings
 from stream.metrics import Metrics
 from stream.ports import OutRecord, Partition
 from tests.judge.shards import MiniShard

@@ -16,9 +16,9 @@ from detectors.profiles import Profile
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream import topics
-from stream.judge import Judge
-from stream.judge_records import DriftEvent, Effect
-from stream.judge_settings import JudgeSettings
+from stream.judge.effects import DriftEvent, Effect
+from stream.judge.judge import Judge
+from stream.judge.settings import JudgeSettings
 from stream.judge_table import Pending
 from tests.judge.shards import MiniShard
 from tests.simulation.world import Diverged

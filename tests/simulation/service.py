@@ -20,7 +20,7 @@ from detectors.reference import reference as references
 from stream import pace, runner
 from stream.backends.memory.broker import Crash, Faults, MemoryBroker, MemorySink, MemorySource, MemoryTableReader
 from stream.config import Settings
-from stream.judge_shard import Shard
+from stream.judge.shard import Shard
 from stream.ports import OutRecord, Partition
 from stream.runner import Runner
 from tests.simulation import traffic

@@ -12,9 +12,9 @@ from collections.abc import Callable
 import pytest
 
 from stream import topics
-from stream.judge_sharing import Sharing
+from stream.judge.budget import Sharing
+from stream.judge.unit import UnitJudge
 from stream.judge_table import Pending
-from stream.judge_unit import UnitJudge
 from tests.simulation import judging
 from tests.simulation.world import Diverged
 

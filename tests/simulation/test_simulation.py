@@ -16,8 +16,9 @@ from detectors import merging
 from detectors.features import UnitKey
 from detectors.merging import Place, Step
 from detectors.profiles import Epoch, Profile
-from stream import checkpoints, judge_shard
+from stream import checkpoints
 from stream.checkpoints import Manifest, Restore
+from stream.judge import shard
 from tests.simulation.checks import simulate
 from tests.simulation.world import Diverged, Scheme
 
@@ -127,7 +128,7 @@ def _newest_is_furthest(
     ("broken", "once"), [(_last_one_written, 111), (_epochs_come_back, 4), (_newest_is_furthest, 237)]
 )
 def test_a_broken_merge_is_found(broken: Callable[..., Step], once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judge_shard, "step", broken)
+    monkeypatch.setattr(shard, "step", broken)
     assert _first_found(Scheme(), once)
 
 

@@ -13,7 +13,7 @@ from detectors.features import UnitKey
 from detectors.merging import Step
 from detectors.profiles import Profile
 from stream import topics
-from stream.judge_shard import Shard
+from stream.judge.shard import Shard
 from stream.observer import Effects, ObserveSettings
 from stream.ports import Partition
 from tests.simulation import traffic

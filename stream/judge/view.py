@@ -11,10 +11,10 @@ from detectors.features import Kind
 from detectors.merging import Total
 from detectors.reference import transform
 from detectors.sketches.moments import mean_and_std
-from stream import judge_environment
 from stream.forgetting import Forgetting
-from stream.judge_unit import UnitJudge
-from stream.judge_words import sizes_of
+from stream.judge import environment
+from stream.judge.feature_rows import sizes_of
+from stream.judge.unit import UnitJudge
 
 Json = dict[str, Any]
 SIGNALS_SHOWN = 20
@@ -60,7 +60,7 @@ def model_view(judge: UnitJudge) -> Json:
         "learning_events_wanted": judge.settings.learning.get(judge.unit.model, judge.settings.learning_events)
         if judge.digest is None
         else None,
-        "environment_differences": [msgspec.to_builtins(d) for d in judge_environment.differences(judge)],
+        "environment_differences": [msgspec.to_builtins(d) for d in environment.differences(judge)],
         "retrain_log": judge.log.retrain_log,
         "signals": _signals(judge),
         "shards": {

@@ -19,8 +19,8 @@ from detectors.profiles import Epoch, Profile
 from detectors.reference.accepted import Tally
 from stream.checkpoints import ZSTD_LEVEL, unpacked
 from stream.forgetting import Forgetting
-from stream.judge_shard import Shard
-from stream.judge_unit import UnitJudge
+from stream.judge.shard import Shard
+from stream.judge.unit import UnitJudge
 
 MAGIC = b"DLJU"
 SCHEMA = 2

@@ -5,9 +5,10 @@ import msgspec
 from detectors.incidents.incident import NOTES_KEPT, Action, Change, Incident, Note, Resolution, Status
 from detectors.reference import accepted
 from detectors.reference.accepted import Tally
-from stream import actions, judge_verdicts
-from stream.judge_records import Effect, ReferenceBuilt
-from stream.judge_unit import UnitJudge
+from stream import actions
+from stream.judge import verdicts
+from stream.judge.effects import Effect, ReferenceBuilt
+from stream.judge.unit import UnitJudge
 
 ACCEPT_EVENTS = 1_000
 """Events since an incident was found that make a reference; with fewer, what is accepted waits for them."""
@@ -58,7 +59,7 @@ def follow(judge: UnitJudge) -> list[Effect]:
     for name in names:
         if name not in log.baselines:
             log.baselines[name] = accepted.tally(judge.present, judge.clock_ms)
-    effects = judge_verdicts.settle(judge)
+    effects = verdicts.settle(judge)
     waiting = [(i, by) for i in under if i.id in log.baselines and (by := accepted_by(i)) is not None]
     for incident, by in waiting:
         built = _build(judge, incident, by)

@@ -10,7 +10,7 @@ from detectors.incidents.retrain import WEEK_MS, Outcome, RetrainGuard
 from detectors.incidents.verdict import Decision
 from detectors.reference.accepted import Tally
 from stream.events_out import EventType
-from stream.judge_records import DriftEvent, Effect, IncidentRecord
+from stream.judge.effects import DriftEvent, Effect, IncidentRecord
 
 INCIDENTS_KEPT = 50
 RETRAIN_LOG = 50

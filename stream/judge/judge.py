@@ -20,13 +20,14 @@ from detectors.features import ModelKey, UnitKey
 from detectors.incidents.blindness import BlindReason
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
-from stream import judge_actions, judge_performance, judge_state, judge_view
 from stream.actions import Action
 from stream.forgetting import Forgetting
-from stream.judge_records import Effect, Health, ReferenceBuilt
-from stream.judge_settings import JudgeSettings
-from stream.judge_sharing import Sharing
-from stream.judge_unit import UnitJudge
+from stream.judge import acceptance, performance, view
+from stream.judge import snapshot as judge_state
+from stream.judge.budget import Sharing
+from stream.judge.effects import Effect, Health, ReferenceBuilt
+from stream.judge.settings import JudgeSettings
+from stream.judge.unit import UnitJudge
 
 LAG_LASTS_MS = 5_000
 """A lag shorter than this is how reading works."""
@@ -88,8 +89,8 @@ class Judge:
                 judge.away = False
                 self._sharing.add(unit.model, judge.first_heard)
             newest, sharers = self._newest_digest(unit), self._sharing.sharers(unit.model, offset)
-            said = [*judge.take(own, newest, now_ms, sharers), *judge_actions.follow(judge)]
-            effects += self._published([*said, *judge_performance.follow(judge)])
+            said = [*judge.take(own, newest, now_ms, sharers), *acceptance.follow(judge)]
+            effects += self._published([*said, *performance.follow(judge)])
         return effects
 
     def on_tick(self, now_ms: int, health: Health | None = None) -> list[Effect]:
@@ -104,7 +105,7 @@ class Judge:
 
     def model_view(self, unit: UnitKey) -> dict[str, Any]:
         """The model's detail as the HTTP interface shows it. KeyError for a unit that is not known."""
-        return judge_view.model_view(self._units[unit])
+        return view.model_view(self._units[unit])
 
     def evidence_log10(self, unit: UnitKey) -> float | None:
         """The model's evidence as of the last look; None while it learns."""
@@ -143,8 +144,8 @@ class Judge:
     def act(self, action: Action) -> list[Effect]:
         """Takes in what a person does about an incident; nothing where it is not known, or taken in already."""
         for judge in self._units.values():
-            if judge_actions.find(judge, action.incident) is not None:
-                return self._published(judge_actions.act(judge, action))
+            if acceptance.find(judge, action.incident) is not None:
+                return self._published(acceptance.act(judge, action))
         return []
 
     def forget_model(self, forgetting: Forgetting) -> list[Effect]:

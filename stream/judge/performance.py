@@ -13,11 +13,11 @@ from detectors.incidents.incident import Action, Incident, IncidentKind, Resolut
 from detectors.incidents.retrain import Outcome
 from detectors.incidents.verdict import Decision, Reason, Verdict
 from detectors.performance.outcome_watch import CORRECT
-from stream import judge_incidents, judge_words
 from stream.events_out import EventType
-from stream.judge_actions import accepted_by
-from stream.judge_records import DriftEvent, Effect, RetrainDecided
-from stream.judge_unit import UnitJudge
+from stream.judge import feature_rows, incident_log
+from stream.judge.acceptance import accepted_by
+from stream.judge.effects import DriftEvent, Effect, RetrainDecided
+from stream.judge.unit import UnitJudge
 
 SETTLED_AFTER_LABELS = 512
 """Labels since an incident was found, as events for those of features: only then is a retraining asked for."""
@@ -54,7 +54,7 @@ def _open(judge: UnitJudge, watch: Watch) -> list[Effect]:
         judge.events,
         judge.clock_ms,
         features=[row],
-        severity=judge_incidents.severity([row]),
+        severity=incident_log.severity([row]),
         verdict=decision.verdict.value,
         reason=decision.reason.value,
         summary=decision.detail,
@@ -79,7 +79,7 @@ def _settle(judge: UnitJudge, watch: Watch, incident: Incident) -> list[Effect]:
     outcome = judge.log.may_retrain(incident, decision, judge.clock_ms)
     effects.append(RetrainDecided(judge.unit, outcome))
     if outcome is Outcome.REQUESTED:
-        data = judge_words.retrain_request(
+        data = feature_rows.retrain_request(
             judge.unit, incident, watch, judge.reference, judge.present, judge.events, judge.clock_ms
         )
         effects.append(DriftEvent(EventType.RETRAIN_REQUESTED, judge.unit, judge.clock_ms, data, (incident.id,)))
@@ -88,7 +88,7 @@ def _settle(judge: UnitJudge, watch: Watch, incident: Incident) -> list[Effect]:
 
 def _decision(judge: UnitJudge, watch: Watch) -> tuple[Decision, dict[str, Any]]:
     sizes, symptom, _ = watch.present(0, watch.beginning(0).latest)
-    row = judge_words.incident_feature(watch, 0, sizes, symptom)
+    row = feature_rows.incident_feature(watch, 0, sizes, symptom)
     del row["began_at_event"], row["began_interval"]  # they count labels
     broken = judge.log.open(IncidentKind.FEATURE)
     verdict = Verdict.WORLD_CHANGED

@@ -17,13 +17,14 @@ from detectors.merging import Counts, Step
 from detectors.profiles import Profile
 from detectors.reference import learned
 from detectors.reference.reference import Reference
-from stream import judge_environment, judge_incidents, judge_records, judge_words
 from stream.events_out import EventType
 from stream.forgetting import Forgetting
-from stream.judge_incidents import IncidentLog
-from stream.judge_records import DriftEvent, Effect, ReferenceBuilt
-from stream.judge_settings import JudgeSettings
-from stream.judge_shard import Shard, add_environments
+from stream.judge import effects as judge_records
+from stream.judge import environment, feature_rows, incident_log
+from stream.judge.effects import DriftEvent, Effect, ReferenceBuilt
+from stream.judge.incident_log import IncidentLog
+from stream.judge.settings import JudgeSettings
+from stream.judge.shard import Shard, add_environments
 
 LEFT_REFERENCES = 8
 HISTORY = 240
@@ -190,7 +191,7 @@ class UnitJudge:
             return [*self._learn(), *self.settle()]
         effects: list[Effect] = []
         events = self.events
-        effects += judge_environment.look(self, environments, events)
+        effects += environment.look(self, environments, events)
         if arrived is not None and arrived.events > 0:
             self.watch.evidence.beside = self.outcomes.watched
             findings = self.watch.look(arrived, self.clock_ms, events, span)
@@ -242,10 +243,10 @@ class UnitJudge:
             members += [index[f["feature"]] for f in known.features if index[f["feature"]] in self.watch.probes]
         evidence = self.watch.feature_log10
         rows, symptoms = self._rows(sorted(set(members), key=lambda f: (-evidence[f], f)), since)
-        verdict = decide(symptoms, judge_environment.open_differences(self))
+        verdict = decide(symptoms, environment.open_differences(self))
         changes: dict[str, Any] = {
             "features": rows,
-            "severity": judge_incidents.severity(rows),
+            "severity": incident_log.severity(rows),
             "verdict": verdict.verdict.value,
             "reason": verdict.reason.value,
             "summary": verdict.detail,
@@ -269,7 +270,7 @@ class UnitJudge:
         for f in features:
             sizes, symptom, _ = self.watch.present(f, since)
             symptoms.append(symptom)
-            rows.append(judge_words.incident_feature(self.watch, f, sizes, symptom))
+            rows.append(feature_rows.incident_feature(self.watch, f, sizes, symptom))
         return rows, symptoms
 
     def open(self, kind: IncidentKind, events: int, **what: Any) -> Incident:

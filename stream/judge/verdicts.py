@@ -7,10 +7,10 @@ from detectors.incidents.incident import Action, Incident, IncidentKind, Status
 from detectors.incidents.retrain import Outcome
 from detectors.incidents.verdict import Decision
 from detectors.reference import accepted
-from stream import judge_environment, judge_words
 from stream.events_out import EventType
-from stream.judge_records import DriftEvent, Effect, RetrainDecided
-from stream.judge_unit import UnitJudge
+from stream.judge import environment, feature_rows
+from stream.judge.effects import DriftEvent, Effect, RetrainDecided
+from stream.judge.unit import UnitJudge
 
 SETTLED_AFTER = (512, 4_096)
 """Events since an incident was found: enough to tell most broken data, and enough to tell a factor of 1.8 from 2."""
@@ -41,7 +41,7 @@ def _settle(judge: UnitJudge, incident: Incident) -> list[Effect]:
     known = {f.feature: f for f in judge.reference.features}
     new = {f.feature: f for f in present.features}
     cases = [Case(known[name], new[name]) for name in names if name in new]
-    decision = diagnose(cases, judge_environment.open_differences(judge))
+    decision = diagnose(cases, environment.open_differences(judge))
     changes: dict[str, Any] = {
         "verdict": decision.verdict.value,
         "reason": decision.reason.value,
@@ -63,7 +63,7 @@ def _retrain(judge: UnitJudge, incident_id: str, decision: Decision) -> list[Eff
     decided = RetrainDecided(judge.unit, outcome)
     if outcome is not Outcome.REQUESTED:
         return [decided]
-    data = judge_words.retrain_request(
+    data = feature_rows.retrain_request(
         judge.unit, incident, judge.watch, judge.reference, judge.present, judge.events, now_ms
     )
     return [decided, DriftEvent(EventType.RETRAIN_REQUESTED, judge.unit, now_ms, data, (incident_id,))]

@@ -6,7 +6,7 @@ from detectors.evidence.sheets import EvidenceSettings
 from detectors.incidents.retrain import RetrainGuard
 from detectors.performance.outcome_watch import OutcomeWatch
 from stream.config import ModelSettings, Settings
-from stream.judge_outcomes import Objective, OutcomeLog, OutcomeRules
+from stream.judge.outcomes import Objective, OutcomeLog, OutcomeRules
 
 
 class BlindRules(msgspec.Struct, frozen=True):

@@ -8,12 +8,12 @@ from detectors.incidents import blindness
 from detectors.incidents.blindness import EnvironmentDifference
 from detectors.incidents.incident import Action, IncidentKind, Resolution
 from detectors.incidents.verdict import Verdict
-from stream import judge_words
 from stream.events_out import EventType
-from stream.judge_records import Effect
+from stream.judge import feature_rows
+from stream.judge.effects import Effect
 
 if TYPE_CHECKING:
-    from stream.judge_unit import UnitJudge
+    from stream.judge.unit import UnitJudge
 
 
 def differences(judge: "UnitJudge") -> list[EnvironmentDifference]:
@@ -28,7 +28,7 @@ def differences(judge: "UnitJudge") -> list[EnvironmentDifference]:
 def open_differences(judge: "UnitJudge") -> list[str]:
     """Those of the open incident, in words."""
     known = judge.log.open(IncidentKind.ENVIRONMENT)
-    return [] if known is None else [judge_words.difference(d) for d in known.environment_differences]
+    return [] if known is None else [feature_rows.difference(d) for d in known.environment_differences]
 
 
 def look(judge: "UnitJudge", arrived: dict[str, int], events: int) -> list[Effect]:
@@ -46,7 +46,7 @@ def look(judge: "UnitJudge", arrived: dict[str, int], events: int) -> list[Effec
     every = [msgspec.to_builtins(d) for d in differences(judge)]
     changes: dict[str, Any] = {
         "environment_differences": every,
-        "summary": "the environment differs from training: " + "; ".join(map(judge_words.difference, every[:5])),
+        "summary": "the environment differs from training: " + "; ".join(map(feature_rows.difference, every[:5])),
     }
     if known is None:
         if judge.accepted:
