@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from detectors.bank import bank
 from detectors.errors import BrokerError, DriftlineError
 from detectors.evidence import e_detector, sizes
-from stream import actions, admin, file_references, forgetting, judge_faust, judge_moves, observe_settings, versions
+from stream import actions, admin, file_references, forgetting, observe_settings, versions
 from stream.actions import Action
 from stream.backends.clock import SystemClock
 from stream.backends.kafka import source as kafka_backend
@@ -28,8 +28,9 @@ from stream.http.page import routes
 from stream.http.server import Server
 from stream.judge import settings as judge_settings
 from stream.judge.judge import Judge
-from stream.judge_app import JudgeApp
-from stream.judge_desk import JudgeDesk
+from stream.judge.shell import faust, relocation
+from stream.judge.shell.app import JudgeApp
+from stream.judge.shell.desk import JudgeDesk
 from stream.label_reader import LabelReader
 from stream.metric_families import ModelFamilies
 from stream.metric_outcomes import OutcomeFamilies
@@ -133,7 +134,7 @@ class Worker:
     async def _move_rows(self, sink: Output) -> None:
         reader = self._reader()
         try:
-            await judge_moves.move_rows(self._settings, reader, sink)
+            await relocation.move_rows(self._settings, reader, sink)
         finally:
             await reader.stop()
 
@@ -209,7 +210,7 @@ class Worker:
             self._clock,
             self.metrics,
             self._fail,
-            judge_faust.application(
+            faust.application(
                 self._settings,
                 kafka_backend.ssl_context(self._settings.kafka),
                 kafka_backend.token_provider(self._settings.kafka),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stream.config import Settings
-from stream.judge_app import ROW_INTERVAL_MS, TICK_SECONDS, VIEWS_PER_TICK
+from stream.judge.shell.app import ROW_INTERVAL_MS, TICK_SECONDS, VIEWS_PER_TICK
 from stream.observer import UNITS_PER_LOOK, ObserveSettings
 from tests.kafka.server import ROOT
 

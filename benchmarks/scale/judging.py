@@ -9,13 +9,13 @@ import msgspec
 from benchmarks.scale import load as loads
 from benchmarks.scale import memory
 from benchmarks.scale.load import Load
-from stream import judge_table
 from stream.config import Settings
 from stream.judge import settings as judge_settings
 from stream.judge.effects import Health
 from stream.judge.judge import Judge
-from stream.judge_app import VIEWS_PER_TICK
-from stream.judge_desk import JudgeDesk
+from stream.judge.shell import table
+from stream.judge.shell.app import VIEWS_PER_TICK
+from stream.judge.shell.desk import JudgeDesk
 from stream.metrics import Metrics
 
 LOOKS = 5
@@ -45,11 +45,11 @@ def measure(models: int) -> Judging:
         sizes += map(len, encoded)
         began = time.process_time()
         for value in encoded:
-            desk.on_profile(judge_table.decode_profile(value), WALL_MS)
+            desk.on_profile(table.decode_profile(value), WALL_MS)
         spent.append((time.process_time() - began) / len(encoded))
     units = list(desk.units)
     began = time.process_time()
-    rows = [judge_table.encode_stored(unit, 0, desk.snapshot(unit), (0, 0)) for unit in units]
+    rows = [table.encode_stored(unit, 0, desk.snapshot(unit), (0, 0)) for unit in units]
     row_seconds, began = time.process_time() - began, time.process_time()
     views = desk.views_due(WALL_MS, VIEWS_PER_TICK)
     view_seconds = time.process_time() - began

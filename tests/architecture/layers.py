@@ -1,10 +1,10 @@
 """Homes of libraries: each third-party library is imported in one place."""
 
 HOMES: dict[str, tuple[str, ...]] = {
-    "aiokafka": ("stream.backends.", "stream.judge_faust"),
+    "aiokafka": ("stream.backends.", "stream.judge.shell.faust"),
     "confluent_kafka": ("stream.backends.", "stream.publisher", "benchmarks"),
-    "faust": ("stream.judge_faust",),
-    "mode": ("stream.judge_faust",),
+    "faust": ("stream.judge.shell.faust",),
+    "mode": ("stream.judge.shell.faust",),
     "prometheus_client": (
         "stream.metrics",
         "stream.gauges",

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from detectors.reference.reference import Reference
-from stream import judge_table
 from stream.config import Settings
 from stream.events_out import EventType
 from stream.judge.effects import Health
 from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
-from stream.judge_desk import JudgeDesk
+from stream.judge.shell import table
+from stream.judge.shell.desk import JudgeDesk
 from stream.metrics import Metrics
 from stream.observe_settings import observe_settings
 from stream.observer import Observer
@@ -83,7 +83,7 @@ def _judged(settings: Settings, given: list[Reference], records: Iterable[Record
     """Everything that a judge says of these profiles in this order."""
     desk = JudgeDesk(settings, Judge(judge_settings(settings), given), Metrics(), lambda _: Health())
     topics = {settings.topics.drift_events, settings.topics.retrain_requests}
-    out = (o for r in records if r.value for o in desk.on_profile(judge_table.decode_profile(r.value), 0))
+    out = (o for r in records if r.value for o in desk.on_profile(table.decode_profile(r.value), 0))
     return by_id(json.loads(o.value or b"") for o in out if o.topic in topics)
 
 

@@ -19,7 +19,7 @@ from detectors.incidents.incident import Change
 from detectors.outcomes import measures, task_of
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
-from stream import actions, checkpoints, config, forgetting, judge_table
+from stream import actions, checkpoints, config, forgetting
 from stream.actions import Action
 from stream.checkpoints import UnitRecord
 from stream.forgetting import Forgetting
@@ -29,7 +29,8 @@ from stream.judge import snapshot
 from stream.judge.effects import Health
 from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
-from stream.judge_desk import JudgeDesk
+from stream.judge.shell import table
+from stream.judge.shell.desk import JudgeDesk
 from stream.metrics import Metrics
 from stream.observer import Observer, ObserveSettings
 from stream.ports import Partition, Record
@@ -304,7 +305,7 @@ def _topics() -> Target:
     action = actions.encode(Action(actions.SCHEMA, "a1", "i1", Change.ACK, "ann", NOW_MS, "seen"))
     incident = {"id": "i1", "model": "m", "version": "1", "segment": None, "opened_at_ms": NOW_MS, "features": []}
     view = {"model": "m", "version": "1", "segment": None, "state": "stable", "events": 5, "features": []}
-    row = judge_table.encode_stored(UNIT, 3, b"blob", (NOW_MS, 7))
+    row = table.encode_stored(UNIT, 3, b"blob", (NOW_MS, 7))
     views, desk_settings = Views(), config.Settings()
     desk = JudgeDesk(desk_settings, Judge(judge_settings(desk_settings)), Metrics(), lambda _: Health())
 
@@ -316,9 +317,9 @@ def _topics() -> Target:
         views.apply_view(data[:40], data)
         views.apply_incident(data[:40], data)
         with suppress(FormatError):
-            judge_table.decode_profile(data)
+            table.decode_profile(data)
         try:
-            judge_table.decode_stored(data[:40], data)
+            table.decode_stored(data[:40], data)
         except CheckpointError:
             return False
         return True

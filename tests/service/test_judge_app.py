@@ -17,10 +17,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from detectors.errors import BrokerError
 from detectors.features import UnitKey
 from detectors.profiles import SCHEMA, Epoch, Profile
-from stream import judge_app, judge_faust, judge_moves, judge_table, topics
+from stream import topics
 from stream.backends.kafka.source import KafkaSink, KafkaTableReader
 from stream.config import KafkaSettings, Settings, TopicSettings
-from stream.judge_app import JudgeApp
+from stream.judge.shell import app as judge_app
+from stream.judge.shell import faust, relocation, table
+from stream.judge.shell.app import JudgeApp
 from stream.metrics import Metrics
 from stream.ports import OutRecord
 
@@ -106,7 +108,7 @@ class World:
 
     @property
     def topics(self) -> dict[str, int]:
-        return {self.settings.topics.profiles: PARTITIONS, judge_faust.changelog_topic(self.settings.kafka): PARTITIONS}
+        return {self.settings.topics.profiles: PARTITIONS, faust.changelog_topic(self.settings.kafka): PARTITIONS}
 
     @asynccontextmanager
     async def judge(self, desk: Desk, sink: Sink) -> AsyncIterator[JudgeApp]:
@@ -117,7 +119,7 @@ class World:
             Clock(),
             self.metrics,
             self.failures.append,
-            judge_faust.application(self.settings),
+            faust.application(self.settings),
         )
         await app.start()
         try:
@@ -149,7 +151,7 @@ class World:
     async def rows(self) -> list[tuple[int, bytes, bytes]]:
         """Partition, key and value of the changelog's newest record."""
         consumer = AIOKafkaConsumer(
-            judge_faust.changelog_topic(self.settings.kafka),
+            faust.changelog_topic(self.settings.kafka),
             bootstrap_servers=self.settings.kafka.bootstrap_servers,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -166,7 +168,7 @@ class World:
         await producer.start()
         try:
             for partition, key, value in rows:
-                topic = judge_faust.changelog_topic(self.settings.kafka)
+                topic = faust.changelog_topic(self.settings.kafka)
                 await producer.send_and_wait(topic, value, key=key, partition=partition)
         finally:
             await producer.stop()
@@ -174,7 +176,7 @@ class World:
     async def committed(self) -> int:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.settings.kafka.bootstrap_servers,
-            group_id=judge_faust.app_id(self.settings.kafka),
+            group_id=faust.app_id(self.settings.kafka),
             enable_auto_commit=False,
         )
         await consumer.start()
@@ -391,7 +393,7 @@ async def test_what_lies_in_another_partition_than_its_models_is_sent_on_and_jud
 async def test_a_row_from_elsewhere_is_moved_once_and_restored_where_its_model_is(world: World, kafka: Any) -> None:
     home = topics.model_partition("a", PARTITIONS)
     elsewhere = (home + 1) % PARTITIONS
-    row = judge_table.encode_stored(unit("a"), elsewhere, b"7", (1, 2))
+    row = table.encode_stored(unit("a"), elsewhere, b"7", (1, 2))
     await world.write([(elsewhere, topics.unit_key(unit("a")), row)])
     kafka_settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)
     out = KafkaSink(kafka_settings)
@@ -399,7 +401,7 @@ async def test_a_row_from_elsewhere_is_moved_once_and_restored_where_its_model_i
     try:
         for wanted in (1, 0):
             reader = KafkaTableReader(kafka_settings)
-            assert await judge_moves.move_rows(world.settings, reader, out) == wanted
+            assert await relocation.move_rows(world.settings, reader, out) == wanted
             await reader.stop()
     finally:
         await out.stop()

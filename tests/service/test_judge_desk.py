@@ -12,7 +12,7 @@ from detectors.incidents.incident import Change
 from detectors.reference import reference
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
-from stream import actions, event_schemas, judge_desk, topics
+from stream import actions, event_schemas, topics
 from stream.config import Settings
 from stream.event_schemas import DATA
 from stream.events_out import EventType
@@ -20,7 +20,8 @@ from stream.health import HealthWatch
 from stream.judge.effects import Health
 from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
-from stream.judge_desk import JudgeDesk
+from stream.judge.shell import desk
+from stream.judge.shell.desk import JudgeDesk
 from stream.metrics import Metrics
 from stream.ports import OutRecord, Partition
 from tests.judge.shards import MiniShard
@@ -119,8 +120,8 @@ def test_views_wait_for_their_turn_and_for_their_interval() -> None:
     assert (shown["model"], shown["events"], shown["state"]) == ("m", 400, "stable")
     assert run.desk.views_due(5_000, 9) == []
     run.looks(1, 0.0)
-    assert run.desk.views_due(judge_desk.VIEW_INTERVAL_MS - 1, 9) == []
-    assert len(run.desk.views_due(judge_desk.VIEW_INTERVAL_MS, 9)) == 1
+    assert run.desk.views_due(desk.VIEW_INTERVAL_MS - 1, 9) == []
+    assert len(run.desk.views_due(desk.VIEW_INTERVAL_MS, 9)) == 1
 
 
 def test_a_unit_moves_with_its_snapshot() -> None:
@@ -211,7 +212,7 @@ def test_a_broken_action_is_said_and_counted(caplog: pytest.LogCaptureFixture) -
 
 
 def test_actions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judge_desk, "ACTIONS_KEPT", 1)
+    monkeypatch.setattr(desk, "ACTIONS_KEPT", 1)
     run, other = Run(), Run()
     [opened, *_] = events([*run.looks(5, 0.0), *run.looks(5, 2.0)], "driftline-incidents")
     for n in ("1", "2"):

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.judge_order import Order
+from stream.judge.shell.reading_order import Order
 
 START, END = 100, 130
 

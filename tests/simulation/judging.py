@@ -19,7 +19,7 @@ from stream import topics
 from stream.judge.effects import DriftEvent, Effect
 from stream.judge.judge import Judge
 from stream.judge.settings import JudgeSettings
-from stream.judge_table import Pending
+from stream.judge.shell.table import Pending
 from tests.judge.shards import MiniShard
 from tests.simulation.world import Diverged
 

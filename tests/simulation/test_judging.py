@@ -13,8 +13,8 @@ import pytest
 
 from stream import topics
 from stream.judge.budget import Sharing
+from stream.judge.shell.table import Pending
 from stream.judge.unit import UnitJudge
-from stream.judge_table import Pending
 from tests.simulation import judging
 from tests.simulation.world import Diverged
 

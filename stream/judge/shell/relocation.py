@@ -7,8 +7,8 @@ sent on by the judge that meets them.
 
 import logging
 
-from stream import judge_faust, judge_table
 from stream.config import Settings
+from stream.judge.shell import faust, table
 from stream.ports import Output, OutRecord, TableReader
 
 log = logging.getLogger(__name__)
@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 
 async def move_rows(settings: Settings, reader: TableReader, sink: Output) -> int:
     """How many were moved; none a second time. Raises CheckpointError and BrokerError. Cost: reads the changelog."""
-    topic = judge_faust.changelog_topic(settings.kafka)
+    topic = faust.changelog_topic(settings.kafka)
     partitions = await sink.partitions(settings.topics.profiles)
     rows = []
     for number in range(partitions):
         found = await reader.read_to_end(topic, [number])
         rows += [(key, record.value) for key, record in found.items() if record.value is not None]
-    moved = judge_table.moved(rows, partitions)
+    moved = table.moved(rows, partitions)
     await sink.send([OutRecord(topic, key, value, partition=place) for place, key, value in moved])
     if moved:
         log.warning("%s: %d units were moved to the partition of their model", topic, len(moved))

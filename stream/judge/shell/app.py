@@ -16,10 +16,11 @@ from typing import Any, NamedTuple, Protocol
 from detectors.errors import BrokerError, DriftlineError, FormatError
 from detectors.features import UnitKey
 from detectors.profiles import Profile
-from stream import judge_faust, judge_table, topics
+from stream import topics
 from stream.config import Settings
-from stream.judge_order import Order
-from stream.judge_table import Pending
+from stream.judge.shell import faust, table
+from stream.judge.shell.reading_order import Order
+from stream.judge.shell.table import Pending
 from stream.ports import Clock, Output, OutRecord
 
 log = logging.getLogger(__name__)
@@ -119,16 +120,16 @@ class JudgeApp:
         self.turned_at_ms = clock.now_ms()
         self._row_bytes: dict[UnitKey, int] = {}
         self._app = application
-        self._topic = judge_faust.raw_topic(self._app, settings.topics.profiles)
+        self._topic = faust.raw_topic(self._app, settings.topics.profiles)
         self._table = self._app.Table(
-            judge_faust.TABLE, key_type=bytes, value_type=bytes, partitions=None, on_recover=self._recovered
+            faust.TABLE, key_type=bytes, value_type=bytes, partitions=None, on_recover=self._recovered
         )
-        judge_faust.filter_changelog(self._table, judge_table.furthest)
+        faust.filter_changelog(self._table, table.furthest)
         self._app.agent(self._topic, concurrency=1, name="judge")(self._agent)
         self._app.timer(TICK_SECONDS, name="tick")(self._tick)
         self._app.timer(COMMIT_SECONDS, name="commit")(self._commit)
         self._app.on_partitions_revoked.connect(self._revoked)
-        self._worker = judge_faust.embedded_worker(self._app)
+        self._worker = faust.embedded_worker(self._app)
 
     @property
     def topic(self) -> str:
@@ -147,7 +148,7 @@ class JudgeApp:
     async def start(self) -> None:
         """Joins the group; ``ready`` becomes true when the table is restored."""
         self._count = await self._sink.partitions(self.topic)
-        judge_faust.seek_from_beginning(self._app, self.topic, self._order.begin_at)
+        faust.seek_from_beginning(self._app, self.topic, self._order.begin_at)
         try:
             await self._worker.start()
         except Exception as error:
@@ -198,7 +199,7 @@ class JudgeApp:
         """Beside the steps: it may wait for the broker, and what it says stays true."""
         offsets = self._pending.committable if self.ready else {}
         new = {n: offset for n, offset in offsets.items() if offset > self._committed.get(n, 0)}
-        if new and await judge_faust.commit(self._app, self.topic, new):
+        if new and await faust.commit(self._app, self.topic, new):
             self._committed.update(new)
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
@@ -224,7 +225,7 @@ class JudgeApp:
         now_ms = self._clock.now_ms()
         self._pending.read(message.partition, message.offset)
         try:
-            profile = None if message.value is None else judge_table.decode_profile(message.value)
+            profile = None if message.value is None else table.decode_profile(message.value)
         except FormatError as error:
             self._counters.error("judge.decode")
             self._pass_on(message, [_dead_letter(self._settings.topics.dead_letters, message, str(error))])
@@ -254,7 +255,7 @@ class JudgeApp:
         if not self.ready or self._app.rebalancing:
             return
         for partition, offset in self._order.astray().items():
-            await judge_faust.seek(self._app, self.topic, partition, offset)
+            await faust.seek(self._app, self.topic, partition, offset)
         now_ms = self._clock.now_ms()
         records, changed = self._desk.on_tick(now_ms)
         self._touch(changed)
@@ -305,7 +306,7 @@ class JudgeApp:
     def _row(self, unit: UnitKey) -> "_Row":
         partition = self._pending.partitions[unit]
         blob, reach = self._desk.snapshot(unit), self._pending.reached[unit]
-        value = judge_table.encode_stored(unit, partition, blob, reach)
+        value = table.encode_stored(unit, partition, blob, reach)
         return _Row(unit, partition, value, self._pending.take(unit))
 
     async def _write_rows(self, rows: Sequence["_Row"]) -> None:
@@ -320,7 +321,7 @@ class JudgeApp:
             try:
                 await asyncio.wait_for(sent, ACKNOWLEDGE_SECONDS)
             except TimeoutError:
-                raise BrokerError(f"{judge_faust.changelog_topic(self._settings.kafka)}: no acknowledgement") from None
+                raise BrokerError(f"{faust.changelog_topic(self._settings.kafka)}: no acknowledgement") from None
             self._pending.done(row.partition, row.offsets)
 
     async def _send(self, records: Sequence[OutRecord]) -> None:
@@ -370,7 +371,7 @@ class JudgeApp:
             self._desk.forget(unit)
         mine = self.partitions
         for key, value in list(self._table.data.items()):
-            stored = judge_table.decode_stored(key, value)
+            stored = table.decode_stored(key, value)
             if stored.partition in mine and stored.partition == topics.model_partition(stored.unit.model, self._count):
                 self._desk.restore(stored.unit, stored.blob)
                 self._pending.partitions[stored.unit] = stored.partition
