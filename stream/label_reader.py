@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.errors import BrokerError
-from stream.label_book import KEPT, Labelled
+from stream.labels.book import KEPT, Labelled
+from stream.labels.predictions import Match
 from stream.observer import DeadLetter, Observer
 from stream.ports import Partition, Record, TableReader
-from stream.predictions import Match
 
 log = logging.getLogger(__name__)
 

@@ -23,9 +23,9 @@ from stream.assigned import Assigned, Checkpoint
 from stream.formats.decoder import Decoded, Decoder, Limits
 from stream.formats.native import Rules
 from stream.formats.shapes import Part
-from stream.label_book import LabelBook, Labelled
+from stream.labels.book import LabelBook, Labelled
+from stream.labels.predictions import PredictionRules
 from stream.ports import Partition, Record
-from stream.predictions import PredictionRules
 from stream.units import Unit, UnitSettings
 
 UNITS_PER_LOOK = 200

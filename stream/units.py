@@ -16,9 +16,9 @@ from detectors.profiles import Profile
 from stream.formats.columns import UnitBatch
 from stream.formats.ids import Identities, RecentIds, of_snapshot
 from stream.formats.shapes import Part
-from stream.labels import Label
+from stream.labels.predictions import Match, PredictionRules, Predictions
+from stream.labels.record import Label
 from stream.ports import Partition
-from stream.predictions import Match, PredictionRules, Predictions
 from stream.waiting import PENDING, Waiting
 
 GOLDEN = 618

@@ -21,7 +21,7 @@ from stream import event_schemas, versions
 from stream.config import TopicSettings
 from stream.events_out import EventType
 from stream.formats.native import MAX_ID
-from stream.labels import MAX_LABELS
+from stream.labels.record import MAX_LABELS
 from stream.metric_families import STATISTICS, ModelFamilies
 from stream.metric_outcomes import OutcomeFamilies
 from stream.metric_service import ServiceFamilies
@@ -233,7 +233,7 @@ def asyncapi() -> dict[str, Any]:
 
 
 def label_schema() -> dict[str, Any]:
-    """One label, as ``stream.labels`` reads it, or an array of them."""
+    """One label, as ``stream.labels.record`` reads it, or an array of them."""
     one = {
         "type": "object",
         "required": ["id", "model", "label"],

@@ -13,7 +13,7 @@ import yaml
 
 from detectors.errors import FormatError
 from stream.events_out import EventType
-from stream.labels import read_labels
+from stream.labels.record import read_labels
 from stream.ports import Partition, Record
 from tests.docs import pages
 from tests.docs.blocks import PAGES, ROOT

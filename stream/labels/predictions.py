@@ -17,7 +17,7 @@ from detectors.errors import CheckpointError
 from detectors.features import ERROR, LATENCY_MS, PREDICTION
 from detectors.outcomes import HOUR_MS, NOTHING, Outcomes, Tally, Value, compared, pruned, residual, residual_cell
 from stream.formats.ids import NONE, Identities, of_snapshot
-from stream.labels import Label
+from stream.labels.record import Label
 
 
 class Match(StrEnum):

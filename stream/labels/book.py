@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from detectors.errors import FormatError
 from stream.formats.ids import Identities
-from stream.labels import Label, read_labels
+from stream.labels.predictions import Match
+from stream.labels.record import Label, read_labels
 from stream.ports import Partition, Record
-from stream.predictions import Match
 from stream.units import Unit
 
 KEPT = 10_000
