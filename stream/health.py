@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from stream.judge.effects import Health
-from stream.metrics import Metrics
+from stream.metrics.registry import Metrics
 from stream.ports import Partition
 
 WINDOW_MS = 60_000

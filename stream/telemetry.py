@@ -1,4 +1,4 @@
-"""What the observe stage measures of itself, as a protocol; ``stream.metrics`` keeps the numbers."""
+"""What the observe stage measures of itself, as a protocol; ``stream.metrics.registry`` keeps the numbers."""
 
 import asyncio
 from collections.abc import Sequence

@@ -32,10 +32,10 @@ from stream.judge.shell import faust, relocation
 from stream.judge.shell.app import JudgeApp
 from stream.judge.shell.desk import JudgeDesk
 from stream.label_reader import LabelReader
-from stream.metric_families import ModelFamilies
-from stream.metric_outcomes import OutcomeFamilies
-from stream.metric_service import ServiceFamilies
-from stream.metrics import Metrics
+from stream.metrics.models import ModelFamilies
+from stream.metrics.outcomes import OutcomeFamilies
+from stream.metrics.registry import Metrics
+from stream.metrics.worker import ServiceFamilies
 from stream.observer import Observer
 from stream.ports import Clock, Output, OutRecord, TableReader
 from stream.runner import Runner

@@ -16,7 +16,7 @@ from stream.judge.judge import Judge
 from stream.judge.shell import table
 from stream.judge.shell.app import VIEWS_PER_TICK
 from stream.judge.shell.desk import JudgeDesk
-from stream.metrics import Metrics
+from stream.metrics.registry import Metrics
 
 LOOKS = 5
 WALL_MS = 1_763_700_000_000

@@ -24,7 +24,7 @@ from stream.actions import Action
 from stream.backends.clock import SystemClock
 from stream.config import HttpSettings
 from stream.forgetting import Forgetting
-from stream.gauges import Gauge
+from stream.metrics.gauges import Gauge
 from stream.ports import Clock
 from stream.views import Json, Views
 

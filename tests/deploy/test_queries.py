@@ -11,10 +11,10 @@ import pytest
 from detectors.features import UnitKey
 from stream.config import HttpSettings
 from stream.http.server import Server
-from stream.metric_families import ModelFamilies
-from stream.metric_outcomes import OutcomeFamilies
-from stream.metric_service import ServiceFamilies
-from stream.metrics import Metrics
+from stream.metrics.models import ModelFamilies
+from stream.metrics.outcomes import OutcomeFamilies
+from stream.metrics.registry import Metrics
+from stream.metrics.worker import ServiceFamilies
 from stream.views import Views
 from tests.deploy import paths
 from tests.deploy.prometheus import Prometheus, replaced, scraping, without_data

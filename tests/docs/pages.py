@@ -22,10 +22,10 @@ from stream.config import TopicSettings
 from stream.events_out import EventType
 from stream.formats.native import MAX_ID
 from stream.labels.record import MAX_LABELS
-from stream.metric_families import STATISTICS, ModelFamilies
-from stream.metric_outcomes import OutcomeFamilies
-from stream.metric_service import ServiceFamilies
-from stream.metrics import Metrics
+from stream.metrics.models import STATISTICS, ModelFamilies
+from stream.metrics.outcomes import OutcomeFamilies
+from stream.metrics.registry import Metrics
+from stream.metrics.worker import ServiceFamilies
 from stream.ports import Partition
 from stream.views import STATES, Views
 from tests.architecture import layers

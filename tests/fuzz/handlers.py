@@ -18,7 +18,7 @@ from stream.config_layers import Secret
 from stream.forgetting import Forgetting
 from stream.http.page import routes
 from stream.http.server import Server
-from stream.metrics import Metrics
+from stream.metrics.registry import Metrics
 from stream.views import Views
 from tests.fuzz.http import Health
 from tests.fuzz.targets import Target

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from stream.config import HttpSettings
 from stream.http.server import Server
-from stream.metrics import Metrics
+from stream.metrics.registry import Metrics
 from stream.views import Views
 from tests.fuzz.mutate import mutated
 

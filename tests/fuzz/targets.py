@@ -31,7 +31,7 @@ from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
 from stream.judge.shell import table
 from stream.judge.shell.desk import JudgeDesk
-from stream.metrics import Metrics
+from stream.metrics.registry import Metrics
 from stream.observer import Observer, ObserveSettings
 from stream.ports import Partition, Record
 from stream.views import Views

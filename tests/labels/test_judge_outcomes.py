@@ -26,9 +26,9 @@ from stream.judge.effects import DriftEvent, Effect, Health
 from stream.judge.judge import Judge
 from stream.judge.outcomes import Objective, OutcomeLog, OutcomeRules
 from stream.judge.settings import JudgeSettings, judge_settings
-from stream.metric_families import ModelFamilies
-from stream.metric_outcomes import OutcomeFamilies
-from stream.metrics import Metrics
+from stream.metrics.models import ModelFamilies
+from stream.metrics.outcomes import OutcomeFamilies
+from stream.metrics.registry import Metrics
 from stream.views import Views
 
 UNIT = UnitKey("fraud", "3", None)

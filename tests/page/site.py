@@ -9,7 +9,7 @@ from aiohttp import web
 from stream.config import HttpSettings
 from stream.http.page import routes
 from stream.http.server import Server
-from stream.metrics import Metrics
+from stream.metrics.registry import Metrics
 from stream.views import Views
 from tests.page import sample_views
 

@@ -16,7 +16,7 @@ from stream.config import HttpSettings
 from stream.config_layers import Secret
 from stream.http.page import routes
 from stream.http.server import Server
-from stream.metrics import Metrics
+from stream.metrics.registry import Metrics
 from stream.views import Views
 
 TOKEN = {"Authorization": "Bearer sesame"}

@@ -23,7 +23,7 @@ from stream.config import KafkaSettings, Settings, TopicSettings
 from stream.judge.shell import app as judge_app
 from stream.judge.shell import faust, relocation, table
 from stream.judge.shell.app import JudgeApp
-from stream.metrics import Metrics
+from stream.metrics.registry import Metrics
 from stream.ports import OutRecord
 
 pytestmark = pytest.mark.kafka

@@ -22,7 +22,7 @@ from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
 from stream.judge.shell import desk
 from stream.judge.shell.desk import JudgeDesk
-from stream.metrics import Metrics
+from stream.metrics.registry import Metrics
 from stream.ports import OutRecord, Partition
 from tests.judge.shards import MiniShard
 

@@ -14,10 +14,10 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from detectors.features import UnitKey
-from stream import metrics as metrics_module
-from stream.gauges import Gauge
-from stream.metric_families import ModelFamilies
-from stream.metrics import Metrics, Spec
+from stream.metrics import registry as metrics_module
+from stream.metrics.gauges import Gauge
+from stream.metrics.models import ModelFamilies
+from stream.metrics.registry import Metrics, Spec
 from stream.views import STATES, Views
 
 UNIT = UnitKey("fraud", "3", None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stream import metric_families, metric_outcomes, metrics
+from stream.metrics import models, outcomes, registry
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -53,7 +53,7 @@ def test_every_alert_has_a_case() -> None:
 def test_rules_name_only_metrics_that_exist() -> None:
     rules = (DEPLOY / "prometheus" / "rules.yml").read_text()
     used = set(re.findall(r"\bdriftline_(\w+)", rules))
-    code = "".join(Path(module.__file__).read_text() for module in (metrics, metric_families, metric_outcomes))
-    code += (Path(metrics.__file__).parent / "metric_service.py").read_text()
+    code = "".join(Path(module.__file__).read_text() for module in (registry, models, outcomes))
+    code += (Path(registry.__file__).parent / "metric_service.py").read_text()
     missing = {name for name in used if f'"{re.sub("_(total|bucket|count|sum)$", "", name)}"' not in code}
     assert missing == set()

@@ -15,7 +15,7 @@ from stream.config import HttpSettings
 from stream.config_layers import Secret
 from stream.http import server as server_module
 from stream.http.server import Server
-from stream.metrics import Metrics
+from stream.metrics.registry import Metrics
 from stream.views import Views
 
 

@@ -18,7 +18,7 @@ from stream.events_out import EventType
 from stream.forgetting import Forgetting
 from stream.judge.effects import DriftEvent, Effect, Health, IncidentRecord, ReferenceBuilt, RetrainDecided
 from stream.judge.judge import Judge
-from stream.metrics import Metrics
+from stream.metrics.registry import Metrics
 from stream.ports import OutRecord
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
 from detectors.columns import Floats
-from stream.gauges import PREFIX
+from stream.metrics.gauges import PREFIX
 
 OTHER = "other"
 """Stands for what came after a metric had MAX_SERIES label sets; nothing received can make more series than that."""

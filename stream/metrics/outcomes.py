@@ -7,8 +7,8 @@ from prometheus_client.core import CounterMetricFamily
 
 from detectors.features import UnitKey
 from detectors.performance.label_arrival import Labels
-from stream.gauges import PREFIX, Gauge
-from stream.metric_families import MODEL_LABELS
+from stream.metrics.gauges import PREFIX, Gauge
+from stream.metrics.models import MODEL_LABELS
 from stream.views import Json, Views
 
 REALISED = "realised"

@@ -7,7 +7,7 @@ from typing import Protocol
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
-from stream.gauges import PREFIX
+from stream.metrics.gauges import PREFIX
 from stream.ports import Partition
 
 

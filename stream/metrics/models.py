@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from prometheus_client import Metric
 
 from detectors.features import UnitKey
-from stream.gauges import Gauge
-from stream.metrics import Counter
+from stream.metrics.gauges import Gauge
+from stream.metrics.registry import Counter
 from stream.views import STATES, Json, Views
 
 MODEL_LABELS = ("model", "model_version", "segment")
