@@ -18,7 +18,7 @@ from detectors.features import UnitKey
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream.formats.decoder import Decoder
-from stream.observer import Observer, ObserveSettings
+from stream.observe.observer import Observer, ObserveSettings
 from stream.ports import Partition, Record
 
 HERE = Partition("inference-events", 0)

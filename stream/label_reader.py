@@ -17,7 +17,7 @@ import numpy.typing as npt
 from detectors.errors import BrokerError
 from stream.labels.book import KEPT, Labelled
 from stream.labels.predictions import Match
-from stream.observer import DeadLetter, Observer
+from stream.observe.observer import DeadLetter, Observer
 from stream.ports import Partition, Record, TableReader
 
 log = logging.getLogger(__name__)

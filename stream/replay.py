@@ -19,8 +19,8 @@ from stream.files.layout import ReplayOptions
 from stream.judge.effects import Effect, IncidentRecord, ReferenceBuilt
 from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
-from stream.observe_settings import observe_settings
-from stream.observer import Observer
+from stream.observe.observer import Observer
+from stream.observe.settings import observe_settings
 from stream.ports import Partition, Record
 from stream.replay_report import Point, Replayed
 

@@ -17,7 +17,7 @@ from detectors.reference import reference
 from stream import pace
 from stream.config import Settings
 from stream.label_reader import LabelReader
-from stream.observer import Effects, Observer
+from stream.observe.observer import Effects, Observer
 from stream.outbox import Outbox
 from stream.ports import Clock, Output, Partition, Record, Source, TableReader
 from stream.saver import Saver

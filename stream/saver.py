@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from detectors.errors import BrokerError
 from stream.config import Settings
-from stream.observer import Observer
+from stream.observe.observer import Observer
 from stream.outbox import Outbox
 from stream.ports import Clock, OutRecord, Partition, Source
 from stream.telemetry import Telemetry

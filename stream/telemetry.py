@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from detectors.columns import Floats
-from stream.observer import Effects
+from stream.observe.observer import Effects
 
 
 class Telemetry(Protocol):

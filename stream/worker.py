@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from detectors.bank import bank
 from detectors.errors import BrokerError, DriftlineError
 from detectors.evidence import e_detector, sizes
-from stream import actions, admin, file_references, forgetting, observe_settings, versions
+from stream import actions, admin, file_references, forgetting, versions
 from stream.actions import Action
 from stream.backends.clock import SystemClock
 from stream.backends.kafka import source as kafka_backend
@@ -36,7 +36,8 @@ from stream.metrics.models import ModelFamilies
 from stream.metrics.outcomes import OutcomeFamilies
 from stream.metrics.registry import Metrics
 from stream.metrics.worker import ServiceFamilies
-from stream.observer import Observer
+from stream.observe import settings as observe_settings
+from stream.observe.observer import Observer
 from stream.ports import Clock, Output, OutRecord, TableReader
 from stream.runner import Runner
 from stream.views import Json, Views

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from stream.config import Settings
 from stream.judge.shell.app import ROW_INTERVAL_MS, TICK_SECONDS, VIEWS_PER_TICK
-from stream.observer import UNITS_PER_LOOK, ObserveSettings
+from stream.observe.observer import UNITS_PER_LOOK, ObserveSettings
 from tests.kafka.server import ROOT
 
 EVENTS_PER_SECOND = 1_000_000

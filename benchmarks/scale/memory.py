@@ -20,9 +20,9 @@ from benchmarks.scale.load import Load
 from benchmarks.throughput.traffic import START_MS
 from detectors.profiles import Profile
 from detectors.reference import reference
-from stream import observe_settings
 from stream.config import Settings
-from stream.observer import Effects, Observer
+from stream.observe import settings
+from stream.observe.observer import Effects, Observer
 from stream.ports import Partition, Record
 from tests.kafka.server import ROOT
 
@@ -55,7 +55,7 @@ def resident_bytes() -> int:
 def observing(load: Load) -> Observer:
     """That has read the load's references as they come from Kafka, each a record of its own."""
     encoded = map(reference.encode, loads.references(load))
-    return Observer(observe_settings.observe_settings(Settings()), (reference.decode(one, "") for one in encoded))
+    return Observer(settings.observe_settings(Settings()), (reference.decode(one, "") for one in encoded))
 
 
 def fold(observer: Observer, place: Partition, load: Load, events: int) -> Iterator[list[Profile]]:

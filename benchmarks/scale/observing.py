@@ -22,8 +22,8 @@ from stream import worker
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
 from stream.config import KafkaSettings, Settings
-from stream.observe_settings import observe_settings
-from stream.observer import Observer
+from stream.observe.observer import Observer
+from stream.observe.settings import observe_settings
 from stream.ports import Partition
 from stream.runner import Runner
 from tests.kafka.server import ROOT

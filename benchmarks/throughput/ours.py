@@ -14,8 +14,8 @@ from stream import topics, worker
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
 from stream.config import KafkaSettings, Settings, TopicSettings
-from stream.observe_settings import observe_settings
-from stream.observer import Observer
+from stream.observe.observer import Observer
+from stream.observe.settings import observe_settings
 from stream.ports import OutRecord
 from stream.runner import Runner
 from tests.kafka.server import Cluster

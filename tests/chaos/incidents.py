@@ -16,8 +16,8 @@ from stream.judge.settings import judge_settings
 from stream.judge.shell import table
 from stream.judge.shell.desk import JudgeDesk
 from stream.metrics.registry import Metrics
-from stream.observe_settings import observe_settings
-from stream.observer import Observer
+from stream.observe.observer import Observer
+from stream.observe.settings import observe_settings
 from stream.ports import Partition, Record
 
 TOLD_OF_INCIDENTS = {EventType.INCIDENT_OPENED, EventType.INCIDENT_UPDATED, EventType.INCIDENT_RESOLVED}

@@ -13,8 +13,8 @@ from detectors.reference import reference as references
 from detectors.reference.reference import Reference
 from stream import config
 from stream.judge.shard import Shard
-from stream.observe_settings import observe_settings
-from stream.observer import Observer
+from stream.observe.observer import Observer
+from stream.observe.settings import observe_settings
 from stream.ports import Partition, Record
 from tests.chaos import incidents
 from tests.chaos.incidents import Comparison

@@ -32,7 +32,7 @@ from stream.judge.settings import judge_settings
 from stream.judge.shell import table
 from stream.judge.shell.desk import JudgeDesk
 from stream.metrics.registry import Metrics
-from stream.observer import Observer, ObserveSettings
+from stream.observe.observer import Observer, ObserveSettings
 from stream.ports import Partition, Record
 from stream.views import Views
 

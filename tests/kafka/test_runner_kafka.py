@@ -18,8 +18,8 @@ from detectors.reference import reference as references
 from stream import topics
 from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
 from stream.config import Settings
-from stream.observe_settings import observe_settings
-from stream.observer import Observer
+from stream.observe.observer import Observer
+from stream.observe.settings import observe_settings
 from stream.ports import Partition, Record
 from tests.contracts.backends import Listener
 from tests.kafka import observing

@@ -20,7 +20,7 @@ from stream import checkpoints
 from stream.formats.ids import numbers_of
 from stream.labels.predictions import Match, PredictionRules, Predictions
 from stream.labels.record import Label, read_labels
-from stream.observer import Observer, ObserveSettings
+from stream.observe.observer import Observer, ObserveSettings
 from stream.ports import Partition, Record
 
 EVENTS, LABELS = Partition("inference-events", 1), Partition("inference-labels", 0)

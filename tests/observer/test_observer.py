@@ -17,8 +17,8 @@ from detectors.profiles import Profile
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream import checkpoints
-from stream import observer as observer_module
-from stream.observer import Effects, Observer, ObserveSettings
+from stream.observe import observer as observer_module
+from stream.observe.observer import Effects, Observer, ObserveSettings
 from stream.ports import Partition, Record
 
 HERE = Partition("inference-events", 1)

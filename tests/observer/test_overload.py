@@ -7,7 +7,7 @@ import pytest
 
 from detectors.bank.bank import BankSettings
 from detectors.features import UnitKey
-from stream.observer import Observer, ObserveSettings
+from stream.observe.observer import Observer, ObserveSettings
 from stream.ports import Partition, Record
 
 HERE = Partition("inference-events", 0)

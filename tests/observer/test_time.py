@@ -11,7 +11,7 @@ from detectors.profiles import Profile
 from stream import config
 from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
-from stream.observer import Effects, Observer, ObserveSettings
+from stream.observe.observer import Effects, Observer, ObserveSettings
 from stream.ports import Partition, Record
 
 HERE = Partition("inference-events", 0)

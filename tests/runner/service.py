@@ -15,8 +15,8 @@ from detectors.reference.builder import build_reference
 from stream.backends.memory.broker import MemoryBroker, MemorySink, MemorySource, MemoryTableReader
 from stream.config import Settings
 from stream.label_reader import LabelReader
-from stream.observe_settings import observe_settings
-from stream.observer import Observer
+from stream.observe.observer import Observer
+from stream.observe.settings import observe_settings
 from stream.ports import OutRecord, TableReader
 from stream.runner import Runner
 

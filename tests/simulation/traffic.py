@@ -16,7 +16,7 @@ from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream import checkpoints
 from stream.formats.decoder import Decoded, Decoder
-from stream.observer import Observer, ObserveSettings
+from stream.observe.observer import Observer, ObserveSettings
 from stream.ports import Partition, Record
 
 TOPIC = "inference-events"

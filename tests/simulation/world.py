@@ -14,7 +14,7 @@ from detectors.merging import Step
 from detectors.profiles import Profile
 from stream import topics
 from stream.judge.shard import Shard
-from stream.observer import Effects, ObserveSettings
+from stream.observe.observer import Effects, ObserveSettings
 from stream.ports import Partition
 from tests.simulation import traffic
 

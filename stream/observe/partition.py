@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from detectors.features import UnitKey
 from stream import checkpoints
+from stream.observe.unit import Unit
 from stream.ports import Partition
-from stream.units import Unit
 
 
 class Assigned:

@@ -6,7 +6,7 @@ from stream.config import ModelSettings, Settings
 from stream.formats.decoder import Limits
 from stream.formats.native import Rules
 from stream.labels.predictions import PredictionRules
-from stream.observer import ObserveSettings
+from stream.observe.observer import ObserveSettings
 
 ADWIN_DELTA = 2e-4
 """One false signal in about 1e7 independent events of u."""

@@ -18,8 +18,8 @@ from stream.formats.ids import Identities, RecentIds, of_snapshot
 from stream.formats.shapes import Part
 from stream.labels.predictions import Match, PredictionRules, Predictions
 from stream.labels.record import Label
+from stream.observe.waiting import PENDING, Waiting
 from stream.ports import Partition
-from stream.waiting import PENDING, Waiting
 
 GOLDEN = 618
 """Thousandths of a look by which each partition is before the one before, in time and in events: the looks of a model's
