@@ -31,15 +31,15 @@ from stream.judge.judge import Judge
 from stream.judge.shell import faust, relocation
 from stream.judge.shell.app import JudgeApp
 from stream.judge.shell.desk import JudgeDesk
-from stream.label_reader import LabelReader
 from stream.metrics.models import ModelFamilies
 from stream.metrics.outcomes import OutcomeFamilies
 from stream.metrics.registry import Metrics
 from stream.metrics.worker import ServiceFamilies
 from stream.observe import settings as observe_settings
 from stream.observe.observer import Observer
+from stream.observe.shell.label_reader import LabelReader
+from stream.observe.shell.runner import Runner
 from stream.ports import Clock, Output, OutRecord, TableReader
-from stream.runner import Runner
 from stream.views import Json, Views
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from benchmarks.scale.runs import cpu_seconds, publish_references
 from detectors.profiles import Profile
 from stream import config
 from stream.backends.kafka.source import KafkaSink
-from stream.outbox import Outbox
-from stream.telemetry import Unmeasured
+from stream.observe.shell.outbox import Outbox
+from stream.observe.shell.telemetry import Unmeasured
 from tests.kafka.server import Cluster
 from tests.service.processes import Deployment, WorkerProcess, metric_lines
 

@@ -24,8 +24,8 @@ from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReade
 from stream.config import KafkaSettings, Settings
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
+from stream.observe.shell.runner import Runner
 from stream.ports import Partition
-from stream.runner import Runner
 from tests.kafka.server import ROOT
 
 START_SECONDS = 120.0

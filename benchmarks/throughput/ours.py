@@ -16,8 +16,8 @@ from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReade
 from stream.config import KafkaSettings, Settings, TopicSettings
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
+from stream.observe.shell.runner import Runner
 from stream.ports import OutRecord
-from stream.runner import Runner
 from tests.kafka.server import Cluster
 
 REFERENCE_ROWS = 20_000

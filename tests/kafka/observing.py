@@ -9,7 +9,7 @@ from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReade
 from stream.config import KafkaSettings, Settings, TopicSettings
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
-from stream.runner import Runner
+from stream.observe.shell.runner import Runner
 
 
 def settings(servers: str, mark: str) -> Settings:

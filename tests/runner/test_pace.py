@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stream import pace
+from stream.observe.shell import pace
 
 
 def steps(count: int, done: list[int]) -> Iterator[None]:

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from stream.outbox import Outbox
-from stream.runner import Runner
-from stream.saver import Saver
+from stream.observe.shell.outbox import Outbox
+from stream.observe.shell.runner import Runner
+from stream.observe.shell.saver import Saver
 from tests.simulation.service import simulate
 from tests.simulation.world import Diverged
 

@@ -9,9 +9,9 @@ from collections.abc import Collection, Sequence
 from detectors.errors import BrokerError
 from stream.config import Settings
 from stream.observe.observer import Observer
-from stream.outbox import Outbox
+from stream.observe.shell.outbox import Outbox
+from stream.observe.shell.telemetry import Telemetry
 from stream.ports import Clock, OutRecord, Partition, Source
-from stream.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
