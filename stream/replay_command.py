@@ -10,7 +10,7 @@ from rich.console import Console
 from detectors import errors
 from detectors.errors import DriftlineError
 from detectors.reference.reference import Reference
-from stream import incident_tables, progress, reference_command, replay_plot, replay_report
+from stream import incident_tables, progress, replay_plot, replay_report
 from stream.calibration_report import Calibrated
 from stream.clean import CalibrationOptions, CleanRows
 from stream.config import Settings
@@ -18,6 +18,7 @@ from stream.files import dataset
 from stream.files.dataset import Row
 from stream.files.layout import ReplayOptions
 from stream.judge.settings import judge_settings
+from stream.references import command
 from stream.replay import LOOK_EVENTS, Replay
 from stream.replay_report import Replayed
 
@@ -56,7 +57,7 @@ def replayed(
     """The replay, and the rows that are to be calibrated on where that is wished for."""
     reference = None
     if options.reference_file is not None:
-        reference = reference_command.read(options.reference_file)
+        reference = command.read(options.reference_file)
         options = _named_by(reference, options)
     rows = dataset.open_dataset(options)
     if options.reference_rows is not None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from detectors.bank import bank
 from detectors.errors import BrokerError, DriftlineError
 from detectors.evidence import e_detector, sizes
-from stream import actions, admin, file_references, forgetting, versions
+from stream import actions, admin, forgetting, versions
 from stream.actions import Action
 from stream.backends.clock import SystemClock
 from stream.backends.kafka import source as kafka_backend
@@ -40,6 +40,7 @@ from stream.observe.observer import Observer
 from stream.observe.shell.label_reader import LabelReader
 from stream.observe.shell.runner import Runner
 from stream.ports import Clock, Output, OutRecord, TableReader
+from stream.references import configured
 from stream.views import Json, Views
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ class Worker:
             self._spawn("observer", self._runner.run(self._stop_observing))
 
     async def _publish_file_references(self) -> None:
-        records = file_references.records(self._settings)
+        records = configured.records(self._settings)
         if records:
             sink = kafka_backend.KafkaSink(self._settings.kafka)
             await self._wait_for_broker(sink.start)

@@ -7,8 +7,9 @@ import pytest
 from detectors.errors import ReferenceError, SettingsError
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
-from stream import file_references, topics
+from stream import topics
 from stream.config import ModelSettings, Settings
+from stream.references import configured
 from tests.kafka.server import Cluster
 from tests.service.processes import Deployment, WorkerProcess
 
@@ -25,7 +26,7 @@ def _settings(reference: object) -> Settings:
 
 def test_a_named_file_becomes_a_record_of_the_references_topic(tmp_path: Path) -> None:
     path = _file(tmp_path)
-    (record,) = file_references.records(_settings(path))
+    (record,) = configured.records(_settings(path))
     assert record.topic == "driftline-references"
     assert record.key == topics.reference_key(references.decode(path.read_bytes()).model_key)
     assert record.value == path.read_bytes()
@@ -33,13 +34,13 @@ def test_a_named_file_becomes_a_record_of_the_references_topic(tmp_path: Path) -
 
 def test_what_is_wrong_with_a_file_is_named_with_its_key(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"models\.fraud\.reference: .*none\.json: No such file"):
-        file_references.read(_settings(tmp_path / "none.json"))
+        configured.read(_settings(tmp_path / "none.json"))
     with pytest.raises(SettingsError, match="is the reference of model 'loans', not of 'fraud'"):
-        file_references.read(_settings(_file(tmp_path, "loans")))
+        configured.read(_settings(_file(tmp_path, "loans")))
     broken = tmp_path / "broken.json"
     broken.write_text("{}")
     with pytest.raises(ReferenceError, match=r"models\.fraud\.reference: .*broken\.json"):
-        file_references.read(_settings(broken))
+        configured.read(_settings(broken))
 
 
 @pytest.mark.kafka

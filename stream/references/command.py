@@ -9,13 +9,14 @@ from detectors import errors
 from detectors.errors import DriftlineError
 from detectors.reference import reference as references
 from detectors.reference.reference import Reference
-from stream import admin, incident_tables, progress, reference_views, topics
+from stream import admin, incident_tables, progress, topics
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.backends.kafka.source import KafkaSink
 from stream.config import Settings
 from stream.files import dataset
 from stream.files.layout import ReplayOptions
 from stream.ports import OutRecord
+from stream.references import views
 
 OK, DIFFERENT = 0, 1
 
@@ -76,15 +77,15 @@ def show(console: Console, file: str, as_json: bool) -> int:
     if as_json:
         incident_tables.write_json(console, reference)
     else:
-        reference_views.show(console, reference)
+        views.show(console, reference)
     return OK
 
 
 def diff(console: Console, left: str, right: str, as_json: bool) -> int:
     """Exit status 1 where a feature differs notably."""
-    differences = reference_views.compare(read(left), read(right))
+    differences = views.compare(read(left), read(right))
     if as_json:
         incident_tables.write_json(console, {"features": differences})
     else:
-        reference_views.show_differences(console, differences)
+        views.show_differences(console, differences)
     return DIFFERENT if any(difference.notable for difference in differences) else OK
