@@ -6,8 +6,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stream import incident_tables, replay_plot
+from stream import incident_tables
 from stream.charts import svg
+from stream.replay import html as replay_plot
 from stream.survey import FeatureSurvey, ModelSurvey, TopicSurvey
 
 number = incident_tables.number

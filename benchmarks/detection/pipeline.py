@@ -18,7 +18,7 @@ from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream.config import Settings
 from stream.files.layout import ReplayOptions
-from stream.replay import LOOK_EVENTS, Replay
+from stream.replay.replay import LOOK_EVENTS, Replay
 
 PARTITIONS = (1, 16)
 NUMBERS = 17

@@ -82,8 +82,8 @@ def replay(
     if clean is not None and layout["reference_file"] is None and layout["reference_rows"] is None:
         raise click.UsageError("--clean needs --reference or --reference-rows: what the stretch is compared with")
     wish = _layout(columns, ignore, layout)
-    from stream import replay_command
-    from stream.clean import CalibrationOptions, span
+    from stream.replay import command as replay_command
+    from stream.replay.clean_rows import CalibrationOptions, span
 
     calibration = None if clean is None else CalibrationOptions(span(clean), bootstrap, 1 if seed is None else seed)
     return replay_command.main(wish, as_json=as_json, plot_file=plot_file, quiet=quiet, wish=calibration)

@@ -18,7 +18,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "river": ("detectors.sequential.page_hinkley", "stream.demo.models"),
     "datasketches": ("detectors.sketches.",),
     "yaml": ("stream.config_layers", "stream.commands.check", "stream.survey_command", "stream.training"),
-    "matplotlib": ("stream.replay_png",),
+    "matplotlib": ("stream.replay.png",),
     "pyarrow": ("stream.files.tables",),
     "click": ("stream.commands.cli", "stream.commands."),
 }

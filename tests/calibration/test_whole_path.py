@@ -10,12 +10,12 @@ from detectors.calibration.calibration import Calibrator
 from detectors.calibration.injection import Injected, inject
 from detectors.calibration.rehearsal import Course
 from detectors.calibration.stretch import Column
-from stream import replay_command
-from stream.clean import CalibrationOptions, Span
 from stream.config import Settings
 from stream.files.layout import ReplayOptions
 from stream.judge.settings import judge_settings
-from stream.replay import LOOK_EVENTS
+from stream.replay import command
+from stream.replay.clean_rows import CalibrationOptions, Span
+from stream.replay.replay import LOOK_EVENTS
 
 REFERENCE, ROWS = 2_000, 5_000
 NAMES = ("amount", "count", "colour")
@@ -53,7 +53,7 @@ def raw() -> list[list[str]]:
 def parts(path: Path, **options: Any) -> tuple[ReplayOptions, Calibrator]:
     given = ReplayOptions(file=str(path), reference_rows=REFERENCE, **options)
     wish = CalibrationOptions(Span(0, None, False), copies=1)
-    clean = replay_command.replayed(given, lambda rows: None, wish)[1]
+    clean = command.replayed(given, lambda rows: None, wish)[1]
     assert clean is not None
     return given, clean.calibrator(judge_settings(Settings()), LOOK_EVENTS)
 
@@ -87,7 +87,7 @@ def test_a_delay_is_that_of_a_replay_of_the_changed_file(
     assert moved is not None
     mended[place][REFERENCE + start :] = texts(moved)[start:]
     options = ReplayOptions(file=str(history(tmp_path / "changed.csv", mended)), reference_rows=REFERENCE)
-    found = replay_command.run(options).incidents
+    found = command.run(options).incidents
     assert found, f"nothing found, told {told}"
     assert [f["feature"] for f in found[0]["features"]] == [feature]
     assert told == found[0]["opened_at_event"] - start
@@ -101,6 +101,6 @@ def test_the_incidents_of_a_stretch_are_those_of_the_replay(tmp_path: Path, raw:
         mended[2][row] = "blue"
     path = history(tmp_path / "twice.csv", mended)
     options, calibrator = parts(path)
-    incidents = replay_command.run(options).incidents
+    incidents = command.run(options).incidents
     assert len(incidents) >= 2
     assert calibrator.run().as_it_was.alarms == len(incidents)

@@ -10,7 +10,7 @@ from detectors.reference import builder
 from detectors.reference.reference import Reference
 from stream.config import Settings
 from stream.files.layout import ReplayOptions
-from stream.replay import LOOK_EVENTS, Replay
+from stream.replay.replay import LOOK_EVENTS, Replay
 
 Columns = Mapping[str, Sequence[Any] | np.ndarray]
 MODEL, VERSION = "m", "1"

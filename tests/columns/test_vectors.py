@@ -9,10 +9,11 @@ import pytest
 from detectors.derived.vectors import derived_names
 from detectors.features import Kind
 from detectors.reference import reference as references
-from stream import replay_command, training
+from stream import training
 from stream.commands import cli
 from stream.config import FeatureSettings, ModelSettings, Settings
 from stream.files.layout import ReplayOptions
+from stream.replay import command
 from tests.columns.streams import events, opened, reference_of, replayed
 
 DIMENSION = 24
@@ -98,7 +99,7 @@ def test_a_table_of_nothing_but_lists_is_replayed(tmp_path: Path) -> None:
     parquet = tmp_path / "events.parquet"
     table = pyarrow.table({"embedding": [*vectors(rng, 2_000).tolist(), *stream(rng)]})
     pytest.importorskip("pyarrow.parquet").write_table(table, parquet)
-    report = replay_command.run(ReplayOptions(file=str(parquet), reference_rows=2_000)).as_json()
+    report = command.run(ReplayOptions(file=str(parquet), reference_rows=2_000)).as_json()
     assert report["events"] == 1_800
     assert len(report["incidents"]) == 1
     assert json.dumps(report)

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.errors import FormatError
-from stream import clean, replay_command, replay_png
-from stream.calibration_report import Calibrated
-from stream.clean import CalibrationOptions, Span
 from stream.commands import cli
 from stream.files.layout import ReplayOptions
+from stream.replay import clean_rows, command, png
+from stream.replay.calibration_report import Calibrated
+from stream.replay.clean_rows import CalibrationOptions, Span
 
 REFERENCE, ROWS = 1_000, 2_000
 
@@ -75,8 +75,8 @@ def test_a_span_of_times_means_the_events_at_those_times(file: Path, capsys: pyt
 
 @given(st.integers(0, 50), st.integers(1, 50), st.integers(1, 120))
 def test_a_span_of_events_is_half_open(low: int, length: int, event: int) -> None:
-    assert clean.span(f"{low}:{low + length}").holds(event, 0) == (low < event <= low + length)
-    assert clean.span(":").holds(event, 0)
+    assert clean_rows.span(f"{low}:{low + length}").holds(event, 0) == (low < event <= low + length)
+    assert clean_rows.span(":").holds(event, 0)
 
 
 @pytest.mark.parametrize(
@@ -130,12 +130,12 @@ def test_a_png_shows_the_calibration_below(file: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     wish = CalibrationOptions(Span(0, 1_500, False), copies=1)
     options = ReplayOptions(file=str(file), reference_rows=REFERENCE, ignore=("when",))
-    replay, rows = replay_command.replayed(options, lambda count: None, wish)
+    replay, rows = command.replayed(options, lambda count: None, wish)
     assert rows is not None
-    calibrated = replay_command.calibrated(replay, rows, options, quiet=True)
+    calibrated = command.calibrated(replay, rows, options, quiet=True)
     assert isinstance(calibrated.calibration, Calibrated)
-    replay_png.write(calibrated, str(tmp_path / "with.png"))
-    replay_png.write(replay, str(tmp_path / "without.png"))
+    png.write(calibrated, str(tmp_path / "with.png"))
+    png.write(replay, str(tmp_path / "without.png"))
     assert (tmp_path / "with.png").stat().st_size > (tmp_path / "without.png").stat().st_size
 
 
@@ -166,4 +166,4 @@ def test_lines_without_times_have_no_time_of_day(
 
 def test_a_span_of_two_separators_is_refused() -> None:
     with pytest.raises(FormatError, match=r"FROM\.\.TO with times that have colons"):
-        clean.span("2024-01-01T00:00:2024-02-01")
+        clean_rows.span("2024-01-01T00:00:2024-02-01")

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.errors import DriftlineError
-from stream import replay_plot, replay_png
 from stream.charts import svg
-from stream.replay_report import Point, Replayed
+from stream.replay import html, png
+from stream.replay.report import Point, Replayed
 
 INCIDENT = {
     "id": "5e1c",
@@ -59,14 +59,14 @@ def replayed(events: int = 100) -> Replayed:
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_escapes_every_name() -> None:
-    page = replay_plot.page(replayed())
+    page = html.page(replayed())
     assert not [word for word in ("http:", "https:", "<script", "<link", "@import", "url(", "src=") if word in page]
     assert "<b>amount</b>" not in page
     assert "&lt;b&gt;amount&lt;/b&gt;" in page
 
 
 def test_every_picture_in_the_page_is_well_formed() -> None:
-    page = replay_plot.page(replayed())
+    page = html.page(replayed())
     pictures = ["<svg" + part.split("</svg>")[0] + "</svg>" for part in page.split("<svg")[1:]]
     assert len(pictures) == 1 + len(FEATURES)
     for picture in pictures:
@@ -97,7 +97,7 @@ def test_ticks_are_few_and_inside(low: float, span: float, wanted: int) -> None:
 
 @pytest.mark.parametrize("histogram", [None, [], [1, 2], {"counts": [1]}, {}, "text", 3])
 def test_any_histogram_can_be_drawn(histogram: object) -> None:
-    counts, names = replay_plot.bins(histogram)
+    counts, names = html.bins(histogram)
     ElementTree.fromstring(svg.histograms(counts, counts, names, "label"))
     assert all(math.isfinite(count) for count in counts)
 
@@ -105,11 +105,11 @@ def test_any_histogram_can_be_drawn(histogram: object) -> None:
 def test_a_png_is_drawn_where_matplotlib_is_installed(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     path = tmp_path / "replay.png"
-    replay_png.write(replayed(), str(path))
+    png.write(replayed(), str(path))
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_without_matplotlib_a_png_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(DriftlineError, match=r"replay\.png: a PNG needs matplotlib"):
-        replay_png.write(replayed(), "replay.png")
+        png.write(replayed(), "replay.png")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream import replay_command
 from stream.commands import cli
 from stream.files.layout import ReplayOptions
+from stream.replay import command
 
 REFERENCE, NULL, CHANGED = 2000, 3000, 1500
 DATA = Path(os.environ.get("DRIFTLINE_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
@@ -33,7 +33,7 @@ def stream(path: Path, shift: float, seed: int = 11) -> Path:
 
 def replayed(path: Path, **options: Any) -> dict[str, Any]:
     given = {"reference_rows": REFERENCE, **options}
-    return replay_command.run(ReplayOptions(file=str(path), **given)).as_json()
+    return command.run(ReplayOptions(file=str(path), **given)).as_json()
 
 
 def names(incident: dict[str, Any]) -> list[str]:
@@ -177,7 +177,7 @@ def test_labels_of_a_table_are_joined_whatever_the_partitions(tmp_path: Path) ->
     lines = [f"{n * 37 % 100},{'ab'[n % 2]},{'ab'[n % 2] if n % 4 else 'b'}" for n in range(1_200)]
     file.write_text("\n".join(["x,said,was", *lines]) + "\n")
     found = [
-        replay_command.run(
+        command.run(
             ReplayOptions(file=str(file), reference_rows=200, prediction="said", label="was", partitions=partitions)
         ).as_json()["performance"]
         for partitions in (1, 3)

@@ -5,9 +5,9 @@ from html import escape
 
 from detectors.calibration.calibration import AlarmRate, Calibration, FeatureDelay
 from detectors.calibration.evaluation import MedianDelay
-from stream import calibration_report
-from stream.calibration_report import Calibrated
 from stream.charts import svg
+from stream.replay import calibration_report
+from stream.replay.calibration_report import Calibrated
 
 SHOWN_FEATURES = 100
 WIDTH, HEIGHT, LEFT, RIGHT, ROW = 440, 104, 76, 28, 30

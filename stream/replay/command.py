@@ -10,17 +10,18 @@ from rich.console import Console
 from detectors import errors
 from detectors.errors import DriftlineError
 from detectors.reference.reference import Reference
-from stream import incident_tables, progress, replay_plot, replay_report
-from stream.calibration_report import Calibrated
-from stream.clean import CalibrationOptions, CleanRows
+from stream import incident_tables, progress
 from stream.config import Settings
 from stream.files import dataset
 from stream.files.dataset import Row
 from stream.files.layout import ReplayOptions
 from stream.judge.settings import judge_settings
 from stream.references import command
-from stream.replay import LOOK_EVENTS, Replay
-from stream.replay_report import Replayed
+from stream.replay import html, report
+from stream.replay.calibration_report import Calibrated
+from stream.replay.clean_rows import CalibrationOptions, CleanRows
+from stream.replay.replay import LOOK_EVENTS, Replay
+from stream.replay.report import Replayed
 
 PNG, HTML = ".png", (".html", ".htm")
 Done = Callable[[int], None]
@@ -42,7 +43,7 @@ def main(
     if as_json:
         incident_tables.write_json(console, found.as_json())
     else:
-        replay_report.show(console, found)
+        report.show(console, found)
     return found.status
 
 
@@ -108,11 +109,11 @@ def _named_by(reference: Reference, options: ReplayOptions) -> ReplayOptions:
 
 def _plot(found: Replayed, file: str) -> None:
     if file.lower().endswith(PNG):
-        from stream import replay_png
+        from stream.replay import png
 
-        replay_png.write(found, file)
+        png.write(found, file)
         return
     try:
-        Path(file).write_text(replay_plot.page(found), encoding="utf-8")
+        Path(file).write_text(html.page(found), encoding="utf-8")
     except OSError as error:
         raise DriftlineError(f"{file}: cannot be written: {error.strerror or error}") from None

@@ -6,8 +6,9 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from stream import calibration_report, incident_tables
-from stream.calibration_report import Calibrated
+from stream import incident_tables
+from stream.replay import calibration_report
+from stream.replay.calibration_report import Calibrated
 
 STABLE, DRIFT = 0, 1
 

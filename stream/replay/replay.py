@@ -22,7 +22,7 @@ from stream.judge.settings import judge_settings
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
 from stream.ports import Partition, Record
-from stream.replay_report import Point, Replayed
+from stream.replay.report import Point, Replayed
 
 LOOK_EVENTS = 32
 """A look costs about as much as 300 events; at 32 a strong change is found within two looks of the first event."""

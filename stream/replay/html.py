@@ -5,9 +5,10 @@ from html import escape
 from itertools import pairwise
 from typing import Any
 
-from stream import calibration_plot, incident_tables
+from stream import incident_tables
 from stream.charts import svg
-from stream.replay_report import Replayed
+from stream.replay import calibration_html
+from stream.replay.report import Replayed
 
 SHOWN_FEATURES = 60
 """The worst; a page of 500 histograms helps nobody."""
@@ -39,7 +40,7 @@ def page(found: Replayed) -> str:
     """The whole document."""
     title = f"{found.model}/{found.version}: {found.state}"
     calibration = found.calibration
-    style = STYLE if calibration is None else STYLE + calibration_plot.STYLE
+    style = STYLE if calibration is None else STYLE + calibration_html.STYLE
     reference = f"a reference of {found.reference_rows:,} rows" if found.reference_digest else "no reference"
     return "\n".join(
         (
@@ -57,7 +58,7 @@ def page(found: Replayed) -> str:
                 None if calibration is None else (calibration.first_event, calibration.last_event),
             ),
             _incidents(found.incidents),
-            "" if calibration is None else calibration_plot.section(calibration),
+            "" if calibration is None else calibration_html.section(calibration),
             _features(found.detail.get("features", [])),
             "</body></html>\n",
         )

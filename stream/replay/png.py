@@ -3,10 +3,10 @@
 from typing import Any
 
 from detectors.errors import DriftlineError
-from stream import calibration_report, replay_plot
-from stream.calibration_report import Calibrated
 from stream.charts import svg
-from stream.replay_report import Replayed
+from stream.replay import calibration_report, html
+from stream.replay.calibration_report import Calibrated
+from stream.replay.report import Replayed
 
 SHOWN_FEATURES, SHOWN_DELAYS = 9, 40
 
@@ -56,8 +56,8 @@ def _evidence(axis: Any, found: Replayed) -> None:
 
 
 def _feature(axis: Any, feature: dict[str, Any]) -> None:
-    reference, _ = replay_plot.bins(feature.get("reference_histogram"))
-    present, _ = replay_plot.bins(feature.get("histogram"))
+    reference, _ = html.bins(feature.get("reference_histogram"))
+    present, _ = html.bins(feature.get("histogram"))
     for counts, color, width in ((reference, "#9db4d3", 0.96), (present, "#d9480f", 0.48)):
         total = sum(counts) or 1.0
         axis.bar(range(len(counts)), [count / total for count in counts], width=width, color=color)
