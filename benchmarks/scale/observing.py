@@ -18,7 +18,6 @@ import msgspec
 from benchmarks.scale.memory import resident_bytes
 from benchmarks.throughput.ours import Meter, own_topics
 from benchmarks.throughput.traffic import PARTITIONS
-from stream import worker
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
 from stream.config import KafkaSettings, Settings
@@ -26,6 +25,7 @@ from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
 from stream.observe.shell.runner import Runner
 from stream.ports import Partition
+from stream.service import worker
 from tests.kafka.server import ROOT
 
 START_SECONDS = 120.0

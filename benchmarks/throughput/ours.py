@@ -10,7 +10,7 @@ from benchmarks.throughput.spent import Spent, now, since
 from detectors.columns import Floats
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
-from stream import topics, worker
+from stream import topics
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
 from stream.config import KafkaSettings, Settings, TopicSettings
@@ -18,6 +18,7 @@ from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
 from stream.observe.shell.runner import Runner
 from stream.ports import OutRecord
+from stream.service import worker
 from tests.kafka.server import Cluster
 
 REFERENCE_ROWS = 20_000

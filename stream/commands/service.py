@@ -38,7 +38,7 @@ def worker(
       driftline worker --bootstrap-servers kafka:9092
       driftline worker --config driftline.yaml --role observe
     """
-    from stream import worker as service
+    from stream.service import worker as service
 
     flags = {
         "kafka.bootstrap_servers": bootstrap_servers,
@@ -85,7 +85,7 @@ def watch(url: str | None, interval: float, config_file: str | None) -> int:
 @click.command(short_help="The versions of driftline and what it stands on.")
 def version() -> int:
     """Print the version of driftline and of what it stands on."""
-    from stream import versions
+    from stream.service import versions
 
     for name, text in versions.installed().items():
         click.echo(f"{name} {text}")

@@ -29,7 +29,7 @@ from stream.demo.story import STORY, Collector, Injected, Report, Summary, judge
 from stream.demo.traffic import Traffic
 from stream.live import Screen, brief, open_screen
 from stream.ports import OutRecord
-from stream.worker import Worker
+from stream.service.worker import Worker
 
 DEFAULT_SECONDS = 60.0
 DEFAULT_PORT = 9108

@@ -17,7 +17,7 @@ from prometheus_client import Metric
 
 from benchmarks.scale import fleet
 from detectors.profiles import Signal
-from stream import event_schemas, versions
+from stream import event_schemas
 from stream.config import TopicSettings
 from stream.events_out import EventType
 from stream.formats.native import MAX_ID
@@ -27,6 +27,7 @@ from stream.metrics.outcomes import OutcomeFamilies
 from stream.metrics.registry import Metrics
 from stream.metrics.worker import ServiceFamilies
 from stream.ports import Partition
+from stream.service import versions
 from stream.views import STATES, Views
 from tests.architecture import layers
 

@@ -16,7 +16,6 @@ from stream import actions, event_schemas, topics
 from stream.config import Settings
 from stream.event_schemas import DATA
 from stream.events_out import EventType
-from stream.health import HealthWatch
 from stream.judge.effects import Health
 from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
@@ -24,6 +23,7 @@ from stream.judge.shell import desk
 from stream.judge.shell.desk import JudgeDesk
 from stream.metrics.registry import Metrics
 from stream.ports import OutRecord, Partition
+from stream.service.health import HealthWatch
 from tests.judge.shards import MiniShard
 
 UNIT = UnitKey("m", "1", None)

@@ -14,16 +14,14 @@ from typing import Any, TypeVar
 from detectors.bank import bank
 from detectors.errors import BrokerError, DriftlineError
 from detectors.evidence import e_detector, sizes
-from stream import actions, admin, forgetting, versions
+from stream import actions, admin, forgetting
 from stream.actions import Action
 from stream.backends.clock import SystemClock
 from stream.backends.kafka import source as kafka_backend
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.config import Settings
-from stream.follower import Follower
 from stream.forgetting import Forgetting
 from stream.formats import ids
-from stream.health import HealthWatch
 from stream.http.page import routes
 from stream.http.server import Server
 from stream.judge import settings as judge_settings
@@ -41,6 +39,9 @@ from stream.observe.shell.label_reader import LabelReader
 from stream.observe.shell.runner import Runner
 from stream.ports import Clock, Output, OutRecord, TableReader
 from stream.references import configured
+from stream.service import versions
+from stream.service.follower import Follower
+from stream.service.health import HealthWatch
 from stream.views import Json, Views
 
 log = logging.getLogger(__name__)
