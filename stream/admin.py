@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 
 from detectors.errors import BrokerError
-from stream.config import Settings
+from stream.settings.settings import Settings
 
 COMPACT, DELETE = "compact", "delete"
 QUICK_COMPACTION = {"segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.1"}

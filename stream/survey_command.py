@@ -13,8 +13,8 @@ from detectors.errors import DriftlineError
 from stream import incident_tables, progress, survey, survey_views
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.sample import Sample, sample
-from stream.config import Settings
 from stream.formats import decoder as codec
+from stream.settings.settings import Settings
 from stream.survey import TopicSurvey
 
 

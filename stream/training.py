@@ -26,10 +26,11 @@ from detectors.features import PREDICTION, SCORE_PREFIX, Kind
 from detectors.reference import builder
 from detectors.reference import reference as references
 from detectors.reference.reference import Reference
-from stream import config, fingerprint, topics
+from stream import fingerprint, topics
 from stream.backends.kafka.source import KafkaSink
-from stream.config import Settings
 from stream.ports import OutRecord
+from stream.settings import settings as config
+from stream.settings.settings import Settings
 
 Preprocessing = str | bytes | Path | Callable[..., Any]
 GIT_SECONDS = 5.0

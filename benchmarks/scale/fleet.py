@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stream.config import Settings
 from stream.judge.shell.app import ROW_INTERVAL_MS, TICK_SECONDS, VIEWS_PER_TICK
 from stream.observe.observer import UNITS_PER_LOOK, ObserveSettings
+from stream.settings.settings import Settings
 from tests.kafka.server import ROOT
 
 EVENTS_PER_SECOND = 1_000_000

@@ -14,10 +14,10 @@ from benchmarks.scale import memory
 from benchmarks.scale.load import Load
 from benchmarks.scale.runs import cpu_seconds, publish_references
 from detectors.profiles import Profile
-from stream import config
 from stream.backends.kafka.source import KafkaSink
 from stream.observe.shell.outbox import Outbox
 from stream.observe.shell.telemetry import Unmeasured
+from stream.settings import settings as config
 from tests.kafka.server import Cluster
 from tests.service.processes import Deployment, WorkerProcess, metric_lines
 

@@ -9,7 +9,6 @@ import msgspec
 from benchmarks.scale import load as loads
 from benchmarks.scale import memory
 from benchmarks.scale.load import Load
-from stream.config import Settings
 from stream.judge import settings as judge_settings
 from stream.judge.effects import Health
 from stream.judge.judge import Judge
@@ -17,6 +16,7 @@ from stream.judge.shell import table
 from stream.judge.shell.app import VIEWS_PER_TICK
 from stream.judge.shell.desk import JudgeDesk
 from stream.metrics.registry import Metrics
+from stream.settings.settings import Settings
 
 LOOKS = 5
 WALL_MS = 1_763_700_000_000

@@ -20,10 +20,10 @@ from benchmarks.scale.load import Load
 from benchmarks.throughput.traffic import START_MS
 from detectors.profiles import Profile
 from detectors.reference import reference
-from stream.config import Settings
 from stream.observe import settings
 from stream.observe.observer import Effects, Observer
 from stream.ports import Partition, Record
+from stream.settings.settings import Settings
 from tests.kafka.server import ROOT
 
 LOAD, EVENTS = Load("", models=200), 2_000

@@ -20,12 +20,12 @@ from benchmarks.throughput.ours import Meter, own_topics
 from benchmarks.throughput.traffic import PARTITIONS
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
-from stream.config import KafkaSettings, Settings
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
 from stream.observe.shell.runner import Runner
 from stream.ports import Partition
 from stream.service import worker
+from stream.settings.settings import KafkaSettings, Settings
 from tests.kafka.server import ROOT
 
 START_SECONDS = 120.0

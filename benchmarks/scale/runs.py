@@ -16,8 +16,8 @@ from benchmarks.throughput.traffic import PARTITIONS
 from detectors.reference import reference
 from stream import topics
 from stream.backends.kafka.source import KafkaSink
-from stream.config import KafkaSettings
 from stream.ports import OutRecord
+from stream.settings.settings import KafkaSettings
 from tests.kafka.server import Cluster, Server
 
 SKIPPED = 0.25

@@ -13,12 +13,12 @@ from detectors.reference.builder import build_reference
 from stream import topics
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
-from stream.config import KafkaSettings, Settings, TopicSettings
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
 from stream.observe.shell.runner import Runner
 from stream.ports import OutRecord
 from stream.service import worker
+from stream.settings.settings import KafkaSettings, Settings, TopicSettings
 from tests.kafka.server import Cluster
 
 REFERENCE_ROWS = 20_000

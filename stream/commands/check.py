@@ -6,9 +6,10 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from stream import admin, config, incident_tables
+from stream import admin, incident_tables
 from stream.backends.kafka.cluster import KafkaCluster
-from stream.config import Settings
+from stream.settings import settings as config
+from stream.settings.settings import Settings
 
 STYLES = {"ok": "green", "created": "cyan", "warning": "yellow", "missing": "red", "wrong": "bold red"}
 OK, WRONG = 0, 2

@@ -12,8 +12,8 @@ from detectors.errors import BrokerError, CheckpointError, SettingsError
 from stream import checkpoints, incident_tables
 from stream.backends.kafka.source import KafkaSink, KafkaTableReader
 from stream.checkpoints import Description
-from stream.config import Settings
 from stream.ports import OutRecord, Partition, Record
+from stream.settings.settings import Settings
 
 OK, BROKEN = 0, 2
 Saved = dict[bytes, Record]

@@ -8,7 +8,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from stream.config import Settings
+    from stream.settings.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,9 +38,9 @@ def table_options(function: F) -> F:
 
 def load_settings(config_file: str | None, flags: Mapping[str, Any]) -> "Settings":
     """The settings in force under these flags."""
-    from stream import config
+    from stream.settings import settings
 
-    return config.load(config_file, flags=flags)
+    return settings.load(config_file, flags=flags)
 
 
 def names(text: str | None) -> tuple[str, ...] | None:

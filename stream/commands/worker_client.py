@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from detectors.errors import DriftlineError
-from stream.config import Settings
+from stream.settings.settings import Settings
 
 TIMEOUT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 67_108_864

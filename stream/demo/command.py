@@ -17,11 +17,10 @@ from rich.console import Console
 from detectors.errors import BrokerError
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
-from stream import config, topics
+from stream import topics
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.embedded import EmbeddedBroker
 from stream.backends.kafka.source import KafkaSink, KafkaTableReader
-from stream.config import Settings
 from stream.demo import table
 from stream.demo import traffic as demo_traffic
 from stream.demo.models import DeployedModel
@@ -30,6 +29,8 @@ from stream.demo.traffic import Traffic
 from stream.live import Screen, brief, open_screen
 from stream.ports import OutRecord
 from stream.service.worker import Worker
+from stream.settings import settings as config
+from stream.settings.settings import Settings
 
 DEFAULT_SECONDS = 60.0
 DEFAULT_PORT = 9108

@@ -22,10 +22,10 @@ from stream import actions, forgetting
 from stream import views as views_module
 from stream.actions import Action
 from stream.backends.clock import SystemClock
-from stream.config import HttpSettings
 from stream.forgetting import Forgetting
 from stream.metrics.gauges import Gauge
 from stream.ports import Clock
+from stream.settings.settings import HttpSettings
 from stream.views import Json, Views
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -5,8 +5,8 @@ import msgspec
 from detectors.evidence.sheets import EvidenceSettings
 from detectors.incidents.retrain import RetrainGuard
 from detectors.performance.outcome_watch import OutcomeWatch
-from stream.config import ModelSettings, Settings
 from stream.judge.outcomes import Objective, OutcomeLog, OutcomeRules
+from stream.settings.settings import ModelSettings, Settings
 
 
 class BlindRules(msgspec.Struct, frozen=True):

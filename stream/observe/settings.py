@@ -2,11 +2,11 @@
 
 from detectors.bank.bank import BankSettings
 from detectors.features import Kind
-from stream.config import ModelSettings, Settings
 from stream.formats.decoder import Limits
 from stream.formats.native import Rules
 from stream.labels.predictions import PredictionRules
 from stream.observe.observer import ObserveSettings
+from stream.settings.settings import ModelSettings, Settings
 
 ADWIN_DELTA = 2e-4
 """One false signal in about 1e7 independent events of u."""

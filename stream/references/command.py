@@ -12,11 +12,11 @@ from detectors.reference.reference import Reference
 from stream import admin, incident_tables, progress, topics
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.backends.kafka.source import KafkaSink
-from stream.config import Settings
 from stream.files import dataset
 from stream.files.layout import ReplayOptions
 from stream.ports import OutRecord
 from stream.references import views
+from stream.settings.settings import Settings
 
 OK, DIFFERENT = 0, 1
 

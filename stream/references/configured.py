@@ -6,8 +6,8 @@ from detectors.errors import SettingsError
 from detectors.reference import reference as references
 from detectors.reference.reference import Reference
 from stream import topics
-from stream.config import Settings
 from stream.ports import OutRecord
+from stream.settings.settings import Settings
 
 NO_FILE = ("topic", "learn")
 

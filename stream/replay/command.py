@@ -11,7 +11,6 @@ from detectors import errors
 from detectors.errors import DriftlineError
 from detectors.reference.reference import Reference
 from stream import incident_tables, progress
-from stream.config import Settings
 from stream.files import dataset
 from stream.files.dataset import Row
 from stream.files.layout import ReplayOptions
@@ -22,6 +21,7 @@ from stream.replay.calibration_report import Calibrated
 from stream.replay.clean_rows import CalibrationOptions, CleanRows
 from stream.replay.replay import LOOK_EVENTS, Replay
 from stream.replay.report import Replayed
+from stream.settings.settings import Settings
 
 PNG, HTML = ".png", (".html", ".htm")
 Done = Callable[[int], None]

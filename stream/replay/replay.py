@@ -13,7 +13,6 @@ from detectors.errors import FormatError
 from detectors.features import UnitKey
 from detectors.profiles import Profile, Signal
 from detectors.reference.reference import Reference
-from stream.config import Settings
 from stream.files.dataset import Row
 from stream.files.layout import ReplayOptions
 from stream.judge.effects import Effect, IncidentRecord, ReferenceBuilt
@@ -23,6 +22,7 @@ from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
 from stream.ports import Partition, Record
 from stream.replay.report import Point, Replayed
+from stream.settings.settings import Settings
 
 LOOK_EVENTS = 32
 """A look costs about as much as 300 events; at 32 a strong change is found within two looks of the first event."""

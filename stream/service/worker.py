@@ -19,7 +19,6 @@ from stream.actions import Action
 from stream.backends.clock import SystemClock
 from stream.backends.kafka import source as kafka_backend
 from stream.backends.kafka.cluster import KafkaCluster
-from stream.config import Settings
 from stream.forgetting import Forgetting
 from stream.formats import ids
 from stream.http.page import routes
@@ -42,6 +41,7 @@ from stream.references import configured
 from stream.service import versions
 from stream.service.follower import Follower
 from stream.service.health import HealthWatch
+from stream.settings.settings import Settings
 from stream.views import Json, Views
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import pytest
 from detectors.errors import BrokerError
 from stream import admin
 from stream.admin import Finding, FoundTopic, Level
-from stream.config import KafkaSettings, Settings, TopicSettings
+from stream.settings.settings import KafkaSettings, Settings, TopicSettings
 
 SETTINGS = Settings()
 

@@ -10,12 +10,13 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from detectors.errors import BrokerError
-from stream import admin, config
+from stream import admin
 from stream.admin import Level
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.backends.kafka.sample import sample
 from stream.commands import cli
-from stream.config import KafkaSettings, Settings, TopicSettings
+from stream.settings import settings as config
+from stream.settings.settings import KafkaSettings, Settings, TopicSettings
 
 pytestmark = pytest.mark.kafka
 

@@ -12,7 +12,7 @@ from detectors.errors import DetectorCheckError
 from detectors.sequential import checks
 from detectors.sequential.adwin import Adwin
 from detectors.sequential.page_hinkley import PageHinkley, detector_factory
-from stream.config import DetectionSettings, Settings
+from stream.settings.settings import DetectionSettings, Settings
 from tests.columns.streams import reference_of, replayed
 
 

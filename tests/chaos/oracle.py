@@ -11,11 +11,11 @@ from detectors.merging import Step
 from detectors.profiles import Profile
 from detectors.reference import reference as references
 from detectors.reference.reference import Reference
-from stream import config
 from stream.judge.shard import Shard
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
 from stream.ports import Partition, Record
+from stream.settings import settings as config
 from tests.chaos import incidents
 from tests.chaos.incidents import Comparison
 from tests.service.processes import PARTITIONS, Deployment

@@ -14,8 +14,8 @@ from detectors.features import UnitKey
 from stream import checkpoints
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.commands import cli
-from stream.config import KafkaSettings
 from stream.ports import Partition
+from stream.settings.settings import KafkaSettings
 
 pytestmark = pytest.mark.kafka
 

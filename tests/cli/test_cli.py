@@ -11,8 +11,8 @@ import yaml
 from click.testing import CliRunner
 
 from detectors.errors import BrokerError
-from stream import config
 from stream.commands import cli
+from stream.settings import settings as config
 from tests.architecture.sources import ROOT
 
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from detectors.reference import builder
 from detectors.reference.reference import Reference
-from stream.config import Settings
 from stream.files.layout import ReplayOptions
 from stream.replay.replay import LOOK_EVENTS, Replay
+from stream.settings.settings import Settings
 
 Columns = Mapping[str, Sequence[Any] | np.ndarray]
 MODEL, VERSION = "m", "1"

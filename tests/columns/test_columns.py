@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from detectors.calibration.synthetic import autoregressive
-from stream.config import Settings
+from stream.settings.settings import Settings
 from tests.columns.streams import opened, reference_of, replayed
 
 Rng = np.random.Generator

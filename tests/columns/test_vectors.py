@@ -11,9 +11,9 @@ from detectors.features import Kind
 from detectors.reference import reference as references
 from stream import training
 from stream.commands import cli
-from stream.config import FeatureSettings, ModelSettings, Settings
 from stream.files.layout import ReplayOptions
 from stream.replay import command
+from stream.settings.settings import FeatureSettings, ModelSettings, Settings
 from tests.columns.streams import events, opened, reference_of, replayed
 
 DIMENSION = 24

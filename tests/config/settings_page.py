@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
-from stream import config, config_layers
+from stream.settings import layers, settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "settings.md"
@@ -55,7 +55,7 @@ def rows(kind: type, above: str = "") -> list[tuple[str, str, str, str]]:
     said = comments()
     found = []
     for field in msgspec.structs.fields(kind):
-        inner = config_layers._plain(field.type)
+        inner = layers._plain(field.type)
         name = above + field.name
         if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
             found.extend(rows(inner, name + "."))
@@ -79,7 +79,7 @@ def page() -> str:
     """The whole page."""
     lines = [HEAD]
     sections: dict[str, list[str]] = {}
-    for section, name, default, said in rows(config.Settings):
+    for section, name, default, said in rows(settings.Settings):
         sections.setdefault(section, []).append(f"| `{name}` | {f'`{default}`' if default else ''} | {said} |")
     for section in sorted(
         sections, key=lambda name: (name != "", name.startswith("models"), list(sections).index(name))

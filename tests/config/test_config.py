@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from detectors.errors import SettingsError
 from detectors.features import Kind
-from stream import config
-from stream.config_layers import Secret
+from stream.settings import settings as config
+from stream.settings.layers import Secret
 
 EXAMPLE = """
 kafka: {bootstrap_servers: "127.0.0.1:9092", group_id: driftline, security_protocol: PLAINTEXT}

@@ -14,7 +14,7 @@ from check_jsonschema.cli import main as check_jsonschema
 from click.testing import CliRunner
 
 from deploy.kubernetes import build
-from stream import config
+from stream.settings import settings as config
 from tests.deploy import paths
 
 KUBERNETES = "1.31"

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from detectors.features import UnitKey
-from stream.config import HttpSettings
 from stream.http.server import Server
 from stream.metrics.models import ModelFamilies
 from stream.metrics.outcomes import OutcomeFamilies
 from stream.metrics.registry import Metrics
 from stream.metrics.worker import ServiceFamilies
+from stream.settings.settings import HttpSettings
 from stream.views import Views
 from tests.deploy import paths
 from tests.deploy.prometheus import Prometheus, replaced, scraping, without_data

@@ -18,7 +18,6 @@ from prometheus_client import Metric
 from benchmarks.scale import fleet
 from detectors.profiles import Signal
 from stream import event_schemas
-from stream.config import TopicSettings
 from stream.events_out import EventType
 from stream.formats.native import MAX_ID
 from stream.labels.record import MAX_LABELS
@@ -28,6 +27,7 @@ from stream.metrics.registry import Metrics
 from stream.metrics.worker import ServiceFamilies
 from stream.ports import Partition
 from stream.service import versions
+from stream.settings.settings import TopicSettings
 from stream.views import STATES, Views
 from tests.architecture import layers
 

@@ -14,11 +14,11 @@ import yaml
 
 from detectors.reference import reference
 from detectors.reference.builder import build_reference
-from stream import config
 from stream.backends.kafka.embedded import EmbeddedBroker
 from stream.commands import cli
 from stream.formats.decoder import Decoder
 from stream.ports import Partition, Record
+from stream.settings import settings
 from tests.docs import blocks
 from tests.docs.blocks import ROOT, Block
 from tests.kafka import server
@@ -110,8 +110,8 @@ def test_json_can_be_read_and_an_event_is_accepted(block: Block) -> None:
 def test_yaml_is_a_settings_file_that_is_accepted(block: Block, folder: Path) -> None:
     file = folder / "driftline.yaml"
     file.write_text(block.text)
-    assert set(yaml.safe_load(block.text)) <= set(config.Settings.__struct_fields__)
-    config.load(file, {})
+    assert set(yaml.safe_load(block.text)) <= set(settings.Settings.__struct_fields__)
+    settings.load(file, {})
 
 
 @pytest.mark.parametrize("block", blocks.blocks("python"), **ids(blocks.blocks("python")))

@@ -13,12 +13,12 @@ from aiohttp.test_utils import make_mocked_request
 from detectors.features import UnitKey
 from stream import actions, forgetting, topics
 from stream.actions import Action
-from stream.config import HttpSettings
-from stream.config_layers import Secret
 from stream.forgetting import Forgetting
 from stream.http.page import routes
 from stream.http.server import Server
 from stream.metrics.registry import Metrics
+from stream.settings.layers import Secret
+from stream.settings.settings import HttpSettings
 from stream.views import Views
 from tests.fuzz.http import Health
 from tests.fuzz.targets import Target

@@ -4,9 +4,9 @@ import asyncio
 import random
 from contextlib import suppress
 
-from stream.config import HttpSettings
 from stream.http.server import Server
 from stream.metrics.registry import Metrics
+from stream.settings.settings import HttpSettings
 from stream.views import Views
 from tests.fuzz.mutate import mutated
 

@@ -19,7 +19,7 @@ from detectors.incidents.incident import Change
 from detectors.outcomes import measures, task_of
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
-from stream import actions, checkpoints, config, forgetting
+from stream import actions, checkpoints, forgetting
 from stream.actions import Action
 from stream.checkpoints import UnitRecord
 from stream.forgetting import Forgetting
@@ -34,6 +34,7 @@ from stream.judge.shell.desk import JudgeDesk
 from stream.metrics.registry import Metrics
 from stream.observe.observer import Observer, ObserveSettings
 from stream.ports import Partition, Record
+from stream.settings import settings as config
 from stream.views import Views
 
 HERE = Partition("inference-events", 0)

@@ -6,10 +6,10 @@ import sys
 
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
-from stream.config import KafkaSettings, Settings, TopicSettings
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
 from stream.observe.shell.runner import Runner
+from stream.settings.settings import KafkaSettings, Settings, TopicSettings
 
 
 def settings(servers: str, mark: str) -> Settings:

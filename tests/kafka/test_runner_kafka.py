@@ -17,10 +17,10 @@ from detectors.profiles import Profile
 from detectors.reference import reference as references
 from stream import topics
 from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
-from stream.config import Settings
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
 from stream.ports import Partition, Record
+from stream.settings.settings import Settings
 from tests.contracts.backends import Listener
 from tests.kafka import observing
 from tests.kafka.server import ROOT, Cluster, Server

@@ -17,7 +17,7 @@ from detectors.performance.label_arrival import Labels
 from detectors.performance.outcome_watch import OutcomeWatch
 from detectors.profiles import SCHEMA, Epoch, Profile
 from detectors.reference.builder import build_reference
-from stream import actions, config
+from stream import actions
 from stream.event_schemas import RetrainRequest
 from stream.events_out import EventType
 from stream.http.page import outcomes as page
@@ -29,6 +29,7 @@ from stream.judge.settings import JudgeSettings, judge_settings
 from stream.metrics.models import ModelFamilies
 from stream.metrics.outcomes import OutcomeFamilies
 from stream.metrics.registry import Metrics
+from stream.settings import settings as config
 from stream.views import Views
 
 UNIT = UnitKey("fraud", "3", None)

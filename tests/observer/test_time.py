@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from detectors.features import UnitKey
 from detectors.profiles import Profile
-from stream import config
 from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
 from stream.observe.observer import Effects, Observer, ObserveSettings
 from stream.ports import Partition, Record
+from stream.settings import settings as config
 
 HERE = Partition("inference-events", 0)
 NOW_MS = 1_763_700_000_000

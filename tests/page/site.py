@@ -6,10 +6,10 @@ from typing import Any
 
 from aiohttp import web
 
-from stream.config import HttpSettings
 from stream.http.page import routes
 from stream.http.server import Server
 from stream.metrics.registry import Metrics
+from stream.settings.settings import HttpSettings
 from stream.views import Views
 from tests.page import sample_views
 

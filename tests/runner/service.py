@@ -13,12 +13,12 @@ from detectors.profiles import Profile
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
 from stream.backends.memory.broker import MemoryBroker, MemorySink, MemorySource, MemoryTableReader
-from stream.config import Settings
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
 from stream.observe.shell.label_reader import LabelReader
 from stream.observe.shell.runner import Runner
 from stream.ports import OutRecord, TableReader
+from stream.settings.settings import Settings
 
 DEADLINE = 30.0
 START_MS = 1_763_700_000_000

@@ -8,8 +8,8 @@ import pytest
 
 from detectors.errors import BrokerError, CheckpointError
 from stream.backends.memory.broker import Crash, Faults, MemoryTableReader
-from stream.config import KafkaSettings, LimitSettings, Settings
 from stream.ports import OutRecord, Partition, Record
+from stream.settings.settings import KafkaSettings, LimitSettings, Settings
 from stream.topics import model_partition, parse_profile_key
 from tests.runner.service import Service, StillClock, events, make_broker, newest_profiles, reference
 

@@ -21,9 +21,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
-from stream import admin, config, topics
+from stream import admin, topics
 from stream.backends.kafka.cluster import KafkaCluster
-from stream.config import TopicSettings
+from stream.settings import settings as config
+from stream.settings.settings import TopicSettings
 from tests.kafka.server import free_ports
 
 DRIFTLINE = Path(sys.executable).parent / "driftline"

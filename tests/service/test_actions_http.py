@@ -12,11 +12,11 @@ from detectors.errors import BrokerError, FormatError
 from detectors.incidents.incident import NOTES_KEPT, Change
 from stream import actions
 from stream.actions import Action
-from stream.config import HttpSettings
-from stream.config_layers import Secret
 from stream.http.page import routes
 from stream.http.server import Server
 from stream.metrics.registry import Metrics
+from stream.settings.layers import Secret
+from stream.settings.settings import HttpSettings
 from stream.views import Views
 
 TOKEN = {"Authorization": "Bearer sesame"}

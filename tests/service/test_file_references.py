@@ -8,8 +8,8 @@ from detectors.errors import ReferenceError, SettingsError
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
 from stream import topics
-from stream.config import ModelSettings, Settings
 from stream.references import configured
+from stream.settings.settings import ModelSettings, Settings
 from tests.kafka.server import Cluster
 from tests.service.processes import Deployment, WorkerProcess
 

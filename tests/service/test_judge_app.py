@@ -19,12 +19,12 @@ from detectors.features import UnitKey
 from detectors.profiles import SCHEMA, Epoch, Profile
 from stream import topics
 from stream.backends.kafka.source import KafkaSink, KafkaTableReader
-from stream.config import KafkaSettings, Settings, TopicSettings
 from stream.judge.shell import app as judge_app
 from stream.judge.shell import faust, relocation, table
 from stream.judge.shell.app import JudgeApp
 from stream.metrics.registry import Metrics
 from stream.ports import OutRecord
+from stream.settings.settings import KafkaSettings, Settings, TopicSettings
 
 pytestmark = pytest.mark.kafka
 

@@ -13,7 +13,6 @@ from detectors.reference import reference
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream import actions, event_schemas, topics
-from stream.config import Settings
 from stream.event_schemas import DATA
 from stream.events_out import EventType
 from stream.judge.effects import Health
@@ -24,6 +23,7 @@ from stream.judge.shell.desk import JudgeDesk
 from stream.metrics.registry import Metrics
 from stream.ports import OutRecord, Partition
 from stream.service.health import HealthWatch
+from stream.settings.settings import Settings
 from tests.judge.shards import MiniShard
 
 UNIT = UnitKey("m", "1", None)

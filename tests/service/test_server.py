@@ -11,11 +11,11 @@ import pytest
 from aiohttp import web
 
 from detectors.errors import DriftlineError
-from stream.config import HttpSettings
-from stream.config_layers import Secret
 from stream.http import server as server_module
 from stream.http.server import Server
 from stream.metrics.registry import Metrics
+from stream.settings.layers import Secret
+from stream.settings.settings import HttpSettings
 from stream.views import Views
 
 

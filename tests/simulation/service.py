@@ -18,11 +18,11 @@ from detectors.merging import Step
 from detectors.profiles import Profile
 from detectors.reference import reference as references
 from stream.backends.memory.broker import Crash, Faults, MemoryBroker, MemorySink, MemorySource, MemoryTableReader
-from stream.config import Settings
 from stream.judge.shard import Shard
 from stream.observe.shell import pace, runner
 from stream.observe.shell.runner import Runner
 from stream.ports import OutRecord, Partition
+from stream.settings.settings import Settings
 from tests.simulation import traffic
 from tests.simulation.world import PARTITIONS, Diverged, choose
 

@@ -9,8 +9,9 @@ from rich.console import Console
 
 from detectors.columns import INVALID, MISSING, Columns
 from detectors.features import FeatureSpec, Kind, UnitKey
-from stream import config, survey, survey_views
+from stream import survey, survey_views
 from stream.ports import Record
+from stream.settings import settings as config
 
 
 def columns(segment: str | None = None, start: int = 0) -> Columns:

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError, for_code
 from detectors.errors import BrokerError
 from stream.admin import FoundTopic
 from stream.backends.kafka import source
-from stream.config import KafkaSettings
+from stream.settings.settings import KafkaSettings
 
 BROKER_DEFAULT = -1
 UNKNOWN_TOPIC, ALREADY_EXISTS, NO_ERROR = 3, 36, 0

@@ -13,7 +13,7 @@ from aiokafka.conn import OAuthAuthenticator
 from aiokafka.errors import KafkaError, SaslAuthenticationFailed
 
 from detectors.errors import BrokerError, SettingsError
-from stream.config import KafkaSettings, SaslMechanism, SecurityProtocol
+from stream.settings.settings import KafkaSettings, SaslMechanism, SecurityProtocol
 
 log = logging.getLogger(__name__)
 

@@ -30,8 +30,8 @@ from stream.backends.kafka.connection import (
     token_provider,
 )
 from stream.backends.kafka.fetch_blocks import read_blocks
-from stream.config import Compression, KafkaSettings
 from stream.ports import OutRecord, Partition, Rebalance, Record
+from stream.settings.settings import Compression, KafkaSettings
 from stream.topics import keep_newest
 
 __all__ = ["KafkaSink", "KafkaSource", "KafkaTableReader", "connection", "ssl_context", "token_provider"]

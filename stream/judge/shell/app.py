@@ -17,11 +17,11 @@ from detectors.errors import BrokerError, DriftlineError, FormatError
 from detectors.features import UnitKey
 from detectors.profiles import Profile
 from stream import topics
-from stream.config import Settings
 from stream.judge.shell import faust, table
 from stream.judge.shell.reading_order import Order
 from stream.judge.shell.table import Pending
 from stream.ports import Clock, Output, OutRecord
+from stream.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from detectors.profiles import Profile
 from detectors.reference import reference as references
 from stream import actions, events_out, forgetting, topics
 from stream.actions import Action
-from stream.config import Settings
 from stream.events_out import EventType
 from stream.forgetting import Forgetting
 from stream.judge.effects import DriftEvent, Effect, Health, IncidentRecord, ReferenceBuilt, RetrainDecided
 from stream.judge.judge import Judge
 from stream.metrics.registry import Metrics
 from stream.ports import OutRecord
+from stream.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from aiokafka.abc import AbstractTokenProvider
 from faust.auth import OAuthCredentials
 from faust.types import TP
 
-from stream.config import Compression, KafkaSettings, SaslMechanism, SecurityProtocol, Settings
+from stream.settings.settings import Compression, KafkaSettings, SaslMechanism, SecurityProtocol, Settings
 
 TABLE = "units"
 

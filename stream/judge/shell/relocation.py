@@ -7,9 +7,9 @@ sent on by the judge that meets them.
 
 import logging
 
-from stream.config import Settings
 from stream.judge.shell import faust, table
 from stream.ports import Output, OutRecord, TableReader
+from stream.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import msgspec
 from detectors.errors import BrokerError
 from detectors.profiles import Profile
 from stream import topics
-from stream.config import Settings
 from stream.ports import Output, OutRecord, Partition, Record
+from stream.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

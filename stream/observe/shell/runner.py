@@ -14,7 +14,6 @@ from typing import Protocol
 from detectors.errors import BrokerError, CheckpointError, DriftlineError, ReferenceError
 from detectors.features import ModelKey
 from detectors.reference import reference
-from stream.config import Settings
 from stream.observe.observer import Effects, Observer
 from stream.observe.shell import pace
 from stream.observe.shell.label_reader import LabelReader
@@ -22,6 +21,7 @@ from stream.observe.shell.outbox import Outbox
 from stream.observe.shell.saver import Saver
 from stream.observe.shell.telemetry import Stage, Telemetry, Unmeasured, tell
 from stream.ports import Clock, Output, Partition, Record, Source, TableReader
+from stream.settings.settings import Settings
 from stream.topics import parse_reference_key
 
 log = logging.getLogger(__name__)

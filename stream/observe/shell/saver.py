@@ -7,11 +7,11 @@ import logging
 from collections.abc import Collection, Sequence
 
 from detectors.errors import BrokerError
-from stream.config import Settings
 from stream.observe.observer import Observer
 from stream.observe.shell.outbox import Outbox
 from stream.observe.shell.telemetry import Telemetry
 from stream.ports import Clock, OutRecord, Partition, Source
+from stream.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

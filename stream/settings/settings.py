@@ -16,8 +16,8 @@ from msgspec import Meta
 
 from detectors.features import Kind
 from detectors.outcomes import Task
-from stream import config_layers
-from stream.config_layers import Secret
+from stream.settings import layers as config_layers
+from stream.settings.layers import Secret
 
 PREFIX = "DRIFTLINE_"
 """Environment variables that begin so are settings; ``__`` separates levels: ``DRIFTLINE_HTTP__PORT=9200``."""
