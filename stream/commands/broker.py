@@ -66,11 +66,11 @@ def survey(
       driftline survey inference-events --bootstrap-servers kafka:9092
       driftline survey --html survey.html --write-settings driftline.yaml
     """
-    from stream import survey_command
+    from stream.survey import command
 
     settings = options.load_settings(config_file, {"kafka.bootstrap_servers": bootstrap_servers})
-    wish = survey_command.Wish(topic, events, seconds, start == "oldest", html_file, settings_file, as_json)
-    return survey_command.main(options.output(), settings, wish)
+    wish = command.Wish(topic, events, seconds, start == "oldest", html_file, settings_file, as_json)
+    return command.main(options.output(), settings, wish)
 
 
 @click.group(short_help="What the workers have saved.")

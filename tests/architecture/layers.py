@@ -17,7 +17,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "xxhash": ("stream.formats.ids",),
     "river": ("detectors.sequential.page_hinkley", "stream.demo.models"),
     "datasketches": ("detectors.sketches.",),
-    "yaml": ("stream.settings.layers", "stream.commands.check", "stream.survey_command", "stream.training"),
+    "yaml": ("stream.settings.layers", "stream.commands.check", "stream.survey.command", "stream.training"),
     "matplotlib": ("stream.replay.png",),
     "pyarrow": ("stream.files.tables",),
     "click": ("stream.commands.cli", "stream.commands."),

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from detectors.columns import INVALID, MISSING, Columns
 from detectors.features import FeatureSpec, Kind, UnitKey
-from stream import survey, survey_views
 from stream.ports import Record
 from stream.settings import settings as config
+from stream.survey import survey, views
 
 
 def columns(segment: str | None = None, start: int = 0) -> Columns:
@@ -117,9 +117,9 @@ def test_the_page_and_the_table_name_every_feature_and_nothing_from_elsewhere() 
     found = survey.TopicSurvey(
         "<events>", 1, 400, 400, 10, 3.0, {"JSON object": 400}, {"no model": 2}, survey.models([columns()])
     )
-    page = survey_views.page(found)
+    page = views.page(found)
     console = Console(width=200, record=True, file=open("/dev/null", "w", encoding="utf-8"))  # noqa: SIM115
-    survey_views.show(console, found)
+    views.show(console, found)
     table = console.export_text()
     console.file.close()
     for name in ("amount", "country", "order", "no model"):

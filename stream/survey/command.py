@@ -10,12 +10,13 @@ from rich.console import Console
 
 from detectors.columns import Columns
 from detectors.errors import DriftlineError
-from stream import incident_tables, progress, survey, survey_views
+from stream import incident_tables, progress
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.sample import Sample, sample
 from stream.formats import decoder as codec
 from stream.settings.settings import Settings
-from stream.survey import TopicSurvey
+from stream.survey import survey, views
+from stream.survey.survey import TopicSurvey
 
 
 class Wish(NamedTuple):
@@ -40,9 +41,9 @@ def main(console: Console, settings: Settings, wish: Wish) -> int:
     if wish.as_json:
         incident_tables.write_json(console, found)
     else:
-        survey_views.show(console, found)
+        views.show(console, found)
     if wish.html_file is not None:
-        _write(wish.html_file, survey_views.page(found))
+        _write(wish.html_file, views.page(found))
     if wish.settings_file is not None:
         content = survey.settings(topic, settings.kafka.bootstrap_servers, found.models)
         _write(wish.settings_file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

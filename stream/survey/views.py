@@ -9,7 +9,7 @@ from rich.table import Table
 from stream import incident_tables
 from stream.charts import svg
 from stream.replay import html as replay_plot
-from stream.survey import FeatureSurvey, ModelSurvey, TopicSurvey
+from stream.survey.survey import FeatureSurvey, ModelSurvey, TopicSurvey
 
 number = incident_tables.number
 
