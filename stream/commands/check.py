@@ -6,10 +6,11 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from stream import admin, incident_tables
+from stream import admin
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.settings import settings as config
 from stream.settings.settings import Settings
+from stream.terminal import incidents
 
 STYLES = {"ok": "green", "created": "cyan", "warning": "yellow", "missing": "red", "wrong": "bold red"}
 OK, WRONG = 0, 2
@@ -19,7 +20,7 @@ def show(console: Console, settings: Settings, as_json: bool) -> int:
     """The settings in force, secrets masked."""
     plain = config.masked(settings)
     if as_json:
-        incident_tables.write_json(console, plain)
+        incidents.write_json(console, plain)
     else:
         console.out(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).rstrip(), highlight=False)
     return OK
@@ -30,7 +31,7 @@ def main(console: Console, settings: Settings, create: bool, as_json: bool) -> i
     cluster = KafkaCluster(settings.kafka)
     findings = asyncio.run(admin.ensure(settings, cluster, create=create))
     if as_json:
-        incident_tables.write_json(console, {"findings": findings})
+        incidents.write_json(console, {"findings": findings})
     else:
         width = max((len(finding.topic) for finding in findings), default=0)
         for finding in findings:

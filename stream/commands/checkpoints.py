@@ -9,11 +9,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from detectors.errors import BrokerError, CheckpointError, SettingsError
-from stream import checkpoints, incident_tables
+from stream import checkpoints
 from stream.backends.kafka.source import KafkaSink, KafkaTableReader
 from stream.checkpoints import Description
 from stream.ports import OutRecord, Partition, Record
 from stream.settings.settings import Settings
+from stream.terminal import incidents
 
 OK, BROKEN = 0, 2
 Saved = dict[bytes, Record]
@@ -36,7 +37,7 @@ def show_list(console: Console, settings: Settings, as_json: bool) -> int:
     """Every unit with its stamp and size."""
     found, broken = _described(asyncio.run(_read(settings)))
     if as_json:
-        incident_tables.write_json(console, {"units": found, "broken": broken})
+        incidents.write_json(console, {"units": found, "broken": broken})
         return BROKEN if broken else OK
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("partition", "unit"):
@@ -56,7 +57,7 @@ def verify(console: Console, settings: Settings, as_json: bool) -> int:
     found, broken = _described(saved)
     broken += _against_manifests(saved, found)
     if as_json:
-        incident_tables.write_json(console, {"units": len(found), "broken": broken})
+        incidents.write_json(console, {"units": len(found), "broken": broken})
         return BROKEN if broken else OK
     if not broken:
         console.print(f"{len(found):,} records are as they must be")

@@ -31,8 +31,8 @@ def incidents() -> None:
 @JSON
 def list_(model: str | None, state: str, url: str | None, config_file: str | None, as_json: bool) -> int:
     """The incidents, newest first. Exit status 1 when one is open."""
-    from stream import incident_tables
     from stream.commands import worker_client
+    from stream.terminal import incidents as incident_tables
 
     where = url or worker_client.address(options.load_settings(config_file, {}))
     answer = worker_client.get(where, "/api/v1/incidents", model=model, state=state)
@@ -46,8 +46,8 @@ def list_(model: str | None, state: str, url: str | None, config_file: str | Non
 @JSON
 def show(incident: str, url: str | None, config_file: str | None, as_json: bool) -> int:
     """One incident with its features, sizes and verdict."""
-    from stream import incident_tables
     from stream.commands import worker_client
+    from stream.terminal import incidents as incident_tables
 
     where = url or worker_client.address(options.load_settings(config_file, {}))
     answer = worker_client.get(where, f"/api/v1/incidents/{worker_client.quoted(incident)}")

@@ -20,8 +20,8 @@ def models() -> None:
 @JSON
 def list_(url: str | None, config_file: str | None, as_json: bool) -> int:
     """Every model version and segment: state, events, when the last one came."""
-    from stream import model_tables
     from stream.commands import worker_client
+    from stream.terminal import models as model_tables
 
     where = url or worker_client.address(options.load_settings(config_file, {}))
     return model_tables.show_list(options.output(), worker_client.get(where, "/api/v1/models")["models"], as_json)

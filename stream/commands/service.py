@@ -76,8 +76,8 @@ def watch(url: str | None, interval: float, config_file: str | None) -> int:
 
     Ctrl-C ends it. Where there is no terminal it writes lines.
     """
-    from stream import live
     from stream.commands import worker_client
+    from stream.terminal import live
 
     return live.watch(url or worker_client.address(options.load_settings(config_file, {})), interval)
 

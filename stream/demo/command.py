@@ -26,11 +26,11 @@ from stream.demo import traffic as demo_traffic
 from stream.demo.models import DeployedModel
 from stream.demo.story import STORY, Collector, Injected, Report, Summary, judge
 from stream.demo.traffic import Traffic
-from stream.live import Screen, brief, open_screen
 from stream.ports import OutRecord
 from stream.service.worker import Worker
 from stream.settings import settings as config
 from stream.settings.settings import Settings
+from stream.terminal.live import Screen, brief, open_screen
 
 DEFAULT_SECONDS = 60.0
 DEFAULT_PORT = 9108

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stream.demo.story import Outcome, Summary
-from stream.live import brief, clock
+from stream.terminal.live import brief, clock
 
 WIDTH = 150
 """Of the table where there is no terminal whose width could be asked."""

@@ -9,7 +9,7 @@ from detectors import errors
 from detectors.errors import DriftlineError
 from detectors.reference import reference as references
 from detectors.reference.reference import Reference
-from stream import admin, incident_tables, progress, topics
+from stream import admin, topics
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.backends.kafka.source import KafkaSink
 from stream.files import dataset
@@ -17,6 +17,7 @@ from stream.files.layout import ReplayOptions
 from stream.ports import OutRecord
 from stream.references import views
 from stream.settings.settings import Settings
+from stream.terminal import incidents, progress
 
 OK, DIFFERENT = 0, 1
 
@@ -75,7 +76,7 @@ def show(console: Console, file: str, as_json: bool) -> int:
     """The artefact as a table, or as it is."""
     reference = read(file)
     if as_json:
-        incident_tables.write_json(console, reference)
+        incidents.write_json(console, reference)
     else:
         views.show(console, reference)
     return OK
@@ -85,7 +86,7 @@ def diff(console: Console, left: str, right: str, as_json: bool) -> int:
     """Exit status 1 where a feature differs notably."""
     differences = views.compare(read(left), read(right))
     if as_json:
-        incident_tables.write_json(console, {"features": differences})
+        incidents.write_json(console, {"features": differences})
     else:
         views.show_differences(console, differences)
     return DIFFERENT if any(difference.notable for difference in differences) else OK

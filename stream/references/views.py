@@ -12,7 +12,7 @@ from rich.table import Table
 from detectors.evidence import distances
 from detectors.features import Kind
 from detectors.reference.reference import FeatureReference, Reference
-from stream import incident_tables
+from stream.terminal import incidents
 
 NOTABLE_PSI = 0.1
 """The usual reading of PSI: below .1 no change worth a look."""
@@ -49,7 +49,7 @@ def show(console: Console, reference: Reference) -> None:
         table.add_column(name, justify="right")
     table.add_column("range or categories", overflow="fold")
     for feature in reference.features:
-        number = incident_tables.number
+        number = incidents.number
         table.add_row(
             escape(feature.feature),
             f"{feature.kind}{' (an id or counter)' if feature.identifier else ''}",
@@ -78,7 +78,7 @@ def show_differences(console: Console, differences: list[Difference]) -> None:
     table.add_column("feature")
     for name in ("PSI", "KS", "Jensen-Shannon", "missing"):
         table.add_column(name, justify="right")
-    number = incident_tables.number
+    number = incidents.number
     for one in differences:
         style = "yellow" if one.notable else ""
         name = f"[{style}]{escape(one.feature)}[/]" if style else escape(one.feature)

@@ -10,7 +10,6 @@ from rich.console import Console
 from detectors import errors
 from detectors.errors import DriftlineError
 from detectors.reference.reference import Reference
-from stream import incident_tables, progress
 from stream.files import dataset
 from stream.files.dataset import Row
 from stream.files.layout import ReplayOptions
@@ -22,6 +21,7 @@ from stream.replay.clean_rows import CalibrationOptions, CleanRows
 from stream.replay.replay import LOOK_EVENTS, Replay
 from stream.replay.report import Replayed
 from stream.settings.settings import Settings
+from stream.terminal import incidents, progress
 
 PNG, HTML = ".png", (".html", ".htm")
 Done = Callable[[int], None]
@@ -41,7 +41,7 @@ def main(
         _plot(found, plot_file)
     console = Console(highlight=False)
     if as_json:
-        incident_tables.write_json(console, found.as_json())
+        incidents.write_json(console, found.as_json())
     else:
         report.show(console, found)
     return found.status

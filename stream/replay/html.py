@@ -5,10 +5,10 @@ from html import escape
 from itertools import pairwise
 from typing import Any
 
-from stream import incident_tables
 from stream.charts import svg
 from stream.replay import calibration_html
 from stream.replay.report import Replayed
+from stream.terminal import incidents as incident_tables
 
 SHOWN_FEATURES = 60
 """The worst; a page of 500 histograms helps nobody."""

@@ -6,9 +6,9 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from stream import incident_tables
 from stream.replay import calibration_report
 from stream.replay.calibration_report import Calibrated
+from stream.terminal import incidents as incident_tables
 
 STABLE, DRIFT = 0, 1
 

@@ -10,13 +10,13 @@ from rich.console import Console
 
 from detectors.columns import Columns
 from detectors.errors import DriftlineError
-from stream import incident_tables, progress
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.sample import Sample, sample
 from stream.formats import decoder as codec
 from stream.settings.settings import Settings
 from stream.survey import survey, views
 from stream.survey.survey import TopicSurvey
+from stream.terminal import incidents, progress
 
 
 class Wish(NamedTuple):
@@ -39,7 +39,7 @@ def main(console: Console, settings: Settings, wish: Wish) -> int:
         read = asyncio.run(sample(settings.kafka, topic, wish.events, wish.seconds, oldest=wish.oldest, read=done))
     found = examine(topic, read, SystemClock().now_ms())
     if wish.as_json:
-        incident_tables.write_json(console, found)
+        incidents.write_json(console, found)
     else:
         views.show(console, found)
     if wish.html_file is not None:

@@ -6,12 +6,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stream import incident_tables
 from stream.charts import svg
 from stream.replay import html as replay_plot
 from stream.survey.survey import FeatureSurvey, ModelSurvey, TopicSurvey
+from stream.terminal import incidents
 
-number = incident_tables.number
+number = incidents.number
 
 
 def show(console: Console, found: TopicSurvey) -> None:

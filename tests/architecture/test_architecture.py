@@ -42,7 +42,7 @@ CLOCK_HOMES = (
     "stream.backends.",  # the system clock is a backend
     "stream.publisher",  # stamps the event
     "stream.demo.command",  # a person watches it
-    "stream.live",
+    "stream.terminal.live",
 )
 """Who may ask what time it is. Everybody else is told: ``now_ms`` is an argument."""
 

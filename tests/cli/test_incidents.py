@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from stream import incident_tables
 from stream.commands import cli
+from stream.terminal import incidents as incident_tables
 
 INCIDENT = {
     "id": "8c1d2f00-1111-5222-8333-000000000000",

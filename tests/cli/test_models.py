@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from stream import model_tables
 from stream.commands import cli
+from stream.terminal import models
 from tests.cli.test_incidents import Worker, worker
 
 __all__ = ["worker"]
@@ -50,7 +50,7 @@ def test_the_list_names_state_events_and_reason(url: str, capsys: pytest.Capture
 def test_names_stay_in_one_piece_in_a_narrow_terminal() -> None:
     out = io.StringIO()
     long = {**MODELS[1], "model": "image-defects", "version": "2025-11-21-evening", "reason": "word " * 20}
-    model_tables.show_list(Console(file=out, width=80, force_terminal=True, color_system=None), [long], as_json=False)
+    models.show_list(Console(file=out, width=80, force_terminal=True, color_system=None), [long], as_json=False)
     assert "image-defects  2025-11-21-evening  de" in out.getvalue()
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from stream import live
-from stream.live import LiveScreen, PlainScreen, Rates
+from stream.terminal import live
+from stream.terminal.live import LiveScreen, PlainScreen, Rates
 
 MODEL: dict[str, Any] = {
     "model": "fraud",

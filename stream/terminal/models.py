@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stream.incident_tables import when, write_json
-from stream.live import STATE_STYLES
+from stream.terminal.incidents import when, write_json
+from stream.terminal.live import STATE_STYLES
 
 NAMES = ("model", "version", "segment")
 """What is copied into other commands, and stays in one piece."""
