@@ -19,7 +19,7 @@ from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream.formats.decoder import Decoder
 from stream.observe.observer import Observer, ObserveSettings
-from stream.ports import Partition, Record
+from stream.topics.record import Partition, Record
 
 HERE = Partition("inference-events", 0)
 START_MS = 1_763_700_000_000

@@ -8,7 +8,7 @@ import msgspec
 
 from detectors.errors import FormatError
 from detectors.features import UnitKey
-from stream import actions, topics
+from stream.topics import keys, requests
 
 SCHEMA = 1
 
@@ -38,7 +38,7 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 def key(forgetting: Forgetting) -> bytes:
     """``forget/`` and the unit."""
-    return KEY + topics.unit_key(forgetting.unit)
+    return KEY + keys.unit_key(forgetting.unit)
 
 
 def encode(forgetting: Forgetting) -> bytes:
@@ -59,7 +59,7 @@ def decode(value: bytes, where: str) -> Forgetting:
 
 def asked(unit: UnitKey, body: bytes, at_ms: int, new_id: str) -> Forgetting:
     """What a request's ``body`` asks for. Raises FormatError with what is wrong, for the one who asked."""
-    given = actions.asker(body)
+    given = requests.asker(body)
     if given.silence_hours is not None:
         raise FormatError("silence_hours: only with ack or silence")
     return Forgetting(SCHEMA, given.id or new_id, *unit, given.by, at_ms, given.note)

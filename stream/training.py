@@ -26,11 +26,12 @@ from detectors.features import PREDICTION, SCORE_PREFIX, Kind
 from detectors.reference import builder
 from detectors.reference import reference as references
 from detectors.reference.reference import Reference
-from stream import fingerprint, topics
+from stream import fingerprint
 from stream.backends.kafka.source import KafkaSink
-from stream.ports import OutRecord
 from stream.settings import settings as config
 from stream.settings.settings import Settings
+from stream.topics import keys
+from stream.topics.record import OutRecord
 
 Preprocessing = str | bytes | Path | Callable[..., Any]
 GIT_SECONDS = 5.0
@@ -222,7 +223,7 @@ async def _send(settings: Settings, reference: Reference) -> None:
     sink = KafkaSink(settings.kafka)
     await sink.start()
     try:
-        key = topics.reference_key(reference.model_key)
+        key = keys.reference_key(reference.model_key)
         await sink.send([OutRecord(settings.topics.references, key, references.encode(reference))])
     finally:
         await sink.stop()

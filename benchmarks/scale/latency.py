@@ -20,7 +20,7 @@ from benchmarks.scale import load as loads
 from benchmarks.scale.load import Load
 from benchmarks.scale.runs import Busy, cpu_seconds, publish_references
 from benchmarks.throughput.traffic import PARTITIONS
-from stream.events_out import EventType
+from stream.topics.drift_events import EventType
 from tests.kafka.server import Cluster
 from tests.service.processes import Deployment, WorkerProcess
 

@@ -22,8 +22,8 @@ from detectors.profiles import Profile
 from detectors.reference import reference
 from stream.observe import settings
 from stream.observe.observer import Effects, Observer
-from stream.ports import Partition, Record
 from stream.settings.settings import Settings
+from stream.topics.record import Partition, Record
 from tests.kafka.server import ROOT
 
 LOAD, EVENTS = Load("", models=200), 2_000

@@ -23,9 +23,9 @@ from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReade
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
 from stream.observe.shell.runner import Runner
-from stream.ports import Partition
 from stream.service import worker
 from stream.settings.settings import KafkaSettings, Settings
+from stream.topics.record import Partition
 from tests.kafka.server import ROOT
 
 START_SECONDS = 120.0

@@ -14,10 +14,10 @@ from benchmarks.scale.observing import Done, Observing, Order, Ready
 from benchmarks.throughput.ours import own_topics
 from benchmarks.throughput.traffic import PARTITIONS
 from detectors.reference import reference
-from stream import topics
 from stream.backends.kafka.source import KafkaSink
-from stream.ports import OutRecord
 from stream.settings.settings import KafkaSettings
+from stream.topics import keys
+from stream.topics.record import OutRecord
 from tests.kafka.server import Cluster, Server
 
 SKIPPED = 0.25
@@ -102,7 +102,7 @@ async def _create(cluster: Cluster, names: list[str]) -> None:
 
 async def publish_references(servers: str, topic: str, load: Load) -> None:
     found = loads.references(load)
-    records = [OutRecord(topic, topics.reference_key(one.model_key), reference.encode(one)) for one in found]
+    records = [OutRecord(topic, keys.reference_key(one.model_key), reference.encode(one)) for one in found]
     sink = KafkaSink(KafkaSettings(bootstrap_servers=servers))
     await sink.start()
     try:

@@ -10,15 +10,15 @@ from benchmarks.throughput.spent import Spent, now, since
 from detectors.columns import Floats
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
-from stream import topics
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
 from stream.observe.shell.runner import Runner
-from stream.ports import OutRecord
 from stream.service import worker
 from stream.settings.settings import KafkaSettings, Settings, TopicSettings
+from stream.topics import keys
+from stream.topics.record import OutRecord
 from tests.kafka.server import Cluster
 
 REFERENCE_ROWS = 20_000
@@ -90,7 +90,7 @@ async def _run(servers: str, topic: str, count: int) -> Spent:
     await cluster.create_topics(made, {"cleanup.policy": "compact"})
     sink = KafkaSink(kafka)
     await sink.start()
-    key = topics.reference_key(reference.model_key)
+    key = keys.reference_key(reference.model_key)
     await sink.send([OutRecord(settings.topics.references, key, references.encode(reference))])
     await sink.stop()
     done = asyncio.Event()

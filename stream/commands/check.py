@@ -6,11 +6,11 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from stream import admin
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.settings import settings as config
 from stream.settings.settings import Settings
 from stream.terminal import incidents
+from stream.topics import rules
 
 STYLES = {"ok": "green", "created": "cyan", "warning": "yellow", "missing": "red", "wrong": "bold red"}
 OK, WRONG = 0, 2
@@ -29,7 +29,7 @@ def show(console: Console, settings: Settings, as_json: bool) -> int:
 def main(console: Console, settings: Settings, create: bool, as_json: bool) -> int:
     """Exit status 2 when something is missing or wrong."""
     cluster = KafkaCluster(settings.kafka)
-    findings = asyncio.run(admin.ensure(settings, cluster, create=create))
+    findings = asyncio.run(rules.ensure(settings, cluster, create=create))
     if as_json:
         incidents.write_json(console, {"findings": findings})
     else:
@@ -38,7 +38,7 @@ def main(console: Console, settings: Settings, create: bool, as_json: bool) -> i
             style = STYLES[finding.level]
             line = f"[{style}]{finding.level:<8}[/] {finding.topic:<{width}}  {escape(finding.text)}"
             console.print(line, soft_wrap=True)
-    bad = any(finding.level in (admin.Level.WRONG, admin.Level.MISSING) for finding in findings)
+    bad = any(finding.level in (rules.Level.WRONG, rules.Level.MISSING) for finding in findings)
     if not bad and not as_json:
         console.print(f"broker and topics at {escape(settings.kafka.bootstrap_servers)} are as they must be")
     return WRONG if bad else OK

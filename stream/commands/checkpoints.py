@@ -9,12 +9,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from detectors.errors import BrokerError, CheckpointError, SettingsError
-from stream import checkpoints
 from stream.backends.kafka.source import KafkaSink, KafkaTableReader
-from stream.checkpoints import Description
-from stream.ports import OutRecord, Partition, Record
 from stream.settings.settings import Settings
 from stream.terminal import incidents
+from stream.topics import checkpoints
+from stream.topics.checkpoints import Description
+from stream.topics.record import OutRecord, Partition, Record
 
 OK, BROKEN = 0, 2
 Saved = dict[bytes, Record]

@@ -17,7 +17,6 @@ from rich.console import Console
 from detectors.errors import BrokerError
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
-from stream import topics
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.embedded import EmbeddedBroker
 from stream.backends.kafka.source import KafkaSink, KafkaTableReader
@@ -26,11 +25,12 @@ from stream.demo import traffic as demo_traffic
 from stream.demo.models import DeployedModel
 from stream.demo.story import STORY, Collector, Injected, Report, Summary, judge
 from stream.demo.traffic import Traffic
-from stream.ports import OutRecord
 from stream.service.worker import Worker
 from stream.settings import settings as config
 from stream.settings.settings import Settings
 from stream.terminal.live import Screen, brief, open_screen
+from stream.topics import keys
+from stream.topics.record import OutRecord
 
 DEFAULT_SECONDS = 60.0
 DEFAULT_PORT = 9108
@@ -199,7 +199,7 @@ async def _publish_references(settings: Settings, models: Sequence[DeployedModel
             environment=model.environment,
             source={"demo": "rows of river's datasets that the model was trained on"},
         )
-        key = topics.reference_key(reference.model_key)
+        key = keys.reference_key(reference.model_key)
         records.append(OutRecord(settings.topics.references, key, references.encode(reference)))
     sink = KafkaSink(settings.kafka)
     await sink.start()

@@ -7,7 +7,7 @@ from detectors.errors import FormatError
 from detectors.features import ModelKey
 from stream.files.layout import ReplayOptions
 from stream.formats import native
-from stream.ports import Record
+from stream.topics.record import Record
 
 MAX_BYTES, MAX_ROWS = 16_777_216, 100_000
 EventColumns = tuple[dict[str, list[Any]], list[int], ModelKey]

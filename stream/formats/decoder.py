@@ -20,7 +20,7 @@ from stream.formats.columns import UnitBatch, batches_of, merged
 from stream.formats.ids import Identities
 from stream.formats.native import Row, Rules
 from stream.formats.shapes import Key, Part, Read, Shape, ShapedRows, event_times, unit_of
-from stream.ports import Partition, Record
+from stream.topics.record import Partition, Record
 
 MAX_SHAPES = 4_096
 """Hints with a shape, and compiled ones. Beyond it all are forgotten and learned anew."""

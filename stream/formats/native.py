@@ -16,7 +16,7 @@ import msgspec
 
 from detectors.errors import FormatError
 from detectors.features import ERROR, LATENCY_MS, PREDICTION, SCORE_PREFIX, UnitKey
-from stream.ports import Record
+from stream.topics.record import Record
 
 NO_VERSION = "unversioned"
 """The version of events that name none."""

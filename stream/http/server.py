@@ -18,15 +18,16 @@ from prometheus_client.exposition import choose_encoder
 from detectors.errors import BrokerError, DriftlineError, FormatError
 from detectors.features import UnitKey
 from detectors.incidents.incident import NOTES_KEPT, Change
-from stream import actions, forgetting
-from stream import views as views_module
-from stream.actions import Action
+from stream import forgetting
 from stream.backends.clock import SystemClock
 from stream.forgetting import Forgetting
 from stream.metrics.gauges import Gauge
-from stream.ports import Clock
 from stream.settings.settings import HttpSettings
-from stream.views import Json, Views
+from stream.topics import requests
+from stream.topics import views as views_module
+from stream.topics.record import Clock
+from stream.topics.requests import Action
+from stream.topics.views import Json, Views
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Record = Callable[[Action | Forgetting], Awaitable[None]]
@@ -237,7 +238,7 @@ class Server:
         if len(incident.get("notes") or ()) >= NOTES_KEPT and change not in (Change.RESOLVE, Change.ACCEPT):
             return _error(HTTPStatus.CONFLICT, f"it has {NOTES_KEPT} notes; it can only be resolved or accepted")
         try:
-            action = actions.asked(incident["id"], change, await request.read(), self._now_ms(), str(uuid4()))
+            action = requests.asked(incident["id"], change, await request.read(), self._now_ms(), str(uuid4()))
         except FormatError as error:
             return _error(HTTPStatus.BAD_REQUEST, str(error))
         answer = {"id": action.id, "incident": action.incident, "action": name, "at_ms": action.at_ms}

@@ -5,10 +5,10 @@ import msgspec
 from detectors.incidents.incident import NOTES_KEPT, Action, Change, Incident, Note, Resolution, Status
 from detectors.reference import accepted
 from detectors.reference.accepted import Tally
-from stream import actions
 from stream.judge import verdicts
 from stream.judge.effects import Effect, ReferenceBuilt
 from stream.judge.unit import UnitJudge
+from stream.topics import requests
 
 ACCEPT_EVENTS = 1_000
 """Events since an incident was found that make a reference; with fewer, what is accepted waits for them."""
@@ -22,7 +22,7 @@ def find(judge: UnitJudge, identifier: str) -> Incident | None:
     return next((i for i in judge.log.incidents if i.id == identifier), None)
 
 
-def act(judge: UnitJudge, action: actions.Action) -> list[Effect]:
+def act(judge: UnitJudge, action: requests.Action) -> list[Effect]:
     """Takes a change in, once; nothing where it is known already, or where its incident has no such step."""
     incident = find(judge, action.incident)
     if incident is None or any(note.id == action.id for note in incident.notes):

@@ -8,7 +8,7 @@ from detectors.features import UnitKey
 from detectors.incidents.retrain import Outcome
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
-from stream.events_out import EventType
+from stream.topics.drift_events import EventType
 
 
 class DriftEvent(msgspec.Struct, frozen=True):

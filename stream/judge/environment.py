@@ -8,9 +8,9 @@ from detectors.incidents import blindness
 from detectors.incidents.blindness import EnvironmentDifference
 from detectors.incidents.incident import Action, IncidentKind, Resolution
 from detectors.incidents.verdict import Verdict
-from stream.events_out import EventType
 from stream.judge import feature_rows
 from stream.judge.effects import Effect
+from stream.topics.drift_events import EventType
 
 if TYPE_CHECKING:
     from stream.judge.unit import UnitJudge

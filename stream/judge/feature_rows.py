@@ -10,8 +10,8 @@ from detectors.incidents.incident import Incident
 from detectors.incidents.verdict import Symptom
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
-from stream import events_out
-from stream.events_out import RETRAIN_FEATURES, EventType, rfc3339
+from stream.topics import drift_events
+from stream.topics.drift_events import RETRAIN_FEATURES, EventType, rfc3339
 
 
 def difference(row: Mapping[str, Any]) -> str:
@@ -66,7 +66,7 @@ def retrain_request(
     threshold = round(watch.evidence.blame_log10, 3)
     source = reference.source if reference is not None else {}
     return {
-        "request_id": events_out.event_id(EventType.RETRAIN_REQUESTED, unit, incident.id),
+        "request_id": drift_events.event_id(EventType.RETRAIN_REQUESTED, unit, incident.id),
         "model": unit.model,
         "model_version": unit.version,
         "reason": incident.summary,
@@ -93,7 +93,7 @@ def retrain_request(
             "data_revision": source.get("data_revision") or source.get("revision"),
         },
         "evidence": {
-            "event_id": events_out.event_id(EventType.INCIDENT_OPENED, unit, incident.id, "open", 0),
+            "event_id": drift_events.event_id(EventType.INCIDENT_OPENED, unit, incident.id, "open", 0),
             "url": None,
         },
     }

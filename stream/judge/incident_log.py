@@ -9,8 +9,8 @@ from detectors.incidents.incident import Action, Incident, IncidentKind, Resolut
 from detectors.incidents.retrain import WEEK_MS, Outcome, RetrainGuard
 from detectors.incidents.verdict import Decision
 from detectors.reference.accepted import Tally
-from stream.events_out import EventType
 from stream.judge.effects import DriftEvent, Effect, IncidentRecord
+from stream.topics.drift_events import EventType
 
 INCIDENTS_KEPT = 50
 RETRAIN_LOG = 50

@@ -20,7 +20,6 @@ from detectors.features import ModelKey, UnitKey
 from detectors.incidents.blindness import BlindReason
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
-from stream.actions import Action
 from stream.forgetting import Forgetting
 from stream.judge import acceptance, performance, view
 from stream.judge import snapshot as judge_state
@@ -28,6 +27,7 @@ from stream.judge.budget import Sharing
 from stream.judge.effects import Effect, Health, ReferenceBuilt
 from stream.judge.settings import JudgeSettings
 from stream.judge.unit import UnitJudge
+from stream.topics.requests import Action
 
 LAG_LASTS_MS = 5_000
 """A lag shorter than this is how reading works."""

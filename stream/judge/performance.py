@@ -13,11 +13,11 @@ from detectors.incidents.incident import Action, Incident, IncidentKind, Resolut
 from detectors.incidents.retrain import Outcome
 from detectors.incidents.verdict import Decision, Reason, Verdict
 from detectors.performance.outcome_watch import CORRECT
-from stream.events_out import EventType
 from stream.judge import feature_rows, incident_log
 from stream.judge.acceptance import accepted_by
 from stream.judge.effects import DriftEvent, Effect, RetrainDecided
 from stream.judge.unit import UnitJudge
+from stream.topics.drift_events import EventType
 
 SETTLED_AFTER_LABELS = 512
 """Labels since an incident was found, as events for those of features: only then is a retraining asked for."""

@@ -17,10 +17,10 @@ from detectors.performance.label_arrival import LabellingState
 from detectors.performance.outcome_watch import OutcomeWatchState
 from detectors.profiles import Epoch, Profile
 from detectors.reference.accepted import Tally
-from stream.checkpoints import ZSTD_LEVEL, unpacked
 from stream.forgetting import Forgetting
 from stream.judge.shard import Shard
 from stream.judge.unit import UnitJudge
+from stream.topics.checkpoints import ZSTD_LEVEL, unpacked
 
 MAGIC = b"DLJU"
 SCHEMA = 2

@@ -17,7 +17,6 @@ from detectors.merging import Counts, Step
 from detectors.profiles import Profile
 from detectors.reference import learned
 from detectors.reference.reference import Reference
-from stream.events_out import EventType
 from stream.forgetting import Forgetting
 from stream.judge import effects as judge_records
 from stream.judge import environment, feature_rows, incident_log
@@ -25,6 +24,7 @@ from stream.judge.effects import DriftEvent, Effect, ReferenceBuilt
 from stream.judge.incident_log import IncidentLog
 from stream.judge.settings import JudgeSettings
 from stream.judge.shard import Shard, add_environments
+from stream.topics.drift_events import EventType
 
 LEFT_REFERENCES = 8
 HISTORY = 240

@@ -7,10 +7,10 @@ from detectors.incidents.incident import Action, Incident, IncidentKind, Status
 from detectors.incidents.retrain import Outcome
 from detectors.incidents.verdict import Decision
 from detectors.reference import accepted
-from stream.events_out import EventType
 from stream.judge import environment, feature_rows
 from stream.judge.effects import DriftEvent, Effect, RetrainDecided
 from stream.judge.unit import UnitJudge
+from stream.topics.drift_events import EventType
 
 SETTLED_AFTER = (512, 4_096)
 """Events since an incident was found: enough to tell most broken data, and enough to tell a factor of 1.8 from 2."""

@@ -9,7 +9,7 @@ from stream.formats.ids import Identities
 from stream.labels.predictions import Match
 from stream.labels.record import Label, read_labels
 from stream.observe.unit import Unit
-from stream.ports import Partition, Record
+from stream.topics.record import Partition, Record
 
 KEPT = 10_000
 """Labels of a worker that wait for their event; some 400 bytes each, so 4 MB. Labels follow their events by more than

@@ -10,7 +10,7 @@ from detectors.errors import FormatError
 from detectors.outcomes import Value
 from stream.formats.ids import number_of
 from stream.formats.native import MAX_ID, as_float, checked_unit, event_time, identity_of
-from stream.ports import Partition, Record
+from stream.topics.record import Partition, Record
 
 MAX_LABELS = 100_000
 """In one message, as rows of an event message."""

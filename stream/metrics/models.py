@@ -7,7 +7,7 @@ from prometheus_client import Metric
 from detectors.features import UnitKey
 from stream.metrics.gauges import Gauge
 from stream.metrics.registry import Counter
-from stream.views import STATES, Json, Views
+from stream.topics.views import STATES, Json, Views
 
 MODEL_LABELS = ("model", "model_version", "segment")
 """``segment`` is empty for the whole population, which to Prometheus is no label at all."""

@@ -9,7 +9,7 @@ from detectors.features import UnitKey
 from detectors.performance.label_arrival import Labels
 from stream.metrics.gauges import PREFIX, Gauge
 from stream.metrics.models import MODEL_LABELS
-from stream.views import Json, Views
+from stream.topics.views import Json, Views
 
 REALISED = "realised"
 """Of the labels that came; an estimate without labels would be another source."""

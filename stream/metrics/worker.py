@@ -8,7 +8,7 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
 from stream.metrics.gauges import PREFIX
-from stream.ports import Partition
+from stream.topics.record import Partition
 
 
 class Observing(Protocol):

@@ -18,7 +18,6 @@ from detectors.errors import CheckpointError
 from detectors.features import Kind, ModelKey, UnitKey
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
-from stream import checkpoints
 from stream.formats.decoder import Decoded, Decoder, Limits
 from stream.formats.native import Rules
 from stream.formats.shapes import Part
@@ -26,7 +25,8 @@ from stream.labels.book import LabelBook, Labelled
 from stream.labels.predictions import PredictionRules
 from stream.observe.partition import Assigned, Checkpoint
 from stream.observe.unit import Unit, UnitSettings
-from stream.ports import Partition, Record
+from stream.topics import checkpoints
+from stream.topics.record import Partition, Record
 
 UNITS_PER_LOOK = 200
 """Units that publish once per look; with more of them the interval grows, so that it stays near a sixth of a core."""

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from detectors.features import UnitKey
-from stream import checkpoints
 from stream.observe.unit import Unit
-from stream.ports import Partition
+from stream.topics import checkpoints
+from stream.topics.record import Partition
 
 
 class Assigned:

@@ -19,7 +19,7 @@ from stream.formats.shapes import Part
 from stream.labels.predictions import Match, PredictionRules, Predictions
 from stream.labels.record import Label
 from stream.observe.waiting import PENDING, Waiting
-from stream.ports import Partition
+from stream.topics.record import Partition
 
 GOLDEN = 618
 """Thousandths of a look by which each partition is before the one before, in time and in events: the looks of a model's

@@ -9,15 +9,15 @@ from detectors import errors
 from detectors.errors import DriftlineError
 from detectors.reference import reference as references
 from detectors.reference.reference import Reference
-from stream import admin, topics
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.backends.kafka.source import KafkaSink
 from stream.files import dataset
 from stream.files.layout import ReplayOptions
-from stream.ports import OutRecord
 from stream.references import views
 from stream.settings.settings import Settings
 from stream.terminal import incidents, progress
+from stream.topics import keys, rules
+from stream.topics.record import OutRecord
 
 OK, DIFFERENT = 0, 1
 
@@ -60,12 +60,12 @@ def publish(settings: Settings, file: str) -> int:
 
 
 async def _send(settings: Settings, reference: Reference) -> None:
-    admin.refuse(await admin.ensure_topic(settings, KafkaCluster(settings.kafka), settings.topics.references))
+    rules.refuse(await rules.ensure_topic(settings, KafkaCluster(settings.kafka), settings.topics.references))
     sink = KafkaSink(settings.kafka)
     await sink.start()
     try:
         record = OutRecord(
-            settings.topics.references, topics.reference_key(reference.model_key), references.encode(reference)
+            settings.topics.references, keys.reference_key(reference.model_key), references.encode(reference)
         )
         await sink.send([record])
     finally:

@@ -5,9 +5,9 @@ from pathlib import Path
 from detectors.errors import SettingsError
 from detectors.reference import reference as references
 from detectors.reference.reference import Reference
-from stream import topics
-from stream.ports import OutRecord
 from stream.settings.settings import Settings
+from stream.topics import keys
+from stream.topics.record import OutRecord
 
 NO_FILE = ("topic", "learn")
 
@@ -38,6 +38,6 @@ def read(settings: Settings) -> list[Reference]:
 def records(settings: Settings) -> list[OutRecord]:
     """What to write to the references topic; the same content again changes nothing."""
     return [
-        OutRecord(settings.topics.references, topics.reference_key(reference.model_key), references.encode(reference))
+        OutRecord(settings.topics.references, keys.reference_key(reference.model_key), references.encode(reference))
         for reference in read(settings)
     ]

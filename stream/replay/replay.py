@@ -20,9 +20,9 @@ from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
-from stream.ports import Partition, Record
 from stream.replay.report import Point, Replayed
 from stream.settings.settings import Settings
+from stream.topics.record import Partition, Record
 
 LOOK_EVENTS = 32
 """A look costs about as much as 300 events; at 32 a strong change is found within two looks of the first event."""

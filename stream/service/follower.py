@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from detectors.errors import BrokerError
-from stream.ports import Record, TableReader
+from stream.topics.record import Record, TableReader
 
 log = logging.getLogger(__name__)
 

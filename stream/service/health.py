@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from stream.judge.effects import Health
 from stream.metrics.registry import Metrics
-from stream.ports import Partition
+from stream.topics.record import Partition
 
 WINDOW_MS = 60_000
 STEP_MS = 1_000

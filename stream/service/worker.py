@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 from detectors.bank import bank
 from detectors.errors import BrokerError, DriftlineError
 from detectors.evidence import e_detector, sizes
-from stream import actions, admin, forgetting
-from stream.actions import Action
+from stream import forgetting
 from stream.backends.clock import SystemClock
 from stream.backends.kafka import source as kafka_backend
 from stream.backends.kafka.cluster import KafkaCluster
@@ -36,13 +35,15 @@ from stream.observe import settings as observe_settings
 from stream.observe.observer import Observer
 from stream.observe.shell.label_reader import LabelReader
 from stream.observe.shell.runner import Runner
-from stream.ports import Clock, Output, OutRecord, TableReader
 from stream.references import configured
 from stream.service import versions
 from stream.service.follower import Follower
 from stream.service.health import HealthWatch
 from stream.settings.settings import Settings
-from stream.views import Json, Views
+from stream.topics import requests, rules
+from stream.topics.record import Clock, Output, OutRecord, TableReader
+from stream.topics.requests import Action
+from stream.topics.views import Json, Views
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +107,9 @@ class Worker:
         if self._settings.kafka.create_topics:
             findings = await self._wait_for_broker(self._check_topics)
             for finding in findings:
-                if finding.level in (admin.Level.CREATED, admin.Level.WARNING):
+                if finding.level in (rules.Level.CREATED, rules.Level.WARNING):
                     log.warning("%s %s", finding.topic, finding.text)
-            admin.refuse(findings)
+            rules.refuse(findings)
         await self._publish_file_references()
         if self._follower is not None:
             self._spawn("follower", self._follower.run())
@@ -241,7 +242,7 @@ class Worker:
         if isinstance(change, Forgetting):
             record = OutRecord(topic, forgetting.key(change), forgetting.encode(change))
         else:
-            record = OutRecord(topic, actions.key(change), actions.encode(change))
+            record = OutRecord(topic, requests.key(change), requests.encode(change))
         await self._sink.send([record])
         self.metrics.published(topic, 1)
 
@@ -261,8 +262,8 @@ class Worker:
     def _reader(self) -> TableReader:
         return kafka_backend.KafkaTableReader(self._settings.kafka)
 
-    async def _check_topics(self) -> list[admin.Finding]:
-        return await admin.ensure(self._settings, KafkaCluster(self._settings.kafka), create=True)
+    async def _check_topics(self) -> list[rules.Finding]:
+        return await rules.ensure(self._settings, KafkaCluster(self._settings.kafka), create=True)
 
     async def _wait_for_broker(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """A broker that starts together with the worker is waited for."""

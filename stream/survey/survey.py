@@ -8,7 +8,7 @@ import numpy as np
 
 from detectors.columns import INVALID, PRESENT, Columns
 from detectors.features import Kind, ModelKey
-from stream.ports import Record
+from stream.topics.record import Record
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 TOP_VALUES = 8

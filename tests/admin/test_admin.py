@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from detectors.errors import BrokerError
-from stream import admin
-from stream.admin import Finding, FoundTopic, Level
 from stream.settings.settings import KafkaSettings, Settings, TopicSettings
+from stream.topics import rules
+from stream.topics.rules import Finding, FoundTopic, Level
 
 SETTINGS = Settings()
 
@@ -46,7 +46,7 @@ class Brokers:
 
 
 async def ensure(cluster: Brokers, settings: Settings = SETTINGS, *, create: bool = True) -> list[Finding]:
-    return await admin.ensure(settings, cluster, create=create)
+    return await rules.ensure(settings, cluster, create=create)
 
 
 def of(findings: Sequence[Finding], level: Level) -> list[str]:
@@ -67,7 +67,7 @@ async def test_without_create_nothing_is_created_and_what_is_missing_is_refused(
     findings = await ensure(cluster, create=False)
     assert not cluster.found
     with pytest.raises(BrokerError, match="driftline-references: does not exist"):
-        admin.refuse(findings)
+        rules.refuse(findings)
 
 
 async def test_compacted_and_deleted_topics_are_created_as_the_contract_says() -> None:
@@ -77,7 +77,7 @@ async def test_compacted_and_deleted_topics_are_created_as_the_contract_says() -
     topics = SETTINGS.topics
     compacted = {topics.references, topics.profiles, topics.checkpoints, topics.views, topics.incidents}
     assert {name for name, value in policy.items() if value == "compact"} == compacted | set(
-        admin.judge_changelogs(SETTINGS)
+        rules.judge_changelogs(SETTINGS)
     )
 
 
@@ -120,7 +120,7 @@ async def test_a_topic_that_would_lose_data_is_refused_with_the_difference(
     await cluster.create(topic, SETTINGS.kafka.partitions, 1, full)
     findings = await ensure(cluster)
     with pytest.raises(BrokerError) as caught:
-        admin.refuse(findings)
+        rules.refuse(findings)
     assert f"{topic}: " in str(caught.value)
     assert expected in str(caught.value)
 
@@ -162,9 +162,9 @@ async def test_every_name_and_size_comes_from_the_settings() -> None:
 
 async def test_a_reference_that_is_published_first_finds_its_topic_as_a_worker_wants_it() -> None:
     cluster, name = Brokers(brokers=3, replicas=3), SETTINGS.topics.references
-    assert of(await admin.ensure_topic(SETTINGS, cluster, name), Level.CREATED) == [name]
-    assert of(await admin.ensure_topic(SETTINGS, cluster, name), Level.OK) == [name]
+    assert of(await rules.ensure_topic(SETTINGS, cluster, name), Level.CREATED) == [name]
+    assert of(await rules.ensure_topic(SETTINGS, cluster, name), Level.OK) == [name]
     assert name not in of(await ensure(cluster), Level.WRONG)
     await Brokers.create(cluster, "driftline-refs", 4, -1, {})
     other = Settings(topics=TopicSettings(references="driftline-refs"))
-    assert of(await admin.ensure_topic(other, cluster, "driftline-refs"), Level.WRONG)
+    assert of(await rules.ensure_topic(other, cluster, "driftline-refs"), Level.WRONG)

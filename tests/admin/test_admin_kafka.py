@@ -10,13 +10,13 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from detectors.errors import BrokerError
-from stream import admin
-from stream.admin import Level
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.backends.kafka.sample import sample
 from stream.commands import cli
 from stream.settings import settings as config
 from stream.settings.settings import KafkaSettings, Settings, TopicSettings
+from stream.topics import rules
+from stream.topics.rules import Level
 
 pytestmark = pytest.mark.kafka
 
@@ -32,12 +32,12 @@ def settings_for(bootstrap_servers: str) -> Settings:
 
 async def test_what_is_missing_is_created_and_then_found_well(kafka) -> None:  # type: ignore[no-untyped-def]
     settings = settings_for(kafka.bootstrap_servers)
-    first = await admin.ensure(settings, KafkaCluster(settings.kafka), create=True)
+    first = await rules.ensure(settings, KafkaCluster(settings.kafka), create=True)
     assert sum(finding.level is Level.CREATED for finding in first) == 2 + len(settings.topics.own()) + 1
-    second = await admin.ensure(settings, KafkaCluster(settings.kafka), create=True)
+    second = await rules.ensure(settings, KafkaCluster(settings.kafka), create=True)
     assert {finding.level for finding in second if finding.topic} == {Level.OK}
     assert [finding.text for finding in second if "compact" in finding.text]
-    admin.refuse(second)
+    rules.refuse(second)
 
 
 async def test_a_wrong_topic_is_refused_and_left_as_it_is(kafka) -> None:  # type: ignore[no-untyped-def]
@@ -46,35 +46,35 @@ async def test_a_wrong_topic_is_refused_and_left_as_it_is(kafka) -> None:  # typ
     await cluster.start()
     await cluster.create(settings.topics.references, 3, 1, {"cleanup.policy": "delete"})
     await cluster.stop()
-    findings = await admin.ensure(settings, KafkaCluster(settings.kafka), create=True)
+    findings = await rules.ensure(settings, KafkaCluster(settings.kafka), create=True)
     with pytest.raises(BrokerError) as caught:
-        admin.refuse(findings)
+        rules.refuse(findings)
     assert "cleanup.policy is delete and must be compact" in str(caught.value)
     assert "max.message.bytes is 1,048,588" in str(caught.value)
 
 
 async def test_checkpoints_grow_with_the_events(kafka) -> None:  # type: ignore[no-untyped-def]
     settings = settings_for(kafka.bootstrap_servers)
-    await admin.ensure(settings, KafkaCluster(settings.kafka), create=True)
+    await rules.ensure(settings, KafkaCluster(settings.kafka), create=True)
     cluster = KafkaCluster(settings.kafka)
     await cluster.start()
     await cluster.grow(settings.topics.events[0], 5)
     await cluster.stop()
-    await admin.ensure(settings, KafkaCluster(settings.kafka), create=True)
-    findings = await admin.ensure(settings, KafkaCluster(settings.kafka), create=False)
+    await rules.ensure(settings, KafkaCluster(settings.kafka), create=True)
+    findings = await rules.ensure(settings, KafkaCluster(settings.kafka), create=False)
     assert [f.text[:12] for f in findings if f.topic == settings.topics.checkpoints] == ["5 partitions"]
 
 
 async def test_no_broker_is_one_clear_error() -> None:
     settings = KafkaSettings(bootstrap_servers="127.0.0.1:1")
     with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1: cannot connect"):
-        await admin.ensure(Settings(kafka=settings), KafkaCluster(settings), create=True)
+        await rules.ensure(Settings(kafka=settings), KafkaCluster(settings), create=True)
 
 
 async def test_a_sample_holds_the_newest_of_every_partition_without_a_group(kafka) -> None:  # type: ignore[no-untyped-def]
     settings = settings_for(kafka.bootstrap_servers)
     topic = settings.topics.events[0]
-    await admin.ensure(settings, KafkaCluster(settings.kafka), create=True)
+    await rules.ensure(settings, KafkaCluster(settings.kafka), create=True)
     async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers) as producer:
         for number in range(60):
             await producer.send(topic, str(number).encode(), partition=number % 3)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from detectors.reference.reference import Reference
-from stream.events_out import EventType
 from stream.judge.effects import Health
 from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
@@ -17,8 +16,9 @@ from stream.judge.shell.desk import JudgeDesk
 from stream.metrics.registry import Metrics
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
-from stream.ports import Partition, Record
 from stream.settings.settings import Settings
+from stream.topics.drift_events import EventType
+from stream.topics.record import Partition, Record
 
 TOLD_OF_INCIDENTS = {EventType.INCIDENT_OPENED, EventType.INCIDENT_UPDATED, EventType.INCIDENT_RESOLVED}
 JUDGED = {*TOLD_OF_INCIDENTS, EventType.SIGNAL, EventType.RETRAIN_REQUESTED}

@@ -14,8 +14,8 @@ from detectors.reference.reference import Reference
 from stream.judge.shard import Shard
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
-from stream.ports import Partition, Record
 from stream.settings import settings as config
+from stream.topics.record import Partition, Record
 from tests.chaos import incidents
 from tests.chaos.incidents import Comparison
 from tests.service.processes import PARTITIONS, Deployment

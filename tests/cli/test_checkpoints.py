@@ -11,11 +11,11 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from detectors.features import UnitKey
-from stream import checkpoints
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.commands import cli
-from stream.ports import Partition
 from stream.settings.settings import KafkaSettings
+from stream.topics import checkpoints
+from stream.topics.record import Partition
 
 pytestmark = pytest.mark.kafka
 

@@ -16,7 +16,7 @@ from stream.formats import decoder as codec
 from stream.formats.decoder import Decoded, Decoder, Limits
 from stream.formats.ids import numbers_of
 from stream.formats.native import AHEAD_MS, Rules
-from stream.ports import Partition, Record
+from stream.topics.record import Partition, Record
 
 HERE = Partition("inference-events", 0)
 NOW_MS = 1_763_700_000_000

@@ -11,8 +11,8 @@ from stream.backends.files import FileBroker, FileSink, FileSource, FileTableRea
 from stream.backends.kafka.embedded import EmbeddedBroker
 from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
 from stream.backends.memory.broker import MemoryBroker, MemorySink, MemorySource, MemoryTableReader
-from stream.ports import OutRecord, Partition, Rebalance, Source, TableReader
 from stream.settings.settings import KafkaSettings
+from stream.topics.record import OutRecord, Partition, Rebalance, Source, TableReader
 from tests.kafka.server import Cluster
 
 _numbers = itertools.count()

@@ -1,4 +1,4 @@
-"""One suite for memory, files, the embedded broker and Apache Kafka: all keep the promises of stream/ports.py."""
+"""One suite for memory, files, the embedded broker and Apache Kafka: all keep the promises of stream/topics/record.py."""
 
 import asyncio
 import time
@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from detectors.errors import BrokerError
-from stream.ports import OutRecord, Partition, Record, Source
-from stream.topics import partition_of
+from stream.topics.keys import partition_of
+from stream.topics.record import OutRecord, Partition, Record, Source
 from tests.contracts import backends
 from tests.contracts.backends import Backend, Listener
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.backends.kafka.fetch_blocks import _Fetched
-from stream.ports import Record
+from stream.topics.record import Record
 
 PLACE = TopicPartition("events", 3)
 GZIP = 1

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from stream import admin
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.settings import settings
 from stream.settings.settings import KafkaSettings
+from stream.topics import rules
 from tests.deploy import paths
 from tests.deploy.test_deployment import services
 from tests.kafka.server import Cluster, Server, answers, free_ports
@@ -45,7 +45,7 @@ async def test_the_simulated_models_of_the_demo_profile_publish(kafka: Cluster, 
     program = paths.DEPLOY / "compose" / "simulate.py"
     command = [sys.executable, str(program), kafka.bootstrap_servers, "3"]
     cluster = KafkaCluster(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers))
-    await admin.ensure(settings.Settings(), cluster, create=True)
+    await rules.ensure(settings.Settings(), cluster, create=True)
     before = await asyncio.to_thread(written, kafka.bootstrap_servers)
     process = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, env={"PYTHONPATH": str(paths.ROOT)})
     assert await process.wait() == 0

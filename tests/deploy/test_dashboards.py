@@ -15,8 +15,8 @@ from stream.metrics.models import ModelFamilies
 from stream.metrics.outcomes import OutcomeFamilies
 from stream.metrics.registry import Metrics
 from stream.metrics.worker import ServiceFamilies
-from stream.ports import Partition
-from stream.views import Views
+from stream.topics.record import Partition
+from stream.topics.views import Views
 from tests.deploy import paths
 from tests.page import sample_views
 

@@ -15,7 +15,7 @@ from stream.metrics.outcomes import OutcomeFamilies
 from stream.metrics.registry import Metrics
 from stream.metrics.worker import ServiceFamilies
 from stream.settings.settings import HttpSettings
-from stream.views import Views
+from stream.topics.views import Views
 from tests.deploy import paths
 from tests.deploy.prometheus import Prometheus, replaced, scraping, without_data
 from tests.deploy.test_dashboards import Loops

@@ -17,18 +17,18 @@ from prometheus_client import Metric
 
 from benchmarks.scale import fleet
 from detectors.profiles import Signal
-from stream import event_schemas
-from stream.events_out import EventType
 from stream.formats.native import MAX_ID
 from stream.labels.record import MAX_LABELS
 from stream.metrics.models import STATISTICS, ModelFamilies
 from stream.metrics.outcomes import OutcomeFamilies
 from stream.metrics.registry import Metrics
 from stream.metrics.worker import ServiceFamilies
-from stream.ports import Partition
 from stream.service import versions
 from stream.settings.settings import TopicSettings
-from stream.views import STATES, Views
+from stream.topics import schemas as event_schemas
+from stream.topics.drift_events import EventType
+from stream.topics.record import Partition
+from stream.topics.views import STATES, Views
 from tests.architecture import layers
 
 ROOT = Path(__file__).parents[2]

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from detectors.errors import FormatError
-from stream.events_out import EventType
 from stream.labels.record import read_labels
-from stream.ports import Partition, Record
+from stream.topics.drift_events import EventType
+from stream.topics.record import Partition, Record
 from tests.docs import pages
 from tests.docs.blocks import PAGES, ROOT
 

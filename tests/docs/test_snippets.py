@@ -17,8 +17,8 @@ from detectors.reference.builder import build_reference
 from stream.backends.kafka.embedded import EmbeddedBroker
 from stream.commands import cli
 from stream.formats.decoder import Decoder
-from stream.ports import Partition, Record
 from stream.settings import settings
+from stream.topics.record import Partition, Record
 from tests.docs import blocks
 from tests.docs.blocks import ROOT, Block
 from tests.kafka import server

@@ -11,15 +11,17 @@ from aiohttp.streams import StreamReader
 from aiohttp.test_utils import make_mocked_request
 
 from detectors.features import UnitKey
-from stream import actions, forgetting, topics
-from stream.actions import Action
+from stream import forgetting
 from stream.forgetting import Forgetting
 from stream.http.page import routes
 from stream.http.server import Server
 from stream.metrics.registry import Metrics
 from stream.settings.layers import Secret
 from stream.settings.settings import HttpSettings
-from stream.views import Views
+from stream.topics import keys
+from stream.topics import requests as actions
+from stream.topics.requests import Action
+from stream.topics.views import Views
 from tests.fuzz.http import Health
 from tests.fuzz.targets import Target
 
@@ -63,7 +65,7 @@ def requests() -> Iterator[Target]:
     views.apply_incident(b"i1", orjson.dumps(incident))
     for segment in (None, "de"):
         view = {"model": "m", "version": "1", "segment": segment, "state": "blind"}
-        views.apply_view(topics.unit_key(UnitKey("m", "1", segment)), orjson.dumps(view))
+        views.apply_view(keys.unit_key(UnitKey("m", "1", segment)), orjson.dumps(view))
     settings = HttpSettings(port=0, token=Secret("sesame"))
     server = Server(settings, views, Health(), Metrics(), add_pages, record)
     loop.run_until_complete(server.start())  # what freezes the routes

@@ -7,7 +7,7 @@ from contextlib import suppress
 from stream.http.server import Server
 from stream.metrics.registry import Metrics
 from stream.settings.settings import HttpSettings
-from stream.views import Views
+from stream.topics.views import Views
 from tests.fuzz.mutate import mutated
 
 CORPUS = [

@@ -19,9 +19,7 @@ from detectors.incidents.incident import Change
 from detectors.outcomes import measures, task_of
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
-from stream import actions, checkpoints, forgetting
-from stream.actions import Action
-from stream.checkpoints import UnitRecord
+from stream import forgetting
 from stream.forgetting import Forgetting
 from stream.formats.decoder import Decoded, Decoder, Limits
 from stream.formats.native import Rules
@@ -33,9 +31,12 @@ from stream.judge.shell import table
 from stream.judge.shell.desk import JudgeDesk
 from stream.metrics.registry import Metrics
 from stream.observe.observer import Observer, ObserveSettings
-from stream.ports import Partition, Record
 from stream.settings import settings as config
-from stream.views import Views
+from stream.topics import checkpoints, requests
+from stream.topics.checkpoints import UnitRecord
+from stream.topics.record import Partition, Record
+from stream.topics.requests import Action
+from stream.topics.views import Views
 
 HERE = Partition("inference-events", 0)
 NOW_MS = 1_763_700_000_000
@@ -303,7 +304,7 @@ def _topics() -> Target:
         saving.encode(unit)
     saving.acknowledged()
     profile = msgspec.json.encode(next(observer.profiles_due(0, force=True)))
-    action = actions.encode(Action(actions.SCHEMA, "a1", "i1", Change.ACK, "ann", NOW_MS, "seen"))
+    action = requests.encode(Action(requests.SCHEMA, "a1", "i1", Change.ACK, "ann", NOW_MS, "seen"))
     incident = {"id": "i1", "model": "m", "version": "1", "segment": None, "opened_at_ms": NOW_MS, "features": []}
     view = {"model": "m", "version": "1", "segment": None, "state": "stable", "events": 5, "features": []}
     row = table.encode_stored(UNIT, 3, b"blob", (NOW_MS, 7))

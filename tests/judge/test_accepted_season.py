@@ -11,11 +11,11 @@ from detectors.reference import accepted
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
-from stream.actions import SCHEMA, Action
-from stream.events_out import EventType
 from stream.judge.effects import DriftEvent, ReferenceBuilt
 from stream.judge.judge import Judge
 from stream.judge.settings import JudgeSettings
+from stream.topics.drift_events import EventType
+from stream.topics.requests import SCHEMA, Action
 from tests.judge.shards import MiniShard
 
 HOUR_MS = 3_600_000

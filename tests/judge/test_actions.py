@@ -8,11 +8,11 @@ import pytest
 from detectors.incidents.incident import NOTES_KEPT, Change
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import FeatureReference, Reference
-from stream.actions import SCHEMA, Action
-from stream.events_out import EventType
 from stream.judge.effects import DriftEvent, IncidentRecord, ReferenceBuilt
 from stream.judge.judge import Judge
 from stream.judge.settings import JudgeSettings
+from stream.topics.drift_events import EventType
+from stream.topics.requests import SCHEMA, Action
 from tests.judge.shards import MiniShard
 
 AT_MS = 1_763_700_000_000

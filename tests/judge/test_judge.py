@@ -11,12 +11,12 @@ from detectors.errors import CheckpointError
 from detectors.profiles import Profile
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
-from stream.event_schemas import DATA
-from stream.events_out import EventType
 from stream.judge import snapshot
 from stream.judge.effects import DriftEvent, Health, ReferenceBuilt
 from stream.judge.judge import Judge
 from stream.judge.settings import JudgeSettings
+from stream.topics.drift_events import EventType
+from stream.topics.schemas import DATA
 from tests.judge.shards import MiniShard
 
 ROWS = 20_000

@@ -15,12 +15,12 @@ import pytest
 
 from detectors.profiles import Profile
 from detectors.reference import reference as references
-from stream import topics
 from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
-from stream.ports import Partition, Record
 from stream.settings.settings import Settings
+from stream.topics import keys
+from stream.topics.record import Partition, Record
 from tests.contracts.backends import Listener
 from tests.kafka import observing
 from tests.kafka.server import ROOT, Cluster, Server
@@ -110,7 +110,7 @@ class World:
                 checkpoint.encode(unit)
             checkpoint.acknowledged()
         for profile in observer.profiles_due(0, force=True):
-            last[topics.profile_key(profile.unit, Partition(profile.topic, profile.partition))] = profile
+            last[keys.profile_key(profile.unit, Partition(profile.topic, profile.partition))] = profile
         return last
 
     async def close(self) -> None:

@@ -10,9 +10,9 @@ from detectors.errors import BrokerError, SettingsError
 from stream.backends.kafka import source as kafka
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
-from stream.ports import OutRecord
 from stream.settings.layers import Secret
 from stream.settings.settings import KafkaSettings, SaslMechanism, SecurityProtocol
+from stream.topics.record import OutRecord
 from tests.contracts.backends import Listener
 from tests.kafka.papers import KEY_PASSWORD, PASSWORD, USER
 from tests.kafka.server import Server

@@ -17,9 +17,6 @@ from detectors.performance.label_arrival import Labels
 from detectors.performance.outcome_watch import OutcomeWatch
 from detectors.profiles import SCHEMA, Epoch, Profile
 from detectors.reference.builder import build_reference
-from stream import actions
-from stream.event_schemas import RetrainRequest
-from stream.events_out import EventType
 from stream.http.page import outcomes as page
 from stream.http.page import units
 from stream.judge.effects import DriftEvent, Effect, Health
@@ -30,7 +27,10 @@ from stream.metrics.models import ModelFamilies
 from stream.metrics.outcomes import OutcomeFamilies
 from stream.metrics.registry import Metrics
 from stream.settings import settings as config
-from stream.views import Views
+from stream.topics import requests
+from stream.topics.drift_events import EventType
+from stream.topics.schemas import RetrainRequest
+from stream.topics.views import Views
 
 UNIT = UnitKey("fraud", "3", None)
 REFERENCE = build_reference("fraud", "3", {"x": ["a", *[None] * 9_999]})
@@ -250,7 +250,7 @@ def test_answers_that_become_better_are_told_and_ask_for_nothing() -> None:
 
 
 def did(model: Labelled, change: Change) -> None:
-    made = actions.Action(actions.SCHEMA, f"a-{change}", model.incident()["id"], change, "ann", 1, "")
+    made = requests.Action(requests.SCHEMA, f"a-{change}", model.incident()["id"], change, "ann", 1, "")
     model.judge.act(made)
 
 
@@ -265,7 +265,7 @@ def test_an_accepted_performance_is_the_reference_from_then_on_and_one_resolved_
     model.go(1_000, 0.3)
     assert len(model.judge.incidents()) == 2
     last = model.judge.incidents()[-1]["id"]
-    model.judge.act(actions.Action(actions.SCHEMA, "by hand", last, Change.RESOLVE, "ann", 1, ""))
+    model.judge.act(requests.Action(requests.SCHEMA, "by hand", last, Change.RESOLVE, "ann", 1, ""))
     assert model.judge.state(UNIT) == "stable"
     model.go(1_000, 0.3)
     assert [i["status"] for i in model.judge.incidents()] == ["resolved", "resolved", "open"]

@@ -5,8 +5,8 @@ import pytest
 
 from detectors.outcomes import NOTHING, Tally
 from stream.backends.memory.broker import Crash, Faults, MemoryBroker
-from stream.ports import OutRecord
 from stream.settings.settings import Settings
+from stream.topics.record import OutRecord
 from tests.runner.service import START_MS, Service, events, make_broker, newest_profiles, reference
 
 SETTINGS = Settings(checkpoint_interval_seconds=0.05)

@@ -16,12 +16,12 @@ from detectors.columns import MISSING, PRESENT, Columns
 from detectors.errors import FormatError
 from detectors.features import PREDICTION, FeatureSpec, Kind, UnitKey
 from detectors.outcomes import NOTHING, Outcomes, Tally, Task, Value, compared
-from stream import checkpoints
 from stream.formats.ids import numbers_of
 from stream.labels.predictions import Match, PredictionRules, Predictions
 from stream.labels.record import Label, read_labels
 from stream.observe.observer import Observer, ObserveSettings
-from stream.ports import Partition, Record
+from stream.topics import checkpoints
+from stream.topics.record import Partition, Record
 
 EVENTS, LABELS = Partition("inference-events", 1), Partition("inference-labels", 0)
 START_MS = 1_763_700_000_000

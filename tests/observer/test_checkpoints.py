@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from detectors.errors import CheckpointError
 from detectors.features import UnitKey
-from stream import checkpoints
-from stream.ports import Partition
+from stream.topics import checkpoints
+from stream.topics.record import Partition
 
 names = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=8)
 units = st.builds(UnitKey, names, names, st.one_of(st.none(), names))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream import checkpoints
 from stream.formats.ids import NONE, RecentIds, number_of, numbers_of, numbers_or_none
+from stream.topics import checkpoints
 from tests.observer.test_observer import HERE, log, reference, saved, started, states
 
 ids = st.one_of(st.just(NONE), st.integers(1, 40), st.integers(1, 2**64 - 1))

@@ -16,10 +16,10 @@ from detectors.features import ModelKey, UnitKey
 from detectors.profiles import Profile
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
-from stream import checkpoints
 from stream.observe import observer as observer_module
 from stream.observe.observer import Effects, Observer, ObserveSettings
-from stream.ports import Partition, Record
+from stream.topics import checkpoints
+from stream.topics.record import Partition, Record
 
 HERE = Partition("inference-events", 1)
 START_MS = 1_763_700_000_000

@@ -8,7 +8,7 @@ import pytest
 from detectors.bank.bank import BankSettings
 from detectors.features import UnitKey
 from stream.observe.observer import Observer, ObserveSettings
-from stream.ports import Partition, Record
+from stream.topics.record import Partition, Record
 
 HERE = Partition("inference-events", 0)
 NOW_MS = 1_763_700_000_000

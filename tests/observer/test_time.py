@@ -11,8 +11,8 @@ from detectors.profiles import Profile
 from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
 from stream.observe.observer import Effects, Observer, ObserveSettings
-from stream.ports import Partition, Record
 from stream.settings import settings as config
+from stream.topics.record import Partition, Record
 
 HERE = Partition("inference-events", 0)
 NOW_MS = 1_763_700_000_000

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from stream.views import Views
+from stream.topics.views import Views
 
 NOW_MS = 1_763_712_000_000
 Json = dict[str, Any]

@@ -10,7 +10,7 @@ from stream.http.page import routes
 from stream.http.server import Server
 from stream.metrics.registry import Metrics
 from stream.settings.settings import HttpSettings
-from stream.views import Views
+from stream.topics.views import Views
 from tests.page import sample_views
 
 

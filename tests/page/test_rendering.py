@@ -8,7 +8,7 @@ import pytest
 
 from detectors.incidents import blindness, verdict
 from stream.http.page import history, markup, units, words
-from stream.views import Views
+from stream.topics.views import Views
 from tests.page import sample_views, site
 
 ATTACK = "<script>alert(1)</script>\"'&"

@@ -17,8 +17,8 @@ from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
 from stream.observe.shell.label_reader import LabelReader
 from stream.observe.shell.runner import Runner
-from stream.ports import OutRecord, TableReader
 from stream.settings.settings import Settings
+from stream.topics.record import OutRecord, TableReader
 
 DEADLINE = 30.0
 START_MS = 1_763_700_000_000

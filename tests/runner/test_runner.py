@@ -8,9 +8,9 @@ import pytest
 
 from detectors.errors import BrokerError, CheckpointError
 from stream.backends.memory.broker import Crash, Faults, MemoryTableReader
-from stream.ports import OutRecord, Partition, Record
 from stream.settings.settings import KafkaSettings, LimitSettings, Settings
-from stream.topics import model_partition, parse_profile_key
+from stream.topics.keys import model_partition, parse_profile_key
+from stream.topics.record import OutRecord, Partition, Record
 from tests.runner.service import Service, StillClock, events, make_broker, newest_profiles, reference
 
 SETTINGS = Settings(checkpoint_interval_seconds=0.1)

@@ -12,7 +12,7 @@ from benchmarks.scale.report import Row
 from benchmarks.throughput.traffic import PARTITIONS
 from detectors.features import UnitKey
 from stream.formats.decoder import Decoder
-from stream.ports import Partition, Record
+from stream.topics.record import Partition, Record
 from tests.kafka.server import Cluster
 
 MEASURED = {

@@ -21,10 +21,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
-from stream import admin, topics
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.settings import settings as config
 from stream.settings.settings import TopicSettings
+from stream.topics import keys, rules
 from tests.kafka.server import free_ports
 
 DRIFTLINE = Path(sys.executable).parent / "driftline"
@@ -72,11 +72,11 @@ class Deployment:
     async def prepare(self) -> None:
         """Creates the topics, as a worker would, so that what is published before it starts has its place."""
         settings = config.load(self.path, {})
-        admin.refuse(await admin.ensure(settings, KafkaCluster(settings.kafka), create=True))
+        rules.refuse(await rules.ensure(settings, KafkaCluster(settings.kafka), create=True))
 
     async def publish_reference(self, model: str, version: str, columns: Mapping[str, Any]) -> None:
         reference = build_reference(model, version, columns)
-        key = topics.reference_key(reference.model_key)
+        key = keys.reference_key(reference.model_key)
         await self._send([(self.topics["references"], key, references.encode(reference), None)])
 
     async def publish_events(

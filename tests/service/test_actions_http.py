@@ -10,14 +10,14 @@ import pytest
 
 from detectors.errors import BrokerError, FormatError
 from detectors.incidents.incident import NOTES_KEPT, Change
-from stream import actions
-from stream.actions import Action
 from stream.http.page import routes
 from stream.http.server import Server
 from stream.metrics.registry import Metrics
 from stream.settings.layers import Secret
 from stream.settings.settings import HttpSettings
-from stream.views import Views
+from stream.topics import requests
+from stream.topics.requests import Action
+from stream.topics.views import Views
 
 TOKEN = {"Authorization": "Bearer sesame"}
 
@@ -89,7 +89,7 @@ async def test_a_change_is_recorded_with_who_when_and_why(change: Change) -> Non
         [action] = site.recorded
     assert (status, told) == (202, {"id": action.id, "incident": "i1", "action": change.value, "at_ms": 1_000})
     until = 1_000 + 7_200_000 if hours else None
-    assert action == Action(actions.SCHEMA, action.id, "i1", change, "ann", 1_000, "new card", until)
+    assert action == Action(requests.SCHEMA, action.id, "i1", change, "ann", 1_000, "new card", until)
 
 
 async def test_without_the_token_nothing_is_recorded() -> None:
@@ -153,7 +153,7 @@ async def test_the_page_offers_changes_only_where_they_can_be_made() -> None:
 
 def test_what_is_no_action_is_named() -> None:
     with pytest.raises(FormatError, match="where: not a change"):
-        actions.decode(b"{}", "where")
-    action = Action(actions.SCHEMA + 1, "1", "i", Change.ACK, "a", 1)
+        requests.decode(b"{}", "where")
+    action = Action(requests.SCHEMA + 1, "1", "i", Change.ACK, "a", 1)
     with pytest.raises(FormatError, match="schema 2"):
-        actions.decode(actions.encode(action), "where")
+        requests.decode(requests.encode(action), "where")

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.features import UnitKey
-from stream import events_out
-from stream.events_out import EventType
+from stream.topics import drift_events
+from stream.topics.drift_events import EventType
 
 UNIT = UnitKey("fraud", "3", None)
 units = st.builds(UnitKey, st.text(), st.text(), st.none() | st.text())
 
 
 def test_an_event_has_what_cloudevents_asks_for() -> None:
-    event = events_out.envelope(EventType.INCIDENT_OPENED, UNIT, 1_763_700_000_123, {"a": 1}, "incident-1")
-    record = events_out.record("drift-events", UNIT, event)
+    event = drift_events.envelope(EventType.INCIDENT_OPENED, UNIT, 1_763_700_000_123, {"a": 1}, "incident-1")
+    record = drift_events.record("drift-events", UNIT, event)
     assert orjson.loads(record.value or b"") == {
         "specversion": "1.0",
         "id": event.id,
@@ -34,13 +34,13 @@ def test_an_event_has_what_cloudevents_asks_for() -> None:
 
 
 def test_a_segment_is_the_subject() -> None:
-    event = events_out.envelope(EventType.MODEL_STATE, UnitKey("fraud", "3", "de"), 0, {}, 1)
+    event = drift_events.envelope(EventType.MODEL_STATE, UnitKey("fraud", "3", "de"), 0, {}, 1)
     assert event.subject == "de"
 
 
 def test_the_same_happening_has_the_same_bytes() -> None:
     records = [
-        events_out.record("t", UNIT, events_out.envelope(EventType.SIGNAL, UNIT, 5, {"b": 1, "a": 2}, "x", 7))
+        drift_events.record("t", UNIT, drift_events.envelope(EventType.SIGNAL, UNIT, 5, {"b": 1, "a": 2}, "x", 7))
         for _ in range(2)
     ]
     assert records[0] == records[1]
@@ -51,12 +51,12 @@ def test_different_happenings_have_different_ids(
     one: UnitKey, other: UnitKey, kind: EventType, other_kind: EventType, number: int, other_number: int
 ) -> None:
     same = (one, kind, number) == (other, other_kind, other_number)
-    assert (events_out.event_id(kind, one, number) == events_out.event_id(other_kind, other, other_number)) is same
+    assert (drift_events.event_id(kind, one, number) == drift_events.event_id(other_kind, other, other_number)) is same
 
 
 @given(units)
 def test_the_source_is_a_uri_reference_whatever_the_names(unit: UnitKey) -> None:
-    source = events_out.envelope(EventType.SIGNAL, unit, 0, {}).source
+    source = drift_events.envelope(EventType.SIGNAL, unit, 0, {}).source
     assert source.isascii()
     assert source.startswith("/driftline/models/")
     assert source.count("/") == 4
@@ -64,11 +64,11 @@ def test_the_source_is_a_uri_reference_whatever_the_names(unit: UnitKey) -> None
 
 @given(st.integers(min_value=-62_135_596_800_000, max_value=253_402_300_799_999))
 def test_times_are_exact_to_the_millisecond(at_ms: int) -> None:
-    moment = datetime.datetime.fromisoformat(events_out.rfc3339(at_ms))
+    moment = datetime.datetime.fromisoformat(drift_events.rfc3339(at_ms))
     epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
     assert (moment - epoch) // datetime.timedelta(milliseconds=1) == at_ms
 
 
 @pytest.mark.parametrize("at_ms", [-(10**18), 10**18])
 def test_times_beyond_any_calendar_are_cut(at_ms: int) -> None:
-    assert datetime.datetime.fromisoformat(events_out.rfc3339(at_ms)).year in (1, 9999)
+    assert datetime.datetime.fromisoformat(drift_events.rfc3339(at_ms)).year in (1, 9999)

@@ -7,9 +7,9 @@ import pytest
 from detectors.errors import ReferenceError, SettingsError
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
-from stream import topics
 from stream.references import configured
 from stream.settings.settings import ModelSettings, Settings
+from stream.topics import keys
 from tests.kafka.server import Cluster
 from tests.service.processes import Deployment, WorkerProcess
 
@@ -28,7 +28,7 @@ def test_a_named_file_becomes_a_record_of_the_references_topic(tmp_path: Path) -
     path = _file(tmp_path)
     (record,) = configured.records(_settings(path))
     assert record.topic == "driftline-references"
-    assert record.key == topics.reference_key(references.decode(path.read_bytes()).model_key)
+    assert record.key == keys.reference_key(references.decode(path.read_bytes()).model_key)
     assert record.value == path.read_bytes()
 
 

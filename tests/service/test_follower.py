@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 from detectors.errors import BrokerError
-from stream.ports import Partition, Record
 from stream.service import follower as follower_module
 from stream.service.follower import Follower
+from stream.topics.record import Partition, Record
 
 
 def record(offset: int, key: bytes | None, value: bytes | None) -> Record:

@@ -10,10 +10,11 @@ import pytest
 
 from detectors.errors import FormatError
 from detectors.features import UnitKey
-from stream import actions, event_schemas, forgetting, topics
-from stream.events_out import EventType
+from stream import forgetting
 from stream.forgetting import Forgetting
-from stream.ports import OutRecord
+from stream.topics import keys, requests, schemas
+from stream.topics.drift_events import EventType
+from stream.topics.record import OutRecord
 from tests.kafka.server import Cluster
 from tests.service.processes import Deployment, WorkerProcess, metric_lines, population
 from tests.service.test_actions_http import served
@@ -30,7 +31,7 @@ def word(identifier: str = "f1", unit: UnitKey = UNIT) -> tuple[bytes, bytes]:
 def states(records: list[OutRecord]) -> list[dict[str, Any]]:
     told = [e for e in events(records, "drift-events") if e["type"] == EventType.MODEL_STATE]
     for event in told:
-        msgspec.convert(event["data"], event_schemas.ModelState)
+        msgspec.convert(event["data"], schemas.ModelState)
     return [event["data"] for event in told]
 
 
@@ -113,7 +114,7 @@ async def test_every_segment_or_the_one_that_is_named_is_recorded_with_who_and_w
     async with served() as site:
         for segment in (None, "de", "fr"):
             view = {"model": "m", "version": "1", "segment": segment, "state": "blind"}
-            site.views.apply_view(topics.unit_key(UnitKey("m", "1", segment)), orjson.dumps(view))
+            site.views.apply_view(keys.unit_key(UnitKey("m", "1", segment)), orjson.dumps(view))
 
         async def post(path: str, body: Any, token: str = "sesame") -> tuple[int, Any]:
             headers = {"Authorization": f"Bearer {token}"}
@@ -161,4 +162,4 @@ async def test_a_retired_model_is_gone_from_page_and_metrics_through_a_kill_and_
         detail = worker.until_events("fraud", "3", count)
         assert detail["forgotten"]["by"] == "ann"
     [word] = await deployment.read_all("actions")
-    assert (word["by"], word["model"], actions.SCHEMA) == ("ann", "fraud", word["schema"])
+    assert (word["by"], word["model"], requests.SCHEMA) == ("ann", "fraud", word["schema"])

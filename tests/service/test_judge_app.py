@@ -17,14 +17,14 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from detectors.errors import BrokerError
 from detectors.features import UnitKey
 from detectors.profiles import SCHEMA, Epoch, Profile
-from stream import topics
 from stream.backends.kafka.source import KafkaSink, KafkaTableReader
 from stream.judge.shell import app as judge_app
 from stream.judge.shell import faust, relocation, table
 from stream.judge.shell.app import JudgeApp
 from stream.metrics.registry import Metrics
-from stream.ports import OutRecord
 from stream.settings.settings import KafkaSettings, Settings, TopicSettings
+from stream.topics import keys
+from stream.topics.record import OutRecord
 
 pytestmark = pytest.mark.kafka
 
@@ -143,7 +143,7 @@ class World:
                     profile = Profile(
                         SCHEMA, model, "1", None, "inference-events", 0, epoch, offset, offset, offset, []
                     )
-                    place, value = topics.model_partition(model, PARTITIONS), msgspec.json.encode(profile)
+                    place, value = keys.model_partition(model, PARTITIONS), msgspec.json.encode(profile)
                 await producer.send_and_wait(self.settings.topics.profiles, value, key=model.encode(), partition=place)
         finally:
             await producer.stop()
@@ -380,21 +380,21 @@ async def test_what_lies_in_another_partition_than_its_models_is_sent_on_and_jud
     desk, sink = Desk(), Sink()
     epoch = Epoch(None, "s", 0)
     value = msgspec.json.encode(Profile(SCHEMA, "a", "1", None, "inference-events", 0, epoch, 5, 5, 5, []))
-    elsewhere = (topics.model_partition("a", PARTITIONS) + 1) % PARTITIONS
+    elsewhere = (keys.model_partition("a", PARTITIONS) + 1) % PARTITIONS
     async with world.judge(desk, sink):
         await world.publish((elsewhere, value))
         await until_equal(world.committed, 1)
     assert desk.seen == []
     assert [(r.topic, r.value, r.partition) for r in sink.sent] == [
-        (world.settings.topics.profiles, value, topics.model_partition("a", PARTITIONS))
+        (world.settings.topics.profiles, value, keys.model_partition("a", PARTITIONS))
     ]
 
 
 async def test_a_row_from_elsewhere_is_moved_once_and_restored_where_its_model_is(world: World, kafka: Any) -> None:
-    home = topics.model_partition("a", PARTITIONS)
+    home = keys.model_partition("a", PARTITIONS)
     elsewhere = (home + 1) % PARTITIONS
     row = table.encode_stored(unit("a"), elsewhere, b"7", (1, 2))
-    await world.write([(elsewhere, topics.unit_key(unit("a")), row)])
+    await world.write([(elsewhere, keys.unit_key(unit("a")), row)])
     kafka_settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)
     out = KafkaSink(kafka_settings)
     await out.start()

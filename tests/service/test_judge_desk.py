@@ -12,18 +12,18 @@ from detectors.incidents.incident import Change
 from detectors.reference import reference
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
-from stream import actions, event_schemas, topics
-from stream.event_schemas import DATA
-from stream.events_out import EventType
 from stream.judge.effects import Health
 from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
 from stream.judge.shell import desk
 from stream.judge.shell.desk import JudgeDesk
 from stream.metrics.registry import Metrics
-from stream.ports import OutRecord, Partition
 from stream.service.health import HealthWatch
 from stream.settings.settings import Settings
+from stream.topics import keys, requests, schemas
+from stream.topics.drift_events import EventType
+from stream.topics.record import OutRecord, Partition
+from stream.topics.schemas import DATA
 from tests.judge.shards import MiniShard
 
 UNIT = UnitKey("m", "1", None)
@@ -85,7 +85,7 @@ def test_every_event_has_the_shape_that_its_schema_says(story: tuple[Run, list[O
         kind = EventType(event["type"])
         data = msgspec.convert(event["data"], DATA[kind])
         assert set(event["data"]) <= set(msgspec.to_builtins(data)) or kind is EventType.MODEL_STATE
-        assert set(event_schemas.schemas()[kind.value]["required"]) <= set(event)
+        assert set(schemas.schemas()[kind.value]["required"]) <= set(event)
 
 
 def test_a_retrain_request_is_small_enough_for_a_repository_dispatch(story: tuple[Run, list[OutRecord]]) -> None:
@@ -115,7 +115,7 @@ def test_views_wait_for_their_turn_and_for_their_interval() -> None:
     run.looks(2, 0.0)
     assert run.desk.views_due(0, 0) == []
     [view] = run.desk.views_due(0, 9)
-    assert (view.topic, view.key) == ("driftline-views", topics.unit_key(UNIT))
+    assert (view.topic, view.key) == ("driftline-views", keys.unit_key(UNIT))
     shown = orjson.loads(view.value or b"")
     assert (shown["model"], shown["events"], shown["state"]) == ("m", 400, "stable")
     assert run.desk.views_due(5_000, 9) == []
@@ -162,8 +162,8 @@ def test_health_is_of_the_last_minute() -> None:
 
 
 def action(run: Run, incident: str, change: Change, identifier: str = "a1") -> tuple[bytes, bytes]:
-    made = actions.Action(actions.SCHEMA, identifier, incident, change, "ann", run.now_ms)
-    return actions.key(made), actions.encode(made)
+    made = requests.Action(requests.SCHEMA, identifier, incident, change, "ann", run.now_ms)
+    return requests.key(made), requests.encode(made)
 
 
 def test_an_action_goes_out_once_and_before_what_follows_it() -> None:

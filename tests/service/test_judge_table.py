@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from detectors.errors import CheckpointError, FormatError
 from detectors.features import UnitKey
 from detectors.profiles import SCHEMA, Epoch, Profile
-from stream import topics
 from stream.judge.shell import table
 from stream.judge.shell.table import Pending
+from stream.topics import keys
 
 units = st.builds(UnitKey, st.text(), st.text(), st.none() | st.text())
 
@@ -22,7 +22,7 @@ reaches = st.tuples(st.integers(0, 2**62), st.integers(0, 2**62))
 
 @given(units, st.integers(min_value=0, max_value=1000), st.binary(), reaches)
 def test_a_row_comes_back_as_it_was(unit: UnitKey, partition: int, blob: bytes, reach: table.Reach) -> None:
-    key, value = topics.unit_key(unit), table.encode_stored(unit, partition, blob, reach)
+    key, value = keys.unit_key(unit), table.encode_stored(unit, partition, blob, reach)
     stored = table.decode_stored(key, value)
     assert (stored.unit, stored.partition, stored.blob, stored.reach) == (unit, partition, blob, reach)
 

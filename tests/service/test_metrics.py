@@ -18,7 +18,7 @@ from stream.metrics import registry as metrics_module
 from stream.metrics.gauges import Gauge
 from stream.metrics.models import ModelFamilies
 from stream.metrics.registry import Metrics, Spec
-from stream.views import STATES, Views
+from stream.topics.views import STATES, Views
 
 UNIT = UnitKey("fraud", "3", None)
 

@@ -16,7 +16,7 @@ from stream.http.server import Server
 from stream.metrics.registry import Metrics
 from stream.settings.layers import Secret
 from stream.settings.settings import HttpSettings
-from stream.views import Views
+from stream.topics.views import Views
 
 
 class WatchedViews(Views):

@@ -5,7 +5,7 @@ import asyncio
 import orjson
 import pytest
 
-from stream.views import AnySegment, Views
+from stream.topics.views import AnySegment, Views
 
 
 def view(model: str, version: str = "1", segment: str | None = None, **more: object) -> bytes:

@@ -5,7 +5,7 @@ import msgspec
 from detectors import merging
 from detectors.errors import CheckpointError
 from detectors.profiles import Profile
-from stream import topics
+from stream.topics import keys
 from tests.simulation import traffic
 from tests.simulation.world import Diverged, Scheme, World
 
@@ -51,7 +51,7 @@ def _check_shards(seed: int, world: World) -> None:
     held = set()
     for place, worker in world.owners.items():
         for key, unit in worker.observer._partitions[place].units.items():
-            shard = topics.profile_key(key, place)
+            shard = keys.profile_key(key, place)
             held.add(shard)
             judged = world.judged[shard].profile if shard in world.judged else None
             if judged is None or (judged != unit._profile() and not _tied(world, judged, unit._profile())):

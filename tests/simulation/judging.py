@@ -15,11 +15,11 @@ from detectors.features import UnitKey
 from detectors.profiles import Profile
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
-from stream import topics
 from stream.judge.effects import DriftEvent, Effect
 from stream.judge.judge import Judge
 from stream.judge.settings import JudgeSettings
 from stream.judge.shell.table import Pending
+from stream.topics import keys
 from tests.judge.shards import MiniShard
 from tests.simulation.world import Diverged
 
@@ -45,7 +45,7 @@ def reference(model: str, version: str) -> Reference:
 
 def home(unit: UnitKey) -> int:
     """Where the profiles of a unit lie."""
-    return topics.model_partition(unit.model, PARTITIONS)
+    return keys.model_partition(unit.model, PARTITIONS)
 
 
 def publish(seed: int) -> list[Record]:

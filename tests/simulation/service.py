@@ -21,8 +21,8 @@ from stream.backends.memory.broker import Crash, Faults, MemoryBroker, MemorySin
 from stream.judge.shard import Shard
 from stream.observe.shell import pace, runner
 from stream.observe.shell.runner import Runner
-from stream.ports import OutRecord, Partition
 from stream.settings.settings import Settings
+from stream.topics.record import OutRecord, Partition
 from tests.simulation import traffic
 from tests.simulation.world import PARTITIONS, Diverged, choose
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import pytest
 
-from stream import topics
 from stream.judge.budget import Sharing
 from stream.judge.shell.table import Pending
 from stream.judge.unit import UnitJudge
+from stream.topics import keys
 from tests.simulation import judging
 from tests.simulation.world import Diverged
 
@@ -42,7 +42,7 @@ def test_whoever_holds_which_units_the_same_is_said(capsys: pytest.CaptureFixtur
 
 
 def _by_unit(monkeypatch: pytest.MonkeyPatch) -> None:
-    place = lambda unit: topics.partition_of(topics.unit_key(unit), judging.PARTITIONS)  # noqa: E731
+    place = lambda unit: keys.partition_of(keys.unit_key(unit), judging.PARTITIONS)  # noqa: E731
     monkeypatch.setattr(judging, "home", place)
 
 

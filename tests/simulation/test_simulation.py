@@ -16,9 +16,9 @@ from detectors import merging
 from detectors.features import UnitKey
 from detectors.merging import Place, Step
 from detectors.profiles import Epoch, Profile
-from stream import checkpoints
-from stream.checkpoints import Manifest, Restore
 from stream.judge import shard
+from stream.topics import checkpoints
+from stream.topics.checkpoints import Manifest, Restore
 from tests.simulation.checks import simulate
 from tests.simulation.world import Diverged, Scheme
 

@@ -14,10 +14,10 @@ from detectors.features import UnitKey
 from detectors.profiles import Profile
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
-from stream import checkpoints
 from stream.formats.decoder import Decoded, Decoder
 from stream.observe.observer import Observer, ObserveSettings
-from stream.ports import Partition, Record
+from stream.topics import checkpoints
+from stream.topics.record import Partition, Record
 
 TOPIC = "inference-events"
 START_MS = 1_763_700_000_000

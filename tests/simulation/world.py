@@ -12,10 +12,10 @@ from typing import NamedTuple
 from detectors.features import UnitKey
 from detectors.merging import Step
 from detectors.profiles import Profile
-from stream import topics
 from stream.judge.shard import Shard
 from stream.observe.observer import Effects, ObserveSettings
-from stream.ports import Partition
+from stream.topics import keys
+from stream.topics.record import Partition
 from tests.simulation import traffic
 
 PARTITIONS = 2
@@ -219,8 +219,8 @@ class World:
                 self.letters.add(output)
                 continue
             self.published.append(output)
-            key = topics.profile_key(output.unit, Partition(output.topic, output.partition))
-            self.delivered[topics.model_partition(output.unit.model, JUDGES)].append((key, output))
+            key = keys.profile_key(output.unit, Partition(output.topic, output.partition))
+            self.delivered[keys.model_partition(output.unit.model, JUDGES)].append((key, output))
 
     def judge(self, number: int, count: int) -> None:
         """Takes in what comes next of a partition of the profiles."""

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from detectors.columns import INVALID, MISSING, Columns
 from detectors.features import FeatureSpec, Kind, UnitKey
-from stream.ports import Record
 from stream.settings import settings as config
 from stream.survey import survey, views
+from stream.topics.record import Record
 
 
 def columns(segment: str | None = None, start: int = 0) -> Columns:

@@ -1,4 +1,4 @@
-"""Asks and changes the topics of a real Kafka, for ``stream.admin``. No judgement here."""
+"""Asks and changes the topics of a real Kafka, for ``stream.topics.rules``. No judgement here."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,9 +9,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
 from detectors.errors import BrokerError
-from stream.admin import FoundTopic
 from stream.backends.kafka import source
 from stream.settings.settings import KafkaSettings
+from stream.topics.rules import FoundTopic
 
 BROKER_DEFAULT = -1
 UNKNOWN_TOPIC, ALREADY_EXISTS, NO_ERROR = 3, 36, 0

@@ -19,7 +19,7 @@ from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRe
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.memory_records import MemoryRecords
 
-from stream.ports import Record
+from stream.topics.record import Record
 
 _record = partial(tuple.__new__, Record)
 _ATTRIBUTES = tuple(map(attrgetter, ("offset", "timestamp", "key", "value")))

@@ -11,8 +11,8 @@ from detectors.errors import BrokerError
 from stream.backends.kafka import source
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.backends.kafka.fetch_blocks import read_blocks
-from stream.ports import Partition, Record
 from stream.settings.settings import KafkaSettings
+from stream.topics.record import Partition, Record
 
 MAX_BYTES = 134_217_728
 """A sample is held in memory; a topic of 1 MB messages ends after 128 of them."""

@@ -30,9 +30,9 @@ from stream.backends.kafka.connection import (
     token_provider,
 )
 from stream.backends.kafka.fetch_blocks import read_blocks
-from stream.ports import OutRecord, Partition, Rebalance, Record
 from stream.settings.settings import Compression, KafkaSettings
-from stream.topics import keep_newest
+from stream.topics.keys import keep_newest
+from stream.topics.record import OutRecord, Partition, Rebalance, Record
 
 __all__ = ["KafkaSink", "KafkaSource", "KafkaTableReader", "connection", "ssl_context", "token_provider"]
 

@@ -12,8 +12,8 @@ from operator import attrgetter
 import msgspec
 
 from detectors.errors import BrokerError
-from stream.ports import Clock, OutRecord, Partition, Rebalance, Record
-from stream.topics import keep_newest, partition_of
+from stream.topics.keys import keep_newest, partition_of
+from stream.topics.record import Clock, OutRecord, Partition, Rebalance, Record
 
 _offset = attrgetter("offset")
 

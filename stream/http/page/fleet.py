@@ -9,7 +9,7 @@ from stream.http.page.frame import Column
 from stream.http.page.history import History
 from stream.http.page.markup import Markup, element
 from stream.http.page.units import Unit, unit
-from stream.views import Views
+from stream.topics.views import Views
 
 PER_PAGE = 100
 MAX_INCIDENTS = 1_000

@@ -8,7 +8,7 @@ from collections import deque
 
 from detectors.features import UnitKey
 from stream.http.page.words import Json, finite
-from stream.views import Views
+from stream.topics.views import Views
 
 MAX_POINTS = 240
 """Per unit. 16 bytes a point: 10,000 units hold 38 MB at most."""

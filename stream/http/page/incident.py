@@ -8,7 +8,7 @@ from stream.http.page.frame import Column
 from stream.http.page.markup import Child, Markup, element
 from stream.http.page.units import SIZE_LABELS
 from stream.http.page.words import Json, finite
-from stream.views import Views
+from stream.topics.views import Views
 
 LIST_LIMIT = 500
 

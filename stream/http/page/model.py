@@ -13,7 +13,7 @@ from stream.http.page.history import History
 from stream.http.page.markup import Child, Markup, element
 from stream.http.page.units import Feature, Unit
 from stream.http.page.words import Json, finite
-from stream.views import Views
+from stream.topics.views import Views
 
 SMALLEST = (
     "A smaller shift of this feature is not found however long it lasts: the reference is too small, or too dependent"

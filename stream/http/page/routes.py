@@ -12,7 +12,7 @@ from stream.backends.clock import SystemClock
 from stream.http.page import feature, fleet, frame, incident, model
 from stream.http.page.history import History
 from stream.http.page.markup import Markup, element
-from stream.views import Views
+from stream.topics.views import Views
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; connect-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; "

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple, Protocol
 from detectors.errors import BrokerError, DriftlineError, FormatError
 from detectors.features import UnitKey
 from detectors.profiles import Profile
-from stream import topics
 from stream.judge.shell import faust, table
 from stream.judge.shell.reading_order import Order
 from stream.judge.shell.table import Pending
-from stream.ports import Clock, Output, OutRecord
 from stream.settings.settings import Settings
+from stream.topics import keys
+from stream.topics.record import Clock, Output, OutRecord
 
 log = logging.getLogger(__name__)
 
@@ -233,7 +233,7 @@ class JudgeApp:
         if profile is None:
             self._pass_on(message, [])
             return
-        home = topics.model_partition(profile.model, self._count)
+        home = keys.model_partition(profile.model, self._count)
         if home != message.partition:  # from before profiles lay by model, or before there were so many partitions
             self._pass_on(message, [OutRecord(self.topic, message.key, message.value, partition=home)])
             return
@@ -313,7 +313,7 @@ class JudgeApp:
         """Upserts with the partition given, since there is no message that Faust could take it from."""
         writes = []
         for row in rows:
-            key = topics.unit_key(row.unit)
+            key = keys.unit_key(row.unit)
             self._table.data[key] = row.value
             self._row_bytes[row.unit] = len(row.value)
             writes.append(self._table.send_changelog(row.partition, key, row.value))
@@ -372,7 +372,7 @@ class JudgeApp:
         mine = self.partitions
         for key, value in list(self._table.data.items()):
             stored = table.decode_stored(key, value)
-            if stored.partition in mine and stored.partition == topics.model_partition(stored.unit.model, self._count):
+            if stored.partition in mine and stored.partition == keys.model_partition(stored.unit.model, self._count):
                 self._desk.restore(stored.unit, stored.blob)
                 self._pending.partitions[stored.unit] = stored.partition
                 self._pending.reached[stored.unit] = stored.reach

@@ -11,15 +11,16 @@ from detectors.errors import FormatError, ReferenceError
 from detectors.features import UnitKey
 from detectors.profiles import Profile
 from detectors.reference import reference as references
-from stream import actions, events_out, forgetting, topics
-from stream.actions import Action
-from stream.events_out import EventType
+from stream import forgetting
 from stream.forgetting import Forgetting
 from stream.judge.effects import DriftEvent, Effect, Health, IncidentRecord, ReferenceBuilt, RetrainDecided
 from stream.judge.judge import Judge
 from stream.metrics.registry import Metrics
-from stream.ports import OutRecord
 from stream.settings.settings import Settings
+from stream.topics import drift_events, keys, requests
+from stream.topics.drift_events import EventType
+from stream.topics.record import OutRecord
+from stream.topics.requests import Action
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class JudgeDesk:
             if key.startswith(forgetting.KEY):
                 self._keep(forgetting.decode(value, where))
                 return
-            action = actions.decode(value, where)
+            action = requests.decode(value, where)
         except FormatError as error:
             log.error("%s", error)
             self._metrics.error("actions")
@@ -163,9 +164,9 @@ class JudgeDesk:
 
     def _view(self, unit: UnitKey) -> OutRecord:
         if self._judge.is_away(unit):
-            return OutRecord(self._topics.views, topics.unit_key(unit), None)
+            return OutRecord(self._topics.views, keys.unit_key(unit), None)
         view = orjson.dumps(self._judge.model_view(unit), option=orjson.OPT_SERIALIZE_NUMPY)
-        return OutRecord(self._topics.views, topics.unit_key(unit), view)
+        return OutRecord(self._topics.views, keys.unit_key(unit), view)
 
     def _records(self, effects: Sequence[Effect], now_ms: int | None) -> list[OutRecord]:
         records = []
@@ -175,9 +176,9 @@ class JudgeDesk:
                 value = orjson.dumps(effect.data, option=orjson.OPT_SERIALIZE_NUMPY)
                 records.append(OutRecord(self._topics.incidents, effect.id.encode(), value))
             elif isinstance(effect, ReferenceBuilt):
-                key = topics.reference_key(effect.reference.model_key)
+                key = keys.reference_key(effect.reference.model_key)
                 if effect.reference.segment is not None:  # beside the whole population's, not in its place
-                    key = topics.unit_key(effect.unit)
+                    key = keys.unit_key(effect.unit)
                 records.append(OutRecord(self._topics.references, key, references.encode(effect.reference)))
             elif isinstance(effect, RetrainDecided):
                 self._metrics.retrains.add((effect.unit.model, effect.outcome.value))
@@ -189,8 +190,8 @@ class JudgeDesk:
     def _event(self, effect: DriftEvent) -> OutRecord:
         retrain = effect.kind is EventType.RETRAIN_REQUESTED
         topic = self._topics.retrain_requests if retrain else self._topics.drift_events
-        event = events_out.envelope(effect.kind, effect.unit, effect.at_ms, effect.data, *effect.what)
-        return events_out.record(topic, effect.unit, event)
+        event = drift_events.envelope(effect.kind, effect.unit, effect.at_ms, effect.data, *effect.what)
+        return drift_events.record(topic, effect.unit, event)
 
     def _count(self, effect: DriftEvent, now_ms: int | None) -> None:
         if effect.kind is not EventType.INCIDENT_OPENED:

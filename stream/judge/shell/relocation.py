@@ -8,8 +8,8 @@ sent on by the judge that meets them.
 import logging
 
 from stream.judge.shell import faust, table
-from stream.ports import Output, OutRecord, TableReader
 from stream.settings.settings import Settings
+from stream.topics.record import Output, OutRecord, TableReader
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from detectors import profiles
 from detectors.errors import CheckpointError, FormatError
 from detectors.features import UnitKey
 from detectors.profiles import Profile
-from stream import topics
+from stream.topics import keys
 
 SCHEMA = 1
 
@@ -74,7 +74,7 @@ def moved(rows: Iterable[tuple[bytes, bytes]], partitions: int) -> list[tuple[in
             furthest_rows[key] = stored
     found = []
     for key, stored in furthest_rows.items():
-        home = topics.model_partition(stored.unit.model, partitions)
+        home = keys.model_partition(stored.unit.model, partitions)
         if stored.partition != home:
             at_ms, offset = stored.reach
             found.append((home, key, encode_stored(stored.unit, home, stored.blob, (at_ms, offset + 1))))

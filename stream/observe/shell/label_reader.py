@@ -18,7 +18,7 @@ from detectors.errors import BrokerError
 from stream.labels.book import KEPT, Labelled
 from stream.labels.predictions import Match
 from stream.observe.observer import DeadLetter, Observer
-from stream.ports import Partition, Record, TableReader
+from stream.topics.record import Partition, Record, TableReader
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ import msgspec
 
 from detectors.errors import BrokerError
 from detectors.profiles import Profile
-from stream import topics
-from stream.ports import Output, OutRecord, Partition, Record
 from stream.settings.settings import Settings
+from stream.topics import keys
+from stream.topics.record import Output, OutRecord, Partition, Record
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Outbox:
         records = []
         for profile in profiles:
             shard = Partition(profile.topic, profile.partition)
-            partition = topics.model_partition(profile.model, self._profile_partitions)
+            partition = keys.model_partition(profile.model, self._profile_partitions)
             value = self._encode(profile)
             if len(value) > self._largest:
                 self._counters.limited(OVERSIZED, 1)
@@ -73,7 +73,7 @@ class Outbox:
                     *(profile.unit, shard, len(value)),
                 )
                 continue
-            key = topics.profile_key(profile.unit, shard)
+            key = keys.profile_key(profile.unit, shard)
             records.append(OutRecord(self._settings.topics.profiles, key, value, partition=partition))
         return records
 

@@ -20,9 +20,9 @@ from stream.observe.shell.label_reader import LabelReader
 from stream.observe.shell.outbox import Outbox
 from stream.observe.shell.saver import Saver
 from stream.observe.shell.telemetry import Stage, Telemetry, Unmeasured, tell
-from stream.ports import Clock, Output, Partition, Record, Source, TableReader
 from stream.settings.settings import Settings
-from stream.topics import parse_reference_key
+from stream.topics.keys import parse_reference_key
+from stream.topics.record import Clock, Output, Partition, Record, Source, TableReader
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from detectors.errors import BrokerError
 from stream.observe.observer import Observer
 from stream.observe.shell.outbox import Outbox
 from stream.observe.shell.telemetry import Telemetry
-from stream.ports import Clock, OutRecord, Partition, Source
 from stream.settings.settings import Settings
+from stream.topics.record import Clock, OutRecord, Partition, Source
 
 log = logging.getLogger(__name__)
 

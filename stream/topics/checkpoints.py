@@ -14,7 +14,7 @@ import msgspec
 
 from detectors.errors import CheckpointError
 from detectors.features import UnitKey
-from stream.ports import Partition
+from stream.topics.record import Partition
 
 SCHEMA = 2
 """1: ids are texts; it is read, too."""

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from detectors.incidents.incident import Incident
-from stream.events_out import RETRAIN_FEATURES, CloudEvent, EventType
+from stream.topics.drift_events import RETRAIN_FEATURES, CloudEvent, EventType
 
 Severity = Literal["warning", "critical"]
 State = Literal["learning", "stable", "warning", "drift", "blind", "forgotten"]

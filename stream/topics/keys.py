@@ -5,7 +5,7 @@ from urllib.parse import quote, unquote
 
 from detectors.errors import FormatError
 from detectors.features import ModelKey, UnitKey
-from stream.ports import Partition, Record
+from stream.topics.record import Partition, Record
 
 _M, _R, _SEED, _MASK = 0x5BD1E995, 24, 0x9747B28C, 0xFFFFFFFF
 

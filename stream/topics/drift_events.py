@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from detectors.features import UnitKey
-from stream.ports import OutRecord
+from stream.topics.record import OutRecord
 
 NAMESPACE = UUID("5f0e8f5c-5d0b-5a44-9a2e-6f3d3a1c7b10")
 """Of all ids; changing it would make every replayed event a new one."""
