@@ -114,9 +114,9 @@ def build(output_file: str, quiet: bool, columns: str | None, ignore: str | None
     \b
       driftline reference build train.parquet -o reference.json --model fraud --version 3
     """
-    from stream.references import command
+    from stream.references import command as reference_command
 
-    return command.build(_layout(columns, ignore, layout), output_file, quiet)
+    return reference_command.build(_layout(columns, ignore, layout), output_file, quiet)
 
 
 @reference.command(short_help="Publish one; workers take it up at once.")
@@ -131,7 +131,7 @@ def publish(file: str, config_file: str | None, bootstrap_servers: str | None) -
     from stream.references import command as reference_command
 
     settings = options.load_settings(config_file, {"kafka.bootstrap_servers": bootstrap_servers})
-    return command.publish(settings, file)
+    return reference_command.publish(settings, file)
 
 
 @reference.command()
@@ -141,7 +141,7 @@ def show(file: str, as_json: bool) -> int:
     """Show an artefact: its model, rows, and every feature."""
     from stream.references import command as reference_command
 
-    return command.show(options.output(), file, as_json)
+    return reference_command.show(options.output(), file, as_json)
 
 
 @reference.command()
@@ -152,7 +152,7 @@ def diff(left: str, right: str, as_json: bool) -> int:
     """Compare two artefacts feature by feature. Exit status 1 when a feature differs by more than PSI 0.1."""
     from stream.references import command as reference_command
 
-    return command.diff(options.output(), left, right, as_json)
+    return reference_command.diff(options.output(), left, right, as_json)
 
 
 COMMANDS = (replay, reference)

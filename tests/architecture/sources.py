@@ -30,7 +30,7 @@ class Source(NamedTuple):
 
 
 def _from(module: str, names: list[str]) -> set[str]:
-    """``from stream import config`` imports stream.settings.settings; ``from stream.settings.settings import load`` imports stream.settings.settings."""
+    """``from stream.topics import keys`` and ``from stream.topics.keys import Key`` both import stream.topics.keys."""
     inner = {f"{module}.{name}" for name in names if _is_module(f"{module}.{name}")}
     return inner if inner and len(inner) == len(names) else inner | {module}
 

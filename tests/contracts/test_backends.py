@@ -1,4 +1,4 @@
-"""One suite for memory, files, the embedded broker and Apache Kafka: all keep the promises of stream/topics/record.py."""
+"""One suite for memory, files, the embedded broker and Apache Kafka: all keep the promises of the ports."""
 
 import asyncio
 import time

@@ -180,7 +180,7 @@ def _not_here() -> tuple[str, Markup]:
 def _static_files() -> dict[str, tuple[bytes, str, str]]:
     """Every static file with its type and tag, read once."""
     found = {}
-    for file in resources.files("stream").joinpath("static").iterdir():
+    for file in resources.files("stream.http").joinpath("static").iterdir():
         suffix = file.name[file.name.rfind(".") :]
         if suffix in STATIC_TYPES:
             body = file.read_bytes()
