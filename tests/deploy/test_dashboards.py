@@ -18,7 +18,7 @@ from stream.metrics.worker import ServiceFamilies
 from stream.topics.record import Partition
 from stream.topics.views import Views
 from tests.deploy import paths
-from tests.page import sample_views
+from tests.http.page import sample_views
 
 Json = dict[str, Any]
 

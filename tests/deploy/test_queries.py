@@ -19,10 +19,10 @@ from stream.topics.views import Views
 from tests.deploy import paths
 from tests.deploy.prometheus import Prometheus, replaced, scraping, without_data
 from tests.deploy.test_dashboards import Loops
+from tests.http.page import sample_views
+from tests.http.page.sample_views import Json
+from tests.http.page.site import Health
 from tests.kafka.server import Cluster
-from tests.page import sample_views
-from tests.page.sample_views import Json
-from tests.page.site import Health
 from tests.service.processes import Deployment, WorkerProcess, population
 
 CHOSEN = {"model": "fraud", "version": "3", "segment": ".*"}

@@ -38,14 +38,14 @@ NOT_RUN = {
     "docker compose up --build --detach": "needs a container engine: deploy/compose/smoke.sh",
     "docker compose --profile demo up --build": "needs a container engine: deploy/compose/smoke.sh",
     "driftline demo --headless --seconds 25": "tests/demo runs it, and tests/docs/test_release.py from a wheel",
-    "driftline watch": "it never ends: tests/demo/test_live.py has its table",
+    "driftline watch": "it never ends: tests/terminal/test_live.py has its table",
     "driftline replay FILE [--reference reference.json | --reference-rows N] [--clean FROM:TO] "
     "[--plot FILE.html] [--json]": "a synopsis",
     "driftline replay electricity.csv --reference-rows 10000 --ignore date --plot replay.png": (
         "needs the elec2 data: tests/replay has the same, where there is data"
     ),
     "driftline replay electricity.csv --reference-rows 10000 --ignore date --rate 0.000556 --clean 0:7424 "
-    "--plot calibration.png": "needs the elec2 data: tests/replay/test_clean.py calibrates on rows of its own",
+    "--plot calibration.png": "needs the elec2 data: tests/replay/test_clean_rows.py calibrates on rows of its own",
 }
 """Commands that are not run by these tests, each with its reason."""
 
