@@ -3,7 +3,7 @@
 ::
 
     import pytest
-    from detectors import checks
+    from detectors.sequential import checks
 
     @pytest.mark.parametrize("check", checks.CHECKS, ids=checks.name_of)
     def test_my_detector(check):

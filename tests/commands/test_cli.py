@@ -127,7 +127,7 @@ def test_an_interrupt_is_neither_drift_nor_an_error(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_reader_that_goes_away_is_no_drift() -> None:
-    program = "import sys; from stream import cli; sys.exit(cli.run(['completion', 'bash']))"
+    program = "import sys; from stream.commands import cli; sys.exit(cli.run(['completion', 'bash']))"
     answer = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f'"{sys.executable}" -c "{program}" | true; exit ${{PIPESTATUS[0]}}'],
         capture_output=True,

@@ -54,6 +54,6 @@ def test_rules_name_only_metrics_that_exist() -> None:
     rules = (DEPLOY / "prometheus" / "rules.yml").read_text()
     used = set(re.findall(r"\bdriftline_(\w+)", rules))
     code = "".join(Path(module.__file__).read_text() for module in (registry, models, outcomes))
-    code += (Path(registry.__file__).parent / "metric_service.py").read_text()
+    code += (Path(registry.__file__).parent / "worker.py").read_text()
     missing = {name for name in used if f'"{re.sub("_(total|bucket|count|sum)$", "", name)}"' not in code}
     assert missing == set()

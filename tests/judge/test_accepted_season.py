@@ -72,7 +72,7 @@ def accept(reference: Reference) -> tuple[Stream, Reference]:
     stream = Stream(reference)
     assert not opened(stream.play(24 + 14, 0.0))
     [incident] = opened(stream.play(4, 6.0))
-    stream.judge.judge.act(Action(SCHEMA, "1", incident["id"], Change.ACCEPT, "ann", stream.now_ms))
+    stream.judge.act(Action(SCHEMA, "1", incident["id"], Change.ACCEPT, "ann", stream.now_ms))
     [built] = [e.reference for e in stream.play(4, 6.0) if isinstance(e, ReferenceBuilt)]
     return stream, built
 
@@ -83,7 +83,7 @@ def test_hours_that_an_accepted_present_did_not_see_are_no_change_and_another_ch
     stream, built = accept(reference)
     stream.follow(built)
     assert opened(stream.play(5 * 24, 6.0)) == []
-    view = stream.judge.judge.model_view(stream.shard.profile().unit)
+    view = stream.judge.model_view(stream.shard.profile().unit)
     assert (view["season_covered"], view["reference"]["source"]["season"]) == (True, "as before")
     [found] = opened(stream.play(12, 12.0))
     assert [f["feature"] for f in found["features"]] == ["load"]
@@ -94,7 +94,7 @@ def test_without_the_old_season_the_next_hours_would_be_a_change(reference: Refe
     bare = msgspec.structs.replace(
         built, features=[msgspec.structs.replace(f, strata=[], rank_error=0.0) for f in built.features]
     )
-    stream.judge.judge.on_reference(bare)
+    stream.judge.on_reference(bare)
     stream.follow(bare)
     assert opened(stream.play(24, 6.0))
 

@@ -10,7 +10,7 @@ from stream.settings import layers, settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "settings.md"
-SOURCE = ROOT / "stream" / "config.py"
+SOURCE = ROOT / "stream" / "settings" / "settings.py"
 
 HEAD = """# Settings
 
