@@ -16,6 +16,11 @@ class Source(NamedTuple):
     text: str
     tree: ast.Module
 
+    @property
+    def folder(self) -> str:
+        """The folder of the module, relative to the checkout."""
+        return self.path.parent.relative_to(ROOT).as_posix()
+
     @cache  # noqa: B019 - sources live as long as the tests
     def imports(self, *, top_level: bool = False) -> set[str]:
         """Dotted names of the modules imported; with ``top_level`` only those at import time."""
@@ -79,3 +84,20 @@ def calls_and_reads(source: Source) -> list[tuple[int, str]]:
         elif isinstance(node, ast.Attribute):
             found.append((node.lineno, ast.unparse(node)))
     return found
+
+
+PACKAGES = ("detectors", "stream", "driftline", "benchmarks", "tests")
+
+
+@cache
+def modules_imported(source: Source) -> tuple[tuple[str, str], ...]:
+    """The project's modules that a module imports anywhere, type checking included: name and folder of each."""
+    found = set()
+    for name in source.imports():
+        if name.split(".")[0] not in PACKAGES:
+            continue
+        while not _is_module(name):
+            name = name.rsplit(".", 1)[0]
+        path = ROOT / Path(*name.split("."))
+        found.add((name, (path if path.is_dir() else path.parent).relative_to(ROOT).as_posix()))
+    return tuple(sorted(found))

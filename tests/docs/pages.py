@@ -29,7 +29,7 @@ from stream.topics import schemas as event_schemas
 from stream.topics.drift_events import EventType
 from stream.topics.record import Partition
 from stream.topics.views import STATES, Views
-from tests.architecture import layers
+from tests.architecture import folders
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -264,43 +264,23 @@ def _short(kind: str) -> str:
 
 
 def module_map() -> str:
-    """The modules of both packages, each with the first sentence of its docstring."""
-    parts = ["### detectors/: pure, lowest layer first\n\n| layer | module | what lives in it |\n|---|---|---|"]
-    for number, names in enumerate(layers.DETECTORS):
-        for name in names:
-            if any(name in above for above in layers.DETECTORS[:number]):
-                continue
-            parts.extend(
-                f"| {number} | `{path.relative_to(ROOT)}` | {_sentence(path)} |"
-                for path in _files(ROOT / "detectors", name)
-            )
-    kinds: dict[str, list[Path]] = {"pure": [], "edges": [], "roots": []}
-    for path in sorted((ROOT / "stream").rglob("*.py")):
-        word = path.relative_to(ROOT / "stream").parts[0].removesuffix(".py")
-        kind = "roots" if word in layers.ROOTS else "pure" if word in layers.PURE_STREAM else "edges"
-        if path.name != "__init__.py":
-            kinds[kind].append(path)
-    titles = {
-        "pure": "stream/: pure stages, which know no loop, clock, file or log",
-        "edges": "stream/: formats, views, and the edges of the world",
-        "roots": "stream/: composition roots, which nothing but commands and each other import",
-    }
-    for kind, title in titles.items():
-        parts.append(f"\n### {title}\n\n| module | what lives in it |\n|---|---|")
-        parts.extend(f"| `{path.relative_to(ROOT)}` | {_sentence(path)} |" for path in kinds[kind])
-    parts.append("\n### Each library has one home\n\n| library | imported only in |\n|---|---|")
+    """The folders with what they hold and may import, then their modules with the first sentence of the docstring."""
+    parts = []
+    for name, folder in folders.FOLDERS.items():
+        files = [path for path in sorted((ROOT / name).glob("*.py")) if path.name != "__init__.py"]
+        pure = " Pure." if folder.pure else ""
+        allowed = ", ".join(f"`{other}`" for other in folder.imports) or "nothing"
+        parts.append(
+            f"### {name}/\n\n{folder.holds}{pure} May import: {allowed}.\n\n| module | what lives in it |\n|---|---|"
+        )
+        parts.extend(f"| `{path.name}` | {_sentence(path)} |" for path in files)
+        parts.append("")
+    parts.append("### Each library has one home\n\n| library | imported only in |\n|---|---|")
     parts.extend(
         f"| {library} | {', '.join(f'`{home}*`' if home.endswith('.') else f'`{home}`' for home in homes)} |"
-        for library, homes in layers.HOMES.items()
+        for library, homes in folders.HOMES.items()
     )
     return "\n".join(parts) + "\n"
-
-
-def _files(folder: Path, name: str) -> list[Path]:
-    path = folder / f"{name}.py"
-    if path.exists():
-        return [path]
-    return [file for file in sorted((folder / name).glob("*.py")) if file.name != "__init__.py"]
 
 
 def _sentence(path: Path) -> str:
