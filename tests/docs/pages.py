@@ -273,7 +273,7 @@ def module_map() -> str:
         parts.append(
             f"### {name}/\n\n{folder.holds}{pure} May import: {allowed}.\n\n| module | what lives in it |\n|---|---|"
         )
-        parts.extend(f"| `{path.name}` | {_sentence(path)} |" for path in files)
+        parts.extend(f"| `{path.relative_to(ROOT)}` | {_sentence(path)} |" for path in files)
         parts.append("")
     parts.append("### Each library has one home\n\n| library | imported only in |\n|---|---|")
     parts.extend(
