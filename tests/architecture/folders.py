@@ -182,6 +182,7 @@ TEST_SUITES: dict[str, str] = {
     "tests/simulation": "Both stages under seeded failures.",
     "tests/soak": "A worker under a steady load.",
     "tests/training": "stream/training.py.",
+    "tests/upgrade": "What earlier versions wrote is read and continued.",
 }
 """Folders of tests that stand for no folder of the product."""
 
