@@ -19,8 +19,8 @@ def taken(columns: Columns, rows: Integers) -> Columns:
         columns.numbers[rows],
         None if columns.number_status is None else columns.number_status[rows],
         columns.categorical,
-        [[labels[row] for row in at] for labels in columns.labels],
-        None if columns.label_status is None else columns.label_status[rows],
+        [[texts[row] for row in at] for texts in columns.categories],
+        None if columns.category_status is None else columns.category_status[rows],
     )
 
 
@@ -35,8 +35,8 @@ def sliced(columns: Columns, start: int, end: int) -> Columns:
         columns.numbers[rows],
         None if columns.number_status is None else columns.number_status[rows],
         columns.categorical,
-        [labels[rows] for labels in columns.labels],
-        None if columns.label_status is None else columns.label_status[rows],
+        [texts[rows] for texts in columns.categories],
+        None if columns.category_status is None else columns.category_status[rows],
     )
 
 
@@ -60,8 +60,8 @@ def joined(parts: Sequence[Columns]) -> Columns:
         np.concatenate([p.numbers for p in parts]),
         _joined_status([p.number_status for p in parts], [p.numbers.shape for p in parts]),
         first.categorical,
-        [[label for p in parts for label in p.labels[at]] for at in range(len(first.categorical))],
-        _joined_status([p.label_status for p in parts], [(len(p), len(p.categorical)) for p in parts]),
+        [[text for p in parts for text in p.categories[at]] for at in range(len(first.categorical))],
+        _joined_status([p.category_status for p in parts], [(len(p), len(p.categorical)) for p in parts]),
         environments,
     )
 
@@ -79,7 +79,7 @@ def first_row(columns: Columns, at: int) -> int | None:
     if at < len(columns.numeric):
         status = None if columns.number_status is None else columns.number_status[:, at]
     else:
-        status = None if columns.label_status is None else columns.label_status[:, at - len(columns.numeric)]
+        status = None if columns.category_status is None else columns.category_status[:, at - len(columns.numeric)]
     if status is None:
         return 0
     seen = status != MISSING
@@ -97,15 +97,15 @@ def coerced(columns: Columns, kinds: dict[str, Kind | None], lists: dict[str, li
     numeric += [n for derived in lists.values() for n in derived if n not in kinds]
     categorical = [FeatureSpec(n, k) for n, k in kinds.items() if k in (Kind.CATEGORICAL, Kind.BOOLEAN)]
     numbers, status = np.zeros((rows, len(numeric))), np.full((rows, len(numeric)), MISSING, np.uint8)
-    label_status = np.full((rows, len(categorical)), MISSING, np.uint8)
-    labels: list[list[str | None]] = [[None] * rows for _ in categorical]
+    category_status = np.full((rows, len(categorical)), MISSING, np.uint8)
+    categories: list[list[str | None]] = [[None] * rows for _ in categorical]
     number_at = {name: at for at, name in enumerate(numeric)}
-    label_at = {spec.feature: at for at, spec in enumerate(categorical)}
+    category_at = {spec.feature: at for at, spec in enumerate(categorical)}
     for source, spec in enumerate(columns.specs()):
         if kinds[spec.feature] is None and (spec.feature not in lists or spec.kind is Kind.VECTOR):
             continue
         is_number = source < len(columns.numeric)
-        given_status = columns.number_status if is_number else columns.label_status
+        given_status = columns.number_status if is_number else columns.category_status
         column = source if is_number else source - len(columns.numeric)
         given = np.zeros(rows, np.uint8) if given_status is None else given_status[:, column]
         same = kinds[spec.feature] is spec.kind
@@ -117,7 +117,7 @@ def coerced(columns: Columns, kinds: dict[str, Kind | None], lists: dict[str, li
         target = (
             status[:, number_at[spec.feature]]
             if kinds[spec.feature] is Kind.NUMERIC
-            else label_status[:, label_at[spec.feature]]
+            else category_status[:, category_at[spec.feature]]
         )
         target[told] = given[told] if same else INVALID
         if not same:
@@ -125,11 +125,11 @@ def coerced(columns: Columns, kinds: dict[str, Kind | None], lists: dict[str, li
         if is_number:
             numbers[told, number_at[spec.feature]] = columns.numbers[told, column]
         else:
-            into = labels[label_at[spec.feature]]
+            into = categories[category_at[spec.feature]]
             for row in np.flatnonzero(given == PRESENT).tolist():
-                into[row] = columns.labels[column][row]
+                into[row] = columns.categories[column][row]
     return Columns(
         columns.unit, columns.next_offsets, columns.timestamps_ms, tuple(numeric), numbers,
-        status if (status != PRESENT).any() else None, tuple(categorical), labels,
-        label_status if (label_status != PRESENT).any() else None, columns.environments,
+        status if (status != PRESENT).any() else None, tuple(categorical), categories,
+        category_status if (category_status != PRESENT).any() else None, columns.environments,
     )  # fmt: skip

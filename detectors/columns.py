@@ -13,7 +13,7 @@ Bytes8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 
 PRESENT, MISSING, INVALID = 0, 1, 2
-"""Codes of ``Columns.number_status`` and ``Columns.label_status``."""
+"""Codes of ``Columns.number_status`` and ``Columns.category_status``."""
 
 
 @dataclass(slots=True)
@@ -22,8 +22,8 @@ class Columns:
 
     ``numbers[i, j]`` is event i of feature ``numeric[j]``; it is finite where ``number_status`` is PRESENT and 0.0
     elsewhere. ``number_status`` None means every number is present (the common case costs nothing).
-    ``labels[j][i]`` is event i of the categorical or boolean feature ``categorical[j]``: the category's text, or None
-    where ``label_status[i, j]`` is not PRESENT. ``next_offsets[i]`` is the offset to read after event i (events
+    ``categories[j][i]`` is event i of the categorical or boolean feature ``categorical[j]``: the category's text, or
+    None where ``category_status[i, j]`` is not PRESENT. ``next_offsets[i]`` is the offset to read after event i (events
     expanded from one message share it). Shapes: n events, F numeric and C categorical features.
     """
 
@@ -34,8 +34,8 @@ class Columns:
     numbers: Floats  # (n, F), C order
     number_status: Bytes8 | None = None  # (n, F)
     categorical: tuple[FeatureSpec, ...] = ()  # C specs, CATEGORICAL or BOOLEAN
-    labels: list[list[str | None]] = field(default_factory=list)  # C lists of n
-    label_status: Bytes8 | None = None  # (n, C)
+    categories: list[list[str | None]] = field(default_factory=list)  # C lists of n
+    category_status: Bytes8 | None = None  # (n, C)
     environments: dict[str, int] = field(default_factory=dict)  # canonical JSON of the fingerprint -> events with it
 
     def __len__(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from detectors.bank.categories import LabelCounts, LabelState
+from detectors.bank.categories import CategoryCounts, CategoryState
 from detectors.bank.learning import LearningNumbers, LearningState
 from detectors.bank.numbers import BLOCK, ReferencedNumbers, ReferencedState
 from detectors.bank.prepared import PreparedReference
@@ -64,7 +64,7 @@ class BankState(msgspec.Struct, frozen=True):
     refused: list[str]
     numbers: ReferencedState
     learning: LearningState
-    labels: dict[str, tuple[str, LabelState]]
+    categories: dict[str, tuple[str, CategoryState]] = msgspec.field(name="labels")
 
 
 _decoder = msgspec.msgpack.Decoder(BankState)
@@ -83,7 +83,7 @@ class Bank:
     """
 
     __slots__ = (
-        "_kinds", "_known", "_labels", "_learning", "_numbers", "_order", "_refused", "cold",
+        "_categories", "_kinds", "_known", "_learning", "_numbers", "_order", "_refused", "cold",
         "duplicate", "environments", "epoch_events", "events", "first_offset", "first_timestamp_ms",
         "last_timestamp_ms", "late", "next_offset", "partition", "reference", "reference_digest", "settings",
         "signal_count", "signals", "suppressed", "topic", "unit",
@@ -122,10 +122,10 @@ class Bank:
         )
         self._learning = LearningNumbers()
         self._learning.add([f.feature for f in known if f.kind is Kind.NUMERIC and not f.edges])
-        self._labels: dict[str, LabelCounts] = {}
+        self._categories: dict[str, CategoryCounts] = {}
         for f in known:
             if f.kind in (Kind.CATEGORICAL, Kind.BOOLEAN):
-                self._add_labels(f.feature, f.kind)
+                self._add_categories(f.feature, f.kind)
         if previous is not None:
             self._carry(previous)
         if snapshot is not None:
@@ -137,10 +137,10 @@ class Bank:
         self.last_timestamp_ms = previous.last_timestamp_ms
         self.suppressed = dict(previous.suppressed)
 
-    def _add_labels(self, name: str, kind: Kind) -> None:
+    def _add_categories(self, name: str, kind: Kind) -> None:
         reference = None if self.reference is None else self.reference.feature(name)
         limit, length = self.settings.max_categories, self.settings.category_length
-        self._labels[name] = LabelCounts(name, kind, reference, limit, length)
+        self._categories[name] = CategoryCounts(name, kind, reference, limit, length)
 
     @property
     def epoch(self) -> Epoch:
@@ -150,7 +150,7 @@ class Bank:
     @property
     def feature_count(self) -> int:
         """How many features are monitored."""
-        return len(self._numbers.names) + len(self._learning.index) + len(self._labels)
+        return len(self._numbers.names) + len(self._learning.index) + len(self._categories)
 
     def suppress(self, limit: str, count: int = 1) -> None:
         """Counts that a limit bit."""
@@ -181,10 +181,10 @@ class Bank:
             part = None if columns.number_status is None else columns.number_status[:, learned]
             self._learning.update([columns.numeric[i] for i in learned], columns.numbers[:, learned], part)
         for at, spec in enumerate(columns.categorical):
-            counts = self._labels.get(spec.feature)
+            counts = self._categories.get(spec.feature)
             if counts is not None:
-                part = None if columns.label_status is None else columns.label_status[:, at]
-                if overflow := counts.update(columns.labels[at], part):
+                part = None if columns.category_status is None else columns.category_status[:, at]
+                if overflow := counts.update(columns.categories[at], part):
                     self.suppress("categories", overflow)
         self._count(columns)
 
@@ -204,8 +204,8 @@ class Bank:
                 self.suppress("environments", count)
 
     def _kind(self, name: str) -> Kind | None:
-        if name in self._labels:
-            return self._labels[name].kind
+        if name in self._categories:
+            return self._categories[name].kind
         return Kind.NUMERIC if name in self._learning.index or name in self._numbers.names else None
 
     def _admit(self, columns: Columns) -> Columns:
@@ -253,7 +253,7 @@ class Bank:
         elif kind is Kind.VECTOR:  # seen through what is derived from it
             self._learning.add([derived for derived in derived_names(name) if self._kind(derived) is None])
         else:
-            self._add_labels(name, kind)
+            self._add_categories(name, kind)
 
     def _arranged(self, columns: Columns) -> tuple[Floats, Bytes8 | None]:
         """The numbers in the reference's order, features without a column missing."""
@@ -298,8 +298,8 @@ class Bank:
 
     def profile(self) -> Profile:
         """Cumulative counts as of the last event."""
-        parts = [*self._numbers.profiles(), *self._learning.profiles(), *(c.profile() for c in self._labels.values())]
-        parts.sort(key=lambda part: part.feature)
+        counted = [counts.profile() for counts in self._categories.values()]
+        parts = sorted([*self._numbers.profiles(), *self._learning.profiles(), *counted], key=lambda p: p.feature)
         return Profile(
             schema=SCHEMA,
             model=self.unit.model,
@@ -333,7 +333,7 @@ class Bank:
             self.epoch_events, self.first_timestamp_ms, self.last_timestamp_ms, self.late, self.duplicate,
             self.signals, self.signal_count, self.environments, self.suppressed, sorted(self._refused),
             self._numbers.snapshot(), self._learning.snapshot(),
-            {name: (str(counts.kind), counts.snapshot()) for name, counts in self._labels.items()},
+            {name: (str(counts.kind), counts.snapshot()) for name, counts in self._categories.items()},
         )  # fmt: skip
         return msgspec.msgpack.encode(state)
 
@@ -351,10 +351,10 @@ class Bank:
         self._refused = set(state.refused)
         self.cold = self._numbers.restore(state.numbers)
         self._learning = LearningNumbers.from_state(state.learning)
-        for name, (kind, labels) in state.labels.items():
-            if name not in self._labels:
-                self._add_labels(name, Kind(kind))
-            self._labels[name].restore(labels)
+        for name, (kind, categories) in state.categories.items():
+            if name not in self._categories:
+                self._add_categories(name, Kind(kind))
+            self._categories[name].restore(categories)
 
 
 def decode_state(data: bytes, where: str) -> BankState:

@@ -17,8 +17,8 @@ from detectors.reference.reference import FeatureReference
 from detectors.sketches.categories import DistinctSketch, add_counts
 
 
-class LabelState(msgspec.Struct, frozen=True):
-    """Snapshot of ``LabelCounts``."""
+class CategoryState(msgspec.Struct, frozen=True):
+    """Snapshot of ``CategoryCounts``."""
 
     present: int
     invalid: int
@@ -28,7 +28,7 @@ class LabelState(msgspec.Struct, frozen=True):
     distinct: bytes
 
 
-class LabelCounts:
+class CategoryCounts:
     """One feature. Under a reference its listed categories have cells, what is not listed is unseen.
 
     :param limit: unlisted categories kept by name; the rest is counted together as overflow.
@@ -48,26 +48,26 @@ class LabelCounts:
         self.categories: dict[str, int] = {}
         self._distinct = DistinctSketch()
 
-    def update(self, labels: Sequence[str | None], status: Bytes8 | None) -> int:
+    def update(self, categories: Sequence[str | None], status: Bytes8 | None) -> int:
         """Folds rows in; returns how many values found no room in the limit."""
         if status is not None:
             self.invalid += int(np.count_nonzero(status == INVALID))
-        counts: dict[str | None, int] = Counter(labels)
+        counts: dict[str | None, int] = Counter(categories)
         counts.pop(None, None)
         new: dict[str, int] = {}
-        for label, count in counts.items():
-            assert label is not None
+        for category, count in counts.items():
+            assert category is not None
             self.present += count
-            at = self._index.get(label)
+            at = self._index.get(category)
             if at is not None:
                 if not self.cells[at]:
-                    self._distinct.update_many((label,))
+                    self._distinct.update_many((category,))
                 self.cells[at] += count
             else:
-                label = label[: self._length]
-                if label not in self.categories:
-                    self._distinct.update_many((label,))  # here, since the sketch's bytes keep the order of arrival
-                new[label] = new.get(label, 0) + count
+                category = category[: self._length]
+                if category not in self.categories:
+                    self._distinct.update_many((category,))  # here, since the sketch's bytes keep the order of arrival
+                new[category] = new.get(category, 0) + count
         return self._unlisted(new) if new else 0
 
     def _unlisted(self, new: dict[str, int]) -> int:
@@ -90,9 +90,9 @@ class LabelCounts:
             distinct=self._distinct.to_bytes(),
         )
 
-    def snapshot(self) -> LabelState:
+    def snapshot(self) -> CategoryState:
         """The whole state."""
-        return LabelState(
+        return CategoryState(
             self.present,
             self.invalid,
             np.array(self.cells, np.int64).tobytes(),
@@ -101,7 +101,7 @@ class LabelCounts:
             self._distinct.to_bytes(),
         )
 
-    def restore(self, state: LabelState) -> None:
+    def restore(self, state: CategoryState) -> None:
         """Takes up a snapshot made under the same reference; CheckpointError."""
         if len(state.cells) != 8 * len(self.cells):
             raise CheckpointError(f"categories of {self.feature!r} of another reference")

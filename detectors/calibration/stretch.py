@@ -43,17 +43,17 @@ class Column(NamedTuple):
         return np.asarray(self.status == PRESENT)
 
 
-def label_cells(feature: FeatureReference, labels: Iterable[str | None]) -> Floats:
-    """The cell of every label: the listed categories', unseen is the last. None is absent and becomes 0.
+def category_cells(feature: FeatureReference, categories: Iterable[str | None]) -> Floats:
+    """The cell of every category: the listed categories', unseen is the last. None is absent and becomes 0.
 
     >>> from detectors.reference.builder import category_counts
     >>> colour = category_counts("colour", Kind.CATEGORICAL, {"red": 2, "blue": 1}, 0, 0)
-    >>> label_cells(colour, ["blue", "pink", "red"]).tolist()
+    >>> category_cells(colour, ["blue", "pink", "red"]).tolist()
     [1.0, 3.0, 0.0]
     """
     index = {category: float(at) for at, category in enumerate(feature.categories)}
     unseen = len(feature.categories) + 1.0
-    return np.array([0.0 if label is None else index.get(label, unseen) for label in labels])
+    return np.array([0.0 if category is None else index.get(category, unseen) for category in categories])
 
 
 @dataclass(slots=True, frozen=True)

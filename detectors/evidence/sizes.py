@@ -37,7 +37,7 @@ def compile_loops() -> None:
 class Yardstick:
     """One feature's reference in its evidence bins. Built once per reference."""
 
-    __slots__ = ("borders", "centre", "counts", "feature", "labels", "reference_histogram", "scale")
+    __slots__ = ("borders", "categories", "centre", "counts", "feature", "reference_histogram", "scale")
 
     def __init__(self, layout: Layout, index: int) -> None:
         self.feature: FeatureReference = layout.features[index]
@@ -45,12 +45,12 @@ class Yardstick:
         self.counts: Floats = bin_counts(self.feature, bins)
         edges = np.asarray(self.feature.edges)
         self.borders: Floats = edges[np.flatnonzero(np.diff(bins))] if len(edges) else edges
-        self.labels: list[str] = []
+        self.categories: list[str] = []
         if self.feature.kind is not Kind.NUMERIC:
             own = own_bins(self.feature)
             rare = [f"(rare {k})" for k in range(1, len(self.counts) - own)]
             last = "(not listed)" if self.feature.other else "(unseen)"
-            self.labels = [*self.feature.categories[:own], *rare, last]
+            self.categories = [*self.feature.categories[:own], *rare, last]
         self.centre, self.scale = transform.centre_and_scale(self.feature)
         self.reference_histogram = self.histogram(self.counts)
         """Plain data, the same each time."""
@@ -84,10 +84,10 @@ class Yardstick:
         return (mean, std) if np.isfinite(mean) and np.isfinite(std) else (None, None)
 
     def histogram(self, counts: Floats) -> dict[str, Any]:
-        """Plain data for showing: edges or labels, and counts."""
+        """Plain data for showing: edges or categories, and counts."""
         shown = [int(v) for v in counts[: len(self.counts)].tolist()]
-        if self.labels:
-            return {"labels": self.labels, "counts": shown}
+        if self.categories:
+            return {"labels": self.categories, "counts": shown}
         if not self.feature.edges:
             return {"edges": [], "counts": []}
         borders = self.borders.tolist()

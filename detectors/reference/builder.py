@@ -97,7 +97,7 @@ def _features(
         elif kind is Kind.VECTOR:
             features += vector_references(name, values, timestamps_ms)
         else:
-            features.append(categorical_reference(name, kind, *as_labels(values, kind), timestamps_ms))
+            features.append(categorical_reference(name, kind, *as_categories(values, kind), timestamps_ms))
     twice = [name for name, count in Counter(f.feature for f in features).items() if count > 1]
     if twice:
         raise ReferenceError(f"{whose}: a list's derived feature {twice[0]!r} is a column too")
@@ -161,20 +161,20 @@ def as_numbers(values: Sequence[Any] | np.ndarray) -> tuple[Floats, Bytes8]:
     return numbers, status
 
 
-def as_labels(values: Sequence[Any] | np.ndarray, kind: Kind) -> tuple[list[str | None], Bytes8]:
+def as_categories(values: Sequence[Any] | np.ndarray, kind: Kind) -> tuple[list[str | None], Bytes8]:
     """Categories (None where absent) and status of a column."""
-    labels: list[str | None] = []
+    categories: list[str | None] = []
     status = np.zeros(len(values), np.uint8)
     for i, value in enumerate(values):
         if kind is Kind.BOOLEAN and isinstance(value, bool | np.bool_):
-            labels.append("true" if value else "false")
+            categories.append("true" if value else "false")
         elif kind is Kind.CATEGORICAL and isinstance(value, str):
-            labels.append(str(value))  # a numpy string would not encode
+            categories.append(str(value))  # a numpy string would not encode
         else:
-            labels.append(None)
+            categories.append(None)
             absent = value is None or (isinstance(value, float) and not math.isfinite(value))
             status[i] = MISSING if absent else INVALID
-    return labels, status
+    return categories, status
 
 
 def numeric_reference(
@@ -289,18 +289,18 @@ def bucket_edges(low: Floats, high: Floats, counts: Integers) -> Floats:
 
 
 def categorical_reference(
-    name: str, kind: Kind, labels: Sequence[str | None], status: Bytes8, timestamps_ms: Integers | None = None
+    name: str, kind: Kind, categories: Sequence[str | None], status: Bytes8, timestamps_ms: Integers | None = None
 ) -> FeatureReference:
     """One categorical or boolean feature from its column."""
-    tally = Counter(label for label in labels if label is not None)
+    tally = Counter(category for category in categories if category is not None)
     bare = category_counts(name, kind, tally, int((status == MISSING).sum()), int((status == INVALID).sum()))
     if kind is Kind.CATEGORICAL:
-        later = unlisted.later([label for label in labels if label is not None], MAX_CATEGORIES)
+        later = unlisted.later([category for category in categories if category is not None], MAX_CATEGORIES)
         bare = _with_unlisted(bare, bare.unlisted, later)
     index = {category: i for i, category in enumerate(bare.categories)}
     other = len(bare.categories)
     present = status == PRESENT
-    codes = np.array([index.get(label, other) for label in labels if label is not None], np.int64)
+    codes = np.array([index.get(category, other) for category in categories if category is not None], np.int64)
     times = None if timestamps_ms is None else timestamps_ms[present]
     strata = [] if times is None else seasons.strata(codes, other + 2, times)
     return _with_dependence(bare, _indicators(codes, other, strata, times), present, codes, strata, times)

@@ -38,16 +38,16 @@ def left_out(counts: Sequence[int] | Integers, listed: int) -> float:
     return round(1.0 - float((levels * many * inside).sum()) / total, 12)
 
 
-def later(labels: Sequence[str], listed: int) -> float:
-    """The share of the last fifth of ``labels``, in log order, outside the ``listed`` most frequent of those before.
+def later(categories: Sequence[str], listed: int) -> float:
+    """The share of the last fifth of ``categories``, in log order, outside the ``listed`` most frequent before it.
 
     Ids that live for a while only, such as sessions, are not drawn alike: they are told by this alone.
 
     >>> later(["a", "b", "a", "b", "c"], 10)
     1.0
     """
-    cut = len(labels) - len(labels) // LATER
-    if cut == len(labels):
+    cut = len(categories) - len(categories) // LATER
+    if cut == len(categories):
         return 0.0
-    known = {category for category, _ in Counter(labels[:cut]).most_common(listed)}
-    return sum(label not in known for label in labels[cut:]) / (len(labels) - cut)
+    known = {category for category, _ in Counter(categories[:cut]).most_common(listed)}
+    return sum(category not in known for category in categories[cut:]) / (len(categories) - cut)

@@ -79,12 +79,12 @@ class UnitBatch:
 class Gathered:
     """Columns of n rows in the making."""
 
-    __slots__ = ("_blocks", "_labels", "rows")
+    __slots__ = ("_blocks", "_categories", "rows")
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self._blocks: list[tuple[tuple[str, ...], Floats, Bytes8 | None]] = []
-        self._labels: list[tuple[FeatureSpec, list[str | None], Bytes8 | None]] = []
+        self._categories: list[tuple[FeatureSpec, list[str | None], Bytes8 | None]] = []
 
     def block(self, names: tuple[str, ...], numbers: Floats) -> None:
         """Numeric features, shape (rows, names); NaN is missing."""
@@ -102,19 +102,19 @@ class Gathered:
             if not np.isnan(numbers).all():
                 self.block((name,), numbers[:, None])
         elif code in ("text", "boolean"):
-            self._label_column(name, values, Kind.CATEGORICAL if code == "text" else Kind.BOOLEAN)
+            self._category_column(name, values, Kind.CATEGORICAL if code == "text" else Kind.BOOLEAN)
         elif code == "any":
             at = [row for row, value in enumerate(values) if value is not None]
             self.sparse(name, at, [values[row] for row in at])
 
-    def _label_column(self, name: str, values: Sequence[Any], kind: Kind) -> None:
-        labels = list(values) if kind is Kind.CATEGORICAL else [_BOOLEANS[value] for value in values]
+    def _category_column(self, name: str, values: Sequence[Any], kind: Kind) -> None:
+        categories = list(values) if kind is Kind.CATEGORICAL else [_BOOLEANS[value] for value in values]
         status = None
-        if None in labels:
-            status = np.fromiter((label is None for label in labels), np.uint8, self.rows)
+        if None in categories:
+            status = np.fromiter((category is None for category in categories), np.uint8, self.rows)
             if status.all():
                 return
-        self._labels.append((FeatureSpec(name, kind), labels, status))
+        self._categories.append((FeatureSpec(name, kind), categories, status))
 
     def sparse(self, name: str, at: list[int], values: list[Any]) -> None:
         """Values of any type in rows ``at``; the other rows are missing."""
@@ -149,15 +149,15 @@ class Gathered:
             self.block((name,), numbers[:, None])
 
     def _texts(self, name: str, kind: Kind, at: list[int], values: list[Any]) -> None:
-        labels: list[Any] = [None] * self.rows
+        categories: list[Any] = [None] * self.rows
         for row, value in zip(at, values, strict=True):
-            labels[row] = value
-        self._label_column(name, labels, kind)
+            categories[row] = value
+        self._category_column(name, categories, kind)
 
     def _invalid(self, name: str, at: list[int], kind: Kind) -> None:
         status = np.full(self.rows, MISSING, np.uint8)
         status[at] = INVALID
-        self._labels.append((FeatureSpec(name, kind), [None] * self.rows, status))
+        self._categories.append((FeatureSpec(name, kind), [None] * self.rows, status))
 
     def _vectors(self, name: str, at: list[int], values: list[list[Any]]) -> None:
         """Lists: their derived features; the name itself is marked, in case it is known as something else."""
@@ -175,7 +175,7 @@ class Gathered:
         """One feature out of several batches: (first row, batch, its column); row r goes to ``place[r]``."""
         status = np.full(self.rows, MISSING, np.uint8)
         numbers = np.zeros(self.rows)
-        labels: list[str | None] = [None] * self.rows
+        categories: list[str | None] = [None] * self.rows
         for start, batch, column in parts:
             source = batch.columns
             rows = place[start : start + len(source)]
@@ -185,14 +185,14 @@ class Gathered:
                 status[rows] = PRESENT if source.number_status is None else source.number_status[:, column]
             else:
                 column -= numeric
-                for row, label in zip(rows.tolist(), source.labels[column], strict=True):
-                    labels[row] = label
-                status[rows] = PRESENT if source.label_status is None else source.label_status[:, column]
+                for row, category in zip(rows.tolist(), source.categories[column], strict=True):
+                    categories[row] = category
+                status[rows] = PRESENT if source.category_status is None else source.category_status[:, column]
         given = status if status.any() else None
         if spec.kind is Kind.NUMERIC:
             self._blocks.append(((spec.feature,), numbers[:, None], None if given is None else given[:, None]))
         else:
-            self._labels.append((spec, labels, given))
+            self._categories.append((spec, categories, given))
 
     def columns(self, unit: UnitKey, next_offsets: Integers, timestamps_ms: Integers) -> Columns:
         """All of it as one batch of one unit."""
@@ -210,9 +210,9 @@ class Gathered:
             names,
             numbers,
             status,
-            tuple(spec for spec, _, _ in self._labels),
-            [labels for _, labels, _ in self._labels],
-            _side_by_side([(s, 1) for _, _, s in self._labels], rows),
+            tuple(spec for spec, _, _ in self._categories),
+            [categories for _, categories, _ in self._categories],
+            _side_by_side([(s, 1) for _, _, s in self._categories], rows),
         )
 
 

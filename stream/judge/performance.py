@@ -115,8 +115,8 @@ def _error(watch: Watch) -> tuple[float, float]:
     yardstick: Yardstick = watch.yardsticks[0]
     _, _, values = watch.present(0, watch.beginning(0).latest)
     now, before = values[: len(yardstick.counts)], yardstick.counts
-    if yardstick.labels:
-        sizes = [float(label != "true") for label in yardstick.labels]
+    if yardstick.categories:
+        sizes = [float(category != "true") for category in yardstick.categories]
     else:
         edges = yardstick.histogram(before)["edges"]
         sizes = [abs(low + high) / 2 for low, high in pairwise(edges)]

@@ -233,7 +233,8 @@ def _column(columns: Columns, name: str) -> list[Any]:
     for at, spec in enumerate(columns.categorical):
         if spec.feature == name:
             values = [
-                value if label is None else label for value, label in zip(values, columns.labels[at], strict=True)
+                value if category is None else category
+                for value, category in zip(values, columns.categories[at], strict=True)
             ]
     return values
 

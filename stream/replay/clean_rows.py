@@ -7,7 +7,7 @@ import numpy as np
 
 from detectors.calibration.calibration import Calibrator
 from detectors.calibration.rehearsal import Monitor
-from detectors.calibration.stretch import Column, Stretch, label_cells
+from detectors.calibration.stretch import Column, Stretch, category_cells
 from detectors.columns import Bytes8, Floats
 from detectors.errors import FormatError
 from detectors.features import Kind, UnitKey
@@ -157,5 +157,5 @@ def _values(feature: FeatureReference, events: Sequence[Event]) -> tuple[Floats,
     values = [event.values.get(feature.feature) for event in events]
     if feature.kind is Kind.NUMERIC:
         return builder.as_numbers(values)
-    labels, status = builder.as_labels(values, feature.kind)
-    return label_cells(feature, labels), status
+    categories, status = builder.as_categories(values, feature.kind)
+    return category_cells(feature, categories), status

@@ -150,9 +150,9 @@ def _categorical(name: str, kind: Kind, parts: Sequence[Columns], events: int) -
     for part in parts:
         for index, spec in enumerate(part.categorical):
             if spec.feature == name and spec.kind is kind:
-                seen.update(label for label in part.labels[index] if label is not None)
-                if part.label_status is not None:
-                    invalid += int(np.count_nonzero(part.label_status[:, index] == INVALID))
+                seen.update(category for category in part.categories[index] if category is not None)
+                if part.category_status is not None:
+                    invalid += int(np.count_nonzero(part.category_status[:, index] == INVALID))
     present = seen.total()
     top = dict(sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:TOP_VALUES])
     return FeatureSurvey(

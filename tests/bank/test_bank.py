@@ -25,25 +25,25 @@ UNIT = UnitKey("m", "1", None)
 
 def batch(
     numbers: dict[str, Sequence[float | None]] | None = None,
-    labels: dict[str, Sequence[str | None]] | None = None,
+    categories: dict[str, Sequence[str | None]] | None = None,
     first: int = 0,
     invalid: Sequence[tuple[str, int]] = (),
 ) -> Columns:
     """Columns of the given values, None missing, ``invalid`` places marked."""
-    numbers, labels = numbers or {}, labels or {}
-    rows = len(next(iter([*numbers.values(), *labels.values()])))
+    numbers, categories = numbers or {}, categories or {}
+    rows = len(next(iter([*numbers.values(), *categories.values()])))
     table = np.array([list(v) for v in numbers.values()], np.float64).reshape(len(numbers), rows).T.copy()
     status = np.where(np.isnan(table), MISSING, PRESENT).astype(np.uint8)
     table[status == MISSING] = 0.0
-    label_status = np.array([[MISSING if x is None else PRESENT for x in v] for v in labels.values()], np.uint8)
-    label_status = label_status.reshape(len(labels), rows).T.copy()
+    category_status = np.array([[MISSING if x is None else PRESENT for x in v] for v in categories.values()], np.uint8)
+    category_status = category_status.reshape(len(categories), rows).T.copy()
     for name, row in invalid:
         if name in numbers:
             status[row, list(numbers).index(name)] = INVALID
         else:
-            label_status[row, list(labels).index(name)] = INVALID
-    told = [[x if ok == PRESENT else None for x, ok in zip(v, label_status[:, at], strict=True)]
-            for at, v in enumerate(labels.values())]  # fmt: skip
+            category_status[row, list(categories).index(name)] = INVALID
+    told = [[x if ok == PRESENT else None for x, ok in zip(v, category_status[:, at], strict=True)]
+            for at, v in enumerate(categories.values())]  # fmt: skip
     return Columns(
         UNIT,
         np.arange(first + 1, first + rows + 1),
@@ -51,9 +51,9 @@ def batch(
         tuple(numbers),
         table,
         status if status.any() else None,
-        tuple(FeatureSpec(name, Kind.CATEGORICAL) for name in labels),
+        tuple(FeatureSpec(name, Kind.CATEGORICAL) for name in categories),
         told,
-        label_status if label_status.any() else None,
+        category_status if category_status.any() else None,
     )
 
 
@@ -70,9 +70,9 @@ def test_under_a_reference_counts_moments_and_extremes_are_those_of_the_values()
     reference = build_reference("m", "1", {"x": rng.normal(5, 2, 3000), "c": [*"abca"] * 750})
     values: list[float | None] = rng.normal(6, 3, 5000).tolist()
     values[7] = values[4000] = None
-    labels = [str(c) for c in rng.choice(list("abz"), 5000)]
+    categories = [str(c) for c in rng.choice(list("abz"), 5000)]
     made = bank(reference)
-    made.update(batch({"x": values}, {"c": labels}, invalid=[("x", 9), ("c", 9)]))
+    made.update(batch({"x": values}, {"c": categories}, invalid=[("x", 9), ("c", 9)]))
     profile = made.profile()
     x, c = feature(profile, "x"), feature(profile, "c")
     kept = np.array([v for i, v in enumerate(values) if v is not None and i != 9])
@@ -88,7 +88,7 @@ def test_under_a_reference_counts_moments_and_extremes_are_those_of_the_values()
     assert std == pytest.approx(kept.std(), rel=1e-6)
     outside = (kept < known.edges[0]) | (kept >= known.edges[-1])
     assert QuantileSketch.from_bytes(x.sketch).count == outside.sum() > 0
-    told = [label for i, label in enumerate(labels) if i != 9]
+    told = [category for i, category in enumerate(categories) if i != 9]
     known_c = reference.feature("c")
     assert known_c is not None
     cells = np.frombuffer(c.cells, np.int64).tolist()
@@ -100,16 +100,16 @@ def test_under_a_reference_counts_moments_and_extremes_are_those_of_the_values()
 def test_while_learning_moments_sketch_and_categories_are_those_of_the_values() -> None:
     rng = np.random.default_rng(1)
     values = rng.lognormal(size=9000)
-    labels = [f"k{int(k)}" for k in rng.integers(0, 50, 9000)]
+    categories = [f"k{int(k)}" for k in rng.integers(0, 50, 9000)]
     made = bank()
     for start in range(0, 9000, 700):
-        made.update(sliced(batch({"x": values.tolist()}, {"c": labels}), start, start + 700))
+        made.update(sliced(batch({"x": values.tolist()}, {"c": categories}), start, start + 700))
     x, c = feature(made.profile(), "x"), feature(made.profile(), "c")
     assert x.mean == pytest.approx(values.mean())
     assert x.m2 == pytest.approx(((values - values.mean()) ** 2).sum())
     sketch = QuantileSketch.from_bytes(x.sketch)
     assert sketch.count == 9000
-    assert c.categories == {name: labels.count(name) for name in c.categories}
+    assert c.categories == {name: categories.count(name) for name in c.categories}
     assert sum(c.categories.values()) == 9000
 
 
@@ -136,7 +136,7 @@ def test_a_type_that_changes_is_invalid_whoever_came_first() -> None:
 def test_the_reference_and_the_settings_say_a_kind_before_the_first_value_does() -> None:
     reference = build_reference("m", "1", {"f": [1.0, 2.0, 3.0]})
     made = bank(reference)
-    made.update(batch(labels={"f": ["a", "b"]}))
+    made.update(batch(categories={"f": ["a", "b"]}))
     (f,) = made.profile().features
     assert (f.kind, f.count, f.invalid) == (Kind.NUMERIC, 0, 2)
     made = Bank(UNIT, "t", 0, BankSettings(), None, 0, kinds={"f": Kind.CATEGORICAL})
@@ -147,8 +147,8 @@ def test_the_reference_and_the_settings_say_a_kind_before_the_first_value_does()
 
 def test_limits_on_features_categories_and_lengths_are_counted() -> None:
     made = bank(max_features=2, max_categories=10, category_length=5)
-    labels = [f"category {i}" if i % 2 else f"c{i}" for i in range(10_000)]
-    made.update(batch({"a": [1.0] * 10_000, "z": [2.0] * 10_000}, {"c": labels}))
+    categories = [f"category {i}" if i % 2 else f"c{i}" for i in range(10_000)]
+    made.update(batch({"a": [1.0] * 10_000, "z": [2.0] * 10_000}, {"c": categories}))
     profile = made.profile()
     assert [f.feature for f in profile.features] == ["a", "c"]
     c = feature(profile, "c")

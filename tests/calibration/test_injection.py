@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.calibration.injection import MISSING_SHARE, MIX_SHARE, SHIFTS, Injected, inject
-from detectors.calibration.stretch import Column, label_cells
+from detectors.calibration.stretch import Column, category_cells
 from detectors.columns import MISSING, PRESENT
 from detectors.features import Kind
-from detectors.reference.builder import as_labels, as_numbers, categorical_reference, numeric_reference
+from detectors.reference.builder import as_categories, as_numbers, categorical_reference, numeric_reference
 
 
 def numeric(values: list[float | None] | np.ndarray) -> Column:
@@ -18,9 +18,9 @@ def numeric(values: list[float | None] | np.ndarray) -> Column:
 
 
 def categorical(values: list[str | None]) -> Column:
-    labels, status = as_labels(values, Kind.CATEGORICAL)
-    feature = categorical_reference("c", Kind.CATEGORICAL, labels, status)
-    return Column(feature, label_cells(feature, labels), status)
+    categories, status = as_categories(values, Kind.CATEGORICAL)
+    feature = categorical_reference("c", Kind.CATEGORICAL, categories, status)
+    return Column(feature, category_cells(feature, categories), status)
 
 
 def changed(column: Column, change: Injected, seed: int = 1) -> Column:

@@ -49,11 +49,11 @@ def cells(decoded: Decoded) -> dict[tuple[Any, ...], Any]:
                 if status != MISSING:
                     found[columns.unit, place, name, Kind.NUMERIC] = (int(status), repr(number))
             for at, spec in enumerate(columns.categorical):
-                status = PRESENT if columns.label_status is None else columns.label_status[row, at]
-                label = columns.labels[at][row]
-                assert (label is None) == (status != PRESENT)
+                status = PRESENT if columns.category_status is None else columns.category_status[row, at]
+                category = columns.categories[at][row]
+                assert (category is None) == (status != PRESENT)
                 if status != MISSING:
-                    found[columns.unit, place, spec.feature, spec.kind] = (int(status), label)
+                    found[columns.unit, place, spec.feature, spec.kind] = (int(status), category)
         for row, text in batch.environments:
             found[columns.unit, places[row], "env"] = text
         assert (np.diff(columns.next_offsets) >= 0).all()

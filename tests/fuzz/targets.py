@@ -166,8 +166,9 @@ def _values(columns: Columns) -> list[object]:
         status = [PRESENT] * len(columns) if columns.number_status is None else columns.number_status[:, at].tolist()
         said.append((name, status, columns.numbers[:, at].tolist()))
     for at, spec in enumerate(columns.categorical):
-        status = [PRESENT] * len(columns) if columns.label_status is None else columns.label_status[:, at].tolist()
-        said.append((spec.feature, status, [str(label) for label in columns.labels[at]]))
+        given = columns.category_status
+        status = [PRESENT] * len(columns) if given is None else given[:, at].tolist()
+        said.append((spec.feature, status, [str(category) for category in columns.categories[at]]))
     return sorted((one for one in said if set(one[1]) != {MISSING}), key=repr)  # type: ignore[index]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from detectors import profiles
 from detectors.features import Kind
 from detectors.profiles import Epoch, FeatureProfile, Profile
-from detectors.reference.builder import as_labels, as_numbers
+from detectors.reference.builder import as_categories, as_numbers
 from detectors.reference.reference import FeatureReference, Reference
 from detectors.reference.transform import centre_and_scale
 from detectors.sketches.moments import BLOCK, Moments
@@ -65,10 +65,10 @@ class MiniShard:
             self.sums[i][0] += sum1[0]
             self.sums[i][1] += sum2[0]
         else:
-            labels, status = as_labels(values, feature.kind)
+            categories, status = as_categories(values, feature.kind)
             index = {category: j for j, category in enumerate(feature.categories)}
-            self.unseen[i].update(label for label in labels if label is not None and label not in index)
-            codes = [index.get(label, len(index) + 1) for label in labels if label is not None]
+            self.unseen[i].update(category for category in categories if category is not None and category not in index)
+            codes = [index.get(category, len(index) + 1) for category in categories if category is not None]
             self.cells[i] += np.bincount(np.array(codes, np.int64), minlength=len(self.cells[i]))
         for code in range(3):
             self.status[i][code] += int((status == code).sum())

@@ -15,7 +15,7 @@ Draw = Callable[[Rng, int], Any]
 BEFORE, AFTER = 1_500, 1_600
 
 
-def labels(names: str, *shares: float) -> Draw:
+def categories(names: str, *shares: float) -> Draw:
     return lambda rng, n: rng.choice(list(names), n, p=shares).tolist()
 
 
@@ -57,8 +57,8 @@ COLUMNS: dict[str, Draw] = {
     "clipped": lambda rng, n: np.clip(rng.normal(size=n), -1.0, 1.0),
     "boolean": lambda rng, n: (rng.random(n) < 0.3).tolist(),
     "rare-boolean": lambda rng, n: (rng.random(n) < 0.002).tolist(),
-    "categorical": labels("abcd", 0.4, 0.3, 0.2, 0.1),
-    "rare-categories": labels("abcd", 0.6, 0.39, 0.008, 0.002),
+    "categorical": categories("abcd", 0.4, 0.3, 0.2, 0.1),
+    "rare-categories": categories("abcd", 0.6, 0.39, 0.008, 0.002),
     "300-categories": uniform(300),
     "800-categories": uniform(800),
     "5000-categories": uniform(5_000),
@@ -110,7 +110,7 @@ CHANGES: list[tuple[str, str, Draw | Callable[[Rng, Any], Any], str]] = [
     ("constant", "varies", lambda rng, v: v + rng.normal(size=len(v)), "distribution-change"),
     ("boolean", "share", lambda rng, v: (rng.random(len(v)) < 0.6).tolist(), "distribution-change"),
     ("boolean", "stuck", lambda rng, v: [True] * len(v), "stuck-value"),
-    ("categorical", "mix", lambda rng, v: labels("abcd", 0.1, 0.2, 0.3, 0.4)(rng, len(v)), "distribution-change"),
+    ("categorical", "mix", lambda rng, v: categories("abcd", 0.1, 0.2, 0.3, 0.4)(rng, len(v)), "distribution-change"),
     ("categorical", "new", lambda rng, v: some(rng, v, 0.2, "new"), "distribution-change"),
     ("categorical", "gone", lambda rng, v: ["a" if x == "b" else x for x in v], "distribution-change"),
     ("rare-categories", "rare becomes frequent", lambda rng, v: some(rng, v, 0.1, "d"), "distribution-change"),
@@ -147,8 +147,8 @@ def test_what_a_model_emits_is_watched_like_its_inputs(key: str) -> None:
 
 def test_a_predicted_class_that_the_reference_never_saw_is_found() -> None:
     rng = np.random.default_rng(13)
-    reference = reference_of({"@prediction": labels("ab", 0.7, 0.3)(rng, 5_000)})
-    report = replayed(reference, {"@prediction": labels("abc", 0.6, 0.25, 0.15)(rng, 1_000)})
+    reference = reference_of({"@prediction": categories("ab", 0.7, 0.3)(rng, 5_000)})
+    report = replayed(reference, {"@prediction": categories("abc", 0.6, 0.25, 0.15)(rng, 1_000)})
     (incident,) = report["incidents"]
     row = incident["features"][0]
     assert row["unexpected_share"] == pytest.approx(0.15, abs=0.12)

@@ -29,7 +29,7 @@ def columns(segment: str | None = None, start: int = 0) -> Columns:
         numbers=numbers,
         number_status=status,
         categorical=(FeatureSpec("country", Kind.CATEGORICAL), FeatureSpec("order", Kind.CATEGORICAL)),
-        labels=[["DE"] * 300 + ["FR"] * 100, [f"order-{start + i}" for i in range(count)]],
+        categories=[["DE"] * 300 + ["FR"] * 100, [f"order-{start + i}" for i in range(count)]],
         environments={'{"python": "3.12"}': count},
     )
 
@@ -86,8 +86,8 @@ def test_of_a_feature_that_comes_as_two_kinds_the_settings_name_the_more_frequen
         numbers=np.zeros((count, 1)),
         number_status=np.array([[MISSING]] * 3 + [[0]] * 7, dtype=np.uint8),
         categorical=(FeatureSpec("x", Kind.CATEGORICAL),),
-        labels=[["a"] * 3 + [None] * 7],
-        label_status=np.array([[0]] * 3 + [[MISSING]] * 7, dtype=np.uint8),
+        categories=[["a"] * 3 + [None] * 7],
+        category_status=np.array([[0]] * 3 + [[MISSING]] * 7, dtype=np.uint8),
     )
     found = survey.models([mixed])
     assert [(f.kind, f.present) for f in found[0].features] == [(Kind.NUMERIC, 7), (Kind.CATEGORICAL, 3)]
