@@ -1,4 +1,4 @@
-"""Adds up the newest profiles of a unit's shards, and takes differences between what was seen at two looks."""
+"""How a shard's profiles follow each other, and the sum of the newest profiles of a unit's shards."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -6,78 +6,9 @@ from enum import StrEnum
 import msgspec
 import numpy as np
 
-from detectors.columns import Floats, Integers
-from detectors.evidence.sheets import Layout
+from detectors.columns import Integers
 from detectors.features import Kind, UnitKey
 from detectors.profiles import Epoch, FeatureProfile, Profile
-
-
-class Counts:
-    """What a shard has counted of a reference's features: flat cells, statuses (F, 3) and moment sums (F, 2)."""
-
-    __slots__ = ("cells", "events", "statuses", "sums")
-
-    def __init__(self, cells: Integers, statuses: Integers, sums: Floats, events: int) -> None:
-        self.cells = cells
-        self.statuses = statuses  # present, missing, invalid
-        self.sums = sums
-        self.events = events
-
-    def minus(self, other: "Counts") -> "Counts":
-        """What came after ``other``."""
-        return Counts(
-            self.cells - other.cells,
-            self.statuses - other.statuses,
-            self.sums - other.sums,
-            self.events - other.events,
-        )
-
-    def plus(self, other: "Counts") -> "Counts":
-        """Both together."""
-        return Counts(
-            self.cells + other.cells,
-            self.statuses + other.statuses,
-            self.sums + other.sums,
-            self.events + other.events,
-        )
-
-
-def no_counts(layout: Layout) -> Counts:
-    """Nothing yet."""
-    features = len(layout.names)
-    return Counts(np.zeros(layout.total, np.int64), np.zeros((features, 3), np.int64), np.zeros((features, 2)), 0)
-
-
-def counts_of(profile: Profile, layout: Layout) -> Counts:
-    """A profile's counts in a reference's layout. A feature it does not know was missing from each of its events.
-
-    Cost: about 15 us for 20 features.
-    """
-    names = [f.feature for f in profile.features]
-    features = profile.features
-    if names != list(layout.names):
-        by_name = {f.feature: f for f in features}
-        features = [by_name.get(name) for name in layout.names]  # type: ignore[misc]
-    parts: list[bytes] = []
-    statuses: list[int] = []  # flat: numpy takes tuples in at a tenth of the speed
-    sums: list[float] = []
-    for feature, known, length in zip(features, layout.features, layout.lengths, strict=True):
-        if feature is None or feature.kind is not known.kind:
-            parts.append(bytes(8 * length))
-            statuses += (0, profile.epoch_events, 0)
-            sums += (0.0, 0.0)
-            continue
-        parts.append(feature.cells if len(feature.cells) == 8 * length else bytes(8 * length))
-        statuses += (feature.count, feature.missing, feature.invalid)
-        sums += (float(feature.sum1 or 0), float(feature.sum2 or 0))
-    if not parts:
-        empty = no_counts(layout)
-        empty.events = profile.epoch_events
-        return empty
-    cells = np.frombuffer(b"".join(parts), np.int64)
-    return Counts(
-        cells, np.array(statuses, np.int64).reshape(-1, 3), np.array(sums).reshape(-1, 2), profile.epoch_events
-    )
 
 
 class Step(StrEnum):

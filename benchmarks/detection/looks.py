@@ -6,10 +6,10 @@ import numpy as np
 
 from detectors.calibration import synthetic
 from detectors.columns import Floats, Integers
+from detectors.evidence.counts import Counts
 from detectors.evidence.sheets import MONTH_SECONDS, EvidenceSettings, Sheets
 from detectors.evidence.sizes import Yardstick
 from detectors.evidence.watch import Watch
-from detectors.merging import Counts
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 

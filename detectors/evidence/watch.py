@@ -8,12 +8,12 @@ import numpy as np
 
 from detectors.columns import Floats, Integers
 from detectors.evidence import changepoint
+from detectors.evidence.counts import Counts
 from detectors.evidence.e_detector import Beginning, Evidence, EvidenceState
 from detectors.evidence.sheets import Sheet, Sheets
 from detectors.evidence.sizes import Sizes, Yardstick
 from detectors.evidence.window import Bucket, Probe, Window
 from detectors.incidents.verdict import Symptom
-from detectors.merging import Counts
 
 PROBE_FACTOR, PROBE_LIMIT = 2, 20
 """A change that took n events to be found must be absent for 2 n to be over, within reason."""

@@ -1,11 +1,6 @@
-"""What is wrong with what arrives, apart from its distribution: environments, silence, things that cannot be read."""
+"""Why a model cannot be judged, and after how long a silence it counts as silent."""
 
-import json
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
-
-import msgspec
 
 
 class BlindReason(StrEnum):
@@ -17,42 +12,6 @@ class BlindReason(StrEnum):
     UNREADABLE = "unreadable"
     UNMATCHED_LABELS = "unmatched-labels"
     MISSING_LABELS = "missing-labels"
-
-
-class EnvironmentDifference(msgspec.Struct, frozen=True):
-    """A library (or other property) of the serving side that is not the one of training. None: not there."""
-
-    name: str
-    reference: str | None
-    present: str | None
-    events: int
-
-
-def environment_differences(reference: Mapping[str, str], seen: Mapping[str, int]) -> list[EnvironmentDifference]:
-    """What the environments ``seen`` (canonical JSON -> events) differ by, most events first.
-
-    Only what both sides state is compared: one that says nothing of a library says nothing about it.
-
-    >>> environment_differences({"numpy": "1.26.4"}, {'{"numpy":"2.1.0"}': 5})[0].present
-    '2.1.0'
-    """
-    found: dict[tuple[str, str], int] = {}
-    for text, events in seen.items():
-        for name, value in parsed(text).items():
-            expected = reference.get(name)
-            if events > 0 and expected is not None and expected != value:
-                found[name, value] = found.get((name, value), 0) + events
-    rows = [EnvironmentDifference(name, reference.get(name), value, n) for (name, value), n in found.items()]
-    return sorted(rows, key=lambda row: (-row.events, row.name, row.present or ""))
-
-
-def parsed(text: str) -> dict[str, str]:
-    """A fingerprint as names and values; what cannot be read is empty."""
-    try:
-        value: Any = json.loads(text)
-    except ValueError:
-        return {}
-    return {str(k): str(v) for k, v in value.items()} if isinstance(value, dict) else {}
 
 
 class Rhythm:

@@ -13,11 +13,11 @@ import msgspec
 import numpy as np
 
 from detectors import outcomes
+from detectors.evidence.counts import Counts
 from detectors.evidence.sheets import EvidenceSettings, Sheets
 from detectors.evidence.sizes import Yardstick
 from detectors.evidence.watch import Findings, Watch, WatchState
 from detectors.features import Kind
-from detectors.merging import Counts
 from detectors.outcomes import Outcomes, Task
 from detectors.reference import builder
 from detectors.reference.reference import FeatureReference

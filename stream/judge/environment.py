@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from detectors.incidents import blindness
-from detectors.incidents.blindness import EnvironmentDifference
+from detectors.incidents.environment import EnvironmentDifference, environment_differences
 from detectors.incidents.incident import Action, IncidentKind, Resolution
 from detectors.incidents.verdict import Verdict
 from stream.judge import feature_rows
@@ -22,7 +21,7 @@ def differences(judge: "UnitJudge") -> list[EnvironmentDifference]:
     for profile in judge.present:
         for text, count in profile.environments.items():
             seen[text] = seen.get(text, 0) + count
-    return blindness.environment_differences(judge.reference.environment if judge.reference else {}, seen)
+    return environment_differences(judge.reference.environment if judge.reference else {}, seen)
 
 
 def open_differences(judge: "UnitJudge") -> list[str]:
@@ -35,7 +34,7 @@ def look(judge: "UnitJudge", arrived: dict[str, int], events: int) -> list[Effec
     """Opens, updates or resolves the incident. ``arrived``: events by environment; ``events``: the unit's until now."""
     if not judge.reference or not judge.reference.environment:
         return []
-    found = blindness.environment_differences(judge.reference.environment, arrived)
+    found = environment_differences(judge.reference.environment, arrived)
     known = judge.log.open(IncidentKind.ENVIRONMENT)
     if not found:
         silent = events - judge.environment_event

@@ -1,6 +1,7 @@
 """What the judge keeps of a shard: its newest profile, and how much of that is in the evidence."""
 
-from detectors.merging import Counts, Place, Step, place, step
+from detectors.evidence.counts import Counts
+from detectors.merging import Place, Step, place, step
 from detectors.profiles import Epoch, Profile
 
 PASSED_EPOCHS = 8

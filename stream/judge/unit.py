@@ -8,12 +8,13 @@ from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from detectors import merging
+from detectors.evidence.counts import Counts, counts_of, no_counts
 from detectors.evidence.watch import Watch, WatchState, shown
 from detectors.features import UnitKey
 from detectors.incidents.blindness import BlindReason, Rhythm
 from detectors.incidents.incident import Action, Incident, IncidentKind, Resolution, Status
 from detectors.incidents.verdict import decide
-from detectors.merging import Counts, Step
+from detectors.merging import Step
 from detectors.profiles import Profile
 from detectors.reference import learned
 from detectors.reference.reference import Reference
@@ -132,11 +133,11 @@ class UnitJudge:
         watch = self.watch
         restored = self.saved is not None and watch.restore(self.saved)
         self.saved = None
-        arrived = merging.no_counts(watch.sheets.layout)
+        arrived = no_counts(watch.sheets.layout)
         for shard in self.shards.values():
             if shard.profile.epoch.reference != self.digest:
                 continue
-            shard.counts = merging.counts_of(shard.profile, watch.sheets.layout)
+            shard.counts = counts_of(shard.profile, watch.sheets.layout)
             if not restored and not shard.base:
                 arrived = arrived.plus(shard.counts)
             shard.base = False
@@ -178,7 +179,7 @@ class UnitJudge:
     def _place(self, known: Shard | None, profile: Profile, step: Step) -> Counts | None:
         """Keeps the profile; what of it is new."""
         bound = self.watch is not None and profile.epoch.reference == self.digest
-        counts = merging.counts_of(profile, self.watch.sheets.layout) if bound and self.watch is not None else None
+        counts = counts_of(profile, self.watch.sheets.layout) if bound and self.watch is not None else None
         if known is None:
             self.shards[profile.shard] = Shard(profile, [], counts)
             return counts

@@ -26,7 +26,6 @@ RATCHET: dict[str, tuple[int, int]] = {
 
 OPEN: dict[str, set[str]] = {
     "imports": {
-        "detectors.merging",
         "stream.http.page.routes",
         "stream.http.server",
         "stream.judge.judge",
