@@ -17,18 +17,11 @@ DIRECTIONS = 8
 """A change that moves the mean by d in an unknown direction moves a shadow by about d / sqrt(dimension)."""
 
 MAX_DIMENSION = 65_536
+SUFFIXES = (".norm", *(f".direction_{k + 1}" for k in range(DIRECTIONS)), ".length")
+"""What a derived feature's name adds to the name of the list, in the order of ``derive``'s columns."""
+
 _SEED = 0x6472696674  # any number, for ever
 _BLOCK_NUMBERS = 1 << 22  # entries worked on at once: 32 MB
-
-
-def derived_names(feature: str) -> list[str]:
-    """Keys of the derived features, in the order of ``derive``'s columns.
-
-    >>> names = derived_names("embedding")
-    >>> names[0], names[1], names[-1]
-    ('embedding.norm', 'embedding.direction_1', 'embedding.length')
-    """
-    return [f"{feature}.norm", *(f"{feature}.direction_{k + 1}" for k in range(DIRECTIONS)), f"{feature}.length"]
 
 
 def derive(vectors: Sequence[Any] | np.ndarray) -> tuple[Floats, Bytes8]:

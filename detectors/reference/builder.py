@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Floats, Integers
-from detectors.derived import vectors as projections
+from detectors.derived import rules
 from detectors.errors import ReferenceError
 from detectors.features import Kind
 from detectors.reference import dependence, reference, seasons, transform, unlisted
@@ -53,7 +53,7 @@ def build_reference(
 
     Values are read as the decoder reads them: None and non-finite are missing, another type than the feature's kind
     is invalid, a column of lists (or an array of shape (n, dimension)) becomes the numeric features of
-    ``projections.derived_names``. Raises ReferenceError when there is no row, the lengths differ or two features have
+    ``rules.derived_names``. Raises ReferenceError when there is no row, the lengths differ or two features have
     one name. Cost O(n log n) a feature.
 
     >>> r = build_reference("m", "1", {"x": [1.0, 2.0, None, 4.0]})
@@ -225,11 +225,11 @@ def _counts_on(ranks: Floats) -> bool:
 def vector_references(
     name: str, vectors: Sequence[Any] | np.ndarray, timestamps_ms: Integers | None = None
 ) -> list[FeatureReference]:
-    """The derived features of a column of lists, in the order of ``projections.derived_names``."""
-    numbers, status = projections.derive(vectors)
+    """The derived features of a column of lists, in the order of ``rules.derived_names``."""
+    made = rules.derived(name, vectors)
     return [
-        numeric_reference(derived, column, status, timestamps_ms)
-        for derived, column in zip(projections.derived_names(name), numbers.T, strict=True)
+        numeric_reference(derived, numbers, status, timestamps_ms)
+        for derived, numbers, status in zip(made.names, made.numbers.T, made.status.T, strict=True)
     ]
 
 

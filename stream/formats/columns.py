@@ -13,7 +13,7 @@ import numpy as np
 
 from detectors.column_batches import taken
 from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Columns, Floats, Integers
-from detectors.derived.vectors import derive, derived_names
+from detectors.derived.rules import derived
 from detectors.features import FeatureSpec, Kind, UnitKey
 from stream.formats.ids import Identities, numbers_or_none
 from stream.formats.native import Row, as_float
@@ -161,15 +161,15 @@ class Gathered:
 
     def _vectors(self, name: str, at: list[int], values: list[list[Any]]) -> None:
         """Lists: their derived features; the name itself is marked, in case it is known as something else."""
-        derived, given = derive(values)
-        if (given == MISSING).all():
+        made = derived(name, values)
+        absent = (made.status == MISSING).all(axis=1)
+        if absent.all():
             return
-        names = derived_names(name)
-        numbers = np.zeros((self.rows, len(names)))
-        status = np.full((self.rows, len(names)), MISSING, np.uint8)
-        numbers[at], status[at] = derived, given[:, None]
-        self._blocks.append((tuple(names), numbers, status))
-        self._invalid(name, [row for row, told in zip(at, given.tolist(), strict=True) if told != MISSING], Kind.VECTOR)
+        numbers = np.zeros((self.rows, len(made.names)))
+        status = np.full((self.rows, len(made.names)), MISSING, np.uint8)
+        numbers[at], status[at] = made.numbers, made.status
+        self._blocks.append((made.names, numbers, status))
+        self._invalid(name, [row for row, none in zip(at, absent.tolist(), strict=True) if not none], Kind.VECTOR)
 
     def pieces(self, spec: FeatureSpec, parts: Sequence[tuple[int, UnitBatch, int]], place: Integers) -> None:
         """One feature out of several batches: (first row, batch, its column); row r goes to ``place[r]``."""

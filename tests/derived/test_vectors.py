@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detectors.derived.vectors import derived_names
+from detectors.derived.rules import derived_names
 from detectors.features import Kind
 from detectors.reference import reference as references
 from stream import training

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors.derived.vectors import derived_names
+from detectors.derived.rules import derived_names
 from detectors.errors import ReferenceError as ReferenceProblem
 from detectors.reference import reference as references
 from stream import training
