@@ -16,13 +16,14 @@ from detectors.bank.numbers import BLOCK, ReferencedNumbers, ReferencedState
 from detectors.bank.prepared import PreparedReference
 from detectors.column_batches import coerced, first_row
 from detectors.columns import MISSING, PRESENT, Bytes8, Columns, Floats
-from detectors.derived.vectors import derived_names
+from detectors.derived.rules import derived_names
 from detectors.errors import CheckpointError
 from detectors.features import FeatureSpec, Kind, UnitKey
 from detectors.profiles import SCHEMA, Epoch, FeatureProfile, Profile, Signal
 from detectors.reference.dependence import FIRST
 from detectors.reference.reference import FeatureReference, Reference
-from detectors.sequential.page_hinkley import BUILT_IN, Detection
+from detectors.sequential.detection import Detection
+from detectors.sequential.plugins import BUILT_IN
 
 
 class BankSettings(msgspec.Struct, frozen=True):
@@ -371,7 +372,7 @@ def decode_state(data: bytes, where: str) -> BankState:
 def compile_loops() -> None:
     """Has every loop compiled before the first event waits for it: seconds once on a machine, later some 0.2."""
     feature = FeatureReference("-", Kind.NUMERIC, 2, edges=[0.0, 1.0], counts=[0, 2, 0])
-    numbers = ReferencedNumbers(PreparedReference(Reference(1, "-", "-", 2, [feature])), BUILT_IN, 2e-4, 53.0)
+    numbers = ReferencedNumbers(PreparedReference(Reference(1, "-", "-", 2, [feature])), tuple(BUILT_IN), 2e-4, 53.0)
     list(numbers.update(np.zeros((1, 1)), None))
     numbers.snapshot()
     learning = LearningNumbers()

@@ -16,7 +16,9 @@ from detectors.errors import CheckpointError
 from detectors.features import Kind
 from detectors.profiles import FeatureProfile
 from detectors.sequential.adwin import Adwin
-from detectors.sequential.page_hinkley import BUILT_IN, Detection, FeatureDetector, PageHinkley, detector_factory
+from detectors.sequential.detection import Detection
+from detectors.sequential.page_hinkley import PageHinkley
+from detectors.sequential.plugins import FeatureDetector, detector_factory, is_compiled
 from detectors.sketches.moments import Moments
 from detectors.sketches.quantiles import QuantileSketch
 
@@ -66,7 +68,7 @@ class ReferencedNumbers:
         self._page_hinkley = PageHinkley(count, threshold) if "page_hinkley" in detectors else None
         self._custom: dict[str, tuple[Callable[[], FeatureDetector], list[FeatureDetector]]] = {}
         for name in detectors:
-            if name not in BUILT_IN:
+            if not is_compiled(name):
                 make = detector_factory(name)
                 self._custom[name] = (make, [make() for _ in range(count)])
 

@@ -3,7 +3,7 @@
 ::
 
     import pytest
-    from detectors.sequential import checks
+    from detectors import checks
 
     @pytest.mark.parametrize("check", checks.CHECKS, ids=checks.name_of)
     def test_my_detector(check):
@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from detectors.errors import DetectorCheckError
-from detectors.sequential.page_hinkley import FeatureDetector
+from detectors.sequential.plugins import FeatureDetector
 
 Factory = Callable[[], FeatureDetector]
 Check = Callable[[Factory], None]
@@ -210,7 +210,7 @@ CHECKS: tuple[Check, ...] = (
 def check_detector(make: Factory) -> None:
     """Runs all of ``CHECKS``. Raises DetectorCheckError with every check that failed and why.
 
-    >>> from detectors.sequential.page_hinkley import detector_factory
+    >>> from detectors.sequential import detector_factory
     >>> check_detector(detector_factory("river.drift.ADWIN"))
     """
     problems = []

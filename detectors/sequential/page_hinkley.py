@@ -1,28 +1,14 @@
-"""Page-Hinkley over many features at a time, and detectors by name: river's, or a user's own.
+"""Page-Hinkley over many features at a time: river's, as one compiled loop over plain arrays.
 
-river defines what ADWIN (see there) and Page-Hinkley detect; what runs here is only faster. Nothing here counts,
-publishes or knows what a feature is: values go in as columns, rows at which a detector fired come out.
+river defines what ADWIN and Page-Hinkley detect; what runs here is only faster. Nothing here counts, publishes or knows
+what a feature is: values go in as columns, rows at which a detector fired come out.
 """
 
-import importlib
-import inspect
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
-
-import msgspec
 import numpy as np
 
 from detectors.columns import Bools, Floats, Integers
 from detectors.compiled import EVERYTHING, compiled
-from detectors.errors import CheckpointError, SettingsError
-
-
-class Detection(msgspec.Struct, frozen=True):
-    """A detector fired on ``row`` of ``column``; ``channel`` is what it was looking at."""
-
-    row: int
-    column: int
-    channel: str
+from detectors.sequential.detection import Detection
 
 
 class PageHinkley:
@@ -101,82 +87,3 @@ def _page_hinkley(
         state[0, column], state[1, column], state[2, column], state[3, column] = count, total, rises, falls
         state[4, column], state[5, column] = lowest, highest
     return hits[:found]
-
-
-@runtime_checkable
-class FeatureDetector(Protocol):
-    """A detector of a user's own: one object per feature, named in the settings as ``package.module:Class``.
-
-    It is made without arguments. It must be a pure function of the values it was given: no clock, no randomness, no
-    dependence on how they were cut into calls. ``channel`` (class attribute, optional) is what it is fed: ``u``
-    (default; the rank under the reference, in (0, 1)), ``spread`` (|u - 1/2|) or ``z`` (the normal score).
-    """
-
-    def update_many(self, values: list[float]) -> Sequence[int]:
-        """Rows of ``values`` at which it fired."""
-        ...
-
-    def snapshot(self) -> bytes:
-        """Its whole state."""
-        ...
-
-    def restore(self, data: bytes) -> None:
-        """Takes up what ``snapshot`` gave; any exception makes it start cold, and is counted."""
-        ...
-
-
-class RiverDetector:
-    """Any drift detector of river by name, such as ``river.drift.KSWIN``; seeded where it is random.
-
-    river has no state format but pickles, which never enter a checkpoint: it starts cold after a restore.
-    """
-
-    channel = "u"
-    __slots__ = ("_detector",)
-
-    def __init__(self, make: Callable[..., Any]) -> None:
-        seeded = "seed" in inspect.signature(make).parameters
-        self._detector = make(seed=0) if seeded else make()
-
-    def update_many(self, values: list[float]) -> list[int]:
-        """Rows at which it fired."""
-        detector, fired = self._detector, []
-        for row, value in enumerate(values):
-            detector.update(value)
-            if detector.drift_detected:
-                fired.append(row)
-        return fired
-
-    def snapshot(self) -> bytes:
-        """Nothing that would be safe to load."""
-        return b""
-
-    def restore(self, data: bytes) -> None:
-        """Refuses: it starts cold."""
-        raise CheckpointError("river's detectors other than ADWIN and Page-Hinkley start cold after a restore")
-
-
-BUILT_IN = ("adwin", "page_hinkley")
-
-
-def detector_factory(name: str) -> Callable[[], FeatureDetector]:
-    """What makes the detector that a settings name means. Raises SettingsError.
-
-    >>> isinstance(detector_factory("river.drift.KSWIN")(), FeatureDetector)
-    True
-    """
-    module_name, colon, class_name = name.partition(":")
-    if not colon:
-        module_name, _, class_name = name.rpartition(".")
-    try:
-        made = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise SettingsError(
-            f"detector {name!r}: {error}; it is one of {', '.join(BUILT_IN)}, a river detector such as "
-            "river.drift.KSWIN, or your own as package.module:Class"
-        ) from error
-    if module_name.split(".")[0] == "river":
-        return lambda: RiverDetector(made)
-    if not issubclass(made, FeatureDetector):
-        raise SettingsError(f"detector {name!r} lacks update_many, snapshot or restore")
-    return made  # type: ignore[no-any-return]

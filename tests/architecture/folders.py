@@ -132,6 +132,12 @@ EDGES_IN_PURE_FOLDERS: dict[str, set[str]] = {
 }
 """What a module of a pure folder uses all the same, with the reason."""
 
+PUBLIC_NAMES: dict[str, tuple[str, ...]] = {
+    "detectors.checks": ("detectors.sequential.checks",),
+    "detectors.sequential": ("detectors.sequential.plugins",),
+}
+"""Modules that only re-export what people import who write a detector of their own, with where it comes from."""
+
 ROOTS: dict[str, tuple[str, ...]] = {
     "stream/commands": ("stream/commands",),
     "stream/demo": ("stream/commands", "stream/demo"),

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from river import drift
 
 from detectors.errors import SettingsError
+from detectors.sequential import FeatureDetector, detector_factory
 from detectors.sequential.adwin import Adwin
-from detectors.sequential.page_hinkley import FeatureDetector, PageHinkley, detector_factory
+from detectors.sequential.page_hinkley import PageHinkley
 
 
 def stream(seed: int, rows: int, features: int) -> tuple[np.ndarray, np.ndarray]:

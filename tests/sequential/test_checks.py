@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from river import drift
 
+from detectors import checks
 from detectors.errors import DetectorCheckError
-from detectors.sequential import checks
+from detectors.sequential import detector_factory
 from detectors.sequential.adwin import Adwin
-from detectors.sequential.page_hinkley import PageHinkley, detector_factory
+from detectors.sequential.page_hinkley import PageHinkley
 from stream.settings.settings import DetectionSettings, Settings
 from tests.judge.streams import reference_of, replayed
 

@@ -1,0 +1,100 @@
+"""Detectors by the names of the settings: built in, river's, or a user's own; and the protocol of a user's own."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from detectors.errors import CheckpointError, SettingsError
+
+
+@runtime_checkable
+class FeatureDetector(Protocol):
+    """A detector of a user's own: one object per feature, named in the settings as ``package.module:Class``.
+
+    It is made without arguments. It must be a pure function of the values it was given: no clock, no randomness, no
+    dependence on how they were cut into calls. ``channel`` (class attribute, optional) is what it is fed: ``u``
+    (default; the rank under the reference, in (0, 1)), ``spread`` (|u - 1/2|) or ``z`` (the normal score).
+    """
+
+    def update_many(self, values: list[float]) -> Sequence[int]:
+        """Rows of ``values`` at which it fired."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """Its whole state."""
+        ...
+
+    def restore(self, data: bytes) -> None:
+        """Takes up what ``snapshot`` gave; any exception makes it start cold, and is counted."""
+        ...
+
+
+class RiverDetector:
+    """Any drift detector of river by name, such as ``river.drift.KSWIN``; seeded where it is random.
+
+    river has no state format but pickles, which never enter a checkpoint: it starts cold after a restore.
+    """
+
+    channel = "u"
+    __slots__ = ("_detector",)
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        seeded = "seed" in inspect.signature(make).parameters
+        self._detector = make(seed=0) if seeded else make()
+
+    def update_many(self, values: list[float]) -> list[int]:
+        """Rows at which it fired."""
+        detector, fired = self._detector, []
+        for row, value in enumerate(values):
+            detector.update(value)
+            if detector.drift_detected:
+                fired.append(row)
+        return fired
+
+    def snapshot(self) -> bytes:
+        """Nothing that would be safe to load."""
+        return b""
+
+    def restore(self, data: bytes) -> None:
+        """Refuses: it starts cold."""
+        raise CheckpointError("river's detectors other than ADWIN and Page-Hinkley start cold after a restore")
+
+
+BUILT_IN: dict[str, str | None] = {
+    "adwin": None,
+    "page_hinkley": None,
+}
+"""The short names of the settings, each with its class as ``package.module:Class``.
+
+None: a compiled loop over all features at once, which the bank runs itself.
+"""
+
+
+def is_compiled(name: str) -> bool:
+    """Whether a settings name means a detector that the bank runs itself, without ``detector_factory``."""
+    return name in BUILT_IN and BUILT_IN[name] is None
+
+
+def detector_factory(name: str) -> Callable[[], FeatureDetector]:
+    """What makes the detector that a settings name means. Raises SettingsError.
+
+    >>> isinstance(detector_factory("river.drift.KSWIN")(), FeatureDetector)
+    True
+    """
+    path = BUILT_IN.get(name) or name
+    module_name, colon, class_name = path.partition(":")
+    if not colon:
+        module_name, _, class_name = path.rpartition(".")
+    try:
+        made = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SettingsError(
+            f"detector {name!r}: {error}; it is one of {', '.join(BUILT_IN)}, a river detector such as "
+            "river.drift.KSWIN, or your own as package.module:Class"
+        ) from error
+    if module_name.split(".")[0] == "river":
+        return lambda: RiverDetector(made)
+    if not issubclass(made, FeatureDetector):
+        raise SettingsError(f"detector {name!r} lacks update_many, snapshot or restore")
+    return made  # type: ignore[no-any-return]
