@@ -8,7 +8,7 @@ from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Columns, Intege
 from detectors.features import FeatureSpec, Kind
 
 
-def taken(columns: Columns, rows: Integers) -> Columns:
+def selected(columns: Columns, rows: Integers) -> Columns:
     """The given rows, in that order. Environments are left to the caller."""
     at = rows.tolist()
     return Columns(
@@ -109,21 +109,21 @@ def coerced(columns: Columns, kinds: dict[str, Kind | None], lists: dict[str, li
         column = source if is_number else source - len(columns.numeric)
         given = np.zeros(rows, np.uint8) if given_status is None else given_status[:, column]
         same = kinds[spec.feature] is spec.kind
-        told = given != MISSING
+        given_rows = given != MISSING
         if spec.feature in lists:
             for derived in lists[spec.feature]:
-                status[told, number_at[derived]] = INVALID
+                status[given_rows, number_at[derived]] = INVALID
             continue
         target = (
             status[:, number_at[spec.feature]]
             if kinds[spec.feature] is Kind.NUMERIC
             else category_status[:, category_at[spec.feature]]
         )
-        target[told] = given[told] if same else INVALID
+        target[given_rows] = given[given_rows] if same else INVALID
         if not same:
             continue
         if is_number:
-            numbers[told, number_at[spec.feature]] = columns.numbers[told, column]
+            numbers[given_rows, number_at[spec.feature]] = columns.numbers[given_rows, column]
         else:
             into = categories[category_at[spec.feature]]
             for row in np.flatnonzero(given == PRESENT).tolist():

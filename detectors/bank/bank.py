@@ -122,11 +122,11 @@ class Bank:
             prepared, settings.detectors, settings.adwin_delta, settings.page_hinkley_threshold
         )
         self._learning = LearningNumbers()
-        self._learning.add([f.feature for f in known if f.kind is Kind.NUMERIC and not f.edges])
+        self._learning.register([f.feature for f in known if f.kind is Kind.NUMERIC and not f.edges])
         self._categories: dict[str, CategoryCounts] = {}
         for f in known:
             if f.kind in (Kind.CATEGORICAL, Kind.BOOLEAN):
-                self._add_categories(f.feature, f.kind)
+                self._register_categories(f.feature, f.kind)
         if previous is not None:
             self._carry(previous)
         if snapshot is not None:
@@ -138,7 +138,7 @@ class Bank:
         self.last_timestamp_ms = previous.last_timestamp_ms
         self.suppressed = dict(previous.suppressed)
 
-    def _add_categories(self, name: str, kind: Kind) -> None:
+    def _register_categories(self, name: str, kind: Kind) -> None:
         reference = None if self.reference is None else self.reference.feature(name)
         limit, length = self.settings.max_categories, self.settings.category_length
         self._categories[name] = CategoryCounts(name, kind, reference, limit, length)
@@ -167,9 +167,9 @@ class Bank:
         """Folds events in, which follow all before. Of a few rows the calls cost more than the work."""
         assert columns.unit == self.unit
         if len(columns):
-            self._fold(columns)
+            self._fold_in(columns)
 
-    def _fold(self, columns: Columns) -> None:
+    def _fold_in(self, columns: Columns) -> None:
         columns = self._admit(columns)
         numbers, status = self._arranged(columns)
         learned = [i for i, name in enumerate(columns.numeric) if name in self._learning.index]
@@ -250,11 +250,11 @@ class Bank:
             return
         kind = self._kinds.get(name, kind)
         if kind is Kind.NUMERIC:
-            self._learning.add([name])
+            self._learning.register([name])
         elif kind is Kind.VECTOR:  # seen through what is derived from it
-            self._learning.add([derived for derived in derived_names(name) if self._kind(derived) is None])
+            self._learning.register([derived for derived in derived_names(name) if self._kind(derived) is None])
         else:
-            self._add_categories(name, kind)
+            self._register_categories(name, kind)
 
     def _arranged(self, columns: Columns) -> tuple[Floats, Bytes8 | None]:
         """The numbers in the reference's order, features without a column missing."""
@@ -354,7 +354,7 @@ class Bank:
         self._learning = LearningNumbers.from_state(state.learning)
         for name, (kind, categories) in state.categories.items():
             if name not in self._categories:
-                self._add_categories(name, Kind(kind))
+                self._register_categories(name, Kind(kind))
             self._categories[name].restore(categories)
 
 
@@ -376,6 +376,6 @@ def compile_loops() -> None:
     list(numbers.update(np.zeros((1, 1)), None))
     numbers.snapshot()
     learning = LearningNumbers()
-    learning.add(["-"])
+    learning.register(["-"])
     learning.update(["-"], np.zeros((2 * FIRST, 1)), None)
     learning.profiles()

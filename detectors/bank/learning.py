@@ -52,7 +52,7 @@ class LearningNumbers:
         self.dependence: list[RunningDependence] = []
         self._held: list[list[Floats]] = []
 
-    def add(self, names: Sequence[str]) -> None:
+    def register(self, names: Sequence[str]) -> None:
         """Begins to monitor features; they were missing in everything before."""
         for name in names:
             self.index[name] = len(self.index)
@@ -76,16 +76,16 @@ class LearningNumbers:
                 self.invalid[at] += int(np.count_nonzero(status[:, column] == INVALID))
                 values = values[status[:, column] == PRESENT]
             if len(values):
-                self._fold(at, values + 0.0)
+                self._fold_in(at, values + 0.0)
 
-    def _fold(self, at: int, values: Floats) -> None:
+    def _fold_in(self, at: int, values: Floats) -> None:
         _learn(values, at, self.present, self.sums, self.steps, self.minimum, self.maximum)
         held = self._held[at]
         held.append(values)
         if sum(map(len, held)) >= HELD:
-            self._settle(at)
+            self._update_sketch(at)
 
-    def _settle(self, at: int) -> None:
+    def _update_sketch(self, at: int) -> None:
         if self._held[at]:
             values = np.concatenate(self._held[at])
             self.sketches[at].update_many(values)
@@ -96,7 +96,7 @@ class LearningNumbers:
         """One per feature, ``missing`` left for the bank to fill in."""
         made = []
         for name, at in self.index.items():
-            self._settle(at)
+            self._update_sketch(at)
             count = int(self.present[at])
             pivot, total, squares = self.sums[:, at].tolist()
             m2 = max(squares - total * total / count, 0.0) if count else 0.0
@@ -122,7 +122,7 @@ class LearningNumbers:
     def snapshot(self) -> LearningState:
         """The whole state."""
         for at in self.index.values():
-            self._settle(at)
+            self._update_sketch(at)
         return LearningState(
             list(self.index),
             self.present.tolist(),
@@ -139,7 +139,7 @@ class LearningNumbers:
     def from_state(cls, state: LearningState) -> "LearningNumbers":
         """Takes up a snapshot; CheckpointError when a sketch is broken."""
         learning = cls()
-        learning.add(state.names)
+        learning.register(state.names)
         learning.present = np.array(state.present, np.int64)
         learning.invalid = np.array(state.invalid, np.int64)
         learning.sums = np.frombuffer(state.sums, np.float64).reshape(3, -1).copy()

@@ -85,22 +85,22 @@ class ReferencedNumbers:
         limits, extremes = (known.below, known.above), (self.minimum, self.maximum)
         _count(numbers, mask, cells, self.transform.offsets, self.cells, self.present, extremes, limits, outside)
         for column in np.flatnonzero(outside).tolist():
-            self._hold(column, numbers[:, column] if present is None else numbers[present[:, column], column])
+            self._keep_outside(column, numbers[:, column] if present is None else numbers[present[:, column], column])
         return self._detect(*self.transform.ranks(numbers, cells), present)
 
-    def _hold(self, column: int, values: Floats) -> None:
+    def _keep_outside(self, column: int, values: Floats) -> None:
         beyond = (values < self._prepared.below[column]) | (values >= self._prepared.above[column])
         held = self._outside.setdefault(column, [])
         held.append(values[beyond])
         if len(held) >= HELD_BLOCKS:
-            self._settle(column)
+            self._update_sketch(column)
 
-    def _settle(self, column: int) -> None:
+    def _update_sketch(self, column: int) -> None:
         self.sketches.setdefault(column, QuantileSketch()).update_many(np.concatenate(self._outside.pop(column)))
 
-    def _settle_all(self) -> None:
+    def _update_sketches(self) -> None:
         for column in list(self._outside):
-            self._settle(column)
+            self._update_sketch(column)
 
     def _detect(self, u: Floats, z: Floats, present: Bools | None) -> Iterator[tuple[str, Detection]]:
         channels = {"u": u, "spread": np.abs(u - 0.5), "z": z}
@@ -119,7 +119,7 @@ class ReferencedNumbers:
 
     def profiles(self) -> list[FeatureProfile]:
         """One per feature, ``missing`` left for the bank to fill in."""
-        self._settle_all()
+        self._update_sketches()
         offsets = self.transform.offsets.tolist()
         sum1, sum2 = self.moments.sums()
         return [
@@ -149,7 +149,7 @@ class ReferencedNumbers:
 
     def snapshot(self) -> ReferencedState:
         """The whole state."""
-        self._settle_all()
+        self._update_sketches()
         sum1, sum2 = self.moments.sums()
         return ReferencedState(
             self.cells.tobytes(),

@@ -45,8 +45,8 @@ def block_length(channel: Floats) -> BlockLength:
     covariances = _autocovariances(channel, lags)
     loud = np.abs(covariances[1:] / covariances[0]) >= 2 * math.sqrt(math.log10(n) / n)
     runs = np.convolve(~loud, np.ones(quiet, int), "valid") == quiet  # runs[k]: lags k + 1 .. k + quiet are noise
-    settled = bool(runs.any())
-    last = int(runs.argmax()) if settled else int(np.flatnonzero(loud)[-1]) + 1
+    dies_out = bool(runs.any())
+    last = int(runs.argmax()) if dies_out else int(np.flatnonzero(loud)[-1]) + 1
     width = min(2 * max(last, 1), lags)
     k = np.arange(1, width + 1)
     weights = np.minimum(1.0, 2 * (1 - k / width)) * covariances[1 : width + 1]
@@ -54,7 +54,7 @@ def block_length(channel: Floats) -> BlockLength:
     if spectrum <= 0.0:
         return BlockLength(longest, False)
     rows = math.ceil((1.5 * (bend / spectrum) ** 2 * n) ** (1 / 3))
-    return BlockLength(min(max(rows, 1), longest), settled and rows <= longest)
+    return BlockLength(min(max(rows, 1), longest), dies_out and rows <= longest)
 
 
 def _autocovariances(channel: Floats, lags: int) -> Floats:

@@ -148,7 +148,7 @@ class Calibrator:
             else:
                 rows, clock_ms, now_ms = bootstrap.rows_at_their_time(rng, self.clock_ms, block, period_ms, now_ms)
             for look in self.monitor.looks(self.codes[rows], clock_ms):
-                run.take(look)
+                run.judge_look(look)
             counts.append(run.incidents - before)
             done(self._looks)
         return alarm_rate(run.incidents, (now_ms - begin_ms) / MONTH_MS, counts, run.open_share)

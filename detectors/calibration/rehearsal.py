@@ -75,7 +75,7 @@ class Rehearsal:
         self.incidents = 0
         self._open: list[tuple[int, int, set[int]]] = []  # began, opened, features
 
-    def take(self, look: Look) -> Findings:
+    def judge_look(self, look: Look) -> Findings:
         """One look."""
         self.events += look.arrived
         sheet = self._sheets.over(look.before_ms, look.now_ms)
@@ -127,7 +127,7 @@ class Course:
         for k, look in enumerate(monitor.looks(codes, clock_ms)):
             if k in marks:
                 self._kept[k] = run.watch.evidence.snapshot()
-            run.take(look)
+            run.judge_look(look)
             share = _shares(run.watch.evidence, run.watch.feature_log10)
             share[list(run.watch.probes)] = 0.0
             shares.append(share)

@@ -127,7 +127,7 @@ class Evidence:
         self._block_events += arrived
         cap *= max(1.0, self._block_events / BLOCK_EVENTS)
         seconds = min(max(step_ms, 1) / 1000, LONGEST_STEP_SECONDS) if begins else 0.0
-        _take(
+        _fold_look_in(
             (sheet.gains, sheet.weights, sheet.least, sheet.rows, self.bets_of),
             table,
             (self._base, self._block, self._log_r, self._climb, self._excess),
@@ -137,6 +137,10 @@ class Evidence:
             seconds,
             cap,
         )
+
+    def divide_budget(self, share: float, beside: int) -> None:
+        """Sets ``share`` and ``beside``, from the next look on."""
+        self.share, self.beside = share, beside
 
     def smallest_shift(self, sheet: Sheet, feature: int) -> float:
         """The shift, in standard deviations of a normal feature, below which no stream however long is enough:
@@ -202,7 +206,7 @@ class Evidence:
             bool(best >= climb.shape[1]),
         )
 
-    def hold(self, features: Sequence[int]) -> None:
+    def stop_pooling(self, features: Sequence[int]) -> None:
         """These have changed: what comes is compared with the reference alone, until ``restart``."""
         for feature in features:
             rows = [feature, self.features + feature]
@@ -272,7 +276,7 @@ def compile_loops() -> None:
 
 
 @compiled
-def _take(
+def _fold_look_in(
     bets: tuple[Floats, Floats, Floats, Floats, Integers],
     table: Floats,
     running: tuple[Floats, Floats, Floats, Floats, Floats],

@@ -82,12 +82,12 @@ class Watch:
         sheet = self.sheets.over(*(span_ms or (now_ms, now_ms)))
         table = sheet.table(arrived.cells, arrived.statuses)
         unexpected = arrived.cells[self._ends].sum(axis=1)
-        self.window.add(table, np.column_stack((arrived.sums, unexpected)), arrived.events, events, now_ms)
+        self.window.append(table, np.column_stack((arrived.sums, unexpected)), arrived.events, events, now_ms)
         return self.judge(sheet, table, now_ms, events, arrived.events)
 
     def judge(self, sheet: Sheet, table: Floats, now_ms: int, events: int, arrived: int) -> Findings:
         """The decision of a look without its window: ``table`` are the counts (D, B) of ``arrived`` events."""
-        returned = [f for f, probe in self.probes.items() if probe.add(sheet, table, f, arrived)]
+        returned = [f for f, probe in self.probes.items() if probe.look(sheet, table, f, arrived)]
         if returned:
             self.release(returned)
         self.evidence.look(sheet, table, now_ms, events, arrived)
@@ -102,7 +102,7 @@ class Watch:
             wanted = min(max(wanted, self._resolve_after), PROBE_LIMIT * self._resolve_after)
             self.probes[feature] = Probe(table.shape[1], wanted)
             self._latched_mask[feature] = True
-        self.evidence.hold(fired)
+        self.evidence.stop_pooling(fired)
         return Findings(fired, returned)
 
     def _weigh(self) -> None:
@@ -172,10 +172,7 @@ class Watch:
 
     def snapshot(self) -> WatchState:
         """Plain state."""
-        latched = [
-            Latched(f, p.wanted, p.events, np.stack((p.counts, p.expected, p.tolerated)).tobytes(), self.begun[f])
-            for f, p in sorted(self.probes.items())
-        ]
+        latched = [Latched(f, p.wanted, p.events, p.encoded(), self.begun[f]) for f, p in sorted(self.probes.items())]
         return WatchState(self.evidence.snapshot(), latched, self.window.snapshot())
 
     def restore(self, state: WatchState) -> bool:
@@ -190,13 +187,10 @@ class Watch:
             return False
         self.window = Window(state.buckets, (shape[0], shape[1]))
         for latched in state.latched:
-            probe = Probe(shape[1], latched.wanted)
-            probe.events = latched.events
-            probe.counts, probe.expected, probe.tolerated = np.frombuffer(latched.counts).reshape(3, 2, -1).copy()
-            self.probes[latched.feature] = probe
+            self.probes[latched.feature] = Probe.restored(shape[1], latched.wanted, latched.events, latched.counts)
             self.begun[latched.feature] = latched.begun
             self._latched_mask[latched.feature] = True
-        self.evidence.hold(list(self.probes))
+        self.evidence.stop_pooling(list(self.probes))
         self._weigh()
         return True
 

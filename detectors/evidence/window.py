@@ -47,7 +47,7 @@ class Part:
         self.from_ms, self.to_ms = from_ms, to_ms
         self.table, self.sums = table, sums
 
-    def take(self, later: "Part") -> None:
+    def append(self, later: "Part") -> None:
         """Adds the events that came next."""
         self.events += later.events
         self.to_ms = later.to_ms
@@ -67,13 +67,13 @@ class Window:
             table, sums = np.frombuffer(b.table, np.float32).reshape(shape), np.frombuffer(b.sums).reshape(-1, 3).copy()
             self._parts.append(Part(b.first, b.events, b.from_ms, b.to_ms, table, sums))
 
-    def add(self, table: Floats, sums: Floats, events: int, position: int, now_ms: int) -> None:
+    def append(self, table: Floats, sums: Floats, events: int, position: int, now_ms: int) -> None:
         """Adds a look of ``events`` events that ended at the unit's event ``position`` at ``now_ms`` of event time."""
         parts, self._recent = self._parts, None
         from_ms = min(parts[-1].to_ms, now_ms) if parts else now_ms
         parts.append(Part(position - events, events, from_ms, now_ms, table.astype(np.float32), sums.copy()))
         if len(parts) > NEWEST + 1 and parts[-NEWEST - 2].events < BUCKET_EVENTS:
-            parts[-NEWEST - 2].take(parts[-NEWEST - 1])
+            parts[-NEWEST - 2].append(parts[-NEWEST - 1])
             del parts[-NEWEST - 1]
         if len(parts) > OLD + BUCKETS + NEWEST:
             self._make_room()
@@ -86,7 +86,7 @@ class Window:
             together = parts[at].events + parts[at + 1].events
             newer -= parts[at].events
             if 2 * together <= newer - parts[at + 1].events:
-                parts[at].take(parts[at + 1])
+                parts[at].append(parts[at + 1])
                 del parts[at + 1]
                 return
         parts.popleft()
@@ -131,7 +131,7 @@ class Probe:
         self.events = 0
         self.counts, self.expected, self.tolerated = np.zeros((3, 2, bins))
 
-    def add(self, sheet: Sheet, table: Floats, feature: int, events: int) -> bool:
+    def look(self, sheet: Sheet, table: Floats, feature: int, events: int) -> bool:
         """True when a whole window has been seen and all of it fits; a window that does not fit starts anew."""
         rows = [feature, len(sheet.layout.names) + feature]
         seen = table[rows]
@@ -147,6 +147,18 @@ class Probe:
         for counts in (self.counts, self.expected, self.tolerated):
             counts[:] = 0.0
         return fits
+
+    def encoded(self) -> bytes:
+        """``counts``, ``expected`` and ``tolerated`` as float64, little-endian."""
+        return np.stack((self.counts, self.expected, self.tolerated)).tobytes()
+
+    @classmethod
+    def restored(cls, bins: int, wanted: int, events: int, data: bytes) -> "Probe":
+        """The probe whose ``encoded`` gave ``data``, with ``events`` seen so far."""
+        probe = cls(bins, wanted)
+        probe.events = events
+        probe.counts, probe.expected, probe.tolerated = np.frombuffer(data).reshape(3, 2, -1).copy()
+        return probe
 
     def _fits(self, sheet: Sheet, row: int, component: int) -> bool:
         n = float(self.counts[row].sum())

@@ -20,26 +20,26 @@ class Rhythm:
     ``mean_ms`` is a running mean of the gaps (weight 1/16), ``longest_ms`` the longest, forgotten by 1 % a gap.
     """
 
-    __slots__ = ("heard_ms", "longest_ms", "mean_ms")
+    __slots__ = ("longest_ms", "mean_ms", "newest_ms")
 
-    def __init__(self, heard_ms: int | None = None, mean_ms: float = 0.0, longest_ms: float = 0.0) -> None:
-        self.heard_ms = heard_ms
+    def __init__(self, newest_ms: int | None = None, mean_ms: float = 0.0, longest_ms: float = 0.0) -> None:
+        self.newest_ms = newest_ms
         self.mean_ms = mean_ms
         self.longest_ms = longest_ms
 
-    def heard(self, now_ms: int) -> None:
+    def record_arrival(self, now_ms: int) -> None:
         """Something came."""
-        if self.heard_ms is not None and now_ms > self.heard_ms:
-            gap = now_ms - self.heard_ms
+        if self.newest_ms is not None and now_ms > self.newest_ms:
+            gap = now_ms - self.newest_ms
             self.mean_ms = gap if not self.mean_ms else self.mean_ms + (gap - self.mean_ms) / 16
             self.longest_ms = max(self.longest_ms * 0.99, gap)
-        self.heard_ms = now_ms
+        self.newest_ms = now_ms
 
     def silent_ms(self, now_ms: int) -> int:
         """Since when nothing came; from now on where nothing ever did, or the clock was set back."""
-        if self.heard_ms is None or now_ms < self.heard_ms:
-            self.heard_ms = now_ms
-        return now_ms - self.heard_ms
+        if self.newest_ms is None or now_ms < self.newest_ms:
+            self.newest_ms = now_ms
+        return now_ms - self.newest_ms
 
     def patience_ms(self, factor: float, least_ms: int, unknown_ms: int) -> float:
         """A usual silence: ``factor`` mean gaps or three of the longest; ``unknown_ms`` before there is any gap."""

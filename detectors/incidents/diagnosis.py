@@ -74,7 +74,7 @@ def _shares(cases: Sequence[Case]) -> tuple[Reason, str] | None:
         before, now = case.reference, case.present
         missing, invalid = now.missing / max(now.rows, 1), now.invalid / max(now.rows, 1)
         if missing > before.missing / max(before.rows, 1) + verdict.BURST:
-            return Reason.MISSING_VALUES, verdict.missing_words(before.feature, missing)
+            return Reason.MISSING_VALUES, verdict.missing_text(before.feature, missing)
         if invalid > before.invalid / max(before.rows, 1) + verdict.BURST:
             return Reason.WRONG_TYPE, f"{before.feature} has the wrong type in {invalid:.1%} of events"
     return None

@@ -96,16 +96,16 @@ def decide(symptoms: Sequence[Symptom], environment: Sequence[str] = ()) -> Deci
 def _shares(symptoms: Sequence[Symptom]) -> tuple[Reason, str] | None:
     for s in symptoms:
         if s.missing_share > s.reference_missing_share + BURST:
-            return Reason.MISSING_VALUES, missing_words(s.feature, s.missing_share)
+            return Reason.MISSING_VALUES, missing_text(s.feature, s.missing_share)
         if s.invalid_share > s.reference_invalid_share + BURST:
             return Reason.WRONG_TYPE, f"{s.feature} has the wrong type in {s.invalid_share:.1%} of events"
     return None
 
 
-def missing_words(feature: str, share: float) -> str:
+def missing_text(feature: str, share: float) -> str:
     """What is said of a feature that went missing, or never came.
 
-    >>> missing_words("churned", 1.0)
+    >>> missing_text("churned", 1.0)
     'churned is missing in 100.0% of events: if it is no input of the model, leave it out of the reference'
     """
     never = ": if it is no input of the model, leave it out of the reference" if share >= 1.0 else ""

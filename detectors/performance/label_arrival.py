@@ -51,12 +51,12 @@ class Labelling:
         self._overdue = False
         self._read = self._read_before = 0  # by this process: of the model, and when labels last came
 
-    def heard(self, read: int) -> None:
+    def record_read(self, read: int) -> None:
         """How many labels of the model this process has read so far."""
         self._read_before = min(self._read_before, read)
         self._read = read
 
-    def step(self, now_ms: int, predicted: int, labelled: int, patience_ms: int) -> None:
+    def update(self, now_ms: int, predicted: int, labelled: int, patience_ms: int) -> None:
         """Takes the unit's counts since its first event, at ``now_ms`` of its event time."""
         before = self.state
         if before is None:

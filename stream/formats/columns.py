@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from detectors.column_batches import taken
+from detectors.column_batches import selected
 from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Columns, Floats, Integers
 from detectors.derived.rules import derived
 from detectors.features import FeatureSpec, Kind, UnitKey
@@ -70,7 +70,7 @@ class UnitBatch:
         at = rows.tolist()
         place = {row: new for new, row in enumerate(at)} if self.environments else {}
         return UnitBatch(
-            taken(self.columns, rows),
+            selected(self.columns, rows),
             self.identities[rows],
             [(place[row], text) for row, text in self.environments if row in place],
         )

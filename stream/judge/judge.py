@@ -98,7 +98,7 @@ class Judge:
         health = health or Health()
         effects: list[Effect] = []
         for judge in self._units.values():
-            judge.outcomes.labelling.heard(health.labels.get(judge.unit.model, 0))
+            judge.outcomes.labelling.record_read(health.labels.get(judge.unit.model, 0))
             if not judge.away:
                 effects += judge.tell_blind(*self._blind(judge, now_ms, health))
         return effects

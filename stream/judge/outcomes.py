@@ -72,7 +72,7 @@ class OutcomeLog:
 
     def step(self, now_ms: int) -> None:
         """To be called when profiles were taken, at ``now_ms`` of event time."""
-        self.labelling.step(now_ms, self._predicted, self._labelled, self._patience_ms)
+        self.labelling.update(now_ms, self._predicted, self._labelled, self._patience_ms)
 
     def look(self, now_ms: int, share: float, beside: int) -> Findings | None:
         """See ``OutcomeWatch.look``; nothing is done where no label came."""

@@ -118,7 +118,7 @@ class UnitJudge:
             if profile.last_timestamp_ms is not None:
                 self.clock_ms = max(self.clock_ms or profile.last_timestamp_ms, profile.last_timestamp_ms)
         if heard:
-            self.rhythm.heard(now_ms)
+            self.rhythm.record_arrival(now_ms)
         if self.clock_ms is not None:
             self.outcomes.step(self.clock_ms)
         return [*effects, *self._judge(arrived, environments, merging.span(parts, clock_ms))]

@@ -44,8 +44,6 @@ OPEN: dict[str, set[str]] = {
         "benchmarks.throughput.peers",
     },
     "foreign": {
-        "detectors.evidence.watch",
-        "detectors.performance.outcome_watch",
         "stream.demo.traffic",
         "stream.judge.acceptance",
         "stream.judge.environment",

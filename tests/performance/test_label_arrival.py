@@ -11,7 +11,7 @@ HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 def followed(labelling: Labelling, *steps: tuple[int, int, int]) -> Labelling:
     for hours, predicted, labelled in steps:
-        labelling.step(hours * HOUR_MS, predicted, labelled, DAY_MS)
+        labelling.update(hours * HOUR_MS, predicted, labelled, DAY_MS)
     return labelling
 
 
@@ -26,7 +26,7 @@ def test_labels_that_no_longer_come_are_missing_after_the_patience_and_are_back_
 def test_labels_that_are_read_and_find_next_to_nothing_are_unmatched_even_where_nothing_needs_them() -> None:
     labelling = followed(Labelling(), (0, 0, 0), (1, 1_000, 900))
     for hour in range(2, 30):
-        labelling.heard(1_000 * hour)
+        labelling.record_read(1_000 * hour)
         followed(labelling, (hour, 1_000 * hour, 900 + 10 * hour))  # one in a hundred
     assert labelling.standing(False) is Labels.UNMATCHED
 
@@ -34,7 +34,7 @@ def test_labels_that_are_read_and_find_next_to_nothing_are_unmatched_even_where_
 def test_labels_of_which_none_ever_found_a_prediction_are_unmatched_after_a_day_and_waited_for_before() -> None:
     labelling = followed(Labelling(), (0, 0, 0), (20, 5_000, 0))
     assert (labelling.standing(False), labelling.standing(True)) == (Labels.NONE, Labels.WAITING)
-    labelling.heard(5_000)
+    labelling.record_read(5_000)
     assert labelling.standing(False) is Labels.WAITING
     assert followed(labelling, (25, 6_000, 0)).standing(False) is Labels.UNMATCHED
 
@@ -53,14 +53,14 @@ def test_a_sample_that_is_labelled_by_hand_in_batches_is_no_loss() -> None:
 
 def test_a_version_that_no_longer_predicts_is_not_asked_for_labels() -> None:
     labelling = followed(Labelling(), (0, 0, 0), (1, 1_000, 900))
-    labelling.heard(10_000)
+    labelling.record_read(10_000)
     assert followed(labelling, (500, 1_000 + LEAST - 1, 900)).standing(True) is Labels.COMING
 
 
 def test_a_canary_with_a_hundredth_of_the_traffic_is_judged_by_its_own_share() -> None:
     labelling = Labelling()
     for hour in range(100):
-        labelling.heard(100_000 * hour)
+        labelling.record_read(100_000 * hour)
         followed(labelling, (hour, 1_000 * hour, 900 * max(hour - 1, 0)))
     assert labelling.standing(False) is Labels.COMING
 
