@@ -16,7 +16,7 @@ from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Columns, Floats
 from detectors.derived.vectors import derive, derived_names
 from detectors.features import FeatureSpec, Kind, UnitKey
 from stream.formats.ids import Identities, numbers_or_none
-from stream.formats.native import Row, as_float
+from stream.formats.row import Row, as_float
 
 MAX_FEATURE_NAME = 256
 

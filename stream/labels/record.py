@@ -9,7 +9,7 @@ import msgspec
 from detectors.errors import FormatError
 from detectors.outcomes import Value
 from stream.formats.ids import number_of
-from stream.formats.native import MAX_ID, as_float, checked_unit, event_time, identity_of
+from stream.formats.row import MAX_ID, as_float, checked_unit, event_time, identity_of
 from stream.topics.record import Partition, Record
 
 MAX_LABELS = 100_000

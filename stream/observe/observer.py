@@ -18,8 +18,8 @@ from detectors.errors import CheckpointError
 from detectors.features import Kind, ModelKey, UnitKey
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
-from stream.formats.decoder import Decoded, Decoder, Limits
-from stream.formats.native import Rules
+from stream.formats.decoder import Decoded, Decoder
+from stream.formats.row import Limits, Rules
 from stream.formats.shapes import Part
 from stream.labels.book import LabelBook, Labelled
 from stream.labels.predictions import PredictionRules

@@ -21,8 +21,8 @@ from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
 from stream import forgetting
 from stream.forgetting import Forgetting
-from stream.formats.decoder import Decoded, Decoder, Limits
-from stream.formats.native import Rules
+from stream.formats.decoder import Decoded, Decoder
+from stream.formats.row import Limits, Rules
 from stream.judge import snapshot
 from stream.judge.effects import Health
 from stream.judge.judge import Judge
