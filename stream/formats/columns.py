@@ -65,7 +65,7 @@ class UnitBatch:
         """Itself: it is columns already."""
         return self
 
-    def taken(self, rows: Integers) -> "UnitBatch":
+    def selected(self, rows: Integers) -> "UnitBatch":
         """The given rows, in that order."""
         at = rows.tolist()
         place = {row: new for new, row in enumerate(at)} if self.environments else {}
