@@ -38,8 +38,6 @@ OPEN: dict[str, set[str]] = {
     "cycles": {
         "stream.judge.environment",
         "stream.judge.unit",
-        "benchmarks.throughput.frameworks",
-        "benchmarks.throughput.peers",
     },
     "foreign": {
         "detectors.evidence.watch",
