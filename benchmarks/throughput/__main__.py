@@ -110,7 +110,7 @@ def measure(cluster: Cluster, events: int, rounds: int, only: str, out: Path) ->
 
 def run(python: str, servers: str, program: Program, count: int) -> Spent:
     """Microseconds per event."""
-    command = [python, "-m", "benchmarks.throughput.peers", program.name, servers, program.topic, str(count)]
+    command = [python, "-m", "benchmarks.throughput.program", program.name, servers, program.topic, str(count)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=600, check=False, cwd=ROOT)
     if done.returncode != 0:
         raise SystemExit(f"{program.title}: ended with status {done.returncode}")

@@ -7,7 +7,7 @@ import nothing of the project but what reads the clock.
 import os
 from typing import Any
 
-from benchmarks.throughput.peers import river_detectors
+from benchmarks.throughput.river_detectors import river_detectors
 from benchmarks.throughput.spent import Spent, emit, now, since
 
 

@@ -1,7 +1,7 @@
-"""What a user could write instead of driftline, each as its own documentation would have it, and the limits.
+"""Programs that a user could write instead of driftline, each in the style of its library's documentation; and limits.
 
-Every program reads ``count`` events from the topic's begin and gives the seconds, and the seconds of processor, between
-the first and the last batch.
+A limit is a program that only reads, or only reads and decodes. Every program reads ``count`` events from the beginning
+of the topic and returns the wall and processor seconds between the first and the last batch.
 """
 
 import asyncio
@@ -11,24 +11,8 @@ from typing import Any
 
 import orjson
 
-from benchmarks.throughput.spent import Program, Spent, emit, now, since
-
-
-def river_detectors() -> Callable[[dict[str, float]], None]:
-    """river's ADWIN and Page-Hinkley on every feature, as in its documentation."""
-    from river.drift import ADWIN, PageHinkley
-
-    pairs: dict[str, tuple[Any, Any]] = {}
-
-    def update(features: dict[str, float]) -> None:
-        for name, value in features.items():
-            pair = pairs.get(name)
-            if pair is None:
-                pair = pairs[name] = (ADWIN(), PageHinkley())
-            pair[0].update(value)
-            pair[1].update(value)
-
-    return update
+from benchmarks.throughput.river_detectors import river_detectors
+from benchmarks.throughput.spent import Spent, emit, now, since
 
 
 def _faust(servers: str, topic: str, count: int, work: Callable[[Any], None]) -> Spent:
@@ -182,30 +166,3 @@ def confluent_river(servers: str, topic: str, count: int) -> Spent:
 
 def confluent_count(servers: str, topic: str, count: int) -> Spent:
     return _confluent(servers, topic, count, lambda messages: None)
-
-
-def main(name: str, servers: str, topic: str, count: int) -> None:
-    programs: dict[str, Program] = {
-        "faust_river": faust_river,
-        "faust_only": faust_only,
-        "aiokafka_river": aiokafka_river,
-        "aiokafka_decode": aiokafka_decode,
-        "aiokafka_count": aiokafka_count,
-        "confluent_river": confluent_river,
-        "confluent_count": confluent_count,
-    }
-    if name == "driftline":
-        from benchmarks.throughput import ours
-
-        programs["driftline"] = ours.run
-    elif name not in programs:
-        from benchmarks.throughput import frameworks
-
-        programs |= {"quix_river": frameworks.quix_river, "bytewax_river": frameworks.bytewax_river}
-    emit(programs[name](servers, topic, count))
-
-
-if __name__ == "__main__":
-    import sys
-
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))

@@ -6,10 +6,12 @@ from typing import Any
 from detectors.errors import FormatError
 from detectors.features import ModelKey
 from stream.files.layout import ReplayOptions
-from stream.formats import native
+from stream.formats import registry
+from stream.formats.message import Message
+from stream.formats.row import Limits, Row
 from stream.topics.record import Record
 
-MAX_BYTES, MAX_ROWS = 16_777_216, 100_000
+LIMITS = Limits(event_bytes=16_777_216, rows_per_message=100_000)
 EventColumns = tuple[dict[str, list[Any]], list[int], ModelKey]
 
 
@@ -42,10 +44,10 @@ def feature_columns(lines: Iterable[tuple[int, int, bytes]], options: ReplayOpti
     return {key: values for key, values in columns.items() if any(v is not None for v in values)}, moments, owner
 
 
-def rows_of(line: tuple[int, int, bytes], file: str) -> list[native.Row]:
+def rows_of(line: tuple[int, int, bytes], file: str) -> list[Row]:
     """The events of one message, given with its number and time in ms. Raises FormatError naming file and row."""
     number, moment_ms, value = line
     try:
-        return native.read_message(Record(0, moment_ms, None, value), {}, MAX_BYTES, MAX_ROWS)
+        return registry.read(Message("", Record(0, moment_ms, None, value), LIMITS.event_bytes), {}, LIMITS)
     except FormatError as error:
         raise FormatError(f"{file}: row {number}: {error}") from None

@@ -16,7 +16,7 @@ from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Columns, Floats
 from detectors.derived.rules import derived
 from detectors.features import FeatureSpec, Kind, UnitKey
 from stream.formats.ids import Identities, numbers_or_none
-from stream.formats.native import Row, as_float
+from stream.formats.row import Row, as_float
 
 MAX_FEATURE_NAME = 256
 
@@ -65,7 +65,7 @@ class UnitBatch:
         """Itself: it is columns already."""
         return self
 
-    def taken(self, rows: Integers) -> "UnitBatch":
+    def selected(self, rows: Integers) -> "UnitBatch":
         """The given rows, in that order."""
         at = rows.tolist()
         place = {row: new for new, row in enumerate(at)} if self.environments else {}

@@ -15,10 +15,12 @@ import numpy as np
 from detectors.columns import Floats, Integers
 from detectors.errors import FormatError
 from detectors.features import UnitKey
-from stream.formats import native, shapes
+from stream.formats import registry
 from stream.formats.columns import UnitBatch, batches_of, merged
 from stream.formats.ids import Identities
-from stream.formats.native import Row, Rules
+from stream.formats.message import Message
+from stream.formats.row import Limits, Row, Rules
+from stream.formats.shape_spec import learn
 from stream.formats.shapes import Key, Part, Read, Shape, ShapedRows, event_times, unit_of
 from stream.topics.record import Partition, Record
 
@@ -40,13 +42,6 @@ CODES = 1 << 32
 
 SLICE = 1_024
 """Events that are read without a break: some 4 ms."""
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """Of one message."""
-
-    event_bytes: int = 4_194_304
-    rows_per_message: int = 100_000
 
 
 @dataclass(slots=True)
@@ -71,10 +66,12 @@ class Decoded:
 class _Batch:
     """One call's records as columns of their own."""
 
-    __slots__ = ("decoded", "general", "next_offsets", "read", "record_ms", "records", "values")
+    __slots__ = ("decoded", "general", "headers", "next_offsets", "read", "record_ms", "records", "topic", "values")
 
-    def __init__(self, records: Sequence[Record], decoded: Decoded) -> None:
-        offsets, timestamps, _, values, _ = zip(*records, strict=True)
+    def __init__(self, topic: str, records: Sequence[Record], decoded: Decoded) -> None:
+        offsets, timestamps, _, values, headers = zip(*records, strict=True)
+        self.topic = topic
+        self.headers: tuple[registry.Headers, ...] = headers
         self.records, self.decoded = records, decoded
         self.values: tuple[bytes | None, ...] = values
         self.next_offsets: Integers = np.array(offsets, np.int64) + 1
@@ -191,7 +188,7 @@ class Decoder:
         """``decode``, with a break after every SLICE of them."""
         if not records:
             return
-        batch = _Batch(records, decoded)
+        batch = _Batch(partition.topic, records, decoded)
         if fast:
             yield from self._fast(partition, batch)
         else:
@@ -200,21 +197,25 @@ class Decoder:
         decoded.parts = _one_each([*decoded.parts, *batch.read.parts(batch)])
 
     def _fast(self, partition: Partition, batch: _Batch) -> Iterator[None]:
-        sole, left, count = self._sole.pop(partition, None), list[int](), len(batch.records)
-        for start in range(0, count, SLICE):
-            members = range(start, min(start + SLICE, count))
+        sole, left = self._sole.pop(partition, None), list[int]()
+        others = registry.claimed_by_headers(batch.headers)
+        batch.general += others
+        places: Sequence[int] = range(len(batch.records))
+        if others:
+            places = [at for at in places if at not in others]
+        for start in range(0, len(places), SLICE):
+            members = places[start : start + SLICE]
             if sole is None or not self._attempt(sole, batch, members):
                 left += members
             yield
-        found: set[Shape | None] = set() if sole is None or len(left) == count else {sole}
+        found: set[Shape | None] = set() if sole is None or len(left) == len(places) else {sole}
         hints = {at: _sniffed(batch.values[at]) for at in left}
         misfits = yield from self._by_shape(batch, hints, left)
         if misfits and self._learn(batch, hints, misfits):
             misfits = yield from self._by_shape(batch, hints, misfits)
         batch.general += misfits
         found |= {self._shapes.get(hint) for hint in set(hints.values())}
-        only = found.pop()
-        if only is not None and not found:
+        if len(found) == 1 and (only := found.pop()) is not None:
             self._sole[partition] = only
 
     def _by_shape(
@@ -240,14 +241,14 @@ class Decoder:
         samples: dict[bytes, list[bytes | None]] = {}
         for at in misfits:
             sample = samples.setdefault(hints[at], [])
-            if len(sample) < SAMPLED:
+            if len(sample) < SAMPLED and registry.is_native(self._message(batch, at), self._rules, self._limits):
                 sample.append(batch.values[at])
         learned = {hint: self._learned(hint, sample) for hint, sample in samples.items()}
         return any(learned.values())
 
     def _learned(self, hint: bytes, values: Sequence[bytes | None]) -> bool:
         known = self._shapes.get(hint)
-        spec = shapes.learn(_plain(values), None if known is None else known.spec, self._rules)
+        spec = learn(_plain(values), None if known is None else known.spec, self._rules)
         if spec is None or (known is not None and spec == known.spec):
             return False
         name = repr(spec)  # names in their order: the compiled decoder expects them so
@@ -289,19 +290,22 @@ class Decoder:
         limits = self._limits
         batch.general.sort()
         for at in batch.general:
-            record = batch.records[at]
+            message = self._message(batch, at)
             try:
-                found = native.read_message(record, self._rules, limits.event_bytes, limits.rows_per_message)
+                found = registry.read(message, self._rules, limits)
             except FormatError as error:
-                batch.decoded.rejects.append((record, str(error)))
+                batch.decoded.rejects.append((message.record, str(error)))
                 continue
             rows += found
-            offsets += [record.offset + 1] * len(found)
+            offsets += [message.record.offset + 1] * len(found)
         if rows:
             batches, unnamed = batches_of(rows, offsets)
             batch.decoded.parts += batches
             batch.decoded.count("features", unnamed)
             batch.decoded.count("timestamps", sum(row.clamped for row in rows))
+
+    def _message(self, batch: _Batch, at: int) -> Message:
+        return Message(batch.topic, batch.records[at], self._limits.event_bytes)
 
 
 def _one_each(parts: list[Part]) -> list[Part]:

@@ -1,23 +1,37 @@
-"""Labels between their topic and the units: the newest are kept for events that are read after them. No I/O."""
+"""Joins labels to units, and keeps the newest labels for events that are read after them. No I/O."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from detectors.errors import FormatError
+from detectors.features import UnitKey
 from stream.formats.ids import Identities
 from stream.labels.predictions import Match
 from stream.labels.record import Label, read_labels
-from stream.observe.unit import Unit
 from stream.topics.record import Partition, Record
 
 KEPT = 10_000
-"""Labels of a worker that wait for their event; some 400 bytes each, so 4 MB. Labels follow their events by more than
-the topics differ in what has been read of them, because they are read in step (``label_reader``)."""
+"""Most labels of a worker that are kept: some 400 bytes each, so 4 MB.
+
+Label topics are read in step with the event topics (``label_reader``). So the event of a label that was read too early
+follows soon.
+"""
+
+
+class Unit(Protocol):
+    """Anything that labels can be joined to. It contains the events of one unit."""
+
+    @property
+    def key(self) -> UnitKey: ...
+
+    def join(self, label: Label) -> tuple[Match, int]:
+        """The result for one label, and its delay in ms where it matched."""
+        ...
 
 
 class Labelled(NamedTuple):
-    """What a label was to one unit. ``delay_ms``: from the prediction's time to its own, 0 where it is not joined."""
+    """The result of joining a label to one unit. ``delay_ms``: from the prediction to the label; 0 without a match."""
 
     model: str
     match: Match
@@ -25,7 +39,7 @@ class Labelled(NamedTuple):
 
 
 class LabelBook:
-    """The newest labels of one worker, by model and id."""
+    """The newest ``KEPT`` labels of one worker, by model and id."""
 
     __slots__ = ("_by_model", "_order")
 
@@ -36,7 +50,7 @@ class LabelBook:
     def read(
         self, place: Partition, records: Sequence[Record], max_bytes: int
     ) -> tuple[dict[str, list[Label]], list[tuple[Record, str]]]:
-        """Labels by model, which are kept from now on, and the records that hold none, with the reason."""
+        """The labels in the records by model, and the records that cannot be read with the reason. Keeps the labels."""
         found: dict[str, list[Label]] = {}
         rejects: list[tuple[Record, str]] = []
         for record in records:
@@ -51,20 +65,20 @@ class LabelBook:
         return found, rejects
 
     def join(self, units: Iterable[Unit], labels: dict[str, list[Label]]) -> list[Labelled]:
-        """Each of ``labels`` with each unit of its model."""
+        """Joins each of ``labels`` (by model) to every unit of its model."""
         return [
-            Labelled(label.model, *unit.label(label))
+            Labelled(label.model, *unit.join(label))
             for unit in units
             for label in labels.get(unit.key.model, ())
         ]  # fmt: skip
 
-    def meet(self, unit: Unit, identities: Identities) -> list[Labelled]:
-        """Joins what is kept of labels for events just folded in. Cost: 30 ns an event of a model that has labels."""
+    def join_kept(self, unit: Unit, identities: Identities) -> list[Labelled]:
+        """Joins kept labels to events that the unit has just folded in. Cost: 30 ns an event of a model with labels."""
         kept = self._by_model.get(unit.key.model)
         if not kept:
             return []
         found = [kept[name] for name in identities.tolist() if name in kept]
-        return [Labelled(label.model, *unit.label(label)) for label in found]
+        return [Labelled(label.model, *unit.join(label)) for label in found]
 
     def _keep(self, label: Label) -> None:
         own = self._by_model.setdefault(label.model, {})

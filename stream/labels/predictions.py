@@ -1,7 +1,8 @@
-"""What a unit remembers of its predictions until their labels come, and the tallies of what came. No I/O.
+"""The newest predictions of a unit, which wait for their labels, and the tallies of all outcomes. No I/O.
 
-State is the same whatever the order in which events and labels came, as long as a label finds its prediction still
-kept: a label joins by id, of several the one of the highest rank counts, and one that comes again changes nothing.
+A label is joined to a prediction by its id. Of several labels for one prediction the one with the highest rank counts.
+A label that is read again changes nothing. So the state does not depend on the order in which events and labels are
+read, as long as the prediction of a label is still kept.
 """
 
 from array import array
@@ -21,20 +22,21 @@ from stream.labels.record import Label
 
 
 class Match(StrEnum):
-    """What a label was to a unit."""
+    """The result of joining a label to a unit."""
 
     UNMATCHED = "unmatched"
-    MATCHED = "matched"  # the first of its prediction
-    REPLACED = "replaced"  # newer than the one before, and another value
-    DUPLICATE = "duplicate"  # says nothing new
-    KNOWN = "known"  # the very record that is held: read again after a restart
+    MATCHED = "matched"  # the first label of its prediction
+    REPLACED = "replaced"  # newer than the label before, with another value
+    DUPLICATE = "duplicate"  # not newer than the label before, or with the same value
+    KNOWN = "known"  # the same record as the label that is held: read again after a restart
 
 
 class PredictionRules(msgspec.Struct, frozen=True):
-    """``kept``: newest predictions of one unit in one partition that a label can find; 0: labels are not joined.
+    """How many predictions are kept, and the objective for latency.
 
-    A prediction takes some 150 bytes while labels come, 24 without and in a checkpoint.
-    ``latency_below_ms``: the objective, None without one.
+    ``kept``: the newest predictions of one unit in one partition, to which labels are joined; 0: no label is joined. A
+    prediction takes some 150 bytes while labels arrive, and 24 bytes without labels and in a checkpoint.
+    ``latency_below_ms``: the objective; None when there is none.
     """
 
     kept: int = 1_000
@@ -42,8 +44,11 @@ class PredictionRules(msgspec.Struct, frozen=True):
 
 
 class _State(msgspec.Struct, frozen=True):
-    """``values`` and ``times``, or where no value is a text ``numbers`` and ``moments``: float64, NaN for none, and
-    int64. ``identities``: uint64; ``ids`` are of before they were numbers."""
+    """The snapshot.
+
+    Where a value is a text, ``values`` and ``times`` hold the predictions. Otherwise ``numbers`` (float64, NaN for no
+    value) and ``moments`` (int64) do. ``identities``: uint64. ``ids``: ids as texts, in checkpoints of version 1.
+    """
 
     ids: list[str | None]
     values: list[str | float | None]
@@ -61,25 +66,25 @@ _tallies = msgspec.json.Decoder(Outcomes)
 
 
 class Predictions:
-    """The newest ``rules.kept`` predictions of one unit in one partition, and all outcomes so far."""
+    """The newest ``rules.kept`` predictions of one unit in one partition, and the tallies of all outcomes so far."""
 
     __slots__ = ("_begin", "_hours", "_ids", "_index", "_indexed", "_labels", "_residuals", "_rules", "_times",
                  "_total", "_values")  # fmt: skip
 
     def __init__(self, rules: PredictionRules) -> None:
         self._rules = rules
-        self._ids = array("Q")  # see ``identities``
-        self._values: array[float] | list[str | float | None] = array("d")  # NaN for none; a list once a text came
+        self._ids = array("Q")  # see ``stream.formats.ids``
+        self._values: array[float] | list[str | float | None] = array("d")  # NaN: no value; a list after the first text
         self._times = array("q")
-        self._begin = 0  # number of the first row kept
-        self._index: dict[int, int] = {}  # of rows below ``_indexed``; made when labels come
+        self._begin = 0  # number of the first row that is kept
+        self._index: dict[int, int] = {}  # id -> number of a row below ``_indexed``; built when labels arrive
         self._indexed = 0
         self._labels: dict[int, tuple[tuple[int, str, int], Value]] = {}
         self._total, self._hours = NOTHING, dict[int, Tally]()
         self._residuals: dict[int, int] = {}
 
-    def add(self, columns: Columns, identities: Identities) -> None:
-        """Remembers accepted events that follow all before. Cost: 0.1 us an event of many; no dictionary is touched."""
+    def remember(self, columns: Columns, identities: Identities) -> None:
+        """Appends accepted events, in the order of the log. Cost: 0.1 us an event where there are many in one call."""
         self._ids.frombytes(identities.tobytes())
         self._times.frombytes(columns.timestamps_ms.tobytes())
         if isinstance(self._values, array) and not any(spec.feature == PREDICTION for spec in columns.categorical):
@@ -93,15 +98,15 @@ class Predictions:
             given = np.array([value is not None for value in values], np.bool_)
         given &= identities != NONE
         self._tally(columns.timestamps_ms, given, _failed(columns), _numbers(columns, LATENCY_MS))
-        if len(self._ids) >= 2 * self._rules.kept:  # seldom, so that a row is moved about once
+        if len(self._ids) >= 2 * self._rules.kept:  # rare, so that a row is moved about once
             self._drop()
 
     def outcomes(self, labels_next: int) -> Outcomes:
-        """What is published."""
+        """The outcomes to publish. ``labels_next``: sum of the next offsets of the label partitions."""
         return Outcomes(self._total, dict(self._hours), labels_next, dict(sorted(self._residuals.items())))
 
-    def label(self, label: Label) -> tuple[Match, int]:
-        """Joins a label; what it was, and its delay in ms where it matched. Cost: about 3 us where it does."""
+    def join(self, label: Label) -> tuple[Match, int]:
+        """Joins a label: the result, and the label's delay in ms where it matched. Cost: about 3 us for a match."""
         self._trim()
         row = self._index.get(label.identity)
         if row is None:
@@ -135,7 +140,7 @@ class Predictions:
             del self._residuals[cell]
 
     def _tally(self, times: Integers, predicted: Bools, failed: Bools | None, latency: Floats | None) -> None:
-        """``failed`` and ``latency`` None: none."""
+        """Counts rows in the total and in their hours. ``failed`` and ``latency`` are None when no row has a value."""
         first, last = int(times.min()) // HOUR_MS, int(times.max()) // HOUR_MS
         hours = [first] if first == last else np.unique(times // HOUR_MS).tolist()
         below = self._rules.latency_below_ms
@@ -154,7 +159,7 @@ class Predictions:
         self._hours = pruned(self._hours)
 
     def _drop(self) -> None:
-        """Forgets all but the newest rows that are kept."""
+        """Removes all rows but the newest ``rules.kept``."""
         gone = len(self._ids) - self._rules.kept
         if gone <= 0:
             return
@@ -167,7 +172,7 @@ class Predictions:
         self._begin += gone
 
     def _trim(self) -> None:
-        """Brings rows and index to what is kept as of the last event; of one id the newest prediction counts."""
+        """Removes old rows and indexes the new ones. Of several rows with one id the newest counts."""
         self._drop()
         end = self._begin + len(self._ids)
         for row in range(max(self._indexed, self._begin), end):
@@ -177,7 +182,7 @@ class Predictions:
         self._indexed = end
 
     def snapshot(self) -> bytes:
-        """The whole state."""
+        """The whole state as bytes."""
         self._drop()
         labels = {row - self._begin: given for row, given in self._labels.items()}
         tallies = msgspec.json.encode(Outcomes(self._total, self._hours, 0, dict(sorted(self._residuals.items()))))
@@ -193,7 +198,10 @@ class Predictions:
         return msgspec.msgpack.encode(state)
 
     def restore(self, blob: bytes, where: str) -> None:
-        """Takes a snapshot up. Latencies are counted anew under another objective. Raises CheckpointError."""
+        """Continues from a snapshot. Raises CheckpointError.
+
+        When the objective for latency is another one than in the snapshot, latencies are counted from zero.
+        """
         try:
             state = _states.decode(blob)
             tallies = _tallies.decode(state.tallies)
@@ -217,7 +225,7 @@ def _given(value: str | float | None) -> str | float | None:
 
 
 def _numbers(columns: Columns, name: str) -> Floats | None:
-    """A feature's numbers, NaN where there is none; None: none at all."""
+    """A feature's numbers, NaN where a row has none; None when no row has one."""
     if name not in columns.numeric:
         return None
     at = columns.numeric.index(name)
@@ -227,7 +235,7 @@ def _numbers(columns: Columns, name: str) -> Floats | None:
 
 
 def _column(columns: Columns, name: str) -> list[Any]:
-    """A feature's values of any kind, None where there is none."""
+    """A feature's values of any kind, None where a row has none."""
     numbers = _numbers(columns, name)
     values: list[Any] = [None] * len(columns) if numbers is None else list(map(_given, numbers.tolist()))
     for at, spec in enumerate(columns.categorical):
@@ -240,7 +248,7 @@ def _column(columns: Columns, name: str) -> list[Any]:
 
 
 def _failed(columns: Columns) -> Bools | None:
-    """Events whose ``error`` is neither absent nor false, empty or 0; None: none."""
+    """Rows whose ``error`` is neither absent nor false, empty or 0; None when no row has an ``error``."""
     if ERROR in columns.numeric or any(spec.feature == ERROR for spec in columns.categorical):
         return np.array([value not in (None, "", "false", 0.0) for value in _column(columns, ERROR)], np.bool_)
     return None

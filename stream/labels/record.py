@@ -1,4 +1,4 @@
-"""A record as labels: ``{"id", "model", "label", "ts"}``, or an array of such. Every byte string has an answer."""
+"""Reads the labels of a record: ``{"id", "model", "label", "ts"}``, or an array of such objects. No I/O."""
 
 import json
 import math
@@ -9,19 +9,22 @@ import msgspec
 from detectors.errors import FormatError
 from detectors.outcomes import Value
 from stream.formats.ids import number_of
-from stream.formats.native import MAX_ID, as_float, checked_unit, event_time, identity_of
+from stream.formats.row import MAX_ID, as_float, checked_unit, event_time, identity_of
 from stream.topics.record import Partition, Record
 
 MAX_LABELS = 100_000
-"""In one message, as rows of an event message."""
+"""Most labels of one message; the same as the default for rows of an event message."""
 
 MAX_TEXT = 256
-"""Characters of a label that are compared, as of a category."""
+"""Characters of a label that are compared; the same as for a category."""
 
 
 class Label(NamedTuple):
-    """One label. ``identity``: of its event, as units know it. ``rank`` orders the labels of one id: the newest by its
-    own time, then by its place, counts."""
+    """One label.
+
+    ``identity``: the number of its event's id (``stream.formats.ids``). ``rank``: time, partition and offset of the
+    label. Of several labels with the same id the one with the highest rank counts.
+    """
 
     model: str
     identity: int
@@ -34,7 +37,7 @@ class Label(NamedTuple):
 
 
 def read_labels(place: Partition, record: Record, max_bytes: int) -> list[Label]:
-    """The record's labels, all or none. Raises FormatError with the reason, and nothing else.
+    """The record's labels, all or none of them. Raises FormatError with the reason, and nothing else.
 
     >>> read_labels(Partition("inference-labels", 0), Record(7, 1763700360000, None,
     ...     b'{"id": "order-1", "model": "fraud", "label": true}'), 1000)[0].value
@@ -57,7 +60,7 @@ def _parsed(value: bytes | None, max_bytes: int) -> Any:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     try:
-        return json.loads(value)  # NaN, which Python writes and JSON does not have
+        return json.loads(value)  # accepts NaN, which Python writes and JSON does not have
     except (ValueError, RecursionError) as error:
         raise FormatError("not JSON") from error
 

@@ -1,7 +1,7 @@
-"""OBSERVE without I/O: records of assigned partitions in; outcomes, dead letters and profiles out.
+"""The observe stage without I/O: records of assigned partitions in; outcomes, dead letters and profiles out.
 
-State is a pure function of the log, the settings and the references. Nothing here reads a clock, awaits or logs; wall
-time comes in only to say when a profile that waits should be published.
+The state is a pure function of the log, the settings and the references. Nothing here reads a clock, awaits or logs.
+Wall time is an argument, and decides only when a profile is published.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,31 +12,31 @@ import msgspec
 import numpy as np
 
 from detectors.bank.bank import BankSettings
-from detectors.bank.prepared import PreparedReference
 from detectors.columns import Integers
 from detectors.errors import CheckpointError
 from detectors.features import Kind, ModelKey, UnitKey
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
-from stream.formats.decoder import Decoded, Decoder, Limits
-from stream.formats.native import Rules
+from stream.formats.decoder import Decoded, Decoder
+from stream.formats.row import Limits, Rules
 from stream.formats.shapes import Part
 from stream.labels.book import LabelBook, Labelled
 from stream.labels.predictions import PredictionRules
-from stream.observe.partition import Assigned, Checkpoint
+from stream.observe.partition import Assigned, Checkpoint, UnitLimits
+from stream.observe.prepared import PreparedReferences
 from stream.observe.unit import Unit, UnitSettings
 from stream.topics import checkpoints
 from stream.topics.record import Partition, Record
 
 UNITS_PER_LOOK = 200
-"""Units that publish once per look; with more of them the interval grows, so that it stays near a sixth of a core."""
+"""Units that publish once per look. With more units the interval grows, so that publishing takes a sixth of a core."""
 
 MOST_WAITING = 2_000_000
-"""Values of one partition that wait to be folded in: some 15 MB of numbers, at most 100 MB of texts."""
+"""Most values of one partition that wait to be folded in: some 15 MB of numbers, at most 100 MB of texts."""
 
 
 class ObserveSettings(msgspec.Struct, frozen=True):
-    """What OBSERVE depends on. Made from the settings file by ``observe_settings``."""
+    """Everything that the observe stage depends on. ``observe_settings`` makes it from the settings file."""
 
     bank: BankSettings = BankSettings()
     message: Limits = Limits()
@@ -48,15 +48,15 @@ class ObserveSettings(msgspec.Struct, frozen=True):
     max_units: int = 2_000
     late_ms: int = 86_400_000
     look_ms: int = 1_000
-    look_events: int = 256  # fewest events between two looks: a profile costs about 0.3 ms
-    recent_ids: int = 1_000  # per unit, to know repeats by; 0: repeats are not looked for
+    look_events: int = 256  # fewest events between two looks; a profile costs about 0.3 ms
+    recent_ids: int = 1_000  # of a unit, to recognise repeats by; 0: repeats are not recognised
     unit_checkpoint_bytes: int = 4_000_000
     predictions: PredictionRules = PredictionRules()
-    predictions_of: dict[str, PredictionRules] = {}  # by model, where it differs
+    predictions_of: dict[str, PredictionRules] = {}  # by model, where they differ
 
 
 class DeadLetter(NamedTuple):
-    """A record that cannot be read, and why."""
+    """A record that cannot be read, and the reason."""
 
     record: Record
     reason: str
@@ -64,7 +64,7 @@ class DeadLetter(NamedTuple):
 
 @dataclass(slots=True)
 class Effects:
-    """What came of one batch of records."""
+    """The results of one batch of records: what the caller counts, sends and publishes."""
 
     outcomes: dict[tuple[str, str], int] = field(default_factory=dict)  # (model or "", outcome) -> rows
     dead_letters: list[DeadLetter] = field(default_factory=list)
@@ -83,13 +83,12 @@ class Effects:
 
 
 class Observer:
-    """All partitions of one worker.
+    """The units of all partitions that are assigned to one worker.
 
-    :param references: known at the start; read them all before the first event.
+    :param references: all references that are known at the start. They must be there before the first event.
     """
 
-    __slots__ = ("_aside", "_book", "_decoder", "_partitions", "_prepared", "_references", "_settings",
-                 "_unit_settings")  # fmt: skip
+    __slots__ = ("_aside", "_book", "_decoder", "_limits", "_partitions", "_references", "_settings", "_unit_settings")
 
     def __init__(self, settings: ObserveSettings, references: Iterable[Reference] = ()) -> None:
         self._settings = settings
@@ -98,63 +97,45 @@ class Observer:
                                 settings.recent_ids, rules)
             for model, rules in {"": settings.predictions, **settings.predictions_of}.items()
         }  # fmt: skip
+        self._limits = UnitLimits(settings.max_units, settings.max_models, settings.max_versions, settings.max_segments)
         self._aside = Effects()
         self._book = LabelBook()
         self._decoder = Decoder(settings.rules, settings.message)
-        self._references: dict[UnitKey, Reference] = {_target(r): r for r in references}
-        self._prepared: dict[UnitKey | None, PreparedReference] = {None: PreparedReference(None)}
+        self._references = PreparedReferences(references)
         self._partitions: dict[Partition, Assigned] = {}
 
     @property
     def partitions(self) -> list[Partition]:
-        """Those assigned."""
+        """All assigned partitions."""
         return list(self._partitions)
 
     @property
     def unit_count(self) -> int:
-        """Units over all partitions."""
+        """Number of units of all partitions."""
         return sum(len(assigned.units) for assigned in self._partitions.values())
 
     def units(self, partition: Partition) -> list[UnitKey]:
-        """Units of an assigned partition."""
+        """The units of an assigned partition."""
         return list(self._partitions[partition].units)
 
     def next_offset(self, partition: Partition) -> int | None:
-        """The offset to read next, None before anything is known of it."""
+        """The offset to read next; None when the partition is not assigned or nothing of it was read."""
         assigned = self._partitions.get(partition)
         return None if assigned is None or assigned.next < 0 else assigned.next
-
-    def _reference(self, unit: UnitKey) -> PreparedReference:
-        """What the unit is compared with: its segment's reference, else its model version's, else learning."""
-        whole = UnitKey(unit.model, unit.version, None)
-        target = unit if unit in self._references else whole if whole in self._references else None
-        prepared = self._prepared.get(target)
-        if prepared is None:
-            assert target is not None
-            prepared = self._prepared[target] = PreparedReference(self._references[target])
-        return prepared
 
     def assign(
         self, partition: Partition, checkpoint: Mapping[bytes, bytes] | None = None, beginning: int | None = None
     ) -> int | None:
-        """Takes a partition up from the newest record per key of its checkpoint; the offset to seek to.
+        """Restores a partition from the newest record per key of its checkpoint. Returns the offset to seek to.
 
-        None: there is no checkpoint, the runner chooses. Raises CheckpointError when it is broken, or when the input
-        no longer holds what it needs (``beginning`` is the first offset there is).
+        None means that there is no checkpoint, and that the caller chooses the offset. Raises CheckpointError when the
+        checkpoint is broken, or when it continues below ``beginning``, the first offset that the topic still holds.
         """
-        manifest, records = None, {}
-        for key, value in (checkpoint or {}).items():
-            place, unit = checkpoints.parse_key(key)
-            if place != partition:
-                continue
-            if unit is None:
-                manifest = checkpoints.decode_manifest(value, str(partition))
-            else:
-                records[unit] = checkpoints.decode_unit(value, f"{partition}: {unit}")
+        manifest, records = _parsed(partition, checkpoint or {})
         stamps = {unit: record.stamp for unit, record in records.items()}
         restore = checkpoints.reconcile(manifest, stamps, str(partition))
         if restore is None:
-            self._partitions[partition] = Assigned(-1, 0)
+            self._partitions[partition] = Assigned(-1, 0, self._limits)
             return None
         seek = restore.seek if manifest is not None else max(restore.seek, beginning or 0)
         if beginning is not None and seek < beginning:
@@ -163,25 +144,17 @@ class Observer:
                 f"{beginning - seek} records are lost to retention; give the partition up with "
                 "'driftline checkpoints drop'"
             )
-        assigned = Assigned(seek, restore.floor)
-        for unit, record in records.items():
-            blob = checkpoints.unit_blob(record, f"{partition}: {unit}")
-            below = restore.skip_below[unit]
-            assigned.units[unit] = Unit.restored(
-                unit,
-                partition,
-                self._settings_of(unit),
-                self._reference(unit),
-                self._kinds(unit),
-                record.stamp,
-                below,
-                blob,
+        assigned = Assigned(seek, restore.floor, self._limits)
+        for key, record in records.items():
+            where = f"{partition}: {key}"
+            blob = checkpoints.unit_blob(record, where)
+            settings, reference = self._settings_of(key), self._references.of(key)
+            below = restore.skip_below[key]
+            assigned.restore_unit(
+                Unit.restored(key, partition, settings, reference, self._kinds(key), record.stamp, below, blob)
             )
-            assigned.settled = max(assigned.settled, below)
         held = {key: (unit.stamp, unit.labels) for key, unit in assigned.units.items()}
-        assigned.labels = checkpoints.label_positions(manifest, held)
-        for state in assigned.units.values():
-            state.labels = assigned.labels
+        assigned.restore_labels(checkpoints.label_positions(manifest, held))
         self._partitions[partition] = assigned
         return seek
 
@@ -192,24 +165,24 @@ class Observer:
         return self._settings.kinds.get(unit.model, {})
 
     def drop(self, partition: Partition) -> None:
-        """Forgets a partition that was revoked."""
+        """Removes a partition that was revoked, with all its units."""
         self._partitions.pop(partition, None)
 
     def process(self, partition: Partition, records: Sequence[Record]) -> Effects:
-        """Folds in records of an assigned partition that follow all before; nothing waits for others."""
+        """Folds in the next records of an assigned partition at once. No row waits afterwards."""
         effects = Effects()
         for _ in self.steps(partition, records, effects):
-            """One unit after the other, without a break."""
+            """Every step follows the last one at once."""
         for unit in list(self._partitions[partition].waiting.values()):
-            self._settle(self._partitions[partition], unit, effects)
+            self._fold_in(self._partitions[partition], unit, effects)
         return effects
 
     def steps(self, partition: Partition, records: Sequence[Record], effects: Effects) -> Iterator[None]:
-        """Takes up records of an assigned partition that follow all before, with breaks while they are decoded and
-        before each unit that is folded in, in which all else here may be called.
+        """Reads the next records of an assigned partition, with a break after each step.
 
-        A unit is folded in when enough of it waits, or a look may be due; what waits then changes no result. Whoever
-        asks for a unit's profile, snapshot or labels has it folded in first.
+        Breaks come while records are decoded, and before each unit that is begun or folded in. During a break every
+        other method may be called. A unit is folded in when many of its rows wait, or a look may be due. Rows that
+        wait change no result: whoever needs the unit's profile, snapshot or labels has it folded in first.
         """
         assigned = self._partitions[partition]
         if not records:
@@ -225,62 +198,54 @@ class Observer:
                 effects.dead_letters.append(DeadLetter(record, reason))
         parts: list[Part] = []
         for part in decoded.parts:
-            fresh = part if part.first > assigned.settled else self._fresh(assigned, part)
+            fresh = part if part.first > assigned.restored_below else self._fresh(assigned, part)
             if fresh is None:
                 continue
             if part.unit not in assigned.units:
-                yield  # it takes milliseconds to begin one
+                yield  # beginning a unit takes milliseconds
                 if not self._begin(partition, assigned, fresh, effects):
                     continue
             parts.append(fresh)
-        assigned.position = records[-1].offset + 1
-        due = [unit for part in parts if (unit := self._deal(assigned, part, effects)) is not None]
+        assigned.advance(records[-1].offset + 1)
+        due = []
+        for part in parts:
+            effects.timestamps.append((part.unit.model, part.timestamps_ms))
+            if (unit := assigned.hand_over(part)) is not None:
+                due.append(unit)
         for unit in due:
             yield
-            self._settle(assigned, unit, effects)
+            self._fold_in(assigned, unit, effects)
         while assigned.waiting_values > MOST_WAITING:
             yield
-            self._settle(assigned, next(iter(assigned.waiting.values())), effects)
-        assigned.next = assigned.position
+            self._fold_in(assigned, next(iter(assigned.waiting.values())), effects)
+        assigned.effects_returned()
 
     @staticmethod
     def _fresh(assigned: Assigned, part: Part) -> Part | None:
-        """The rows that are not contained in what was restored."""
+        """The rows that the restored state does not contain; None when there are none."""
         unit, batch = assigned.units.get(part.unit), part.batch()
         rows = np.flatnonzero(batch.next_offsets > (assigned.floor if unit is None else unit.skip_below))
-        return batch.taken(rows) if len(rows) else None
+        return batch.selected(rows) if len(rows) else None
 
     def _begin(self, partition: Partition, assigned: Assigned, part: Part, effects: Effects) -> bool:
-        """Begins a unit that was never seen before, False where it meets a limit."""
+        """Begins a unit that was never seen before. Returns False when that would exceed a limit."""
         key, rows = part.unit, len(part.timestamps_ms)
-        limit = self._limit(assigned, key)
+        limit = assigned.exceeded(key)
         if limit is not None:
             effects.count(key.model, "unknown_model", rows)
             effects.limit(limit, rows)
             return False
-        unit = Unit.begun(
-            key, partition, self._settings_of(key), self._reference(key), self._kinds(key), part.first - 1
-        )
-        unit.labels = assigned.labels
-        assigned.units[key] = unit
+        settings, reference, kinds = self._settings_of(key), self._references.of(key), self._kinds(key)
+        assigned.begin_unit(Unit.begun(key, partition, settings, reference, kinds, part.first - 1))
         return True
 
-    @staticmethod
-    def _deal(assigned: Assigned, part: Part, effects: Effects) -> Unit | None:
-        """Gives rows to their unit; that unit when it is time to fold them in."""
-        unit = assigned.waiting[part.unit] = assigned.units[part.unit]
-        effects.timestamps.append((part.unit.model, part.timestamps_ms))
-        assigned.waiting_values += len(part.timestamps_ms) * part.width
-        return unit if unit.wait(part) else None
-
-    def _settle(self, assigned: Assigned, unit: Unit, effects: Effects) -> None:
-        """Folds in what waits in a unit."""
-        if assigned.waiting.pop(unit.key, None) is None:
+    def _fold_in(self, assigned: Assigned, unit: Unit, effects: Effects) -> None:
+        """Folds in the rows that wait in a unit."""
+        if not assigned.stop_waiting(unit):
             return
-        assigned.waiting_values -= unit.waiting.values
         model = unit.key.model
-        for folded in unit.settle():
-            effects.labelled += self._book.meet(unit, folded.identities)
+        for folded in unit.fold_in():
+            effects.labelled += self._book.join_kept(unit, folded.identities)
             effects.count(model, "accepted", folded.accepted)
             effects.count(model, "late", folded.late)
             effects.count(model, "duplicate", folded.duplicate)
@@ -288,18 +253,21 @@ class Observer:
         for name, times in unit.new_suppressions():
             effects.limit(name, times)
 
-    def _settle_aside(self, assigned: Assigned, unit: Unit) -> None:
-        self._settle(assigned, unit, self._aside)
+    def _fold_in_aside(self, assigned: Assigned, unit: Unit) -> None:
+        self._fold_in(assigned, unit, self._aside)
 
-    def aside(self) -> Effects:
-        """What came of rows that were folded in since, other than in ``steps``: because somebody asked for a unit."""
+    def drain_aside(self) -> Effects:
+        """The effects of all folds outside ``steps`` since the last call.
+
+        Such a fold happens when a unit's profile, snapshot or labels are needed while rows of it wait.
+        """
         found, self._aside = self._aside, Effects()
         return found
 
-    def label(self, partition: Partition, records: Sequence[Record]) -> Effects:
-        """Joins label records of one of the labels' partitions to what every assigned partition keeps of predictions.
+    def join_labels(self, partition: Partition, records: Sequence[Record]) -> Effects:
+        """Joins the labels in records of a label partition to the predictions that all assigned partitions keep.
 
-        Labels are no worker's own: each reads all of them. One read twice changes nothing.
+        Every worker reads all labels. A label that is read twice changes nothing.
         """
         effects = Effects()
         found, rejects = self._book.read(partition, records, self._settings.message.event_bytes)
@@ -310,61 +278,46 @@ class Observer:
         name, read = str(partition), records[-1].offset + 1
         for assigned in self._partitions.values():
             for unit in [unit for unit in assigned.waiting.values() if unit.key.model in found]:
-                self._settle_aside(assigned, unit)
+                self._fold_in_aside(assigned, unit)
             effects.labelled += self._book.join(assigned.units.values(), found)
             assigned.labels[name] = max(assigned.labels.get(name, 0), read)
         return effects
 
     def label_positions(self) -> dict[str, int]:
-        """From where labels are wanted, by label partition; from its beginning where it is not named."""
+        """Where to read labels from, by label partition; a partition that is not named is read from its beginning."""
         return checkpoints.lowest([assigned.labels for assigned in self._partitions.values()])
 
-    def _limit(self, assigned: Assigned, key: UnitKey) -> str | None:
-        """The limit that a new unit meets, None when there is room. Counted per partition: state knows no other."""
-        units, limits = assigned.units, self._settings
-        if len(units) >= limits.max_units:
-            return "units"
-        own = [unit for unit in units if unit.model == key.model]
-        if not own and len({unit.model for unit in units}) >= limits.max_models:
-            return "models"
-        versions = {unit.version for unit in own}
-        if key.version not in versions and len(versions) >= limits.max_versions:
-            return "versions"
-        segments = {unit.segment for unit in own if unit.segment is not None}
-        if key.segment is not None and key.segment not in segments and len(segments) >= limits.max_segments:
-            return "segments"
-        return None
-
     def profiles_due(self, now_ms: int, *, force: bool = False) -> Iterator[Profile]:
-        """Profiles of units with something unpublished whose last publication is a look ago; ``force``: of all. Each is
-        made when it is asked for."""
+        """Profiles of units that have something to publish and published nothing for one look; ``force``: of all units
+        that have something to publish. Each profile is made when the iterator reaches it.
+        """
         interval_ms = 0 if force else self._settings.look_ms * max(1, -(-self.unit_count // UNITS_PER_LOOK))
         every = self._partitions.values()
         due = [(one, unit) for one in every for unit in one.units.values() if unit.due(now_ms, interval_ms)]
         for assigned, unit in due:
-            self._settle_aside(assigned, unit)
+            self._fold_in_aside(assigned, unit)
             yield unit.publish(now_ms)
 
     def set_reference(self, reference: Reference | None = None, *, remove: ModelKey | None = None) -> list[Profile]:
-        """Takes up a reference, or forgets all of a model version; the last profiles of the epochs that end."""
+        """Sets a reference, or removes all references of a model version (``remove``).
+
+        Returns the last profiles of the epochs that end.
+        """
         if reference is not None:
-            self._references[_target(reference)] = reference
-            self._prepared.pop(_target(reference), None)
+            self._references.put(reference)
         if remove is not None:
-            for target in [t for t in self._references if t.model_key == remove]:
-                del self._references[target]
-                self._prepared.pop(target, None)
+            self._references.remove(remove)
         changed = reference.model_key if reference is not None else remove
         last = []
         for assigned in self._partitions.values():
             for key, unit in assigned.units.items():
                 if key.model_key == changed:
-                    self._settle_aside(assigned, unit)
-                    last += unit.switch(self._reference(key), max(assigned.position, unit.skip_below))
+                    self._fold_in_aside(assigned, unit)
+                    last += unit.switch(self._references.of(key), max(assigned.position, unit.skip_below))
         return last
 
     def urgent(self) -> list[Partition]:
-        """Partitions where an epoch waits for a checkpoint before anything of it may be published."""
+        """Partitions with an epoch of which nothing may be published before a checkpoint holds it."""
         return [
             partition
             for partition, assigned in self._partitions.items()
@@ -372,11 +325,23 @@ class Observer:
         ]
 
     def checkpoint(self, partition: Partition) -> Checkpoint:
-        """Begins a checkpoint of an assigned partition of which something was read."""
+        """Begins a checkpoint of an assigned partition. Something of the partition must have been read."""
         assigned = self._partitions[partition]
         assert assigned.next >= 0, f"{partition}: nothing read yet"
-        return Checkpoint(partition, assigned, self._settings.unit_checkpoint_bytes, self._settle_aside)
+        return Checkpoint(partition, assigned, self._settings.unit_checkpoint_bytes, self._fold_in_aside)
 
 
-def _target(reference: Reference) -> UnitKey:
-    return UnitKey(reference.model, reference.version, reference.segment)
+def _parsed(
+    partition: Partition, checkpoint: Mapping[bytes, bytes]
+) -> tuple[checkpoints.Manifest | None, dict[UnitKey, checkpoints.UnitRecord]]:
+    """Manifest and unit records of one partition. Raises CheckpointError when a record is broken."""
+    manifest, records = None, {}
+    for key, value in checkpoint.items():
+        place, unit = checkpoints.parse_key(key)
+        if place != partition:
+            continue
+        if unit is None:
+            manifest = checkpoints.decode_manifest(value, str(partition))
+        else:
+            records[unit] = checkpoints.decode_unit(value, f"{partition}: {unit}")
+    return manifest, records

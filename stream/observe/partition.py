@@ -1,46 +1,113 @@
-"""A partition that is ours: its units, how far it was read, and the checkpoint that is made of it. No I/O."""
+"""A partition that is assigned to this worker: its units, how far it is read, and its checkpoints. No I/O."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from detectors.features import UnitKey
+from stream.formats.shapes import Part
 from stream.observe.unit import Unit
 from stream.topics import checkpoints
 from stream.topics.record import Partition
 
 
-class Assigned:
-    """``position``: next offset, everything below is with its unit; ``next``: everything below is told, too, while what
-    came of the last records may still have to be. ``floor``: below it, records of unknown units are old.
+class UnitLimits(NamedTuple):
+    """How many units one partition may have. They are counted per partition, so that no other partition matters."""
 
-    ``waiting``: its units in which rows wait, the one that waits longest first; ``waiting_values``: how much that is.
-    ``labels``: next offset by label partition, of the labels that its units contain.
+    units: int
+    models: int
+    versions: int  # of one model
+    segments: int  # of one model
+
+
+class Assigned:
+    """One assigned partition.
+
+    ``position``: next offset; the rows of all records below it are with their units. ``next``: next offset; the effects
+    of all records below it have been returned. ``floor``: records below it bring nothing new for a unit that is not
+    known. ``restored_below``: no restored unit contains a record from this offset on.
+
+    ``waiting``: units in which rows wait, the unit that has waited longest first; ``waiting_values``: values in all of
+    these rows. ``labels``: next offset by label partition; the units contain all labels below it.
     """
 
-    __slots__ = ("floor", "labels", "next", "position", "settled", "units", "waiting", "waiting_values")
+    __slots__ = ("_limits", "floor", "labels", "next", "position", "restored_below", "units", "waiting",
+                 "waiting_values")  # fmt: skip
 
-    def __init__(self, position: int, floor: int) -> None:
+    def __init__(self, position: int, floor: int, limits: UnitLimits) -> None:
         self.position = self.next = position
-        self.floor = floor
+        self.floor = self.restored_below = floor
+        self._limits = limits
         self.units: dict[UnitKey, Unit] = {}
         self.waiting: dict[UnitKey, Unit] = {}
         self.waiting_values = 0
-        self.settled = floor  # from here on nothing has to be skipped
         self.labels: dict[str, int] = {}
+
+    def restore_unit(self, unit: Unit) -> None:
+        """Adds a unit that was restored from a checkpoint."""
+        self.units[unit.key] = unit
+        self.restored_below = max(self.restored_below, unit.skip_below)
+
+    def restore_labels(self, labels: dict[str, int]) -> None:
+        """Sets from where labels are read again, for the partition and for all its units."""
+        self.labels = labels
+        for unit in self.units.values():
+            unit.share_labels(labels)
+
+    def exceeded(self, key: UnitKey) -> str | None:
+        """The name of the limit that a new unit would exceed; None when there is room for it."""
+        if len(self.units) >= self._limits.units:
+            return "units"
+        own = [unit for unit in self.units if unit.model == key.model]
+        if not own and len({unit.model for unit in self.units}) >= self._limits.models:
+            return "models"
+        versions = {unit.version for unit in own}
+        if key.version not in versions and len(versions) >= self._limits.versions:
+            return "versions"
+        segments = {unit.segment for unit in own if unit.segment is not None}
+        if key.segment is not None and key.segment not in segments and len(segments) >= self._limits.segments:
+            return "segments"
+        return None
+
+    def begin_unit(self, unit: Unit) -> None:
+        """Adds a unit that was never seen before."""
+        unit.share_labels(self.labels)
+        self.units[unit.key] = unit
+
+    def hand_over(self, part: Part) -> Unit | None:
+        """Hands rows to their unit, where they wait. Returns the unit when it is time to fold them in."""
+        unit = self.waiting[part.unit] = self.units[part.unit]
+        self.waiting_values += len(part.timestamps_ms) * part.width
+        return unit if unit.append(part) else None
+
+    def stop_waiting(self, unit: Unit) -> bool:
+        """Removes a unit from those in which rows wait; False when none of its rows wait."""
+        if self.waiting.pop(unit.key, None) is None:
+            return False
+        self.waiting_values -= unit.waiting.values
+        return True
+
+    def advance(self, position: int) -> None:
+        """The rows of all records below ``position`` are with their units."""
+        self.position = position
+
+    def effects_returned(self) -> None:
+        """The effects of all records below ``position`` have been returned."""
+        self.next = self.position
 
 
 class Checkpoint:
-    """One checkpoint in the making: units first, then the manifest, then ``next`` may be committed.
+    """One checkpoint while it is written: first the units, then the manifest; then ``next`` may be committed.
 
-    ``settle`` folds in what waits in a unit.
+    ``fold_in`` folds in the rows that wait in a unit.
     """
 
-    __slots__ = ("_assigned", "_epochs", "_label_stamps", "_labels", "_limit", "_partition", "_settle", "_stamps",
+    __slots__ = ("_assigned", "_epochs", "_fold_in", "_label_stamps", "_labels", "_limit", "_partition", "_stamps",
                  "dirty", "next")  # fmt: skip
 
     def __init__(
-        self, partition: Partition, assigned: Assigned, limit: int, settle: Callable[[Assigned, Unit], None]
+        self, partition: Partition, assigned: Assigned, limit: int, fold_in: Callable[[Assigned, Unit], None]
     ) -> None:
-        self._partition, self._assigned, self._limit, self._settle = partition, assigned, limit, settle
+        self._partition, self._assigned, self._limit, self._fold_in = partition, assigned, limit, fold_in
         self.next = assigned.next
         self._labels = dict(assigned.labels)
         self._label_stamps = {key: unit.label_stamp for key, unit in assigned.units.items() if not unit.dirty}
@@ -48,30 +115,32 @@ class Checkpoint:
         self._stamps = {key: unit.stamp for key, unit in assigned.units.items() if not unit.dirty}
         self._epochs = {key: unit.bank.epoch for key, unit in assigned.units.items() if not unit.dirty}
 
-    def encode(self, unit: UnitKey) -> tuple[bytes, bytes]:
-        """Key and value of a dirty unit's record, as the unit is now. CheckpointError when it is too large."""
-        state = self._assigned.units[unit]
-        self._settle(self._assigned, state)
-        state.stamp = self._stamps[unit] = max(self._assigned.position, state.skip_below)
-        state.label_stamp = self._label_stamps[unit] = sum(state.labels.values())
-        self._epochs[unit] = state.bank.epoch
-        state.dirty = False
-        where = f"{self._partition}: {unit}"
-        bank = state.bank
+    def encode(self, key: UnitKey) -> tuple[bytes, bytes]:
+        """Key and value of the record of a dirty unit, as the unit is now. Raises CheckpointError when it is too large.
+
+        The unit is not dirty afterwards.
+        """
+        unit = self._assigned.units[key]
+        self._fold_in(self._assigned, unit)
+        unit.stamp_at(self._assigned.position)
+        self._stamps[key], self._label_stamps[key] = unit.stamp, unit.label_stamp
+        self._epochs[key] = unit.bank.epoch
+        where = f"{self._partition}: {key}"
+        bank = unit.bank
         value = checkpoints.encode_unit(
-            state.stamp, bank.settings.digest, bank.reference_digest, state.snapshot(), where, self._limit
+            unit.stamp, bank.settings.digest, bank.reference_digest, unit.snapshot(), where, self._limit
         )
-        return checkpoints.unit_key(self._partition, unit), value
+        return checkpoints.unit_key(self._partition, key), value
 
     def manifest(self) -> tuple[bytes, bytes]:
-        """Key and value of the manifest; to be written when every dirty unit is acknowledged."""
+        """Key and value of the manifest, which may be sent when every dirty unit is acknowledged."""
         assert len(self._stamps) >= len(self.dirty)
         value = checkpoints.encode_manifest(self.next, self._stamps, self._labels, self._label_stamps)
         return checkpoints.manifest_key(self._partition), value
 
     def acknowledged(self) -> None:
-        """The manifest is acknowledged: epochs that it holds may be published."""
+        """The manifest is acknowledged. From now on the epochs in this checkpoint may be published."""
         for key, epoch in self._epochs.items():
             unit = self._assigned.units.get(key)
-            if unit is not None and unit.bank.epoch == epoch:
-                unit.durable = True
+            if unit is not None:
+                unit.make_durable(epoch)

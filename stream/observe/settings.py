@@ -2,8 +2,7 @@
 
 from detectors.bank.bank import BankSettings
 from detectors.features import Kind
-from stream.formats.decoder import Limits
-from stream.formats.native import Rules
+from stream.formats.row import Limits, Rules
 from stream.labels.predictions import PredictionRules
 from stream.observe.observer import ObserveSettings
 from stream.settings.settings import ModelSettings, Settings

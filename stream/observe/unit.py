@@ -1,7 +1,7 @@
-"""A unit in one partition: its bank, what it knows of time and repeats, and when it is looked at. No I/O."""
+"""A unit in one partition: its bank, late and repeated events, and when its profiles are due. No I/O."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
@@ -12,22 +12,22 @@ from detectors.column_batches import sliced
 from detectors.columns import Columns, Integers
 from detectors.errors import CheckpointError
 from detectors.features import Kind, UnitKey
-from detectors.profiles import Profile
+from detectors.profiles import Epoch, Profile
 from stream.formats.columns import UnitBatch
-from stream.formats.ids import Identities, RecentIds, of_snapshot
+from stream.formats.ids import Identities, of_snapshot
 from stream.formats.shapes import Part
 from stream.labels.predictions import Match, PredictionRules, Predictions
 from stream.labels.record import Label
+from stream.observe.recent_ids import RecentIds
+from stream.observe.timing import Timing
 from stream.observe.waiting import PENDING, Waiting
 from stream.topics.record import Partition
 
-GOLDEN = 618
-"""Thousandths of a look by which each partition is before the one before, in time and in events: the looks of a model's
-shards come one after the other, and something of it is judged several times within each."""
-
 PATIENCE = 0.75
-"""After a look the clock waits for two of its intervals less so many looks: where each brings a look, it is the
-look's to come, and not a profile by the clock just before it."""
+"""After a look, publishing by the clock waits for two of its intervals minus this many looks.
+
+So on a busy stream the next look comes first, and no profile is published by the clock just before it.
+"""
 
 
 class UnitSettings(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ class _State(msgspec.Struct, frozen=True):
     newest_ms: int | None
     look: int
     since_look: int
-    recent: list[str]  # ids of before they were numbers
+    recent: list[str]  # ids as texts, in checkpoints of version 1
     older: list[str]
     predictions: bytes = b""
     labels: dict[str, int] = {}
@@ -59,7 +59,7 @@ _states = msgspec.msgpack.Decoder(_State)
 
 @dataclass(slots=True)
 class Folded:
-    """What came of one batch, by number of rows. ``identities`` of all that were in it."""
+    """The result of folding in one batch: numbers of rows, profiles. ``identities``: ids of all rows in the batch."""
 
     identities: Identities
     accepted: int = 0
@@ -69,36 +69,29 @@ class Folded:
 
 
 class Unit:
-    """One unit. ``durable``: its epoch is in an acknowledged checkpoint, so it may be published.
+    """One unit in one partition.
 
-    ``labels``: next offset by label partition, of the labels that it contains; the units of a partition share it.
-    ``label_stamp``: their sum as of the newest checkpoint. ``_looked``: a look was taken since it was last asked
-    whether it is ``due``.
+    ``dirty``: it has changed since its newest checkpoint. ``durable``: an acknowledged checkpoint holds its epoch, so
+    its profiles may be published. ``unpublished``: it has changed since its newest profile. ``stamp``: next offset as
+    of the newest checkpoint. ``skip_below``: it contains all records below this offset. ``labels``: next offset by
+    label partition, of the labels that it contains; the units of a partition share this dictionary. ``label_stamp``:
+    the sum of these offsets as of the newest checkpoint. ``_looked``: a look was taken since the last call of ``due``.
     """
 
     __slots__ = (
-        "_kinds", "_look", "_looked", "_newest_ms", "_phase_ms", "_predictions", "_recent",
-        "_reported", "_settings", "_since_look", "bank", "dirty", "durable", "key", "label_stamp", "labels",
-        "partition", "published_at_ms", "skip_below", "stamp", "unpublished", "waiting",
+        "_kinds", "_looked", "_predictions", "_recent", "_reported", "_settings", "_timing", "bank", "dirty", "durable",
+        "key", "label_stamp", "labels", "partition", "published_at_ms", "skip_below", "stamp", "unpublished", "waiting",
     )  # fmt: skip
 
     def __init__(
-        self,
-        key: UnitKey,
-        partition: Partition,
-        settings: UnitSettings,
-        kinds: Mapping[str, Kind],
-        bank: Bank,
+        self, key: UnitKey, partition: Partition, settings: UnitSettings, kinds: Mapping[str, Kind], bank: Bank
     ) -> None:
         self.key, self.partition, self._settings, self._kinds = key, partition, settings, kinds
         self.bank = bank
         self.dirty, self.durable, self.unpublished = True, False, False
         self.stamp = self.skip_below = self.label_stamp = 0
-        self.published_at_ms = 0
-        self._newest_ms: int | None = None
-        phase = partition.partition * GOLDEN % 1_000
-        self._phase_ms = settings.look_ms * phase // 1_000
-        self._look, self._since_look, self._looked = -1, settings.look_events * phase // 1_000, False
+        self.published_at_ms, self._looked = 0, False
+        self._timing = Timing(settings.late_ms, settings.look_ms, settings.look_events, partition.partition)
         self._recent = RecentIds(settings.recent_ids)
         self._reported: dict[str, int] = {}
         self._predictions = Predictions(settings.predictions)
@@ -115,7 +108,7 @@ class Unit:
         kinds: Mapping[str, Kind],
         first_offset: int,
     ) -> "Unit":
-        """One that was never seen before."""
+        """A unit that was never seen before."""
         bank = Bank(key, *partition, settings.bank, reference, first_offset, kinds=kinds)
         return cls(key, partition, settings, kinds, bank)
 
@@ -131,7 +124,10 @@ class Unit:
         skip_below: int,
         blob: bytes,
     ) -> "Unit":
-        """From a checkpoint. Under another reference or other settings than then, a new epoch begins where it ended."""
+        """A unit from a checkpoint. Raises CheckpointError.
+
+        When the reference or the settings are others than in the checkpoint, a new epoch begins where the old one ends.
+        """
         where = f"{partition}: {key} at stamp {stamp}"
         try:
             state = _states.decode(blob)
@@ -147,7 +143,7 @@ class Unit:
         unit = cls(key, partition, settings, kinds, bank)
         unit.dirty, unit.durable, unit.unpublished = not same, same, True
         unit.stamp, unit.skip_below = stamp, skip_below
-        unit._newest_ms, unit._look, unit._since_look = state.newest_ms, state.look, state.since_look
+        unit._timing.restore(state.newest_ms, state.look, state.since_look)
         unit._recent.restore(newer, older)
         unit._reported = dict(unit.bank.suppressed)
         unit.labels, unit.label_stamp = state.labels, sum(state.labels.values())
@@ -156,25 +152,20 @@ class Unit:
         return unit
 
     def snapshot(self) -> bytes:
-        """The whole state. Nothing may wait."""
+        """The whole state as bytes. No row may wait."""
         assert not self.waiting.rows
-        return msgspec.msgpack.encode(
-            _State(
-                self.bank.snapshot(),
-                self._newest_ms,
-                self._look,
-                self._since_look,
-                [],
-                [],
-                self._predictions.snapshot(),
-                self.labels,
-                *self._recent.snapshot(),
-            )
-        )
+        timing = self._timing
+        state = _State(
+            self.bank.snapshot(), timing.newest_ms, timing.look, timing.since_look, [], [],
+            self._predictions.snapshot(), self.labels, *self._recent.snapshot(),
+        )  # fmt: skip
+        return msgspec.msgpack.encode(state)
 
     def switch(self, reference: PreparedReference, first_offset: int) -> list[Profile]:
-        """Begins a new epoch when the reference is another one; the last profile of the old epoch if it is wanted.
-        Nothing may wait."""
+        """Begins a new epoch when the reference is another one. No row may wait.
+
+        Returns the last profile of the old epoch when it was not published yet and may be.
+        """
         assert not self.waiting.rows
         if self.bank.reference_digest == reference.digest:
             return []
@@ -187,15 +178,18 @@ class Unit:
         return last
 
     def due(self, now_ms: int, interval_ms: int) -> bool:
-        """Whether there is something unpublished, and the last publication, be it a look's, is so long ago. One that
-        lies further in the future was before the clock was set back."""
+        """Whether there is something to publish, and the newest profile is at least ``interval_ms`` old.
+
+        A profile that a look published counts too. A time of publication further in the future than that means that the
+        clock was set back; then the unit is due.
+        """
         more_ms = max(interval_ms - int(PATIENCE * self._settings.look_ms), 0)
         if self._looked:
             self._looked, self.published_at_ms = False, now_ms + more_ms
         return self.unpublished and self.durable and not -more_ms <= now_ms - self.published_at_ms < interval_ms
 
     def publish(self, now_ms: int) -> Profile:
-        """The profile, which the caller publishes. Nothing may wait."""
+        """The profile, which the caller must publish. No row may wait."""
         assert not self.waiting.rows
         self.unpublished, self.published_at_ms = False, now_ms
         return self._profile()
@@ -204,55 +198,72 @@ class Unit:
         outcomes = self._predictions.outcomes(sum(self.labels.values()))
         return msgspec.structs.replace(self.bank.profile(), outcomes=outcomes)
 
-    def label(self, label: Label) -> tuple[Match, int]:
-        """Joins a label of this model; what it was here, and its delay in ms where it matched. Nothing may wait."""
+    def share_labels(self, labels: dict[str, int]) -> None:
+        """Sets ``labels``, which the unit's partition keeps up to date from now on."""
+        self.labels = labels
+
+    def stamp_at(self, position: int) -> None:
+        """The unit is about to be written to a checkpoint, and contains all records below ``position``."""
+        self.stamp, self.label_stamp = max(position, self.skip_below), sum(self.labels.values())
+        self.dirty = False
+
+    def make_durable(self, epoch: Epoch) -> None:
+        """An acknowledged checkpoint holds ``epoch`` of this unit."""
+        if self.bank.epoch == epoch:
+            self.durable = True
+
+    def join(self, label: Label) -> tuple[Match, int]:
+        """Joins a label of this model: the result, and the label's delay in ms where it matched. No row may wait."""
         assert not self.waiting.rows
-        match, delay_ms = self._predictions.label(label)
+        match, delay_ms = self._predictions.join(label)
         if match not in (Match.UNMATCHED, Match.KNOWN):
             self.dirty = self.unpublished = True
         return match, delay_ms
 
     def new_suppressions(self) -> list[tuple[str, int]]:
-        """What limits bit since the last call."""
+        """Limits that were reached since the last call, and how often."""
         if self.bank.suppressed == self._reported:
             return []
         found = [(name, n - self._reported.get(name, 0)) for name, n in self.bank.suppressed.items()]
         self._reported = dict(self.bank.suppressed)
         return [(name, n) for name, n in found if n]
 
-    def wait(self, part: Part) -> bool:
-        """Takes up what was read next; whether it is time to ``settle``: enough waits, or a look may be due."""
-        self.waiting.add(part)
+    def append(self, part: Part) -> bool:
+        """Lets the next rows of the log wait.
+
+        Returns whether it is time to ``fold_in``: many rows wait, or a look may be due.
+        """
+        self.waiting.append(part)
         self.dirty = self.unpublished = True
         rows = self.waiting.rows
-        return rows >= PENDING or self._look_due(rows, max(self._newest_ms or 0, self.waiting.newest_ms))
+        return rows >= PENDING or self._timing.may_look(rows, max(self._timing.newest_ms or 0, self.waiting.newest_ms))
 
-    def settle(self) -> list[Folded]:
-        """Folds in what waits."""
-        return [self._fold(batch) for batch in self.waiting.take(self.key)]
+    def fold_in(self) -> list[Folded]:
+        """Folds in all rows that wait."""
+        return [self._fold(batch) for batch in self.waiting.drain(self.key)]
 
     def _fold(self, batch: UnitBatch) -> Folded:
-        """Late rows and repeats are counted and left out."""
-        times, before, count = batch.timestamps_ms, self._newest_ms, len(batch.identities)
+        """Folds in one batch. Late rows and repeats are counted and left out."""
+        times, before, count = batch.timestamps_ms, self._timing.newest_ms, len(batch.identities)
         last_offset = int(batch.next_offsets[-1])
         result = Folded(batch.identities)
-        kept = self._in_time(times)
+        kept = self._timing.in_time(times)
         if kept is not None:
-            batch = batch.taken(kept)
+            batch = batch.selected(kept)
         fresh = self._recent.fresh(batch.identities) if self._settings.recent_ids else None
-        if kept is None and fresh is None and not self._look_due(count, self._newest_ms or 0):
+        if kept is None and fresh is None and not self._timing.may_look(count, self._timing.newest_ms or 0):
             self._count(batch, 0, count)
-            self._since_look += count
+            self._timing.count(count)
             result.accepted = count
             return result
-        looks, rows = self._looks(times, before), np.arange(count)
-        late = duplicate = np.zeros(count, np.int64)  # how many late ones came before each row that is kept
+        looks, rows = self._timing.looks(times, before), np.arange(count)
+        late = duplicate = np.zeros(count, np.int64)  # late rows before each row that is kept
         if kept is not None:
             result.late = count - len(kept)
             late, looks, duplicate = kept - rows[: len(kept)], looks[kept], duplicate[kept]
         if fresh is not None:
             result.duplicate = len(batch.identities) - len(fresh)
-            batch, looks, late = batch.taken(fresh), looks[fresh], late[fresh]
+            batch, looks, late = batch.selected(fresh), looks[fresh], late[fresh]
             duplicate = fresh - rows[: len(fresh)]
         counted = (0, 0)
         result.accepted = len(batch.identities)
@@ -264,50 +275,29 @@ class Unit:
             self.unpublished = True
         return result
 
-    def _look_due(self, rows: int, newest_ms: int) -> bool:
-        """Whether one may be due within so many more rows, of which this is the highest time."""
-        settings, reached = self._settings, newest_ms + self._phase_ms
-        return self._since_look + rows >= settings.look_events and reached // settings.look_ms > self._look
-
-    def _looks(self, times: Integers, before: int | None) -> Integers:
-        """The look of the newest time at each row, whatever is left out; ``before``: the newest until then."""
-        looks = np.maximum.accumulate(times)
-        if before is not None:
-            looks = np.maximum(looks, before)
-        return (looks + self._phase_ms) // self._settings.look_ms
-
-    def _in_time(self, times: Integers) -> Integers | None:
-        """Rows that are not late, None when all are in time. Advances the newest time."""
-        newest = int(times[0]) if self._newest_ms is None else self._newest_ms
-        highest = max(newest, int(times.max()))
-        self._newest_ms = highest
-        if int(times.min()) >= highest - self._settings.late_ms:
-            return None
-        before = np.maximum.accumulate(np.concatenate(([newest], times)))[:-1]
-        return np.flatnonzero(times >= before - self._settings.late_ms)
-
     def _count(self, batch: UnitBatch, start: int, end: int) -> None:
         columns = _part(batch, start, end)
         self.bank.update(columns)
-        self._predictions.add(columns, batch.identities[start:end])
+        self._predictions.remember(columns, batch.identities[start:end])
 
     def _look_through(
         self, batch: UnitBatch, looks: Integers, late: Integers, duplicate: Integers, result: Folded
     ) -> tuple[int, int]:
-        """Counts, stopping for a profile where event time crosses a look and enough events came since.
+        """Counts the rows, and makes a profile at each look.
 
-        How many of the late and of the repeated rows are counted already: those before the last profile.
+        A look is taken where event time reaches the next one and enough events came since the last one.
+
+        Returns how many of the late and of the repeated rows are counted by then: those before the last profile.
         """
-        columns, settings = batch.columns, self._settings
+        columns, timing = batch.columns, self._timing
         counted = (0, 0)
         start = 0
         while start < len(columns):
-            wait = max(settings.look_events - self._since_look - 1, 0)
-            at = max(start + wait, int(np.searchsorted(looks, self._look, side="right")))
+            at = timing.next_look(looks, start)
             end = min(at + 1, len(columns))
             self._count(batch, start, end)
             if at < len(columns):
-                self._look, self._since_look = int(looks[at]), 0
+                timing.looked(int(looks[at]))
                 if self.durable:
                     before = (int(late[at]), int(duplicate[at]))
                     self.bank.left_out(0, late=before[0] - counted[0], duplicate=before[1] - counted[1])
@@ -315,7 +305,7 @@ class Unit:
                     result.profiles.append(self._profile())
                     self.unpublished, self._looked = end < len(columns), True
             else:
-                self._since_look += end - start
+                timing.count(end - start)
             start = end
         return counted
 
@@ -326,5 +316,4 @@ def _part(batch: UnitBatch, start: int, end: int) -> Columns:
     for row, text in batch.environments:
         if start <= row < end:
             environments[text] = environments.get(text, 0) + 1
-    columns.environments = environments
-    return columns
+    return replace(columns, environments=environments) if environments else columns

@@ -1,7 +1,7 @@
-"""What was read of a unit and is not folded in yet. No I/O.
+"""Rows of a unit that were read and are not folded in yet. No I/O.
 
-Calls cost more than the work where a few rows come at a time, as they do when events of many models lie mixed. So rows
-wait for each other. It changes no result: a fold gives the same however rows were cut into calls.
+Where events of many models lie mixed, each call brings only a few rows of a unit, and the calls cost more than the
+work. So rows wait until there are many. This changes no result: a fold gives the same however rows are cut into calls.
 """
 
 from collections.abc import Sequence
@@ -16,23 +16,26 @@ from stream.formats.columns import UnitBatch
 from stream.formats.shapes import Part, Shape
 
 PENDING = BLOCK // 2
-"""Rows of a unit that wait at most, as many as come between two looks: 50 KB of 20 features."""
+"""Rows of a unit that wait before they are folded in, as many as arrive between two looks: 50 KB with 20 features."""
 
 
 class Waiting:
-    """Parts of one unit in the order of the log. ``rows`` and ``values`` of all, ``newest_ms`` their highest time."""
+    """Parts of one unit in the order of the log.
+
+    ``rows`` and ``values`` count all that wait. ``newest_ms`` is the highest event time among them.
+    """
 
     __slots__ = ("_batches", "_others", "_packed", "_shape", "newest_ms", "rows", "values")
 
     def __init__(self) -> None:
         self._batches: list[UnitBatch] = []
-        self._shape: Shape | None = None  # of what is packed, which comes after all batches
+        self._shape: Shape | None = None  # of the packed rows, which follow all batches
         self._packed: list[bytes] = []
         self._others: list[tuple[Any, ...]] = []
         self.rows = self.values = self.newest_ms = 0
 
-    def add(self, part: Part) -> None:
-        """It follows all before."""
+    def append(self, part: Part) -> None:
+        """Appends rows that follow all others in the log."""
         count = len(part.timestamps_ms)
         self.rows += count
         self.values += count * part.width
@@ -53,20 +56,20 @@ class Waiting:
             self._batches.append(self._shape.unpacked(unit, b"".join(self._packed), self._others))
             self._packed, self._others = [], []
 
-    def take(self, unit: UnitKey) -> list[UnitBatch]:
-        """All that waits of the unit, what has the same columns as one; nothing waits afterwards."""
+    def drain(self, unit: UnitKey) -> list[UnitBatch]:
+        """All rows that wait, as few batches as their columns allow. No row waits afterwards."""
         self._unpack(unit)
         batches, self._batches = self._batches, []
         self.rows = self.values = self.newest_ms = 0
         if len(batches) == 1:
             return batches
-        taken: list[UnitBatch] = []
+        found: list[UnitBatch] = []
         start = 0
         for end in range(1, len(batches) + 1):
             if end == len(batches) or not same_shape(batches[start].columns, batches[end].columns):
-                taken.append(_together(batches[start:end]))
+                found.append(_together(batches[start:end]))
                 start = end
-        return taken
+        return found
 
 
 def _together(parts: Sequence[UnitBatch]) -> UnitBatch:

@@ -16,7 +16,7 @@ from detectors.reference.reference import FeatureReference, Reference
 from stream.files import dataset, event_rows
 from stream.files.dataset import Row
 from stream.files.layout import ReplayOptions
-from stream.formats.native import Row as Event
+from stream.formats.row import Row as Event
 from stream.judge.settings import JudgeSettings
 
 LEAST_ROWS = 500

@@ -77,7 +77,7 @@ class Replay:
             for at, (number, label) in enumerate(labels.items())
         ]  # fmt: skip
         if records:
-            self._observer.label(LABELS, records)
+            self._observer.join_labels(LABELS, records)
         self._labels += len(records)
         labels.clear()
 

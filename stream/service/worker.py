@@ -19,7 +19,6 @@ from stream.backends.clock import SystemClock
 from stream.backends.kafka import source as kafka_backend
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.forgetting import Forgetting
-from stream.formats import ids
 from stream.http.page import routes
 from stream.http.server import Server
 from stream.judge import settings as judge_settings
@@ -31,6 +30,7 @@ from stream.metrics.models import ModelFamilies
 from stream.metrics.outcomes import OutcomeFamilies
 from stream.metrics.registry import Metrics
 from stream.metrics.worker import ServiceFamilies
+from stream.observe import recent_ids
 from stream.observe import settings as observe_settings
 from stream.observe.observer import Observer
 from stream.observe.shell.label_reader import LabelReader
@@ -188,7 +188,7 @@ class Worker:
     def _make_runner(self) -> Runner:
         settings = self._settings
         bank.compile_loops()
-        ids.compile_loops()
+        recent_ids.compile_loops()
         observer = Observer(observe_settings.observe_settings(settings))
         source = kafka_backend.KafkaSource(settings.kafka, settings.topics.events)
         sink = kafka_backend.KafkaSink(settings.kafka)

@@ -90,8 +90,8 @@ FOLDERS: dict[str, Folder] = {
         pure=True,
     ),
     "stream/observe": Folder(
-        "Stage 1, pure: observer, partition, unit, waiting rows, recent ids.",
-        (*_ANY_DETECTORS, "stream/labels", "stream/formats", "stream/topics"),
+        "Stage 1, pure: observer, partition, unit and its parts, waiting rows, recent ids, settings.",
+        (*_TOPICS, "stream/labels", "stream/formats"),
         pure=True,
     ),
     "stream/observe/shell": Folder(

@@ -17,7 +17,7 @@ from prometheus_client import Metric
 
 from benchmarks.scale import fleet
 from detectors.profiles import Signal
-from stream.formats.native import MAX_ID
+from stream.formats.row import MAX_ID
 from stream.labels.record import MAX_LABELS
 from stream.metrics.models import STATISTICS, ModelFamilies
 from stream.metrics.outcomes import OutcomeFamilies

@@ -21,8 +21,8 @@ from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
 from stream import forgetting
 from stream.forgetting import Forgetting
-from stream.formats.decoder import Decoded, Decoder, Limits
-from stream.formats.native import Rules
+from stream.formats.decoder import Decoded, Decoder
+from stream.formats.row import Limits, Rules
 from stream.judge import snapshot
 from stream.judge.effects import Health
 from stream.judge.judge import Judge
@@ -132,7 +132,7 @@ def _labels() -> Target:
         if offset % 1_000 == 0:
             observer = begun()
         offset += 1
-        effects = observer.label(place, [Record(offset, NOW_MS + offset, None, data)])
+        effects = observer.join_labels(place, [Record(offset, NOW_MS + offset, None, data)])
         assert all(letter.reason for letter in effects.dead_letters), "refused without a reason"
         assert effects.dead_letters or any(kind == "read" for _, kind in effects.outcomes), "neither read nor refused"
         saving = observer.checkpoint(HERE)

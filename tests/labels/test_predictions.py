@@ -77,7 +77,7 @@ def in_order() -> dict[str, Outcomes]:
     observer = Observer(SETTINGS)
     observer.assign(EVENTS, {}, 0)
     observer.process(EVENTS, EVENT_LOG)
-    observer.label(LABELS, LABEL_LOG)
+    observer.join_labels(LABELS, LABEL_LOG)
     return published(observer)
 
 
@@ -100,7 +100,7 @@ def test_cuts_order_and_restarts_change_no_number(steps: Sequence[str], size: in
         elif step == "label":
             records = LABEL_LOG[joined : joined + size]
             if records:
-                observer.label(LABELS, records)
+                observer.join_labels(LABELS, records)
             joined += len(records)
         elif observer.next_offset(EVENTS) is not None:
             if step == "restart":
@@ -112,7 +112,7 @@ def test_cuts_order_and_restarts_change_no_number(steps: Sequence[str], size: in
             read = observer.assign(EVENTS, disk, 0) or 0
             joined = max(0, observer.label_positions().get(str(LABELS), 0) - 10_000)
     observer.process(EVENTS, EVENT_LOG[read:])
-    observer.label(LABELS, LABEL_LOG[joined:] or LABEL_LOG[-1:])
+    observer.join_labels(LABELS, LABEL_LOG[joined:] or LABEL_LOG[-1:])
     assert published(observer) == in_order()
 
 
@@ -120,7 +120,7 @@ def test_a_label_joins_every_version_that_predicted_and_each_event_is_counted_on
     observer = Observer(SETTINGS)
     observer.assign(EVENTS, {}, 0)
     observer.process(EVENTS, [event(0, version="a"), event(1, id="e0", version="b"), event(2, id=None)])
-    effects = observer.label(LABELS, [label(0, 0, 0)])
+    effects = observer.join_labels(LABELS, [label(0, 0, 0)])
     assert [found.match for found in effects.labelled] == [Match.MATCHED, Match.MATCHED, Match.UNMATCHED]
     found = published(observer)
     assert {version: (o.total.events, o.total.predicted, o.total.labelled) for version, o in found.items()} == {
@@ -137,8 +137,8 @@ def test_of_several_labels_the_newest_counts_and_is_told_from_a_repeat() -> None
     kinds = []
     for offset, (value, ts) in enumerate([("no", 2), ("yes", 3), ("yes", 4), ("no", 1)]):
         record = label(offset, 3, value, START_MS + ts * 10_000_000)
-        kinds += [found.match for found in observer.label(LABELS, [record]).labelled]
-        kinds += [found.match for found in observer.label(LABELS, [record]).labelled]  # read again
+        kinds += [found.match for found in observer.join_labels(LABELS, [record]).labelled]
+        kinds += [found.match for found in observer.join_labels(LABELS, [record]).labelled]  # read again
     assert kinds[::2] == [Match.MATCHED, Match.REPLACED, Match.DUPLICATE, Match.DUPLICATE]
     assert set(kinds[1::2]) <= {Match.KNOWN, Match.DUPLICATE}
     total = published(observer)["1"].total
@@ -150,7 +150,7 @@ def test_a_label_finds_the_newest_predictions_only_as_many_as_are_kept() -> None
     observer.assign(EVENTS, {}, 0)
     for at in range(0, ROWS, 7):
         observer.process(EVENTS, [event(n, version="1") for n in range(at, min(at + 7, ROWS))])
-    effects = observer.label(LABELS, [label(n, n, 1) for n in range(ROWS)])
+    effects = observer.join_labels(LABELS, [label(n, n, 1) for n in range(ROWS)])
     matched = [number for number, found in enumerate(effects.labelled) if found.match is Match.MATCHED]
     assert matched == list(range(ROWS - 20, ROWS))
 
@@ -167,17 +167,17 @@ def test_a_late_write_of_an_old_owner_makes_its_labels_be_read_again() -> None:
     observer = Observer(SETTINGS)
     observer.assign(EVENTS, {}, 0)
     observer.process(EVENTS, EVENT_LOG)
-    observer.label(LABELS, LABEL_LOG[:10])
+    observer.join_labels(LABELS, LABEL_LOG[:10])
     disk = saved(observer)
     old = dict(disk)
-    observer.label(LABELS, LABEL_LOG[10:])
+    observer.join_labels(LABELS, LABEL_LOG[10:])
     disk.update(saved(observer))
     unit = next(key for key in old if key.startswith(b"unit/"))
     disk[unit] = old[unit]
     again = Observer(SETTINGS)
     again.assign(EVENTS, disk, 0)
     assert again.label_positions() == {str(LABELS): 10}
-    again.label(LABELS, LABEL_LOG[10:])
+    again.join_labels(LABELS, LABEL_LOG[10:])
     assert published(again) == in_order()
 
 
@@ -298,9 +298,9 @@ def test_predictions_are_kept_whatever_they_are_and_as_checkpoints_of_before_had
     whole, cut_up = Predictions(PredictionRules()), Predictions(PredictionRules())
     for start, end in ((0, cut), (cut, len(values))):
         if start < end:
-            cut_up.add(columns(values[start:end]), names[start:end])
+            cut_up.remember(columns(values[start:end]), names[start:end])
     if not any(isinstance(value, str) for value in values):
-        whole.add(columns(values), names)
+        whole.remember(columns(values), names)
         state = msgspec.msgpack.decode(whole.snapshot())
         before = {**state, "ids": texts, "values": values, "times": [START_MS + n for n in range(len(values))]}
         del before["numbers"], before["moments"], before["identities"]
@@ -311,5 +311,5 @@ def test_predictions_are_kept_whatever_they_are_and_as_checkpoints_of_before_had
     again.restore(cut_up.snapshot(), "here")
     assert again.snapshot() == cut_up.snapshot()
     for kept in (cut_up, again):
-        found = [kept.label(Label("m", name, 1.0, (START_MS, "p", 0)))[0] for name in names.tolist()]
+        found = [kept.join(Label("m", name, 1.0, (START_MS, "p", 0)))[0] for name in names.tolist()]
         assert [match is Match.MATCHED for match in found] == [value is not None for value in values]

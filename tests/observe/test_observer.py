@@ -97,7 +97,7 @@ def read(observer: Observer, records: Sequence[Record]) -> list[Effects]:
     effects = Effects()
     for _ in observer.steps(HERE, records, effects):
         """Nothing comes between."""
-    return [observer.aside(), effects]
+    return [observer.drain_aside(), effects]
 
 
 def test_every_row_is_in_exactly_one_outcome_and_profiles_add_up() -> None:
@@ -136,12 +136,12 @@ def test_state_and_outcomes_are_the_same_however_the_log_is_polled_and_restored(
         start += len(part)
         if part and length % 2:
             store.update(saved(polled))
-            effects.append(polled.aside())
+            effects.append(polled.drain_aside())
             polled = started(references, store)
         elif part and length % 3 == 0:
             list(polled.profiles_due(0, force=True))
     assert states(polled) == states(whole)
-    assert outcomes([*effects, polled.aside()]) == expected
+    assert outcomes([*effects, polled.drain_aside()]) == expected
 
 
 @settings(deadline=None, max_examples=15)
@@ -204,7 +204,7 @@ def test_rows_that_wait_for_more_of_their_model_change_no_number(seed: int, leng
                 saved(polled)
     assert longest
     assert states(polled) == states(whole)
-    assert outcomes([*effects, polled.aside()]) == expected
+    assert outcomes([*effects, polled.drain_aside()]) == expected
 
 
 def test_a_torn_checkpoint_and_a_zombies_record_count_every_event_once() -> None:

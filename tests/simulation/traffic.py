@@ -16,6 +16,7 @@ from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream.formats.decoder import Decoded, Decoder
 from stream.observe.observer import Observer, ObserveSettings
+from stream.observe.prepared import PreparedReferences
 from stream.topics import checkpoints
 from stream.topics.record import Partition, Record
 
@@ -97,13 +98,13 @@ def _decoded(partition: Partition, records: tuple[Record, ...]) -> Decoded:
 class PreparedOnce(dict[UnitKey | None, PreparedReference]):
     """What observers derive from a reference, shared by those of all seeds."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, known: PreparedReferences) -> None:
         super().__init__({None: _prepared(None)})
-        self._observer = observer
+        self._known = known
 
     def get(self, target: UnitKey | None, default: object = None) -> PreparedReference:  # type: ignore[override]
         if target not in self:
-            self[target] = _prepared(self._observer._references[target].digest)  # type: ignore[index]
+            self[target] = _prepared(self._known._references[target].digest)  # type: ignore[index]
         return self[target]
 
 
@@ -114,7 +115,7 @@ def _prepared(digest: str | None) -> PreparedReference:
 
 def observer(settings: ObserveSettings, known: Sequence[int]) -> Observer:
     made = Observer(settings, [references()[at] for at in known])
-    made._prepared = PreparedOnce(made)
+    made._references._prepared = PreparedOnce(made._references)
     if settings is PLAIN:
         made._decoder = RememberingDecoder(settings.rules, settings.message)
     return made

@@ -103,7 +103,7 @@ class Worker:
         for _ in self.observer.steps(place, records, effects):
             """What is not due waits for more."""
         self._hasten()
-        self.outbox += self.observer.aside().profiles
+        self.outbox += self.observer.drain_aside().profiles
         self.outbox += effects.profiles
         self.outbox += [(place.partition, letter.record.offset) for letter in effects.dead_letters]
         return True

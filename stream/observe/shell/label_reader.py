@@ -117,11 +117,11 @@ class LabelReader:
             counted = self._counted.get(str(place), 0)
             again = [record for record in records if record.offset < counted]
             if again:
-                self.count(self._observer.label(place, again).labelled)
+                self.count(self._observer.join_labels(place, again).labelled)
             fresh = records[len(again) :]
             if fresh:
                 self._counted[str(place)] = fresh[-1].offset + 1
-                effects = self._observer.label(place, fresh)
+                effects = self._observer.join_labels(place, fresh)
                 self.count(effects.labelled)
                 if ours(place):
                     letters += [(place, letter) for letter in effects.dead_letters]

@@ -180,7 +180,7 @@ class Runner:
             self._join_labels(self._labels)
         await self._follow_references()
         await pace.walk(self._add_profiles_due())
-        self._tell(self._observer.aside())
+        self._tell(self._observer.drain_aside())
         with Stage("publish", self._telemetry):
             await self._outbox.flush()
         self._saver.turn()
@@ -238,7 +238,7 @@ class Runner:
         if effects.dead_letters:
             rejected = [(letter.record, letter.reason) for letter in effects.dead_letters]
             self._outbox.add(self._outbox.dead_letters(place, rejected, self._clock.now_ms()))
-        self._tell(self._observer.aside())  # it came before
+        self._tell(self._observer.drain_aside())  # it came before
         self._tell(effects)
 
     def _tell(self, effects: Effects) -> None:
@@ -374,7 +374,7 @@ class Runner:
                 if last:
                     self._outbox.add(self._outbox.profiles(last))
                     await self._saver.finish()
-                self._tell(self._observer.aside())
+                self._tell(self._observer.drain_aside())
         except (TimeoutError, BrokerError) as error:
             log.warning("no last checkpoint: %s; the next start goes on from the one before", error or "out of time")
 
