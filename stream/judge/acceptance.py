@@ -1,97 +1,81 @@
-"""What people do about a unit's incidents, taken into its judge; and the reference that an accepted present becomes."""
+"""The present that a person accepted: it becomes the unit's reference, and the incidents that wait for it are over."""
 
-import msgspec
-
-from detectors.incidents.incident import NOTES_KEPT, Action, Change, Incident, Note, Resolution, Status
+from detectors.features import UnitKey
+from detectors.incidents.incident import Change, Incident, Resolution, Status
 from detectors.reference import accepted
 from detectors.reference.accepted import Tally
-from stream.judge import verdicts
+from stream.judge.baselines import Baselines
 from stream.judge.effects import Effect, ReferenceBuilt
-from stream.judge.unit import UnitJudge
-from stream.topics import requests
+from stream.judge.incident_log import IncidentLog
+from stream.judge.look import Look
 
 ACCEPT_EVENTS = 1_000
 """Events since an incident was found that make a reference; with fewer, what is accepted waits for them."""
 
-BASELINES = 4
-"""Open incidents that can be accepted from where they were found; a baseline is about 5 KB a feature."""
 
+class Acceptance:
+    """``wanted``: events that make a reference, at most ACCEPT_EVENTS. ``built``: the present was made a reference that
+    no shard is under yet; it is not stored."""
 
-def find(judge: UnitJudge, identifier: str) -> Incident | None:
-    """The unit's incident of that id."""
-    return next((i for i in judge.log.incidents if i.id == identifier), None)
+    __slots__ = ("_baselines", "_log", "_unit", "_wanted", "built")
 
+    def __init__(self, unit: UnitKey, wanted: int, log: IncidentLog, baselines: Baselines) -> None:
+        self._unit, self._wanted = unit, min(wanted, ACCEPT_EVENTS)
+        self._log, self._baselines = log, baselines
+        self.built = False
 
-def act(judge: UnitJudge, action: requests.Action) -> list[Effect]:
-    """Takes a change in, once; nothing where it is known already, or where its incident has no such step."""
-    incident = find(judge, action.incident)
-    if incident is None or any(note.id == action.id for note in incident.notes):
+    def waiting(self, look: Look) -> list[tuple[Incident, str]]:
+        """Accepted incidents that are still open, with who accepted them."""
+        if look.watch is None or not self._baselines.tallies:
+            return []
+        return [
+            (incident, by)
+            for incident in self._log.incidents
+            if incident.status is not Status.RESOLVED
+            and incident.id in self._baselines.tallies
+            and (by := accepted_by(incident)) is not None
+        ]
+
+    def follow(self, look: Look, waiting: list[tuple[Incident, str]]) -> list[Effect]:
+        """The reference of an accepted present, once there are enough events, and the end of all that are
+        ``waiting``."""
+        for incident, by in waiting:
+            built = self._build(incident, by, look)
+            if built is not None:
+                self.built = True
+                return [built, *self._resolve(waiting, look)]
         return []
-    over = incident.status is Status.RESOLVED
-    ends = action.action in (Change.RESOLVE, Change.ACCEPT)
-    if (over and action.action is not Change.NOTE) or (len(incident.notes) >= NOTES_KEPT and not ends):
-        return []
-    notes = [*incident.notes, Note(action.id, action.action, action.by, action.at_ms, action.note)]
-    if action.action is Change.RESOLVE:
-        judge.log.replace(msgspec.structs.replace(incident, notes=notes))
-        return [*judge.close(Resolution.BY_HAND, action.by, only=incident.id), *judge.settle()]
-    changes: dict[str, object] = {"notes": notes}
-    if action.until_ms is not None:
-        changes |= {"silenced_until_ms": action.until_ms, "silenced_by": action.by}
-    step = Action.NOTE
-    if action.action is Change.ACK:
-        step = Action.ACKNOWLEDGE
-        changes |= {"acknowledged_by": action.by, "acknowledged_at_ms": action.at_ms}
-    effects = judge.log.change(incident, step, action.at_ms, **changes)
-    return [*effects, *follow(judge)] if action.action is Change.ACCEPT else effects
 
+    def leave(self) -> None:
+        """The unit moved to another reference: nothing is on its way any more."""
+        self.built = False
 
-def follow(judge: UnitJudge) -> list[Effect]:
-    """To be called after every look: remembers what was counted when an incident was found, ends what is accepted."""
-    log = judge.log
-    under = [i for i in log.incidents if i.status is not Status.RESOLVED and i.reference == judge.digest]
-    if not under and not log.baselines:
-        return []
-    names = [incident.id for incident in under[-BASELINES:]]
-    log.baselines = {name: known for name, known in log.baselines.items() if name in names}
-    if judge.watch is None:
-        return []
-    for name in names:
-        if name not in log.baselines:
-            log.baselines[name] = accepted.tally(judge.present, judge.clock_ms)
-    effects = verdicts.settle(judge)
-    waiting = [(i, by) for i in under if i.id in log.baselines and (by := accepted_by(i)) is not None]
-    for incident, by in waiting:
-        built = _build(judge, incident, by)
-        if built is not None:
-            judge.accepted = True
-            effects.append(built)
-            for other, who in waiting:
-                effects += log.resolve(other, Resolution.ACCEPTED, judge.events, judge.clock_ms or 0, who)
-                log.baselines.pop(other.id)
-            return [*effects, *judge.settle()]
-    return effects
+    def _resolve(self, waiting: list[tuple[Incident, str]], look: Look) -> list[Effect]:
+        effects: list[Effect] = []
+        for incident, by in waiting:
+            effects += self._log.resolve(incident, Resolution.ACCEPTED, look, by)
+            self._baselines.drop(incident.id)
+        return effects
+
+    def _build(self, incident: Incident, by: str, look: Look) -> ReferenceBuilt | None:
+        assert look.reference is not None
+        before = self._baselines.tallies[incident.id]
+        if look.epoch_events - before.events < self._wanted and _same_epochs(look, before):
+            return None
+        now = accepted.tally(look.present, look.clock_ms)
+        if not accepted.comparable(before, now):
+            self._baselines.count_from(incident.id, now)  # a shard's counts began again at zero
+            return None
+        source = {"incident": incident.id, "by": by}
+        segment = self._unit.segment
+        reference = accepted.present_reference(look.reference, before, now, segment=segment, source=source)
+        return ReferenceBuilt(self._unit, reference)
 
 
 def accepted_by(incident: Incident) -> str | None:
-    """Who accepted the present."""
+    """Who accepted the present that the incident is about."""
     return next((note.by for note in incident.notes if note.action is Change.ACCEPT), None)
 
 
-def _build(judge: UnitJudge, incident: Incident, by: str) -> ReferenceBuilt | None:
-    assert judge.reference is not None
-    before = judge.log.baselines[incident.id]
-    wanted = min(judge.settings.learning.get(judge.unit.model, judge.settings.learning_events), ACCEPT_EVENTS)
-    if judge.epoch_events - before.events < wanted and _same_epochs(judge, before):
-        return None
-    now = accepted.tally(judge.present, judge.clock_ms)
-    if not accepted.comparable(before, now):
-        judge.log.baselines[incident.id] = now  # a shard began anew: from here on
-        return None
-    source = {"incident": incident.id, "by": by}
-    reference = accepted.present_reference(judge.reference, before, now, segment=judge.unit.segment, source=source)
-    return ReferenceBuilt(judge.unit, reference)
-
-
-def _same_epochs(judge: UnitJudge, before: Tally) -> bool:
-    return all(profile.epoch == before.epochs.get(profile.shard, profile.epoch) for profile in judge.present)
+def _same_epochs(look: Look, before: Tally) -> bool:
+    return all(profile.epoch == before.epochs.get(profile.shard, profile.epoch) for profile in look.present)

@@ -1,4 +1,4 @@
-"""What the judge wants done, and what it is told of the reading side. Every effect names its unit."""
+"""What the judge returns to be published or counted, and what it is given of the reading side."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from stream.topics.drift_events import EventType
 
 
 class DriftEvent(msgspec.Struct, frozen=True):
-    """To be told to the world; ``what`` tells its id from all others of its kind and unit."""
+    """A drift event to publish. ``what`` makes its id differ from all others of its kind and unit."""
 
     kind: EventType
     unit: UnitKey
@@ -22,7 +22,7 @@ class DriftEvent(msgspec.Struct, frozen=True):
 
 
 class IncidentRecord(msgspec.Struct, frozen=True):
-    """The newest form of an incident."""
+    """The newest form of an incident, to publish."""
 
     unit: UnitKey
     id: str
@@ -30,35 +30,37 @@ class IncidentRecord(msgspec.Struct, frozen=True):
 
 
 class ReferenceBuilt(msgspec.Struct, frozen=True):
-    """A reference that the judge made, to be published."""
+    """A reference that the judge built, to publish."""
 
     unit: UnitKey
     reference: Reference
 
 
 class RetrainDecided(msgspec.Struct, frozen=True):
-    """Whether an incident asks for a retraining, or why not; the request itself is a DriftEvent."""
+    """Whether an incident asks for a retraining, or why not, to count. The request itself is a DriftEvent."""
 
     unit: UnitKey
     outcome: Outcome
 
 
 Effect = DriftEvent | IncidentRecord | ReferenceBuilt | RetrainDecided
+"""Every effect names its unit."""
 
 
 class Health(msgspec.Struct, frozen=True):
-    """Of the reading side. ``records`` and ``invalid`` are of the last minute, by model ("" where it is not known);
-    ``labels`` are those read since the worker's start."""
+    """How well this worker reads. ``records`` and ``invalid``: of the last minute, by model ("" where it is not known).
+    ``labels``: read since the worker's start, by model. ``lag_seconds``: age of the newest event read, while there is
+    more to read."""
 
     lag_records: int | None = None
-    lag_seconds: float | None = None  # age of the newest event read, while there is more to read
+    lag_seconds: float | None = None
     records: dict[str, int] = {}
     invalid: dict[str, int] = {}
     labels: dict[str, int] = {}
 
 
 def signals(unit: UnitKey, before: Profile | None, profile: Profile) -> list[DriftEvent]:
-    """What detectors said since the shard's profile ``before``, each once."""
+    """The signals that are new since the shard's profile ``before``, each once."""
     after = before.next_offset if before is not None else -1
     return [
         DriftEvent(

@@ -1,26 +1,23 @@
-"""What the judge's decisions are called when they leave it: incident features, retrain requests. Plain data."""
+"""Plain rows and texts of features, as incidents, views and summaries show them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from detectors.evidence.sizes import Sizes
 from detectors.evidence.watch import Watch
-from detectors.features import UnitKey
-from detectors.incidents.incident import Incident
 from detectors.incidents.verdict import Symptom
-from detectors.profiles import Profile
-from detectors.reference.reference import Reference
-from stream.topics import drift_events
-from stream.topics.drift_events import RETRAIN_FEATURES, EventType, rfc3339
+
+MISSING_BURST_SIZE, LARGE_PSI, LARGE_SHIFT = 0.05, 0.1, 0.25
+"""From these on a change is large: more missing values (a share of events), PSI, and Wasserstein distance."""
 
 
 def difference(row: Mapping[str, Any]) -> str:
-    """``numpy 2.1.0 instead of 1.26.4``."""
+    """An environment difference as a text, such as ``numpy 2.1.0 instead of 1.26.4``."""
     return f"{row['name']} {row['present']} instead of {row['reference']}"
 
 
 def sizes_of(sizes: Sizes) -> dict[str, float | None]:
-    """Four figures, six digits each."""
+    """The four effect sizes by name, six digits each."""
     return {
         "psi": _rounded(sizes.psi),
         "wasserstein": _rounded(sizes.wasserstein),
@@ -30,7 +27,7 @@ def sizes_of(sizes: Sizes) -> dict[str, float | None]:
 
 
 def incident_feature(watch: Watch, feature: int, sizes: Sizes, symptom: Symptom) -> dict[str, Any]:
-    """A blamed feature as an incident names it."""
+    """The row of a blamed feature in an incident."""
     begin = watch.beginning(feature)
     _, _, values = watch.present(feature, begin.latest)
     yardstick = watch.yardsticks[feature]
@@ -52,51 +49,14 @@ def incident_feature(watch: Watch, feature: int, sizes: Sizes, symptom: Symptom)
     }
 
 
-def retrain_request(
-    unit: UnitKey,
-    incident: Incident,
-    watch: Watch,
-    reference: Reference | None,
-    profiles: Sequence[Profile],
-    events: int,
-    now_ms: int,
-) -> dict[str, Any]:
-    """``data`` of a retrain request; its shape is event_schemas.RetrainRequest."""
-    begin_ms = incident.began_at_ms if incident.began_at_ms is not None else incident.opened_at_ms
-    threshold = round(watch.evidence.blame_log10, 3)
-    source = reference.source if reference is not None else {}
-    return {
-        "request_id": drift_events.event_id(EventType.RETRAIN_REQUESTED, unit, incident.id),
-        "model": unit.model,
-        "model_version": unit.version,
-        "reason": incident.summary,
-        "severity": incident.severity,
-        "requested_at": rfc3339(now_ms),
-        "window": {
-            "start": rfc3339(begin_ms),
-            "end": rfc3339(now_ms),
-            "events": events - (incident.began_at_event or 0),
-            "offsets": {p.shard: [p.epoch.first_offset, p.next_offset] for p in profiles},
-        },
-        "features": [
-            {
-                "feature": row["feature"],
-                "statistic": "evidence_log10",
-                "score": row["evidence_log10"],
-                "threshold": threshold,
-            }
-            for row in incident.features[:RETRAIN_FEATURES]
-        ],
-        "reference": {
-            "digest": incident.reference,
-            "uri": source.get("uri"),
-            "data_revision": source.get("data_revision") or source.get("revision"),
-        },
-        "evidence": {
-            "event_id": drift_events.event_id(EventType.INCIDENT_OPENED, unit, incident.id, "open", 0),
-            "url": None,
-        },
-    }
+def severity(rows: Sequence[dict[str, Any]]) -> str:
+    """Critical where the change of a feature is large, however much evidence there is; else warning."""
+    for row in rows:
+        if row["psi"] >= LARGE_PSI or (row["wasserstein"] or 0.0) >= LARGE_SHIFT:
+            return "critical"
+        if row["missing_share"] - row["reference_missing_share"] >= MISSING_BURST_SIZE:
+            return "critical"
+    return "warning"
 
 
 def _rounded(value: float | None) -> float | None:

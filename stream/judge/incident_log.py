@@ -1,43 +1,56 @@
-"""The incidents of one unit: opened, changed and told; and whether an incident asks for a retraining."""
+"""The incidents of one unit: how they are opened, changed and resolved, and what is published of each step."""
 
-from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from detectors.features import UnitKey
 from detectors.incidents import incident as incidents
-from detectors.incidents.incident import Action, Incident, IncidentKind, Resolution, Status
-from detectors.incidents.retrain import WEEK_MS, Outcome, RetrainGuard
-from detectors.incidents.verdict import Decision
-from detectors.reference.accepted import Tally
+from detectors.incidents.incident import (
+    NOTES_KEPT,
+    Action,
+    Change,
+    Incident,
+    IncidentKind,
+    Note,
+    Resolution,
+    Status,
+)
 from stream.judge.effects import DriftEvent, Effect, IncidentRecord
+from stream.judge.look import Look
+from stream.topics import requests
 from stream.topics.drift_events import EventType
 
 INCIDENTS_KEPT = 50
-RETRAIN_LOG = 50
 
-MISSING_BURST_SIZE, LARGE_PSI, LARGE_SHIFT = 0.05, 0.1, 0.25
+
+class IncidentsState(msgspec.Struct, frozen=True):
+    """An ``IncidentLog`` in a snapshot."""
+
+    episodes: int
+    incidents: list[Incident]
 
 
 class IncidentLog:
     """A unit's incidents, oldest first, at most INCIDENTS_KEPT. ``episodes``: how many there ever were."""
 
-    __slots__ = ("_guard", "_unit", "baselines", "episodes", "incidents", "requested_ms", "retrain_log")
+    __slots__ = ("_unit", "episodes", "incidents")
 
-    def __init__(self, unit: UnitKey, guard: RetrainGuard) -> None:
+    def __init__(self, unit: UnitKey) -> None:
         self._unit = unit
-        self._guard = guard
         self.episodes = 0
         self.incidents: list[Incident] = []
-        self.retrain_log: list[dict[str, Any]] = []
-        self.requested_ms: list[int] = []
-        self.baselines: dict[str, Tally] = {}  # of open incidents: what was counted when they were found
 
-    def open(self, kind: IncidentKind) -> Incident | None:
-        """The open incident of a kind."""
+    def open_of(self, kind: IncidentKind) -> Incident | None:
+        """The open incident of a kind; the newest where there are several."""
         return next((i for i in reversed(self.incidents) if i.kind is kind and i.status is not Status.RESOLVED), None)
 
-    def together(self, began_at_event: int) -> Incident | None:
-        """The open feature incident, the oldest first, that a change which began then belongs to."""
+    def find(self, identifier: str) -> Incident | None:
+        """The incident of that id."""
+        return next((i for i in self.incidents if i.id == identifier), None)
+
+    def of_same_change(self, began_at_event: int) -> Incident | None:
+        """The oldest open feature incident that a change which began at that event belongs to."""
         for known in self.incidents:
             if known.kind is not IncidentKind.FEATURE or known.status is Status.RESOLVED:
                 continue
@@ -45,8 +58,9 @@ class IncidentLog:
                 return known
         return None
 
-    def add(self, kind: IncidentKind, event: int, at_ms: int, **what: Any) -> Incident:
-        """A new incident, opened at the unit's ``event``."""
+    def open_incident(self, kind: IncidentKind, look: Look, **members: Any) -> list[Effect]:
+        """Opens an incident as of ``look``; ``members`` are its other members. ``look`` has a clock."""
+        assert look.clock_ms is not None
         self.episodes += 1
         incident = Incident(
             id=incidents.incident_id(self._unit, self.episodes),
@@ -56,63 +70,72 @@ class IncidentLog:
             kind=kind,
             status=Status.OPEN,
             episode=self.episodes,
-            opened_at_event=event,
-            opened_at_ms=at_ms,
-            **what,
+            opened_at_event=look.events,
+            opened_at_ms=look.clock_ms,
+            **members,
         )
         self.incidents = [*self.incidents[-INCIDENTS_KEPT + 1 :], incident]
-        return incident
+        return self._publication(incident, EventType.INCIDENT_OPENED, look.clock_ms)
 
     def change(self, incident: Incident, action: Action, at_ms: int, **changes: Any) -> list[Effect]:
-        """Takes the step, where the lifecycle has it."""
+        """Applies ``action`` and ``changes`` to ``incident``; nothing where its lifecycle has no such step."""
         after = incidents.apply(incident, action, **changes)
         if after is None:
             return []
-        self.replace(after)
-        over = action is Action.RESOLVE
-        return self.told(after, EventType.INCIDENT_RESOLVED if over else EventType.INCIDENT_UPDATED, at_ms)
+        self._replace(after)
+        resolved = action is Action.RESOLVE
+        return self._publication(after, EventType.INCIDENT_RESOLVED if resolved else EventType.INCIDENT_UPDATED, at_ms)
 
-    def replace(self, after: Incident) -> None:
-        """Its newest form, told nobody."""
-        self.incidents = [after if i.id == after.id else i for i in self.incidents]
-
-    def resolve(
-        self, incident: Incident, why: Resolution, event: int, at_ms: int, by: str | None = None
-    ) -> list[Effect]:
-        """It is over."""
+    def resolve(self, incident: Incident, why: Resolution, look: Look, by: str | None = None) -> list[Effect]:
+        """Resolves ``incident`` as of ``look``. ``by``: the person who asked for it."""
         return self.change(
             incident,
             Action.RESOLVE,
-            at_ms,
-            resolved_at_event=event,
-            resolved_at_ms=at_ms,
+            look.at_ms,
+            resolved_at_event=look.events,
+            resolved_at_ms=look.at_ms,
             resolution=why,
             resolved_by=by,
         )
 
-    def told(self, incident: Incident, kind: EventType, at_ms: int) -> list[Effect]:
-        """What goes out of it."""
+    def addressed(self, request: requests.Action) -> Incident | None:
+        """The incident that ``request`` changes. None where it is not known, holds the request already or has no such
+        step: a resolved one accepts notes only, one with NOTES_KEPT notes only its end."""
+        incident = self.find(request.incident)
+        if incident is None or any(note.id == request.id for note in incident.notes):
+            return None
+        ends = request.action in (Change.RESOLVE, Change.ACCEPT)
+        if incident.status is Status.RESOLVED and request.action is not Change.NOTE:
+            return None
+        return None if len(incident.notes) >= NOTES_KEPT and not ends else incident
+
+    def apply_request(self, incident: Incident, request: requests.Action) -> list[Effect]:
+        """Adds what a person asked for to the notes of ``incident``, which is ``addressed``. Nothing is published of a
+        request to resolve: the resolution that follows carries the note."""
+        note = Note(request.id, request.action, request.by, request.at_ms, request.note)
+        changes: dict[str, object] = {"notes": [*incident.notes, note]}
+        if request.action is Change.RESOLVE:
+            self._replace(msgspec.structs.replace(incident, **changes))
+            return []
+        if request.until_ms is not None:
+            changes |= {"silenced_until_ms": request.until_ms, "silenced_by": request.by}
+        step = Action.NOTE
+        if request.action is Change.ACK:
+            step = Action.ACKNOWLEDGE
+            changes |= {"acknowledged_by": request.by, "acknowledged_at_ms": request.at_ms}
+        return self.change(incident, step, request.at_ms, **changes)
+
+    def _replace(self, after: Incident) -> None:
+        self.incidents = [after if i.id == after.id else i for i in self.incidents]
+
+    def _publication(self, incident: Incident, kind: EventType, at_ms: int) -> list[Effect]:
+        """The drift event and the incident record to publish."""
         data = incident.as_json()
         what = (incident.id, incident.status.value, incident.updates)
         return [DriftEvent(kind, self._unit, at_ms, data, what), IncidentRecord(self._unit, incident.id, data)]
 
-    def may_retrain(self, incident: Incident, decision: Decision, now_ms: int) -> Outcome:
-        """Asks the guard, and remembers what it said and why."""
-        outcome = self._guard.decide(decision.verdict, self.requested_ms, now_ms)
-        self.retrain_log.append(
-            {"at_ms": now_ms, "outcome": outcome.value, "reason": decision.detail, "incident": incident.id}
-        )
-        del self.retrain_log[:-RETRAIN_LOG]
-        if outcome in (Outcome.REQUESTED, Outcome.DRY_RUN):
-            self.requested_ms = [*(at for at in self.requested_ms if now_ms - at < WEEK_MS), now_ms]
-        return outcome
+    def snapshot(self) -> IncidentsState:
+        return IncidentsState(self.episodes, self.incidents)
 
-
-def severity(rows: Sequence[dict[str, Any]]) -> str:
-    """Critical where the change is large, whatever the evidence of it."""
-    for row in rows:
-        if row["psi"] >= LARGE_PSI or (row["wasserstein"] or 0.0) >= LARGE_SHIFT:
-            return "critical"
-        if row["missing_share"] - row["reference_missing_share"] >= MISSING_BURST_SIZE:
-            return "critical"
-    return "warning"
+    def restore(self, state: IncidentsState) -> None:
+        self.episodes, self.incidents = state.episodes, state.incidents

@@ -1,8 +1,7 @@
-"""The judge: shards' profiles in, states, incidents and retrain requests out. Sans I/O; no clock, no Kafka.
+"""The judge of one worker: profiles of shards in; states, incidents and retrain requests out. No I/O, clock or Kafka.
 
-It keeps the newest profile of every shard, works on differences, and says what is to be done as effects
-(``judge_records``). The same profiles in the same order give the same effects with the same ids. Only the blind state
-looks at the wall time it is given.
+It keeps the newest profile of every shard, works on differences, and returns what is to be published as effects. The
+same profiles in the same order give the same effects with the same ids. Wall time decides only whether a unit is blind.
 
     judge = Judge(judge_settings(settings), references)
     effects = judge.on_profile(profile, now_ms)
@@ -17,20 +16,15 @@ from detectors.evidence.sheets import Sheets
 from detectors.evidence.sizes import Yardstick
 from detectors.evidence.watch import Watch, shown
 from detectors.features import ModelKey, UnitKey
-from detectors.incidents.blindness import BlindReason
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
 from stream.forgetting import Forgetting
-from stream.judge import acceptance, performance, view
-from stream.judge import snapshot as judge_state
+from stream.judge import view
 from stream.judge.budget import Sharing
 from stream.judge.effects import Effect, Health, ReferenceBuilt
 from stream.judge.settings import JudgeSettings
 from stream.judge.unit import UnitJudge
 from stream.topics.requests import Action
-
-LAG_LASTS_MS = 5_000
-"""A lag shorter than this is how reading works."""
 
 SHEETS_KEPT = 256
 """References whose bets are kept ready; a reference of 20 features takes 400 KB."""
@@ -51,136 +45,136 @@ class Judge:
 
     @property
     def units(self) -> set[UnitKey]:
+        """All units that this worker judges."""
         return set(self._units)
 
     def holds(self, unit: UnitKey) -> bool:
+        """Whether this worker judges the unit."""
         return unit in self._units
 
     def on_reference(self, reference: Reference) -> list[Effect]:
-        """A reference that was read; profiles that waited for it are judged now."""
+        """Keeps a reference that was read, as the newest of its model; profiles that waited for it are judged."""
         digest = reference.digest
         place = reference.model_key, reference.segment
         before = self._newest.get(place)
         self._newest[place] = digest
         self._references[digest] = reference
-        if before is not None and before != digest and all(u.digest != before for u in self._units.values()):
+        if before is not None and before != digest and all(u.current.digest != before for u in self._units.values()):
             self._references.pop(before, None)
             self._sheets.pop(before, None)
         effects: list[Effect] = []
         for judge in self._units.values():
-            if judge.digest == digest:
-                effects += judge.bind()
+            if judge.current.digest == digest:
+                effects += judge.on_reference()
         return effects
 
     def on_profile(self, profile: Profile, now_ms: int, offset: int = 0) -> list[Effect]:
-        """Takes one shard's newest counts and looks. ``now_ms`` is wall time, for the blind state only; ``offset`` the
-        profile's in its topic, for whoever restores units: it says which of them there were at each look."""
+        """Judges one shard's newest counts. ``now_ms``: wall time, for the blind state only. ``offset``: position in
+        the profiles topic. It decides which units share the budget, so that a restart repeats the same shares."""
         return self.on_profiles([profile], now_ms, offset)
 
     def on_profiles(self, profiles: Sequence[Profile], now_ms: int, offset: int = 0) -> list[Effect]:
-        """As ``on_profile``, but with one look a unit for all of them."""
+        """Judges several profiles as ``on_profile`` does one, with one look a unit for all of them."""
         by_unit: dict[UnitKey, list[Profile]] = {}
         for profile in profiles:
             by_unit.setdefault(profile.unit, []).append(profile)
         effects: list[Effect] = []
         for unit, own in by_unit.items():
             judge = self._unit(unit, offset)
-            if judge.returns(own):
-                judge.away = False
-                self._sharing.add(unit.model, judge.first_heard)
+            if judge.wakes(own):
+                judge.standing.wake()
+                self._sharing.include(unit.model, judge.shards.first_offset)
             newest, sharers = self._newest_digest(unit), self._sharing.sharers(unit.model, offset)
-            said = [*judge.take(own, newest, now_ms, sharers), *acceptance.follow(judge)]
-            effects += self._published([*said, *performance.follow(judge)])
+            effects += self._with_built(judge.on_profiles(own, newest, now_ms, sharers))
         return effects
 
     def on_tick(self, now_ms: int, health: Health | None = None) -> list[Effect]:
-        """What time alone changes: who has fallen silent, or cannot be read."""
+        """Judges what time alone changes: which units are silent or cannot be read at ``now_ms`` of wall time."""
         health = health or Health()
-        effects: list[Effect] = []
-        for judge in self._units.values():
-            judge.outcomes.labelling.record_read(health.labels.get(judge.unit.model, 0))
-            if not judge.away:
-                effects += judge.tell_blind(*self._blind(judge, now_ms, health))
-        return effects
+        return [effect for judge in self._units.values() for effect in judge.on_tick(now_ms, health)]
 
     def model_view(self, unit: UnitKey) -> dict[str, Any]:
-        """The model's detail as the HTTP interface shows it. KeyError for a unit that is not known."""
+        """The model's detail as the HTTP interface shows it. Raises KeyError for a unit that is not known."""
         return view.model_view(self._units[unit])
 
     def evidence_log10(self, unit: UnitKey) -> float | None:
-        """The model's evidence as of the last look; None while it learns."""
+        """log10 of the model's evidence as of the last look; None while it learns."""
         judge = self._units[unit]
-        return None if judge.watch is None else shown(judge.outcomes.together(judge.watch))
+        return None if judge.look.watch is None else shown(judge.outcomes.model_log10(judge.look.watch))
 
     def incidents(self, unit: UnitKey | None = None) -> list[dict[str, Any]]:
-        """All that are remembered, oldest first."""
+        """The incidents of one unit or of all that are kept, oldest first."""
         units = self._units.values() if unit is None else [self._units[unit]]
         found = [incident for judge in units for incident in judge.log.incidents]
         return [i.as_json() for i in sorted(found, key=lambda i: (i.opened_at_ms, i.id))]
 
     def state(self, unit: UnitKey) -> str:
-        """One of learning, stable, warning, drift, blind."""
-        return self._units[unit].state
+        """One of learning, stable, warning, drift, blind, forgotten."""
+        return self._units[unit].standing.state
 
     def snapshot(self, unit: UnitKey) -> bytes:
-        """Everything that is known of a unit."""
-        return judge_state.encode(self._units[unit])
+        """Everything that is kept of a unit."""
+        return self._units[unit].snapshot()
 
     def restore(self, unit: UnitKey, blob: bytes) -> None:
-        """Takes ``snapshot`` back. Raises CheckpointError when ``blob`` is not one of this unit."""
-        judge = judge_state.decode(unit, blob, UnitJudge(unit, self._settings, self._bound, self._references))
+        """Restores ``snapshot``. Raises CheckpointError when ``blob`` is not one of this unit."""
+        judge = UnitJudge(unit, self._settings, self._bound, self._references)
+        judge.restore(blob)
         self.forget(unit)
         self._units[unit] = judge
-        if not judge.away:
-            self._sharing.add(unit.model, judge.first_heard)
-        judge.bind()
+        if not judge.standing.away:
+            self._sharing.include(unit.model, judge.shards.first_offset)
+        judge.on_reference()
 
     def forget(self, unit: UnitKey) -> None:
-        """The unit is another worker's now."""
+        """Drops a unit that another worker judges from now on."""
         judge = self._units.pop(unit, None)
-        if judge is not None and not judge.away:
-            self._sharing.remove(unit.model, judge.first_heard)
+        if judge is not None and not judge.standing.away:
+            self._sharing.exclude(unit.model, judge.shards.first_offset)
 
     def act(self, action: Action) -> list[Effect]:
-        """Takes in what a person does about an incident; nothing where it is not known, or taken in already."""
+        """Applies what a person asked for about an incident; nothing where the incident is not known or the request was
+        applied before."""
         for judge in self._units.values():
-            if acceptance.find(judge, action.incident) is not None:
-                return self._published(acceptance.act(judge, action))
+            if judge.log.find(action.incident) is not None:
+                return self._with_built(judge.act(action))
         return []
 
     def forget_model(self, forgetting: Forgetting) -> list[Effect]:
-        """Watches a unit no more, at a person's word; nothing where it is not known, or taken in already."""
+        """Stops watching a unit, as a person asked; nothing where it is not known or the request was applied before."""
         judge = self._units.get(forgetting.unit)
         if judge is None:
             return []
-        was_away = judge.away
+        was_away = judge.standing.away
         effects = judge.forget(forgetting)
-        if judge.away and not was_away:
-            self._sharing.remove(judge.unit.model, judge.first_heard)
+        if judge.standing.away and not was_away:
+            self._sharing.exclude(judge.unit.model, judge.shards.first_offset)
         return effects
 
     def is_away(self, unit: UnitKey) -> bool:
-        """Whether it is forgotten and has sent nothing since."""
-        return self._units[unit].away
+        """Whether the unit is forgotten and has sent nothing since."""
+        return self._units[unit].standing.away
 
-    def _published(self, effects: list[Effect]) -> list[Effect]:
-        """Takes up what it builds itself at once: profiles under it may come before the record is read back."""
+    def _with_built(self, effects: list[Effect]) -> list[Effect]:
+        """``effects`` with those of the references among them. A reference that the judge built counts as read at once:
+        profiles under it may come before its record is read back."""
         for effect in list(effects):
             if isinstance(effect, ReferenceBuilt):
                 effects += self.on_reference(effect.reference)
         return effects
 
     def _unit(self, unit: UnitKey, offset: int) -> UnitJudge:
-        """Its judge; a unit heard before it was heard first is one of a topic that was made anew."""
+        """The unit's judge, a new one where there is none. An offset below that of its first profile means that the
+        topic was created again."""
         judge = self._units.get(unit)
         if judge is None:
             judge = self._units[unit] = UnitJudge(unit, self._settings, self._bound, self._references, offset)
-            self._sharing.add(unit.model, offset)
-        elif offset < judge.first_heard:
-            if not judge.away:
-                self._sharing.remove(unit.model, judge.first_heard)
-                self._sharing.add(unit.model, offset)
-            judge.first_heard = offset
+            self._sharing.include(unit.model, offset)
+        elif offset < judge.shards.first_offset:
+            if not judge.standing.away:
+                self._sharing.exclude(unit.model, judge.shards.first_offset)
+                self._sharing.include(unit.model, offset)
+            judge.shards.begin_again(offset)
         return judge
 
     def _newest_digest(self, unit: UnitKey) -> str | None:
@@ -197,32 +191,3 @@ class Judge:
             self._sheets[digest] = sheets, [Yardstick(sheets.layout, f) for f in range(len(reference.features))]
         sheets, yardsticks = self._sheets[digest]
         return self._references[digest], Watch(sheets, yardsticks, self._settings.resolve_after_events)
-
-    def _blind(self, judge: UnitJudge, now_ms: int, health: Health) -> tuple[BlindReason | None, str]:
-        rules = self._settings.blind
-        if judge.digest is not None and judge.watch is None:
-            return BlindReason.MISSING_REFERENCE, f"its reference {judge.digest[:19]} has not been read"
-        model = judge.unit.model
-        invalid, records = health.invalid.get(model, 0), health.records.get(model, 0)
-        if invalid >= rules.invalid_records and invalid >= rules.invalid_share * records:
-            return BlindReason.UNREADABLE, f"{invalid:,} of the last minute's {records:,} records cannot be read"
-        if (reason := self._lag(judge, now_ms, health)) is not None:
-            return BlindReason.LAG, reason
-        silent_ms = judge.rhythm.silent_ms(now_ms)
-        patience = judge.rhythm.patience_ms(rules.silent_factor, rules.min_silent_ms, rules.max_silent_ms)
-        if silent_ms > patience:
-            late = ", but late ones" if judge.late_only else ""
-            return BlindReason.SILENT, f"no event for more than {patience / 1000:,.0f} s{late}"
-        return None, ""
-
-    def _lag(self, judge: UnitJudge, now_ms: int, health: Health) -> str | None:
-        rules = self._settings.blind
-        lag, age = health.lag_records or 0, health.lag_seconds or 0.0
-        if lag <= 0 or (lag <= rules.lag_records and 1000 * age <= rules.lag_ms):
-            judge.lag_since_ms = None
-            return None
-        if judge.lag_since_ms is None:
-            judge.lag_since_ms = now_ms
-        if now_ms - judge.lag_since_ms < LAG_LASTS_MS:
-            return None
-        return f"reading is {lag:,} records behind, {age:,.0f} s"

@@ -1,4 +1,4 @@
-"""What labels say of a unit's predictions, its shards put together, and how its objectives stand."""
+"""How right a unit's predictions are: the outcomes of its shards put together, and the objectives for them."""
 
 import math
 from typing import Any
@@ -18,7 +18,7 @@ LN10 = math.log(10)
 
 
 class Objective(msgspec.Struct, frozen=True):
-    """A share of events that shall be good. ``kind``: accuracy, availability or latency."""
+    """The share of events that must be good. ``kind``: accuracy, availability or latency."""
 
     kind: str
     at_least: float
@@ -26,19 +26,28 @@ class Objective(msgspec.Struct, frozen=True):
 
 
 class OutcomeRules(msgspec.Struct, frozen=True):
-    """``task`` None: told from what comes."""
+    """What a model is measured by. ``task`` None: recognised from the labels that come."""
 
     task: Task | None = None
     objectives: tuple[Objective, ...] = ()
 
     @property
     def needs_labels(self) -> bool:
-        """Whether something is promised that only labels can tell."""
+        """Whether there is an objective that only labels can measure."""
         return any(objective.kind == "accuracy" for objective in self.objectives)
 
 
+class OutcomesState(msgspec.Struct, frozen=True):
+    """An ``OutcomeLog`` in a snapshot."""
+
+    outcomes: dict[str, tuple[int, Outcomes]]
+    labelling: LabellingState | None
+    outcome_watch: OutcomeWatchState | None
+
+
 class OutcomeLog:
-    """The outcomes of one unit's shards, each the newest that contains the one before in both events and labels."""
+    """The outcomes of one unit's shards. ``shards``: by name the next offset of the events, and the newest outcomes
+    that contain the ones before in both events and labels."""
 
     __slots__ = ("_looked", "_patience_ms", "_rules", "labelling", "shards", "watch")
 
@@ -46,12 +55,12 @@ class OutcomeLog:
         self._rules, self._patience_ms = rules, patience_ms
         self.watch = watch
         self._looked = 0  # labels as of the last look
-        self.shards: dict[str, tuple[int, Outcomes]] = {}  # next offset of the events, outcomes
+        self.shards: dict[str, tuple[int, Outcomes]] = {}
         self.labelling = Labelling()
 
-    def take(self, profile: Profile) -> None:
-        """A restored shard reads events and labels again, each in its own time: what it says is taken up once it has
-        both as far as before, so that no count falls."""
+    def fold_in(self, profile: Profile) -> None:
+        """Keeps the profile's outcomes. A restored shard reads events and labels again, each at its own pace, so that
+        its counts may be lower for a while: the old ones are kept until both its offsets have caught up."""
         if profile.outcomes is None:
             return
         known = self.shards.get(profile.shard)
@@ -59,43 +68,44 @@ class OutcomeLog:
         if known is None or (place[0] >= known[0] and place[1] >= known[1].labels_next):
             self.shards[profile.shard] = (profile.next_offset, profile.outcomes)
 
-    def restore(
-        self,
-        shards: dict[str, tuple[int, Outcomes]],
-        labelling: LabellingState | None,
-        watch: OutcomeWatchState | None,
-    ) -> None:
-        """Everything that is known, from a snapshot of the judge."""
-        self.shards, self.labelling = shards, Labelling(labelling)
-        if watch is not None:
-            self.watch.restore(watch)
+    def count_labels_read(self, labels: int) -> None:
+        """Notes how many labels of the model this process has read since its start."""
+        self.labelling.record_read(labels)
 
-    def step(self, now_ms: int) -> None:
-        """To be called when profiles were taken, at ``now_ms`` of event time."""
+    def advance(self, now_ms: int) -> None:
+        """Checks at ``now_ms`` of event time whether labels still come. To be called after profiles were folded in."""
         self.labelling.update(now_ms, self._predicted, self._labelled, self._patience_ms)
 
+    def snapshot(self) -> OutcomesState:
+        return OutcomesState(self.shards, self.labelling.state, self.watch.snapshot())
+
+    def restore(self, state: OutcomesState) -> None:
+        self.shards, self.labelling = dict(state.outcomes), Labelling(state.labelling)
+        if state.outcome_watch is not None:
+            self.watch.restore(state.outcome_watch)
+
     def look(self, now_ms: int, share: float, beside: int) -> Findings | None:
-        """See ``OutcomeWatch.look``; nothing is done where no label came."""
+        """See ``OutcomeWatch.look``. None where no label came since the last look."""
         if (labelled := self._labelled) == self._looked:
             return None
         self._looked = labelled
         totals = self._totals()
         return self.watch.look(totals, self._task(totals), now_ms, share, beside)
 
-    def together(self, features: Watch) -> float:
-        """log10 A of the model: its features' mean evidence with that of its outcomes, one more part of the mean."""
+    def model_log10(self, features: Watch) -> float:
+        """log10 A of the model: the mean evidence of its features and, as one more part of the mean, its outcomes."""
         if self.watch.watch is None:
             return features.model_log10
         own = float(self.watch.watch.feature_log10[0]) - math.log10(features.evidence.features + 1)
         return float(np.logaddexp(features.model_log10 * LN10, own * LN10)) / LN10
 
     def release(self) -> None:
-        """What was reported of it is over: its evidence begins anew."""
+        """Starts the evidence again, after an incident was closed."""
         if self.watch.watch is not None:
             self.watch.watch.release(list(self.watch.watch.probes))
 
-    def learn(self) -> None:
-        """The present is how right the model is from now on."""
+    def learn_again(self) -> None:
+        """Makes the present the reference: how right the model is, is learned from the labels that come."""
         totals = self._totals()
         self.watch.learn(totals, self._task(totals))
 
@@ -107,7 +117,7 @@ class OutcomeLog:
 
     @property
     def watched(self) -> int:
-        """How many features the model's outcomes are, once they are learned."""
+        """How many features the outcomes add to the model: 1 once their reference is learned."""
         return int(self.watch.watch is not None)
 
     @property
@@ -119,18 +129,18 @@ class OutcomeLog:
         return sum(shard.total.labelled for _, shard in self.shards.values())
 
     @property
-    def standing(self) -> Labels:
-        """How it stands with the labels."""
+    def labels(self) -> Labels:
+        """Whether labels come."""
         return self.labelling.standing(self._rules.needs_labels)
 
     @property
     def blind(self) -> tuple[BlindReason, str] | None:
-        """Why nobody knows how right the model is, where labels are promised or read."""
-        standing, since = self.standing, self.labelling.state
-        if since is None or standing not in (Labels.UNMATCHED, Labels.MISSING):
+        """Why the model's performance is not known, where an objective needs labels or labels are read."""
+        labels, since = self.labels, self.labelling.state
+        if since is None or labels not in (Labels.UNMATCHED, Labels.MISSING):
             return None
         made = f"its last {self._predicted - since.predicted:,} predictions"
-        if standing is Labels.UNMATCHED:
+        if labels is Labels.UNMATCHED:
             read = f"{self.labelling.read_since:,} labels were read"
             return BlindReason.UNMATCHED_LABELS, f"its performance is not known: {read}, next to none is of {made}"
         if not self._rules.needs_labels:
@@ -152,7 +162,7 @@ class OutcomeLog:
                 "incomparable": merged.total.incomparable,
                 "measures": outcomes.measures(merged.total, task),
                 "mean_delay_seconds": _delay(merged.total),
-                "labels": self.standing.value,
+                "labels": self.labels.value,
                 "labels_since_ms": self.labelling.state.at_ms if self.labelling.state is not None else None,
                 "recent": {
                     "hours": outcomes.RECENT_HOURS,
@@ -170,11 +180,11 @@ class OutcomeLog:
                     for hour, tally in merged.hours.items()
                 ],
             },
-            "objectives": [_standing(objective, merged.total, recent, task) for objective in rules.objectives],
+            "objectives": [_objective_row(objective, merged.total, recent, task) for objective in rules.objectives],
         }
 
 
-def _standing(objective: Objective, total: Tally, recent: Tally, task: Task) -> dict[str, Any]:
+def _objective_row(objective: Objective, total: Tally, recent: Tally, task: Task) -> dict[str, Any]:
     good, events = _good(objective, total, task)
     recent_good, recent_events = _good(objective, recent, task)
     return {
@@ -188,7 +198,7 @@ def _standing(objective: Objective, total: Tally, recent: Tally, task: Task) -> 
 
 
 def _good(objective: Objective, tally: Tally, task: Task) -> tuple[int, int]:
-    """Good events, and all that count."""
+    """Good events, and all events that count for the objective."""
     if objective.kind == "availability":
         return tally.events - tally.errors, tally.events
     if objective.kind == "latency":

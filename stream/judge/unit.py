@@ -1,392 +1,280 @@
-"""One unit's judge: its shards put together, its evidence, its state and its incidents. Decides, and does nothing else.
+"""One unit's judge: puts its shards together, makes one Look of them and hands it to the parts that judge.
 
-Events are counted over all shards and epochs; the clock is the events' own time. The wall clock is looked at only to
-tell whether the unit is blind.
+The parts (evidence, incidents, verdicts, acceptance, performance, state) return effects, in the order in which they are
+called here; each keeps its own state. The clock is the events' own time. The wall clock decides only whether the unit
+is blind.
 """
 
-from collections.abc import Callable, Container, Sequence
-from typing import Any
+from collections.abc import Container, Sequence
 
 from detectors import merging
-from detectors.evidence.counts import Counts, counts_of, no_counts
-from detectors.evidence.watch import Watch, WatchState, shown
+from detectors.evidence.counts import Counts
+from detectors.evidence.watch import shown
 from detectors.features import UnitKey
-from detectors.incidents.blindness import BlindReason, Rhythm
-from detectors.incidents.incident import Action, Incident, IncidentKind, Resolution, Status
-from detectors.incidents.verdict import decide
+from detectors.incidents.incident import Change, Resolution, Status
 from detectors.merging import Step
 from detectors.profiles import Profile
-from detectors.reference import learned
 from detectors.reference.reference import Reference
 from stream.forgetting import Forgetting
-from stream.judge import effects as judge_records
-from stream.judge import environment, feature_rows, incident_log
-from stream.judge.effects import DriftEvent, Effect, ReferenceBuilt
-from stream.judge.incident_log import IncidentLog
+from stream.judge import effects as effect_records
+from stream.judge import snapshot
+from stream.judge.acceptance import Acceptance
+from stream.judge.baselines import Baselines, BaselinesState
+from stream.judge.current_reference import Bound, CurrentReference, ReferenceState
+from stream.judge.effects import Effect, Health
+from stream.judge.environment import Environment, EnvironmentState
+from stream.judge.feature_incidents import FeatureIncidents
+from stream.judge.incident_log import IncidentLog, IncidentsState
+from stream.judge.learning import Learning, LearningState
+from stream.judge.look import Look
+from stream.judge.outcomes import OutcomesState
+from stream.judge.performance import Performance
+from stream.judge.retraining import Retraining, RetrainingState
 from stream.judge.settings import JudgeSettings
-from stream.judge.shard import Shard, add_environments
-from stream.topics.drift_events import EventType
-
-LEFT_REFERENCES = 8
-HISTORY = 240
-"""Points of evidence over time; when full every second one goes and the interval doubles."""
-
-
-Bound = Callable[[UnitKey, str], tuple[Reference, Watch] | None]
+from stream.judge.shard import add_environments
+from stream.judge.shards import Shards, ShardsState
+from stream.judge.sight import SightState
+from stream.judge.standing import Standing, StandingState
+from stream.judge.verdicts import Verdicts
+from stream.topics import requests
 
 
 class UnitJudge:
-    """``bound`` gives a reference and a fresh watch for its digest, or None while it has not been read: ``known`` are
-    the digests of those that were.
-    ``first_heard``: offset of its first profile. ``sharers``: units of its model at its last look."""
+    """``bound(unit, digest)`` returns the reference and a new Watch, or None if that reference has not been read yet;
+    ``known``: digests of all references read so far. ``first_offset``: where its first profile lies in its topic.
+
+    ``look``: the unit as of the newest profiles.
+    """
+
+    __slots__ = (
+        "acceptance",
+        "baselines",
+        "current",
+        "environment",
+        "features",
+        "learning",
+        "log",
+        "look",
+        "outcomes",
+        "performance",
+        "retraining",
+        "shards",
+        "standing",
+        "unit",
+        "verdicts",
+    )
 
     def __init__(
-        self, unit: UnitKey, settings: JudgeSettings, bound: Bound, known: Container[str | None], first_heard: int = 0
+        self, unit: UnitKey, settings: JudgeSettings, bound: Bound, known: Container[str | None], first_offset: int = 0
     ) -> None:
+        wanted = settings.learning.get(unit.model, settings.learning_events)
         self.unit = unit
-        self._known = known
-        self.first_heard = first_heard
-        self.sharers = 1
-        self._bound = bound
-        self.settings = settings
-        self.shards: dict[str, Shard] = {}
-        self.digest: str | None = None
-        self.left: list[str | None] = []
-        self.reference: Reference | None = None
-        self.watch: Watch | None = None
-        self.saved: WatchState | None = None  # of a reference that has not been read yet
-        self.state = "learning"
-        self.transitions = 0
-        self.clock_ms: int | None = None
-        self.log = IncidentLog(unit, settings.retrain)
+        self.shards = Shards(first_offset)
+        self.current = CurrentReference(unit, bound, known)
+        self.learning = Learning(unit, wanted)
+        self.log = IncidentLog(unit)
+        self.retraining = Retraining(unit, settings.retrain)
         self.outcomes = settings.outcome_log(unit.model)
-        self.history: list[tuple[int, float]] = []
-        self.history_step_ms = 1_000
-        self.environment_event = 0
-        self.learned = False
-        self.accepted = False  # the present is about to be the reference
-        self.forgotten: Forgetting | None = None  # who last wanted it forgotten
-        self.away = False  # it is, and has sent nothing since
-        self.rhythm = Rhythm()
-        self.late_only = False  # what was heard last were events that do not count
-        self.blind: BlindReason | None = None
-        self.blind_detail = ""
-        self.lag_since_ms: int | None = None
+        self.environment = Environment(self.log, settings.resolve_after_events)
+        self.features = FeatureIncidents(self.log, self.environment)
+        self.performance = Performance(self.log, self.outcomes, self.retraining)
+        self.baselines = Baselines(self.log)
+        self.verdicts = Verdicts(self.log, self.baselines, self.environment, self.retraining)
+        self.acceptance = Acceptance(unit, wanted, self.log, self.baselines)
+        self.standing = Standing(unit, settings, self.log, self.outcomes)
+        self.look = self._new_look()
 
-    @property
-    def events(self) -> int:
-        """Accepted over all shards and epochs, each once."""
-        return sum(shard.profile.events for shard in self.shards.values())
+    def _new_look(self) -> Look:
+        current, shards = self.current, self.shards
+        present = shards.under(current.digest)
+        return Look(shards.events, shards.clock_ms, current.digest, current.reference, current.watch, present)
 
-    @property
-    def present(self) -> list[Profile]:
-        """Newest profiles of the shards that are under the present reference."""
-        return [s.profile for s in self.shards.values() if s.profile.epoch.reference == self.digest]
+    # profiles and references
 
-    @property
-    def epoch_events(self) -> int:
-        """Those under the present reference."""
-        return sum(profile.epoch_events for profile in self.present)
-
-    def take(self, profiles: Sequence[Profile], newest: str | None, now_ms: int, sharers: int) -> list[Effect]:
-        """Puts ``profiles`` in place and looks once. ``newest``: digest of the model's newest reference."""
+    def on_profiles(self, profiles: Sequence[Profile], newest: str | None, now_ms: int, sharers: int) -> list[Effect]:
+        """Folds ``profiles`` in and judges once. ``newest``: digest of the model's newest reference. ``sharers``: units
+        that share the model's budget."""
         effects: list[Effect] = []
         arrived: Counts | None = None
-        clock_ms = self.clock_ms
+        clock_ms = self.shards.clock_ms
         parts: list[tuple[Profile | None, Profile]] = []
         environments: dict[str, int] = {}
-        heard = False
+        new_events = False
         for profile in profiles:
-            self.outcomes.take(profile)
-            known = self.shards.get(profile.shard)
-            before = known.profile if known else None
-            wanted = newest if profile.epoch.reference in self._known else None  # else it is newer than what was read
-            step = known.step(profile, wanted) if known else Step.FULL
+            self.outcomes.fold_in(profile)
+            before, step = self.shards.held(profile, self.current.wanted(profile.epoch.reference, newest))
             if step is Step.IGNORED:
                 continue
-            self._share(sharers)  # not for what is delivered again
-            new_events = before is None or profile.events > before.events
-            heard, self.late_only = heard or new_events, not new_events
-            if step is not Step.NEXT or profile.epoch.reference != self.digest:
-                effects += self._enter(profile.epoch.reference, newest)
-            delta = self._place(known, profile, step)
+            self.current.share_budget(sharers)  # not for a profile that is delivered again
+            brings_events = before is None or profile.events > before.events
+            new_events = new_events or brings_events
+            self.standing.sight.note_profile(brings_events)
+            if step is not Step.NEXT or profile.epoch.reference != self.current.digest:
+                effects += self._follow_epoch(profile.epoch.reference, newest)
+            delta = self._fold_in(profile, step)
             add_environments(environments, before if step is Step.NEXT else None, profile)
-            effects += judge_records.signals(self.unit, before, profile)
-            if delta is not None and profile.epoch.reference == self.digest:
+            effects += effect_records.signals(self.unit, before, profile)
+            if delta is not None and profile.epoch.reference == self.current.digest:
                 arrived = delta if arrived is None else arrived.plus(delta)
                 parts.append((before, profile))
-            if profile.last_timestamp_ms is not None:
-                self.clock_ms = max(self.clock_ms or profile.last_timestamp_ms, profile.last_timestamp_ms)
-        if heard:
-            self.rhythm.record_arrival(now_ms)
-        if self.clock_ms is not None:
-            self.outcomes.step(self.clock_ms)
-        return [*effects, *self._judge(arrived, environments, merging.span(parts, clock_ms))]
+            self.shards.advance_clock(profile)
+        if new_events:
+            self.standing.sight.note_events(now_ms)
+        if self.shards.clock_ms is not None:
+            self.outcomes.advance(self.shards.clock_ms)
+        self.look = self._new_look()
+        effects += self._judge(arrived, environments, merging.span(parts, clock_ms))
+        return [*effects, *self._follow_incidents(), *self._follow_labels()]
 
-    def bind(self) -> list[Effect]:
-        """Where the reference that the shards are under has come, what waited for it is judged now."""
-        found = None if self.digest is None or self.watch is not None else self._bound(self.unit, self.digest)
-        if found is None:
-            return []
-        self.reference, self.watch = found
-        self._share(self.sharers)
-        watch = self.watch
-        restored = self.saved is not None and watch.restore(self.saved)
-        self.saved = None
-        arrived = no_counts(watch.sheets.layout)
-        for shard in self.shards.values():
-            if shard.profile.epoch.reference != self.digest:
-                continue
-            shard.counts = counts_of(shard.profile, watch.sheets.layout)
-            if not restored and not shard.base:
-                arrived = arrived.plus(shard.counts)
-            shard.base = False
-        return self._judge(arrived if arrived.events else None, {})
+    def _fold_in(self, profile: Profile, step: Step) -> Counts | None:
+        watch, digest = self.current.watch, self.current.digest
+        judged = watch is not None and profile.epoch.reference == digest
+        return self.shards.fold_in(profile, step, watch.sheets.layout if judged and watch is not None else None)
 
-    def _enter(self, digest: str | None, newest: str | None) -> list[Effect]:
-        """A shard began an epoch: the unit follows, unless to a reference that it has left."""
-        if self.shards and digest == self.digest:
+    def on_reference(self) -> list[Effect]:
+        """Judges the profiles that waited for the unit's reference, if that has been read."""
+        if not self.current.bind():
             return []
-        if self.shards and digest != newest and (digest in self.left or self.digest == newest):
+        watch = self.current.watch
+        assert watch is not None
+        restored = self.current.restore_evidence()
+        arrived = self.shards.count_again(self.current.digest, watch.sheets.layout)
+        self.look = self._new_look()
+        return self._judge(arrived if arrived.events and not restored else None, {}, None)
+
+    def _follow_epoch(self, digest: str | None, newest: str | None) -> list[Effect]:
+        """Moves to the reference of a shard's new epoch, where the unit is to follow it there."""
+        first = not len(self.shards)
+        if not first and not self.current.is_followed_by(digest, newest):
             return []
-        effects: list[Effect] = []
-        found = None if digest is None else self._bound(self.unit, digest)
-        if self.shards:
-            effects = self._leave(found[0] if found else None)
-            self.left = [*self.left[-LEFT_REFERENCES:], self.digest]
-        self.digest, self.reference, self.watch, self.saved = digest, None, None, None
-        self.history, self.history_step_ms, self.accepted = [], 1_000, False
-        if found is not None:
-            self.reference, self.watch = found
-            self._share(self.sharers)
+        found = self.current.find(digest)
+        effects = [] if first else self._leave(found[0] if found is not None else None)
+        self.current.enter(digest, found, first)
+        self.acceptance.leave()
         return effects
 
-    def _share(self, sharers: int) -> None:
-        """Its part of the model's budget."""
-        self.sharers = sharers
-        if self.watch is not None:
-            self.watch.evidence.share = 1 / sharers
-
     def _leave(self, reference: Reference | None) -> list[Effect]:
-        """What is open under the old reference is over. Where it was accepted, and a crash came before that was
-        written down, the new reference still says so."""
+        """Closes what is open under the old reference; ``reference`` is the new one. Where that was built from an
+        accepted present and a crash came before the resolution was stored, its source still names the incident."""
+        look = self._new_look()
         source = reference.source if reference is not None else {}
         effects: list[Effect] = []
         if source.get("kind") == "accepted" and "incident" in source:
-            effects = self.close(Resolution.ACCEPTED, source.get("by"), only=source["incident"])
-        return effects + self.close(Resolution.REFERENCE_CHANGED)
+            effects = self._close(look, Resolution.ACCEPTED, source.get("by"), only=source["incident"])
+        return effects + self._close(look, Resolution.REFERENCE_CHANGED)
 
-    def _place(self, known: Shard | None, profile: Profile, step: Step) -> Counts | None:
-        """Keeps the profile; what of it is new."""
-        bound = self.watch is not None and profile.epoch.reference == self.digest
-        counts = counts_of(profile, self.watch.sheets.layout) if bound and self.watch is not None else None
-        if known is None:
-            self.shards[profile.shard] = Shard(profile, [], counts)
-            return counts
-        return known.take(profile, step, counts, bound)
+    # judging
 
     def _judge(
-        self, arrived: Counts | None, environments: dict[str, int], span: tuple[int, int] | None = None
+        self, arrived: Counts | None, environments: dict[str, int], span: tuple[int, int] | None
     ) -> list[Effect]:
-        if self.watch is None or self.reference is None or self.clock_ms is None:
-            return [*self._learn(), *self.settle()]
-        effects: list[Effect] = []
-        events = self.events
-        effects += environment.look(self, environments, events)
+        """Judges what arrived: ``environments`` are new events by environment, ``span`` their times."""
+        look = self.look
+        if look.watch is None or look.reference is None or look.clock_ms is None:
+            return [*self.learning.follow(look), *self.standing.publish_state(look)]
+        effects = self.environment.follow(look, environments, self.acceptance.built)
         if arrived is not None and arrived.events > 0:
-            self.watch.evidence.beside = self.outcomes.watched
-            findings = self.watch.look(arrived, self.clock_ms, events, span)
+            look.watch.evidence.count_beside(self.outcomes.watched)
+            findings = look.watch.look(arrived, look.clock_ms, look.events, span)
             if findings.returned:
-                effects += self._returned(events)
+                effects += self.features.report_returned(look, look.watch)
             if findings.fired:
-                effects += self._fired(findings.fired, events)
-            self._remember_evidence()
-        return [*effects, *self.settle()]
+                effects += self.features.report_fired(look, look.watch, findings.fired)
+            if self.current.history.is_due(look.clock_ms):
+                self.current.history.record(look.clock_ms, shown(self.outcomes.model_log10(look.watch)))
+        return [*effects, *self.standing.publish_state(look)]
 
-    def _learn(self) -> list[Effect]:
-        """Enough events without a reference become one, once."""
-        wanted = self.settings.learning.get(self.unit.model, self.settings.learning_events)
-        if self.digest is not None or self.learned or self.epoch_events < wanted:
-            return []
-        self.learned = True
-        built = learned.reference_from_profiles(
-            self.unit.model, self.unit.version, self.present, segment=self.unit.segment
-        )
-        return [ReferenceBuilt(self.unit, built)]
-
-    def _remember_evidence(self) -> None:
-        assert self.clock_ms is not None
-        assert self.watch is not None
-        if self.history and self.clock_ms - self.history[-1][0] < self.history_step_ms:
-            return
-        self.history.append((self.clock_ms, shown(self.outcomes.together(self.watch))))
-        if len(self.history) >= HISTORY:
-            self.history = self.history[::2]
-            self.history_step_ms *= 2
-
-    # incidents
-
-    def _fired(self, fired: list[int], events: int) -> list[Effect]:
-        """Those that belong to an open incident update it; the others are one of their own."""
-        assert self.watch is not None
-        groups: dict[str, tuple[Incident | None, list[int]]] = {}
-        for feature in fired:
-            known = self.log.together(self.watch.beginning(feature).event)
-            groups.setdefault(known.id if known else "", (known, []))[1].append(feature)
-        return [effect for known, members in groups.values() for effect in self._report(members, known, events)]
-
-    def _report(self, fired: list[int], known: Incident | None, events: int) -> list[Effect]:
-        assert self.watch is not None
-        begin = min((self.watch.beginning(f) for f in fired), key=lambda b: b.event)
-        members, since = list(fired), begin.latest
-        if known is not None:
-            index = self.watch.sheets.layout.index
-            members += [index[f["feature"]] for f in known.features if index[f["feature"]] in self.watch.probes]
-        evidence = self.watch.feature_log10
-        rows, symptoms = self._rows(sorted(set(members), key=lambda f: (-evidence[f], f)), since)
-        verdict = decide(symptoms, environment.open_differences(self))
-        changes: dict[str, Any] = {
-            "features": rows,
-            "severity": incident_log.severity(rows),
-            "verdict": verdict.verdict.value,
-            "reason": verdict.reason.value,
-            "summary": verdict.detail,
-            "verdict_events": 0,
-        }
-        if known is not None:
-            return self.log.change(known, Action.UPDATE, self.clock_ms or 0, **changes)
-        incident = self.open(
-            IncidentKind.FEATURE,
-            events,
-            began_at_event=begin.event,
-            began_at_ms=begin.at_ms,
-            began_interval=(begin.earliest, begin.latest),
-            **changes,
-        )
-        return self.log.told(incident, EventType.INCIDENT_OPENED, incident.opened_at_ms)
-
-    def _rows(self, features: Sequence[int], since: int) -> tuple[list[dict[str, Any]], list[Any]]:
-        assert self.watch is not None
-        rows, symptoms = [], []
-        for f in features:
-            sizes, symptom, _ = self.watch.present(f, since)
-            symptoms.append(symptom)
-            rows.append(feature_rows.incident_feature(self.watch, f, sizes, symptom))
-        return rows, symptoms
-
-    def open(self, kind: IncidentKind, events: int, **what: Any) -> Incident:
-        assert self.clock_ms is not None
-        return self.log.add(kind, events, self.clock_ms, reference=self.digest, **what)
-
-    def _returned(self, events: int) -> list[Effect]:
-        """Over when every feature of it is back."""
-        assert self.watch is not None
-        still = {self.watch.sheets.layout.names[f] for f in self.watch.probes}
-        effects: list[Effect] = []
-        for incident in self.log.incidents:
-            over = incident.kind is IncidentKind.FEATURE and incident.status is not Status.RESOLVED
-            if over and still.isdisjoint(f["feature"] for f in incident.features):
-                effects += self.log.resolve(incident, Resolution.BACK, events, self.clock_ms or 0)
+    def _follow_incidents(self) -> list[Effect]:
+        """Confirms verdicts, and ends incidents whose present was accepted: as they were before the confirmation."""
+        look = self.look
+        self.baselines.follow(look)
+        waiting = self.acceptance.waiting(look)
+        effects = self.verdicts.follow(look)
+        if ended := self.acceptance.follow(look, waiting):
+            effects += [*ended, *self.standing.publish_state(look)]
         return effects
 
-    def close(self, why: Resolution, by: str | None = None, only: str | None = None) -> list[Effect]:
-        """Resolves open incidents, or the one with the id ``only``; their evidence begins anew."""
+    def _follow_labels(self) -> list[Effect]:
+        effects = self.performance.follow(self.look)
+        return [*effects, *self.standing.publish_state(self.look)] if effects else []
+
+    def _close(self, look: Look, why: Resolution, by: str | None = None, only: str | None = None) -> list[Effect]:
+        """Resolves all open incidents, or the one with the id ``only``, and starts their evidence again."""
         effects: list[Effect] = []
         for incident in self.log.incidents:
             if incident.status is Status.RESOLVED or (only is not None and incident.id != only):
                 continue
-            if incident.kind is IncidentKind.FEATURE and self.watch is not None:
-                names = {f["feature"] for f in incident.features}
-                self.watch.release([f for f in self.watch.probes if self.watch.sheets.layout.names[f] in names])
-            if incident.kind is IncidentKind.PERFORMANCE:
-                self.outcomes.release()
-            effects += self.log.resolve(incident, why, self.events, self.clock_ms or 0, by)
+            self.features.release(look, incident)
+            self.performance.release(incident)
+            effects += self.log.resolve(incident, why, look, by)
         return effects
 
-    # state
+    # people and time
 
-    def forget(self, forgetting: Forgetting) -> list[Effect]:
-        """It is watched no more until it sends events again; nothing where that is known already."""
-        if self.forgotten is not None and forgetting.id == self.forgotten.id:
+    def act(self, request: requests.Action) -> list[Effect]:
+        """Applies what a person asked for about an incident; nothing where it was applied before or is no step of the
+        incident."""
+        incident = self.log.addressed(request)
+        if incident is None:
             return []
-        self.forgotten = forgetting
-        effects = self.close(Resolution.BY_HAND, forgetting.by)
-        self.away, self.blind = True, None
-        return [*effects, *self.settle()]
+        effects = self.log.apply_request(incident, request)
+        if request.action is Change.RESOLVE:
+            effects += self._close(self.look, Resolution.BY_HAND, request.by, only=incident.id)
+            effects += self.standing.publish_state(self.look)
+        if request.action is Change.ACCEPT:
+            effects += self._follow_incidents()
+        return effects
 
-    def returns(self, profiles: Sequence[Profile]) -> bool:
-        """Whether they bring events that it had not seen when it was forgotten."""
-        known = self.shards
-        return self.away and any(p.shard not in known or p.events > known[p.shard].profile.events for p in profiles)
-
-    def tell_blind(self, reason: BlindReason | None, detail: str) -> list[Effect]:
-        """What the wall clock and the reading side say."""
-        self.blind, self.blind_detail = reason, detail
-        return self.settle()
-
-    def settle(self) -> list[Effect]:
-        """The state that all of this amounts to, told when it changes."""
-        state = self._state()
-        if state == self.state and self.transitions:
+    def forget(self, request: Forgetting) -> list[Effect]:
+        """Stops watching the unit until it sends events again; nothing where the request was applied before."""
+        if self.standing.holds(request):
             return []
-        before, self.state = self.state, state
-        self.transitions += 1
-        reason = self.reason
-        if before == "forgotten" and self.forgotten is not None:
-            reason = f"sends events again after {self.forgotten.by} had it forgotten" + (reason and f"; {reason}")
-        data = {
-            "model": self.unit.model,
-            "version": self.unit.version,
-            "segment": self.unit.segment,
-            "state": state,
-            "previous": before if self.transitions > 1 else None,
-            "reason": reason,
-            "events": self.events,
-            "season_covered": self.season_covered,
-            "moved_while_learned": self.moved_while_learned,
-        }
-        return [DriftEvent(EventType.MODEL_STATE, self.unit, self.clock_ms or 0, data, (self.transitions,))]
+        self.standing.forget(request)
+        effects = self._close(self.look, Resolution.BY_HAND, request.by)
+        return [*effects, *self.standing.publish_state(self.look)]
 
-    @property
-    def season_covered(self) -> bool:
-        """Whether hours of the day are compared with the same hours."""
-        return self.watch is not None and self.watch.sheets.seasonal
+    def wakes(self, profiles: Sequence[Profile]) -> bool:
+        """Whether the unit is forgotten and ``profiles`` bring events that it had not counted then."""
+        return self.standing.away and self.shards.bring_events(profiles)
 
-    @property
-    def moved_while_learned(self) -> list[str]:
-        """Features that did not stay at one level while the reference was learned."""
-        return list(self.reference.source.get("moved", ())) if self.reference is not None else []
+    def on_tick(self, now_ms: int, health: Health) -> list[Effect]:
+        """Checks at ``now_ms`` of wall time whether the unit is blind."""
+        self.outcomes.count_labels_read(health.labels.get(self.unit.model, 0))
+        return self.standing.check_sight(self.look, now_ms, health)
 
-    def _state(self) -> str:
-        if self.away:
-            return "forgotten"
-        if self.blind is not None:
-            return "blind"
-        if self.digest is None:
-            return "learning"
-        if self.watch is None:
-            return "blind"
-        if self.log.open(IncidentKind.FEATURE) or self.log.open(IncidentKind.PERFORMANCE):
-            return "drift"
-        if self.outcomes.blind is not None:  # the data is seen, how right the model is is not
-            return "blind"
-        if self.log.open(IncidentKind.ENVIRONMENT) is not None:
-            return "warning"
-        bar = self.settings.warning_share * self.watch.evidence.threshold_log10
-        return "warning" if self.outcomes.together(self.watch) >= max(bar, 1.0) else "stable"
+    # snapshots
 
-    @property
-    def reason(self) -> str:
-        """Why it is in its state, in words; empty for a good one."""
-        if self.away and self.forgotten is not None:
-            return f"{self.forgotten.by} had it forgotten" + (self.forgotten.note and f": {self.forgotten.note}")
-        if self.blind is not None:
-            return self.blind_detail
-        if self.digest is not None and self.watch is None:
-            return f"the reference {self.digest[:19]} has not been read"
-        if self.state == "blind" and self.outcomes.blind is not None:
-            return self.outcomes.blind[1]
-        if self.state in ("drift", "warning"):
-            found = next(filter(None, map(self.log.open, IncidentKind)), None)
-            return found.summary if found is not None else "evidence of a change is gathering"
-        return ""
+    def snapshot(self) -> bytes:
+        """Everything that the parts keep."""
+        current = self.current.snapshot()
+        judged = current.digest if current.watch is not None else None
+        parts = (
+            current,
+            self.shards.snapshot(judged),
+            self.learning.snapshot(),
+            self.log.snapshot(),
+            self.retraining.snapshot(),
+            self.baselines.snapshot(),
+            self.environment.snapshot(),
+            self.outcomes.snapshot(),
+            self.standing.snapshot(),
+            self.standing.sight.snapshot(),
+        )
+        return snapshot.encode(self.unit, parts)
+
+    def restore(self, blob: bytes) -> None:
+        """Restores ``snapshot`` into a new judge, still without the reference: ``on_reference`` follows. Raises
+        CheckpointError when ``blob`` is not a snapshot of this unit."""
+        members = snapshot.decode(self.unit, blob)
+        current = snapshot.record_of(ReferenceState, members)
+        self.current.restore(current)
+        self.shards.restore(snapshot.record_of(ShardsState, members), with_evidence=current.watch is not None)
+        self.learning.restore(snapshot.record_of(LearningState, members))
+        self.log.restore(snapshot.record_of(IncidentsState, members))
+        self.retraining.restore(snapshot.record_of(RetrainingState, members))
+        self.baselines.restore(snapshot.record_of(BaselinesState, members))
+        self.environment.restore(snapshot.record_of(EnvironmentState, members))
+        self.outcomes.restore(snapshot.record_of(OutcomesState, members))
+        self.standing.restore(snapshot.record_of(StandingState, members))
+        self.standing.sight.restore(snapshot.record_of(SightState, members))
+        self.look = self._new_look()

@@ -1,4 +1,4 @@
-"""A unit's judge as the JSON that HTTP, page and metrics show: the summary of the contract, and its features."""
+"""A unit as the JSON that HTTP, page and metrics show: the summary that contracts.md names, and the features."""
 
 from typing import Any
 
@@ -14,6 +14,7 @@ from detectors.sketches.moments import mean_and_std
 from stream.forgetting import Forgetting
 from stream.judge import environment
 from stream.judge.feature_rows import sizes_of
+from stream.judge.look import Look
 from stream.judge.unit import UnitJudge
 
 Json = dict[str, Any]
@@ -22,8 +23,9 @@ SIGNALS_SHOWN = 20
 
 def model_view(judge: UnitJudge) -> Json:
     """The model's detail. Cost: about 2 ms for 20 features."""
-    watch, reference = judge.watch, judge.reference
-    totals = merging.totals(judge.present)
+    look, standing = judge.look, judge.standing
+    watch, reference = look.watch, look.reference
+    totals = merging.totals(look.present)
     features = [_feature(total, watch) for total in totals]
     drifted = [] if watch is None else [watch.sheets.layout.names[f] for f in _strongest(watch) if f in watch.probes]
     outcome = outcome_row(judge)
@@ -34,52 +36,50 @@ def model_view(judge: UnitJudge) -> Json:
         worst = watch.sheets.layout.names[int(watch.feature_log10.argmax())]
     if outcome is not None and watch is not None and outcome["evidence_log10"] > watch.feature_log10.max(initial=-9.0):
         worst = outcome["feature"]
-    last = [p.last_timestamp_ms for p in (s.profile for s in judge.shards.values()) if p.last_timestamp_ms is not None]
+    newest = judge.shards.newest
+    last = [p.last_timestamp_ms for p in newest.values() if p.last_timestamp_ms is not None]
     return {
         "model": judge.unit.model,
         "version": judge.unit.version,
         "segment": judge.unit.segment,
-        "state": judge.state,
-        "reason": judge.reason,
-        "events": judge.events,
-        "epoch_events": judge.epoch_events,
+        "state": standing.state,
+        "reason": standing.reason(look),
+        "events": look.events,
+        "epoch_events": look.epoch_events,
         "last_event_ms": max(last, default=None),
-        "evidence_log10": None if watch is None else shown(judge.outcomes.together(watch)),
+        "evidence_log10": None if watch is None else shown(judge.outcomes.model_log10(watch)),
         "threshold_log10": None if watch is None else round(watch.evidence.threshold_log10, 3),
         "worst_feature": worst,
         "drifted_features": drifted,
         "features": features,
         "outcome": outcome,
-        "evidence_history": [list(point) for point in judge.history],
-        "season_covered": judge.season_covered,
-        "moved_while_learned": judge.moved_while_learned,
-        "forgotten": None if judge.forgotten is None else _forgotten(judge.forgotten),
+        "evidence_history": [list(point) for point in judge.current.history.points],
+        "season_covered": look.season_covered,
+        "moved_while_learned": look.moved_while_learned,
+        "forgotten": None if standing.forgotten is None else _forgotten(standing.forgotten),
         "reference": None
         if reference is None
-        else {"digest": judge.digest, "rows": reference.rows, "source": reference.source},
-        "learning_events_wanted": judge.settings.learning.get(judge.unit.model, judge.settings.learning_events)
-        if judge.digest is None
-        else None,
-        "environment_differences": [msgspec.to_builtins(d) for d in environment.differences(judge)],
-        "retrain_log": judge.log.retrain_log,
-        "signals": _signals(judge),
+        else {"digest": look.digest, "rows": reference.rows, "source": reference.source},
+        "learning_events_wanted": judge.learning.wanted if look.digest is None else None,
+        "environment_differences": [msgspec.to_builtins(d) for d in environment.differences(look)],
+        "retrain_log": judge.retraining.log,
+        "signals": _signals(look),
         "shards": {
-            name: {"next_offset": s.profile.next_offset, "events": s.profile.events, "late": s.profile.late,
-                   "duplicate": s.profile.duplicate}
-            for name, s in sorted(judge.shards.items())
+            name: {"next_offset": p.next_offset, "events": p.events, "late": p.late, "duplicate": p.duplicate}
+            for name, p in sorted(newest.items())
         },
-        "suppressed": _suppressed(judge),
+        "suppressed": _suppressed(look),
         **judge.outcomes.view(),
     }  # fmt: skip
 
 
-def _forgotten(word: Forgetting) -> Json:
-    """Who had it forgotten before it sent events again."""
-    return {"by": word.by, "at_ms": word.at_ms, "note": word.note}
+def _forgotten(request: Forgetting) -> Json:
+    """Who last asked to forget the unit. It stays there when the unit sends events again."""
+    return {"by": request.by, "at_ms": request.at_ms, "note": request.note}
 
 
 def outcome_row(judge: UnitJudge) -> Json | None:
-    """What labels say, told as a feature is; None while it is learned."""
+    """The outcomes as a row of the features' form; None while their reference is learned."""
     watch = judge.outcomes.watch.watch
     if watch is None:
         return None
@@ -108,15 +108,15 @@ def _strongest(watch: Watch) -> list[int]:
     return [int(f) for f in np.argsort(-watch.feature_log10, kind="stable")]
 
 
-def _signals(judge: UnitJudge) -> list[Json]:
-    every = [msgspec.to_builtins(signal) for profile in judge.present for signal in profile.signals]
+def _signals(look: Look) -> list[Json]:
+    every = [msgspec.to_builtins(signal) for profile in look.present for signal in profile.signals]
     every.sort(key=lambda row: (row["timestamp_ms"], row["feature"], row["event"]))
     return [{**row, "at_event": row["event"]} for row in every[-SIGNALS_SHOWN:]]
 
 
-def _suppressed(judge: UnitJudge) -> dict[str, int]:
+def _suppressed(look: Look) -> dict[str, int]:
     found: dict[str, int] = {}
-    for profile in judge.present:
+    for profile in look.present:
         for limit, count in profile.suppressed.items():
             found[limit] = found.get(limit, 0) + count
     return found

@@ -52,7 +52,7 @@ def profile(next_offset: int, labels_next: int, right: int, wrong: int, partitio
 def seen(*profiles: Profile) -> dict[str, Any]:
     log = OutcomeLog(RULES, 86_400_000, OutcomeWatch(EvidenceSettings(), 1_000))
     for one in profiles:
-        log.take(one)
+        log.fold_in(one)
     return log.view()
 
 

@@ -169,9 +169,9 @@ def remember(said: Said, effects: Sequence[Effect]) -> None:
 def look_of(said: Said, judge: Judge, profile: Profile) -> None:
     """What the unit was held to at its last look; the same whenever that look is made. Raises Diverged."""
     unit = judge._units[profile.unit]
-    assert unit.watch is not None
-    name = (profile.unit, unit.shards[profile.shard].profile.next_offset)
-    content = str(unit.watch.evidence.threshold_log10).encode()
+    assert unit.look.watch is not None
+    name = (profile.unit, unit.shards.newest[profile.shard].next_offset)
+    content = str(unit.look.watch.evidence.threshold_log10).encode()
     if said.setdefault(name, content) != content:
         raise Diverged(f"{name} is held to {content!r}, and was to {said[name]!r}")
 

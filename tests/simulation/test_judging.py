@@ -52,13 +52,13 @@ def _by_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _by_every_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
-    take = UnitJudge.take
+    on_profiles = UnitJudge.on_profiles
 
     def eager(self: UnitJudge, profiles: object, newest: object, now_ms: int, sharers: int) -> object:
-        self._share(sharers)
-        return take(self, profiles, newest, now_ms, sharers)  # type: ignore[arg-type]
+        self.current.share_budget(sharers)
+        return on_profiles(self, profiles, newest, now_ms, sharers)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(UnitJudge, "take", eager)
+    monkeypatch.setattr(UnitJudge, "on_profiles", eager)
 
 
 def _committed_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,13 +92,13 @@ def test_what_is_forgotten_has_no_part_in_its_models_budget() -> None:
     segment = UnitKey("m", "1", "s")
     run.desk.on_profile(msgspec.structs.replace(profile, segment="s"), 0)
     run.looks(1, 0.0)
-    both = run.desk._judge._units[UNIT].sharers
+    both = run.desk._judge._units[UNIT].current.sharers
     run.desk.apply_action(*word(unit=segment))
     run.looks(1, 0.0)
-    alone = run.desk._judge._units[UNIT].sharers
+    alone = run.desk._judge._units[UNIT].current.sharers
     returning = msgspec.structs.replace(profile, segment="s", events=profile.events + 1, next_offset=9_999)
     run.desk.on_profile(returning, 0)
-    assert (both, alone, run.desk._judge._units[segment].sharers) == (2, 1, 2)
+    assert (both, alone, run.desk._judge._units[segment].current.sharers) == (2, 1, 2)
 
 
 def test_a_broken_word_is_said_and_counted(caplog: pytest.LogCaptureFixture) -> None:
