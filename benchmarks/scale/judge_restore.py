@@ -14,7 +14,7 @@ from benchmarks.scale import memory
 from benchmarks.scale.load import Load
 from benchmarks.scale.runs import cpu_seconds, publish_references
 from detectors.profiles import Profile
-from stream.backends.kafka.source import KafkaSink
+from stream.backends.kafka.sink import KafkaSink
 from stream.observe.shell.outbox import Outbox
 from stream.observe.shell.telemetry import Unmeasured
 from stream.settings import settings as config

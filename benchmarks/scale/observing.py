@@ -19,7 +19,9 @@ from benchmarks.scale.memory import resident_bytes
 from benchmarks.throughput.ours import Meter, own_topics
 from benchmarks.throughput.traffic import PARTITIONS
 from stream.backends.clock import SystemClock
-from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
+from stream.backends.kafka.sink import KafkaSink
+from stream.backends.kafka.source import KafkaSource
+from stream.backends.kafka.tables import KafkaTableReader
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
 from stream.observe.shell.runner import Runner

@@ -11,7 +11,9 @@ from detectors.columns import Floats
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
 from stream.backends.clock import SystemClock
-from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
+from stream.backends.kafka.sink import KafkaSink
+from stream.backends.kafka.source import KafkaSource
+from stream.backends.kafka.tables import KafkaTableReader
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
 from stream.observe.shell.runner import Runner

@@ -9,7 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from detectors.errors import BrokerError, CheckpointError, SettingsError
-from stream.backends.kafka.source import KafkaSink, KafkaTableReader
+from stream.backends.kafka.sink import KafkaSink
+from stream.backends.kafka.tables import KafkaTableReader
 from stream.settings.settings import Settings
 from stream.terminal import incidents
 from stream.topics import checkpoints

@@ -19,7 +19,8 @@ from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.embedded import EmbeddedBroker
-from stream.backends.kafka.source import KafkaSink, KafkaTableReader
+from stream.backends.kafka.sink import KafkaSink
+from stream.backends.kafka.tables import KafkaTableReader
 from stream.demo import table
 from stream.demo import traffic as demo_traffic
 from stream.demo.models import DeployedModel

@@ -20,12 +20,12 @@ from detectors.features import UnitKey
 from detectors.incidents.incident import NOTES_KEPT, Change
 from stream import forgetting
 from stream.backends.clock import SystemClock
+from stream.backends.ports import Clock
 from stream.forgetting import Forgetting
 from stream.metrics.gauges import Gauge
 from stream.settings.settings import HttpSettings
 from stream.topics import requests
 from stream.topics import views as views_module
-from stream.topics.record import Clock
 from stream.topics.requests import Action
 from stream.topics.views import Json, Views
 

@@ -10,7 +10,7 @@ from detectors.errors import DriftlineError
 from detectors.reference import reference as references
 from detectors.reference.reference import Reference
 from stream.backends.kafka.cluster import KafkaCluster
-from stream.backends.kafka.source import KafkaSink
+from stream.backends.kafka.sink import KafkaSink
 from stream.files import dataset
 from stream.files.layout import ReplayOptions
 from stream.references import views

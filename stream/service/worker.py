@@ -16,8 +16,12 @@ from detectors.errors import BrokerError, DriftlineError
 from detectors.evidence import e_detector, sizes
 from stream import forgetting
 from stream.backends.clock import SystemClock
-from stream.backends.kafka import source as kafka_backend
+from stream.backends.kafka import connection
 from stream.backends.kafka.cluster import KafkaCluster
+from stream.backends.kafka.sink import KafkaSink
+from stream.backends.kafka.source import KafkaSource
+from stream.backends.kafka.tables import KafkaTableReader
+from stream.backends.ports import Clock, Output, TableReader
 from stream.forgetting import Forgetting
 from stream.http.page import routes
 from stream.http.server import Server
@@ -41,7 +45,7 @@ from stream.service.follower import Follower
 from stream.service.health import HealthWatch
 from stream.settings.settings import Settings
 from stream.topics import requests, rules
-from stream.topics.record import Clock, Output, OutRecord, TableReader
+from stream.topics.record import OutRecord
 from stream.topics.requests import Action
 from stream.topics.views import Json, Views
 
@@ -79,7 +83,7 @@ class Worker:
         self.metrics = Metrics()
         self._runner = self._make_runner() if role != "judge" else None
         self._desk = self._make_desk() if role != "observe" else None
-        self._sink = kafka_backend.KafkaSink(settings.kafka) if self._desk is not None else None
+        self._sink = KafkaSink(settings.kafka) if self._desk is not None else None
         self._judge = self._make_judge()
         self._follower = self._make_follower()
         self._make_gauges()
@@ -128,7 +132,7 @@ class Worker:
     async def _publish_file_references(self) -> None:
         records = configured.records(self._settings)
         if records:
-            sink = kafka_backend.KafkaSink(self._settings.kafka)
+            sink = KafkaSink(self._settings.kafka)
             await self._wait_for_broker(sink.start)
             try:
                 await sink.send(records)
@@ -190,8 +194,8 @@ class Worker:
         bank.compile_loops()
         recent_ids.compile_loops()
         observer = Observer(observe_settings.observe_settings(settings))
-        source = kafka_backend.KafkaSource(settings.kafka, settings.topics.events)
-        sink = kafka_backend.KafkaSink(settings.kafka)
+        source = KafkaSource(settings.kafka, settings.topics.events)
+        sink = KafkaSink(settings.kafka)
         labels = None
         if settings.topics.labels:
             labels = LabelReader(settings.topics.labels, self._reader, observer, self.metrics)
@@ -216,8 +220,8 @@ class Worker:
             self._fail,
             faust.application(
                 self._settings,
-                kafka_backend.ssl_context(self._settings.kafka),
-                kafka_backend.token_provider(self._settings.kafka),
+                connection.ssl_context(self._settings.kafka),
+                connection.token_provider(self._settings.kafka),
             ),
         )
 
@@ -260,7 +264,7 @@ class Worker:
             )
 
     def _reader(self) -> TableReader:
-        return kafka_backend.KafkaTableReader(self._settings.kafka)
+        return KafkaTableReader(self._settings.kafka)
 
     async def _check_topics(self) -> list[rules.Finding]:
         return await rules.ensure(self._settings, KafkaCluster(self._settings.kafka), create=True)

@@ -16,12 +16,13 @@ from typing import Any, NamedTuple, Protocol
 from detectors.errors import BrokerError, DriftlineError, FormatError
 from detectors.features import UnitKey
 from detectors.profiles import Profile
+from stream.backends.ports import Clock, Output
 from stream.judge.shell import faust, table
 from stream.judge.shell.reading_order import Order
 from stream.judge.shell.table import Pending
 from stream.settings.settings import Settings
 from stream.topics import keys
-from stream.topics.record import Clock, Output, OutRecord
+from stream.topics.record import OutRecord
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,10 @@ sent on by the judge that meets them.
 
 import logging
 
+from stream.backends.ports import Output, TableReader
 from stream.judge.shell import faust, table
 from stream.settings.settings import Settings
-from stream.topics.record import Output, OutRecord, TableReader
+from stream.topics.record import OutRecord
 
 log = logging.getLogger(__name__)
 

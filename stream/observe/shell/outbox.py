@@ -13,9 +13,10 @@ import msgspec
 
 from detectors.errors import BrokerError
 from detectors.profiles import Profile
+from stream.backends.ports import Output
 from stream.settings.settings import Settings
 from stream.topics import keys
-from stream.topics.record import Output, OutRecord, Partition, Record
+from stream.topics.record import OutRecord, Partition, Record
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,6 @@
 """The observe stage's one loop: poll, process, publish, checkpoint, commit; restore when partitions arrive.
 
-Everything of a partition is decided by ``Observer``; here it is fed, and what it says is sent in the order of
-recovery.md: outputs acknowledged, units acknowledged, manifest acknowledged, then the commit.
+``Observer`` decides. Its output is sent in order: outputs, units, manifest, each acknowledged; then the commit.
 """
 
 import asyncio
@@ -14,6 +13,7 @@ from typing import Protocol
 from detectors.errors import BrokerError, CheckpointError, DriftlineError, ReferenceError
 from detectors.features import ModelKey
 from detectors.reference import reference
+from stream.backends.ports import Clock, Output, Source, TableReader
 from stream.observe.observer import Effects, Observer
 from stream.observe.shell import pace
 from stream.observe.shell.label_reader import LabelReader
@@ -22,7 +22,7 @@ from stream.observe.shell.saver import Saver
 from stream.observe.shell.telemetry import Stage, Telemetry, Unmeasured, tell
 from stream.settings.settings import Settings
 from stream.topics.keys import parse_reference_key
-from stream.topics.record import Clock, Output, Partition, Record, Source, TableReader
+from stream.topics.record import Partition, Record
 
 log = logging.getLogger(__name__)
 

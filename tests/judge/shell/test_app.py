@@ -17,7 +17,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from detectors.errors import BrokerError
 from detectors.features import UnitKey
 from detectors.profiles import SCHEMA, Epoch, Profile
-from stream.backends.kafka.source import KafkaSink, KafkaTableReader
+from stream.backends.kafka.sink import KafkaSink
+from stream.backends.kafka.tables import KafkaTableReader
 from stream.judge.shell import app as judge_app
 from stream.judge.shell import faust, relocation, table
 from stream.judge.shell.app import JudgeApp
