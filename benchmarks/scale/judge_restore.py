@@ -81,6 +81,7 @@ async def _publish_profiles(deployment: Deployment, load: Load) -> None:
         for profiles in memory.fold(memory.observing(load), memory.HERE, load, 2 * memory.LOOK_EVENTS):
             found += profiles
         for at in range(0, len(found), BATCH):
-            await outbox.send(outbox.profiles(found[at : at + BATCH]))
+            outbox.enqueue_profiles(found[at : at + BATCH])
+            await outbox.acknowledged()
     finally:
         await sink.stop()

@@ -45,6 +45,7 @@ from stream.service.follower import Follower
 from stream.service.health import HealthWatch
 from stream.settings.settings import Settings
 from stream.topics import requests, rules
+from stream.topics.dead_letters import DeadLetters
 from stream.topics.record import OutRecord
 from stream.topics.requests import Action
 from stream.topics.views import Json, Views
@@ -81,6 +82,7 @@ class Worker:
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.views = Views(max_incidents=settings.limits.incidents_kept)
         self.metrics = Metrics()
+        self._dead_letters = DeadLetters(settings, self.metrics.limited)
         self._runner = self._make_runner() if role != "judge" else None
         self._desk = self._make_desk() if role != "observe" else None
         self._sink = KafkaSink(settings.kafka) if self._desk is not None else None
@@ -199,7 +201,9 @@ class Worker:
         labels = None
         if settings.topics.labels:
             labels = LabelReader(settings.topics.labels, self._reader, observer, self.metrics)
-        return Runner(settings, observer, source, sink, self._reader, self._clock, self.metrics, labels)
+        return Runner(
+            settings, observer, source, sink, self._reader, self._clock, self.metrics, labels, self._dead_letters
+        )
 
     def _make_desk(self) -> JudgeDesk:
         e_detector.compile_loops()
@@ -223,6 +227,7 @@ class Worker:
                 connection.ssl_context(self._settings.kafka),
                 connection.token_provider(self._settings.kafka),
             ),
+            self._dead_letters,
         )
 
     def _make_follower(self) -> Follower | None:
