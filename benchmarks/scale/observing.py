@@ -25,7 +25,7 @@ from stream.backends.kafka.tables import KafkaTableReader
 from stream.observe.observer import Observer
 from stream.observe.settings import observe_settings
 from stream.observe.shell.runner import Runner
-from stream.service import worker
+from stream.service import process
 from stream.settings.settings import KafkaSettings, Settings
 from stream.topics.record import Partition
 from tests.kafka.server import ROOT
@@ -177,5 +177,5 @@ class Observing:
 
 
 if __name__ == "__main__":
-    worker.collect_seldom()  # as the worker does
+    process.collect_seldom()  # as the worker does
     asyncio.run(_run(msgspec.json.decode(sys.argv[1], type=Order)))

@@ -38,7 +38,7 @@ def worker(
       driftline worker --bootstrap-servers kafka:9092
       driftline worker --config driftline.yaml --role observe
     """
-    from stream.service import worker as service
+    from stream.service import process
 
     flags = {
         "kafka.bootstrap_servers": bootstrap_servers,
@@ -47,7 +47,7 @@ def worker(
         "http.port": port,
         "log_level": log_level,
     }
-    return service.main(options.load_settings(config_file, flags), role)
+    return process.main(options.load_settings(config_file, flags), role)
 
 
 @click.command(short_help="See it at work on a broker inside this process.")

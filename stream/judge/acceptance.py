@@ -22,28 +22,28 @@ def find(judge: UnitJudge, identifier: str) -> Incident | None:
     return next((i for i in judge.log.incidents if i.id == identifier), None)
 
 
-def act(judge: UnitJudge, action: requests.Action) -> list[Effect]:
+def act(judge: UnitJudge, action: requests.IncidentRequest) -> list[Effect]:
     """Takes a change in, once; nothing where it is known already, or where its incident has no such step."""
     incident = find(judge, action.incident)
     if incident is None or any(note.id == action.id for note in incident.notes):
         return []
     over = incident.status is Status.RESOLVED
-    ends = action.action in (Change.RESOLVE, Change.ACCEPT)
-    if (over and action.action is not Change.NOTE) or (len(incident.notes) >= NOTES_KEPT and not ends):
+    ends = action.change in (Change.RESOLVE, Change.ACCEPT)
+    if (over and action.change is not Change.NOTE) or (len(incident.notes) >= NOTES_KEPT and not ends):
         return []
-    notes = [*incident.notes, Note(action.id, action.action, action.by, action.at_ms, action.note)]
-    if action.action is Change.RESOLVE:
+    notes = [*incident.notes, Note(action.id, action.change, action.by, action.at_ms, action.note)]
+    if action.change is Change.RESOLVE:
         judge.log.replace(msgspec.structs.replace(incident, notes=notes))
         return [*judge.close(Resolution.BY_HAND, action.by, only=incident.id), *judge.settle()]
     changes: dict[str, object] = {"notes": notes}
     if action.until_ms is not None:
         changes |= {"silenced_until_ms": action.until_ms, "silenced_by": action.by}
     step = Action.NOTE
-    if action.action is Change.ACK:
+    if action.change is Change.ACK:
         step = Action.ACKNOWLEDGE
         changes |= {"acknowledged_by": action.by, "acknowledged_at_ms": action.at_ms}
     effects = judge.log.change(incident, step, action.at_ms, **changes)
-    return [*effects, *follow(judge)] if action.action is Change.ACCEPT else effects
+    return [*effects, *follow(judge)] if action.change is Change.ACCEPT else effects
 
 
 def follow(judge: UnitJudge) -> list[Effect]:

@@ -20,14 +20,13 @@ from detectors.features import ModelKey, UnitKey
 from detectors.incidents.blindness import BlindReason
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
-from stream.forgetting import Forgetting
 from stream.judge import acceptance, performance, view
 from stream.judge import snapshot as judge_state
 from stream.judge.budget import Sharing
 from stream.judge.effects import Effect, Health, ReferenceBuilt
 from stream.judge.settings import JudgeSettings
 from stream.judge.unit import UnitJudge
-from stream.topics.requests import Action
+from stream.topics.requests import ForgetRequest, IncidentRequest
 
 LAG_LASTS_MS = 5_000
 """A lag shorter than this is how reading works."""
@@ -141,14 +140,14 @@ class Judge:
         if judge is not None and not judge.away:
             self._sharing.remove(unit.model, judge.first_heard)
 
-    def act(self, action: Action) -> list[Effect]:
+    def act(self, action: IncidentRequest) -> list[Effect]:
         """Takes in what a person does about an incident; nothing where it is not known, or taken in already."""
         for judge in self._units.values():
             if acceptance.find(judge, action.incident) is not None:
                 return self._published(acceptance.act(judge, action))
         return []
 
-    def forget_model(self, forgetting: Forgetting) -> list[Effect]:
+    def forget_model(self, forgetting: ForgetRequest) -> list[Effect]:
         """Watches a unit no more, at a person's word; nothing where it is not known, or taken in already."""
         judge = self._units.get(forgetting.unit)
         if judge is None:

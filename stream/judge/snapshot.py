@@ -17,10 +17,10 @@ from detectors.performance.label_arrival import LabellingState
 from detectors.performance.outcome_watch import OutcomeWatchState
 from detectors.profiles import Epoch, Profile
 from detectors.reference.accepted import Tally
-from stream.forgetting import Forgetting
 from stream.judge.shard import Shard
 from stream.judge.unit import UnitJudge
 from stream.topics.checkpoints import ZSTD_LEVEL, unpacked
+from stream.topics.requests import ForgetRequest
 
 MAGIC = b"DLJU"
 SCHEMA = 2
@@ -62,7 +62,7 @@ class UnitState(msgspec.Struct, frozen=True, omit_defaults=True):
     rhythm: tuple[float, float]
     baselines: dict[str, Tally] = {}
     outcomes: dict[str, tuple[int, Outcomes]] = {}
-    forgotten: Forgetting | None = None
+    forgotten: ForgetRequest | None = None
     away: bool = False
     first_heard: int = 0
     sharers: int = 1

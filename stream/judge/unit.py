@@ -18,7 +18,6 @@ from detectors.merging import Step
 from detectors.profiles import Profile
 from detectors.reference import learned
 from detectors.reference.reference import Reference
-from stream.forgetting import Forgetting
 from stream.judge import effects as judge_records
 from stream.judge import environment, feature_rows, incident_log
 from stream.judge.effects import DriftEvent, Effect, ReferenceBuilt
@@ -26,6 +25,7 @@ from stream.judge.incident_log import IncidentLog
 from stream.judge.settings import JudgeSettings
 from stream.judge.shard import Shard, add_environments
 from stream.topics.drift_events import EventType
+from stream.topics.requests import ForgetRequest
 
 LEFT_REFERENCES = 8
 HISTORY = 240
@@ -65,7 +65,7 @@ class UnitJudge:
         self.environment_event = 0
         self.learned = False
         self.accepted = False  # the present is about to be the reference
-        self.forgotten: Forgetting | None = None  # who last wanted it forgotten
+        self.forgotten: ForgetRequest | None = None  # who last wanted it forgotten
         self.away = False  # it is, and has sent nothing since
         self.rhythm = Rhythm()
         self.late_only = False  # what was heard last were events that do not count
@@ -305,7 +305,7 @@ class UnitJudge:
 
     # state
 
-    def forget(self, forgetting: Forgetting) -> list[Effect]:
+    def forget(self, forgetting: ForgetRequest) -> list[Effect]:
         """It is watched no more until it sends events again; nothing where that is known already."""
         if self.forgotten is not None and forgetting.id == self.forgotten.id:
             return []

@@ -11,10 +11,10 @@ from detectors.features import Kind
 from detectors.merging import Total
 from detectors.reference import transform
 from detectors.sketches.moments import mean_and_std
-from stream.forgetting import Forgetting
 from stream.judge import environment
 from stream.judge.feature_rows import sizes_of
 from stream.judge.unit import UnitJudge
+from stream.topics.requests import ForgetRequest
 
 Json = dict[str, Any]
 SIGNALS_SHOWN = 20
@@ -73,7 +73,7 @@ def model_view(judge: UnitJudge) -> Json:
     }  # fmt: skip
 
 
-def _forgotten(word: Forgetting) -> Json:
+def _forgotten(word: ForgetRequest) -> Json:
     """Who had it forgotten before it sent events again."""
     return {"by": word.by, "at_ms": word.at_ms, "note": word.note}
 

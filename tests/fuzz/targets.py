@@ -19,8 +19,6 @@ from detectors.incidents.incident import Change
 from detectors.outcomes import measures, task_of
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
-from stream import forgetting
-from stream.forgetting import Forgetting
 from stream.formats.decoder import Decoded, Decoder
 from stream.formats.row import Limits, Rules
 from stream.judge import snapshot
@@ -35,7 +33,7 @@ from stream.settings import settings as config
 from stream.topics import checkpoints, requests
 from stream.topics.checkpoints import UnitRecord
 from stream.topics.record import Partition, Record
-from stream.topics.requests import Action
+from stream.topics.requests import ForgetRequest, IncidentRequest
 from stream.topics.views import Views
 
 HERE = Partition("inference-events", 0)
@@ -305,7 +303,7 @@ def _topics() -> Target:
         saving.encode(unit)
     saving.acknowledged()
     profile = msgspec.json.encode(next(observer.profiles_due(0, force=True)))
-    action = requests.encode(Action(requests.SCHEMA, "a1", "i1", Change.ACK, "ann", NOW_MS, "seen"))
+    action = requests.encode(IncidentRequest(requests.SCHEMA, "a1", "i1", Change.ACK, "ann", NOW_MS, "seen"))
     incident = {"id": "i1", "model": "m", "version": "1", "segment": None, "opened_at_ms": NOW_MS, "features": []}
     view = {"model": "m", "version": "1", "segment": None, "state": "stable", "events": 5, "features": []}
     row = table.encode_stored(UNIT, 3, b"blob", (NOW_MS, 7))
@@ -314,8 +312,8 @@ def _topics() -> Target:
 
     def run(data: bytes) -> bool:
         """As the value of each, and as a key."""
-        desk.apply_action(data[:40], data)
-        desk.apply_action(forgetting.KEY + data[:40], data)
+        desk.apply_request(data[:40], data)
+        desk.apply_request(requests.FORGET_KEY + data[:40], data)
         desk.apply_reference(data[:40], data)
         views.apply_view(data[:40], data)
         views.apply_incident(data[:40], data)
@@ -327,6 +325,6 @@ def _topics() -> Target:
             return False
         return True
 
-    forgotten = forgetting.encode(Forgetting(forgetting.SCHEMA, "f1", *UNIT, "ann", NOW_MS, "retired"))
+    forgotten = requests.encode(ForgetRequest(requests.SCHEMA, "f1", *UNIT, "ann", NOW_MS, "retired"))
     corpus = [profile, action, forgotten, json.dumps(incident).encode(), json.dumps(view).encode(), row]
     return Target("topics", 0.03, corpus, run)

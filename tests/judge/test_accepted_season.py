@@ -15,7 +15,7 @@ from stream.judge.effects import DriftEvent, ReferenceBuilt
 from stream.judge.judge import Judge
 from stream.judge.settings import JudgeSettings
 from stream.topics.drift_events import EventType
-from stream.topics.requests import SCHEMA, Action
+from stream.topics.requests import SCHEMA, IncidentRequest
 from tests.judge.shards import MiniShard
 
 HOUR_MS = 3_600_000
@@ -72,7 +72,7 @@ def accept(reference: Reference) -> tuple[Stream, Reference]:
     stream = Stream(reference)
     assert not opened(stream.play(24 + 14, 0.0))
     [incident] = opened(stream.play(4, 6.0))
-    stream.judge.act(Action(SCHEMA, "1", incident["id"], Change.ACCEPT, "ann", stream.now_ms))
+    stream.judge.act(IncidentRequest(SCHEMA, "1", incident["id"], Change.ACCEPT, "ann", stream.now_ms))
     [built] = [e.reference for e in stream.play(4, 6.0) if isinstance(e, ReferenceBuilt)]
     return stream, built
 

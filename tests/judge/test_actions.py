@@ -12,7 +12,7 @@ from stream.judge.effects import DriftEvent, IncidentRecord, ReferenceBuilt
 from stream.judge.judge import Judge
 from stream.judge.settings import JudgeSettings
 from stream.topics.drift_events import EventType
-from stream.topics.requests import SCHEMA, Action
+from stream.topics.requests import SCHEMA, IncidentRequest
 from tests.judge.shards import MiniShard
 
 AT_MS = 1_763_700_000_000
@@ -54,7 +54,7 @@ class World:
         return effects
 
     def act(self, change: Change, identifier: str = "1", **more: Any) -> list[Any]:
-        return self.judge.act(Action(SCHEMA, identifier, self.incident["id"], change, "ann", AT_MS, **more))
+        return self.judge.act(IncidentRequest(SCHEMA, identifier, self.incident["id"], change, "ann", AT_MS, **more))
 
     def now(self) -> dict[str, Any]:
         return next(i for i in self.judge.incidents() if i["id"] == self.incident["id"])
@@ -126,7 +126,7 @@ def test_notes_are_bounded_and_the_end_is_still_taken(world: World) -> None:
 
 
 def test_an_incident_of_nobody_changes_nothing(world: World) -> None:
-    assert world.judge.act(Action(SCHEMA, "1", "unknown", Change.ACK, "ann", AT_MS)) == []
+    assert world.judge.act(IncidentRequest(SCHEMA, "1", "unknown", Change.ACK, "ann", AT_MS)) == []
 
 
 @pytest.mark.parametrize("restarted", [False, True])

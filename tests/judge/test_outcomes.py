@@ -250,7 +250,7 @@ def test_answers_that_become_better_are_told_and_ask_for_nothing() -> None:
 
 
 def did(model: Labelled, change: Change) -> None:
-    made = requests.Action(requests.SCHEMA, f"a-{change}", model.incident()["id"], change, "ann", 1, "")
+    made = requests.IncidentRequest(requests.SCHEMA, f"a-{change}", model.incident()["id"], change, "ann", 1, "")
     model.judge.act(made)
 
 
@@ -265,7 +265,7 @@ def test_an_accepted_performance_is_the_reference_from_then_on_and_one_resolved_
     model.go(1_000, 0.3)
     assert len(model.judge.incidents()) == 2
     last = model.judge.incidents()[-1]["id"]
-    model.judge.act(requests.Action(requests.SCHEMA, "by hand", last, Change.RESOLVE, "ann", 1, ""))
+    model.judge.act(requests.IncidentRequest(requests.SCHEMA, "by hand", last, Change.RESOLVE, "ann", 1, ""))
     assert model.judge.state(UNIT) == "stable"
     model.go(1_000, 0.3)
     assert [i["status"] for i in model.judge.incidents()] == ["resolved", "resolved", "open"]
