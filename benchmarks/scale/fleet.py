@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stream.judge.shell.app import ROW_INTERVAL_MS, TICK_SECONDS, VIEWS_PER_TICK
+from stream.judge.shell.app import TICK_SECONDS, VIEWS_PER_TICK
+from stream.judge.shell.rows import ROW_INTERVAL_MS
 from stream.observe.observer import UNITS_PER_LOOK, ObserveSettings
 from stream.settings.settings import Settings
 from tests.kafka.server import ROOT

@@ -3,6 +3,7 @@
 import click
 
 from stream.commands import options
+from stream.terminal.exit_status import ExitStatus
 
 
 @click.command(short_help="Watch the models that publish to Kafka.")
@@ -89,7 +90,7 @@ def version() -> int:
 
     for name, text in versions.installed().items():
         click.echo(f"{name} {text}")
-    return 0
+    return ExitStatus.OK
 
 
 @click.command(short_help="The completion script of a shell.")
@@ -106,7 +107,7 @@ def completion(context: click.Context, shell: str) -> int:
     script = shell_completion.get_completion_class(shell)
     assert script is not None
     click.echo(script(context.find_root().command, {}, "driftline", "_DRIFTLINE_COMPLETE").source())
-    return 0
+    return ExitStatus.OK
 
 
 COMMANDS = (worker, demo, watch, version, completion)

@@ -29,6 +29,7 @@ from stream.demo.traffic import Traffic
 from stream.service.worker import Worker
 from stream.settings import settings as config
 from stream.settings.settings import Settings
+from stream.terminal.exit_status import ExitStatus
 from stream.terminal.live import Screen, brief, open_screen
 from stream.topics import keys
 from stream.topics.record import OutRecord
@@ -78,7 +79,7 @@ async def _demo(console: Console, seconds: float, port: int | None, plain: bool)
     finally:
         broker.close()
     table.show(console, summary, traffic.logged, traffic.dropped)
-    return 0 if summary.passed else 1
+    return ExitStatus.OK if summary.passed else ExitStatus.DRIFT
 
 
 class _Play:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from prometheus_client import Metric
 
 from detectors.features import UnitKey
+from detectors.incidents.states import SHOWN
 from stream.metrics.gauges import Gauge
 from stream.metrics.registry import Counter
-from stream.topics.views import STATES, Json, Views
+from stream.topics.views import Json, Views
 
 MODEL_LABELS = ("model", "model_version", "segment")
 """``segment`` is empty for the whole population, which to Prometheus is no label at all."""
@@ -73,8 +74,8 @@ class ModelFamilies:
         for unit, detail in details:
             labels = _labels(unit)
             info.add((*labels, _reference(detail)), 1)
-            for name in STATES:
-                state.add((*labels, name), float(detail.get("state") == name))
+            for name in SHOWN:
+                state.add((*labels, name.value), float(detail.get("state") == name))
             score.add((*labels, "evidence_log10"), detail.get("evidence_log10"))
             threshold.add((*labels, "evidence_log10"), detail.get("threshold_log10"))
             plain["monitored_features"].add(labels, len(detail.get("features", ())))

@@ -192,9 +192,7 @@ class Worker:
         labels = None
         if settings.topics.labels:
             labels = LabelReader(settings.topics.labels, self._reader, observer, self.metrics)
-        return Runner(
-            settings, observer, source, sink, self._reader, self._clock, self.metrics, labels, dead_letters
-        )
+        return Runner(settings, observer, source, sink, self._reader, self._clock, self.metrics, labels, dead_letters)
 
     def _make_desk(self) -> JudgeDesk:
         e_detector.compile_loops()

@@ -14,11 +14,12 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from detectors.features import UnitKey
+from detectors.incidents.states import SHOWN
 from stream.metrics import registry as metrics_module
 from stream.metrics.gauges import Gauge
 from stream.metrics.models import ModelFamilies
 from stream.metrics.registry import Metrics, Spec
-from stream.topics.views import STATES, Views
+from stream.topics.views import Views
 
 UNIT = UnitKey("fraud", "3", None)
 
@@ -169,7 +170,7 @@ def test_a_histogram_takes_what_is_of_many_series_at_once(monkeypatch: pytest.Mo
 def test_a_model_shows_its_state_scores_and_thresholds() -> None:
     metrics = filled()
     labels = {"model": "fraud", "model_version": "3"}
-    shown = {state: value(metrics, "model_state", **labels, state=state) for state in STATES}
+    shown = {state: value(metrics, "model_state", **labels, state=state) for state in SHOWN}
     assert shown == {"drift": 0, "blind": 0, "warning": 0, "learning": 0, "stable": 1}
     assert value(metrics, "model_info", **labels, reference="sha256:abc") == 1
     assert value(metrics, "model_score", **labels, statistic="evidence_log10") == 0.5

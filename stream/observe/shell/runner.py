@@ -76,8 +76,7 @@ class Runner:
         self._restoring: dict[Partition, asyncio.Task[None]] = {}
         self._polling: asyncio.Task[Mapping[Partition, list[Record]]] | None = None
         self._saver = Saver(settings, observer, source, self._outbox, self._running, clock, self._telemetry)
-        self._generation = 0
-        self._polled_generation = 0
+        self._generation = self._polled_generation = 0
         self._chunk = 256
         self._assigned = False
         self._failure: BaseException | None = None
