@@ -28,8 +28,8 @@ from stream.metrics.outcomes import OutcomeFamilies
 from stream.metrics.registry import Metrics
 from stream.metrics.worker import ServiceFamilies
 from stream.observe import recent_ids
-from stream.observe import settings as observe_settings
 from stream.observe.observer import Observer
+from stream.observe.shell import settings as observe_settings
 from stream.observe.shell.label_reader import LabelReader
 from stream.observe.shell.runner import Runner
 from stream.references import configured

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from detectors.bank.bank import BankSettings
 from detectors.columns import MISSING, PRESENT, Columns
 from detectors.errors import CheckpointError, DriftlineError, FormatError, ReferenceError, SettingsError
 from detectors.features import UnitKey
@@ -28,18 +27,19 @@ from stream.judge.settings import judge_settings
 from stream.judge.shell import table
 from stream.judge.shell.desk import JudgeDesk
 from stream.metrics.registry import Metrics
-from stream.observe.observer import Observer, ObserveSettings
+from stream.observe.observer import Observer
 from stream.settings import settings as config
 from stream.topics import checkpoints, requests
 from stream.topics.checkpoints import UnitRecord
 from stream.topics.record import Partition, Record
 from stream.topics.requests import ForgetRequest, IncidentRequest
 from stream.topics.views import Views
+from tests.settings.defaults import bank_settings, observe_settings
 
 HERE = Partition("inference-events", 0)
 NOW_MS = 1_763_700_000_000
 UNIT = UnitKey("m", "1", None)
-SETTINGS = ObserveSettings(bank=BankSettings(detectors=()), message=Limits(1 << 15, 50), look_events=4, recent_ids=20)
+SETTINGS = observe_settings(bank=bank_settings(detectors=()), message=Limits(1 << 15, 50), look_events=4, recent_ids=20)
 RULES = {"m": Rules(segment_by="c", ignore=frozenset(["ignored"]), categorical=frozenset(["code"]))}
 
 

@@ -9,8 +9,8 @@ from stream.backends.kafka.sink import KafkaSink
 from stream.backends.kafka.source import KafkaSource
 from stream.backends.kafka.tables import KafkaTableReader
 from stream.observe.observer import Observer
-from stream.observe.settings import observe_settings
 from stream.observe.shell.runner import Runner
+from stream.observe.shell.settings import observe_settings
 from stream.settings.settings import KafkaSettings, Settings, TopicSettings
 
 

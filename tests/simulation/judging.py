@@ -17,16 +17,16 @@ from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream.judge.effects import DriftEvent, Effect
 from stream.judge.judge import Judge
-from stream.judge.settings import JudgeSettings
 from stream.judge.shell.pending import Pending
 from stream.topics import keys
 from tests.judge.shards import MiniShard
+from tests.settings.defaults import judge_settings
 from tests.simulation.world import Diverged
 
 PARTITIONS, WORKERS, MODELS, UNITS = 2, 2, 2, 4
 LOOKS, ROWS = 20, 32
 START_MS = 1_763_700_000_000
-SETTINGS = JudgeSettings()
+SETTINGS = judge_settings()
 
 Said = dict[tuple[object, ...], bytes]
 """What was said, by what its id is made of."""

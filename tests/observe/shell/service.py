@@ -16,9 +16,9 @@ from stream.backends.memory.broker import MemoryBroker
 from stream.backends.memory.clients import MemorySink, MemorySource, MemoryTableReader
 from stream.backends.ports import TableReader
 from stream.observe.observer import Observer
-from stream.observe.settings import observe_settings
 from stream.observe.shell.label_reader import LabelReader
 from stream.observe.shell.runner import Runner
+from stream.observe.shell.settings import observe_settings
 from stream.settings.settings import Settings
 from stream.topics.record import OutRecord
 
