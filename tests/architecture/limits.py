@@ -14,7 +14,6 @@ RATCHET: dict[str, tuple[int, int]] = {
     "detectors.bank.bank.Bank": (284, 26),
     "detectors.evidence.e_detector.Evidence": (178, 18),
     "stream.judge.unit.UnitJudge": (354, 30),
-    "stream.metrics.registry.Metrics": (84, 17),
     "stream.observe.shell.runner.Runner": (355, 30),
     "stream.observe.unit.Unit": (239, 19),
     "stream.publisher.InferencePublisher": (173, 16),

@@ -9,6 +9,7 @@ import orjson
 import pytest
 from prometheus_client import generate_latest
 
+from detectors.errors import SettingsError
 from detectors.features import UnitKey
 from detectors.incidents.incident import Change
 from detectors.outcomes import HOUR_MS, NOTHING, Outcomes, Tally, compared
@@ -105,10 +106,10 @@ def test_objectives_come_from_the_settings_and_a_wrong_key_names_the_nearest(tmp
     )
     assert of_judge.judge_settings(config.load(file, {})).outcomes["fraud"] == RULES
     file.write_text("models: {fraud: {objectives: {acuracy: {at_least: 0.9}}}}")
-    with pytest.raises(config.config_layers.SettingsError, match="accuracy"):
+    with pytest.raises(SettingsError, match="accuracy"):
         config.load(file, {})
     file.write_text("models: {fraud: {objectives: {latency: {at_least: 0.9}}}}")
-    with pytest.raises(config.config_layers.SettingsError, match="below_ms"):
+    with pytest.raises(SettingsError, match="below_ms"):
         config.load(file, {})
 
 

@@ -148,7 +148,7 @@ class JudgeDesk:
     def _apply_forget(self, request: ForgetRequest) -> None:
         effects = self._judge.forget_model(request)
         if effects:
-            self._metrics.actions.add((request.model, "forget"))
+            self._metrics.actions.increase((request.model, "forget"))
             self._changed.add(request.unit)
             self._outbox.extend(self._records(effects, None))
 
@@ -156,7 +156,7 @@ class JudgeDesk:
         for request in wanted:
             effects = self._judge.act(request)
             if effects:
-                self._metrics.actions.add((effects[0].unit.model, request.change.value))
+                self._metrics.actions.increase((effects[0].unit.model, request.change.value))
                 self._changed.update(effect.unit for effect in effects)
                 self._outbox.extend(self._records(effects, None))
 
@@ -187,7 +187,7 @@ class JudgeDesk:
                     key = keys.unit_key(effect.unit)
                 records.append(OutRecord(self._topics.references, key, references.encode(effect.reference)))
             elif isinstance(effect, RetrainDecided):
-                self._metrics.retrains.add((effect.unit.model, effect.outcome.value))
+                self._metrics.retrains.increase((effect.unit.model, effect.outcome.value))
             else:
                 self._count_detection(effect, now_ms)
                 records.append(self._event(effect))
@@ -203,6 +203,6 @@ class JudgeDesk:
         if effect.kind is not EventType.INCIDENT_OPENED:
             return
         model, version, data = effect.unit.model, effect.unit.version, effect.data
-        self._metrics.detections.add((model, version, str(data.get("kind", "")), str(data.get("severity", ""))))
+        self._metrics.detections.increase((model, version, str(data.get("kind", "")), str(data.get("severity", ""))))
         if now_ms is not None:
-            self._metrics.latency.observe((model,), max(0, now_ms - effect.at_ms) / 1000)
+            self._metrics.times.latency.observe((model,), max(0, now_ms - effect.at_ms) / 1000)
