@@ -13,12 +13,14 @@ import msgspec
 import numpy as np
 from river.drift import ADWIN
 
-from detectors.bank.bank import Bank, BankSettings
+from detectors.bank.bank import Bank
 from detectors.features import UnitKey
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream.formats.decoder import Decoder
-from stream.observe.observer import Observer, ObserveSettings
+from stream.observe.observer import Observer
+from stream.observe.shell.settings import observe_settings
+from stream.settings.settings import Settings
 from stream.topics.record import Partition, Record
 
 HERE = Partition("inference-events", 0)
@@ -82,7 +84,7 @@ def whole(records: list[Record], references: list[Reference], poll: int) -> Call
     """The path from records to effects, as the runner drives it, profiles every 20 polls."""
 
     def run() -> None:
-        observer = Observer(ObserveSettings(), references)
+        observer = Observer(observe_settings(Settings()), references)
         observer.assign(HERE)
         for at in range(0, len(records), poll):
             observer.process(HERE, records[at : at + poll])
@@ -94,7 +96,7 @@ def whole(records: list[Record], references: list[Reference], poll: int) -> Call
 
 def steady(records: list[Record], references: list[Reference]) -> float:
     """Microseconds per event of the second half, when every unit and shape is known."""
-    observer = Observer(ObserveSettings(), references)
+    observer = Observer(observe_settings(Settings()), references)
     observer.assign(HERE)
     middle = len(records) // 2
     observer.process(HERE, records[:middle])
@@ -117,9 +119,10 @@ def pieces(records: list[Record], known: Reference) -> dict[str, float]:
 
     def bank(detectors: tuple[str, ...]) -> Callable[[], None]:
         batches = [decoder.decode(HERE, poll).batches[0].columns for poll in polls]
+        settings = msgspec.structs.replace(observe_settings(Settings()).bank, detectors=detectors)
 
         def run() -> None:
-            made = Bank(UnitKey(known.model, "3", None), *HERE, BankSettings(detectors=detectors), known, 0)
+            made = Bank(UnitKey(known.model, "3", None), *HERE, settings, known, 0)
             for batch in batches:
                 made.update(batch)
             made.flush()

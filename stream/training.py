@@ -27,7 +27,7 @@ from detectors.reference import builder
 from detectors.reference import reference as references
 from detectors.reference.reference import Reference
 from stream import fingerprint
-from stream.backends.kafka.source import KafkaSink
+from stream.backends.kafka.sink import KafkaSink
 from stream.settings import settings as config
 from stream.settings.settings import Settings
 from stream.topics import keys

@@ -9,7 +9,8 @@ from detectors.calibration import synthetic
 from detectors.evidence import e_detector
 from detectors.features import UnitKey
 from stream.judge.judge import Judge
-from stream.judge.settings import JudgeSettings
+from stream.judge.settings import judge_settings
+from stream.settings.settings import Settings
 from tests.judge.shards import MiniShard
 
 TARGET_SHARE = 0.2
@@ -30,7 +31,7 @@ def measured(seed: int) -> dict[str, float]:
     for i, part in enumerate(counts):
         watch.look(part, i * 1_000, (i + 1) * 100)
     look_us = (time.process_time() - start) / len(counts) * 1e6
-    judge, shard = Judge(JudgeSettings(), [bench.reference]), MiniShard(bench.reference)
+    judge, shard = Judge(judge_settings(Settings()), [bench.reference]), MiniShard(bench.reference)
     parts = np.split(bench.stream(100 * LOOKS, 0), LOOKS)
     profiles = [
         shard.add({f"x{f}": part[:, f].tolist() for f in range(20)}, i * 1_000)  # counted outside of what is timed

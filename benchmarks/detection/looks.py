@@ -3,15 +3,18 @@
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+from msgspec.structs import replace
 
 from detectors.calibration import synthetic
 from detectors.columns import Floats, Integers
 from detectors.evidence.counts import Counts
-from detectors.evidence.sheets import MONTH_SECONDS, EvidenceSettings, Sheets
+from detectors.evidence.sheets import MONTH_SECONDS, Sheets
 from detectors.evidence.sizes import Yardstick
 from detectors.evidence.watch import Watch
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
+from stream.judge.settings import judge_settings
+from stream.settings.settings import Settings
 
 GUARANTEE = 1e10
 """Feature-events per false alarm that is promised."""
@@ -34,7 +37,8 @@ class Desk:
     def __init__(self, reference: Reference, guarantee: float = GUARANTEE) -> None:
         self.reference = reference
         self.features = len(reference.features)
-        settings = EvidenceSettings(false_alarms_per_month=budget(self.features, guarantee))
+        alarms = budget(self.features, guarantee)
+        settings = replace(judge_settings(Settings()).evidence, false_alarms_per_month=alarms)
         self.sheets = Sheets(reference.features, settings, kept=48)
         self._yardsticks = [Yardstick(self.sheets.layout, f) for f in range(self.features)]
         self._edges = [np.asarray(f.edges) for f in reference.features]

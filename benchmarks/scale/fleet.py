@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stream.judge.shell.app import ROW_INTERVAL_MS, TICK_SECONDS, VIEWS_PER_TICK
-from stream.observe.observer import UNITS_PER_LOOK, ObserveSettings
+from stream.judge.shell.app import TICK_SECONDS, VIEWS_PER_TICK
+from stream.judge.shell.rows import ROW_INTERVAL_MS
+from stream.observe.observer import UNITS_PER_LOOK
+from stream.observe.shell.settings import observe_settings
 from stream.settings.settings import Settings
 from tests.kafka.server import ROOT
 
@@ -43,7 +45,8 @@ class Fleet(NamedTuple):
 
 def fleet(measured: Mapping[str, float], faust_micros: float, models: int, *, spread: bool) -> Fleet:
     """``faust_micros``: what Faust takes for a record. Memory is a worker's, for units; everything else the fleet's."""
-    settings, observe = Settings(), ObserveSettings()
+    settings = Settings()
+    observe = observe_settings(settings)
     workers = math.ceil(EVENTS_PER_SECOND * measured["models_cpu_micros"] / 1e6 / UTILISED)
     partitions = 2 * workers
     units = models * (partitions if spread else 1)

@@ -14,7 +14,7 @@ from benchmarks.scale import memory
 from benchmarks.scale.load import Load
 from benchmarks.scale.runs import cpu_seconds, publish_references
 from detectors.profiles import Profile
-from stream.backends.kafka.source import KafkaSink
+from stream.backends.kafka.sink import KafkaSink
 from stream.observe.shell.outbox import Outbox
 from stream.observe.shell.telemetry import Unmeasured
 from stream.settings import settings as config
@@ -81,6 +81,7 @@ async def _publish_profiles(deployment: Deployment, load: Load) -> None:
         for profiles in memory.fold(memory.observing(load), memory.HERE, load, 2 * memory.LOOK_EVENTS):
             found += profiles
         for at in range(0, len(found), BATCH):
-            await outbox.send(outbox.profiles(found[at : at + BATCH]))
+            outbox.enqueue_profiles(found[at : at + BATCH])
+            await outbox.acknowledged()
     finally:
         await sink.stop()

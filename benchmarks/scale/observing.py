@@ -19,11 +19,13 @@ from benchmarks.scale.memory import resident_bytes
 from benchmarks.throughput.ours import Meter, own_topics
 from benchmarks.throughput.traffic import PARTITIONS
 from stream.backends.clock import SystemClock
-from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
+from stream.backends.kafka.sink import KafkaSink
+from stream.backends.kafka.source import KafkaSource
+from stream.backends.kafka.tables import KafkaTableReader
 from stream.observe.observer import Observer
-from stream.observe.settings import observe_settings
 from stream.observe.shell.runner import Runner
-from stream.service import worker
+from stream.observe.shell.settings import observe_settings
+from stream.service import process
 from stream.settings.settings import KafkaSettings, Settings
 from stream.topics.record import Partition
 from tests.kafka.server import ROOT
@@ -175,5 +177,5 @@ class Observing:
 
 
 if __name__ == "__main__":
-    worker.collect_seldom()  # as the worker does
+    process.collect_seldom()  # as the worker does
     asyncio.run(_run(msgspec.json.decode(sys.argv[1], type=Order)))

@@ -14,7 +14,7 @@ from benchmarks.scale.observing import Done, Observing, Order, Ready
 from benchmarks.throughput.ours import own_topics
 from benchmarks.throughput.traffic import PARTITIONS
 from detectors.reference import reference
-from stream.backends.kafka.source import KafkaSink
+from stream.backends.kafka.sink import KafkaSink
 from stream.settings.settings import KafkaSettings
 from stream.topics import keys
 from stream.topics.record import OutRecord

@@ -11,11 +11,13 @@ from detectors.columns import Floats
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
 from stream.backends.clock import SystemClock
-from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
+from stream.backends.kafka.sink import KafkaSink
+from stream.backends.kafka.source import KafkaSource
+from stream.backends.kafka.tables import KafkaTableReader
 from stream.observe.observer import Observer
-from stream.observe.settings import observe_settings
 from stream.observe.shell.runner import Runner
-from stream.service import worker
+from stream.observe.shell.settings import observe_settings
+from stream.service import process
 from stream.settings.settings import KafkaSettings, Settings, TopicSettings
 from stream.topics import keys
 from stream.topics.record import OutRecord
@@ -120,5 +122,5 @@ def _report(meter: Meter, settings: Settings) -> None:
 
 
 def run(servers: str, topic: str, count: int) -> Spent:
-    worker.collect_seldom()  # as the worker does
+    process.collect_seldom()  # as the worker does
     return asyncio.run(_run(servers, topic, count))

@@ -29,13 +29,13 @@ from detectors.sequential.plugins import BUILT_IN
 class BankSettings(msgspec.Struct, frozen=True):
     """What state depends on beside the events. Thresholds: see ``sequential``."""
 
-    detectors: tuple[str, ...] = ("adwin", "page_hinkley")
-    adwin_delta: float = 2e-4
-    page_hinkley_threshold: float = 53.0
-    max_features: int = 1_000
-    max_categories: int = 1_000
-    category_length: int = 256
-    max_signals: int = 50
+    detectors: tuple[str, ...]
+    adwin_delta: float
+    page_hinkley_threshold: float
+    max_features: int
+    max_categories: int
+    category_length: int
+    max_signals: int
     max_environments: int = 20
 
     @property

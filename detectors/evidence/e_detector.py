@@ -78,7 +78,7 @@ class Evidence:
     >>> from detectors.reference.builder import build_reference
     >>> from detectors.evidence.sheets import EvidenceSettings, Sheets
     >>> reference = build_reference("m", "1", {"x": np.random.default_rng(1).normal(size=20_000)})
-    >>> sheets = Sheets(reference.features, EvidenceSettings())
+    >>> sheets = Sheets(reference.features, EvidenceSettings(false_alarms_per_month=1.0, tolerance=0.02, band_z=4.5))
     >>> e = Evidence(sheets)
     >>> shifted = np.bincount(np.repeat([60, 90, 120], 20), minlength=sheets.layout.total)
     >>> for look in range(1, 5):
@@ -277,7 +277,8 @@ class Beginning(msgspec.Struct, frozen=True):
 
 def compile_loops() -> None:
     """Has every loop compiled before the first look waits for it: a second once on a machine."""
-    sheets = Sheets([FeatureReference("-", Kind.NUMERIC, 2, edges=[0.0, 1.0], counts=[0, 2, 0])], EvidenceSettings())
+    settings = EvidenceSettings(false_alarms_per_month=1.0, tolerance=0.02, band_z=4.5)
+    sheets = Sheets([FeatureReference("-", Kind.NUMERIC, 2, edges=[0.0, 1.0], counts=[0, 2, 0])], settings)
     evidence = Evidence(sheets)
     evidence.look(sheets.base, np.zeros(sheets.base.shares.shape), 0, 1, 1)
     evidence.model(evidence.feature_log10)

@@ -46,9 +46,9 @@ class EvidenceSettings(msgspec.Struct, frozen=True):
     """``tolerance`` m: .02 is a shift of .05 sigma and does not matter. ``band_z``: standard errors of the reference
     within which the present counts as back, and that a lucky reference may favour a bet by."""
 
-    false_alarms_per_month: float = 1.0
-    tolerance: float = 0.02
-    band_z: float = 4.5
+    false_alarms_per_month: float
+    tolerance: float
+    band_z: float
     share_tolerance: float = 0.002  # a share of missing or unseen values too small to matter
 
     @property

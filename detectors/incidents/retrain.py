@@ -23,15 +23,15 @@ class Outcome(StrEnum):
 class RetrainGuard(msgspec.Struct, frozen=True):
     """``cooldown_ms`` between two requests of a model version; ``weekly_cap`` of them in seven days."""
 
-    enabled: bool = True
-    dry_run: bool = False
-    cooldown_ms: int = 86_400_000
-    weekly_cap: int = 3
+    enabled: bool
+    dry_run: bool
+    cooldown_ms: int
+    weekly_cap: int
 
     def decide(self, verdict: Verdict, requested_ms: list[int], now_ms: int) -> Outcome:
         """``requested_ms``: when requests were made before, in event time.
 
-        >>> RetrainGuard().decide(Verdict.WORLD_CHANGED, [0], 1000)
+        >>> RetrainGuard(True, False, cooldown_ms=86_400_000, weekly_cap=3).decide(Verdict.WORLD_CHANGED, [0], 1000)
         <Outcome.COOLDOWN: 'withheld-cooldown'>
         """
         if not self.enabled:

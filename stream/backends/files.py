@@ -12,8 +12,9 @@ from typing import BinaryIO
 import msgspec
 
 from detectors.errors import BrokerError
+from stream.backends.ports import Clock, Rebalance
 from stream.topics.keys import keep_newest, partition_of
-from stream.topics.record import Clock, OutRecord, Partition, Rebalance, Record
+from stream.topics.record import OutRecord, Partition, Record
 
 
 class _Line(msgspec.Struct, frozen=True, omit_defaults=True):

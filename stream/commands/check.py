@@ -10,10 +10,10 @@ from stream.backends.kafka.cluster import KafkaCluster
 from stream.settings import settings as config
 from stream.settings.settings import Settings
 from stream.terminal import incidents
+from stream.terminal.exit_status import ExitStatus
 from stream.topics import rules
 
 STYLES = {"ok": "green", "created": "cyan", "warning": "yellow", "missing": "red", "wrong": "bold red"}
-OK, WRONG = 0, 2
 
 
 def show(console: Console, settings: Settings, as_json: bool) -> int:
@@ -23,7 +23,7 @@ def show(console: Console, settings: Settings, as_json: bool) -> int:
         incidents.write_json(console, plain)
     else:
         console.out(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).rstrip(), highlight=False)
-    return OK
+    return ExitStatus.OK
 
 
 def main(console: Console, settings: Settings, create: bool, as_json: bool) -> int:
@@ -41,4 +41,4 @@ def main(console: Console, settings: Settings, create: bool, as_json: bool) -> i
     bad = any(finding.level in (rules.Level.WRONG, rules.Level.MISSING) for finding in findings)
     if not bad and not as_json:
         console.print(f"broker and topics at {escape(settings.kafka.bootstrap_servers)} are as they must be")
-    return WRONG if bad else OK
+    return ExitStatus.ERROR if bad else ExitStatus.OK

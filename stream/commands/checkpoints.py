@@ -9,14 +9,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from detectors.errors import BrokerError, CheckpointError, SettingsError
-from stream.backends.kafka.source import KafkaSink, KafkaTableReader
+from stream.backends.kafka.sink import KafkaSink
+from stream.backends.kafka.tables import KafkaTableReader
 from stream.settings.settings import Settings
 from stream.terminal import incidents
+from stream.terminal.exit_status import ExitStatus
 from stream.topics import checkpoints
 from stream.topics.checkpoints import Description
 from stream.topics.record import OutRecord, Partition, Record
 
-OK, BROKEN = 0, 2
 Saved = dict[bytes, Record]
 
 
@@ -38,7 +39,7 @@ def show_list(console: Console, settings: Settings, as_json: bool) -> int:
     found, broken = _described(asyncio.run(_read(settings)))
     if as_json:
         incidents.write_json(console, {"units": found, "broken": broken})
-        return BROKEN if broken else OK
+        return ExitStatus.ERROR if broken else ExitStatus.OK
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("partition", "unit"):
         table.add_column(name, overflow="fold")
@@ -58,7 +59,7 @@ def verify(console: Console, settings: Settings, as_json: bool) -> int:
     broken += _against_manifests(saved, found)
     if as_json:
         incidents.write_json(console, {"units": len(found), "broken": broken})
-        return BROKEN if broken else OK
+        return ExitStatus.ERROR if broken else ExitStatus.OK
     if not broken:
         console.print(f"{len(found):,} records are as they must be")
     return _say(console, broken)
@@ -73,7 +74,7 @@ def drop(console: Console, settings: Settings, choice: Choice) -> int:
         raise SettingsError("--version needs --model")
     count = asyncio.run(_drop(settings, place, choice))
     console.print(f"{count:,} records of {place} forgotten")
-    return OK
+    return ExitStatus.OK
 
 
 async def _read(settings: Settings) -> Saved:
@@ -158,4 +159,4 @@ def _say(console: Console, broken: list[str]) -> int:
         console.print(f"[red]broken[/]  {escape(line)}", soft_wrap=True)
     if broken:
         console.print("driftline checkpoints drop --partition N forgets what is broken; its counts begin again")
-    return BROKEN if broken else OK
+    return ExitStatus.ERROR if broken else ExitStatus.OK

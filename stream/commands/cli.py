@@ -10,8 +10,7 @@ import click
 
 from detectors.errors import DriftlineError
 from stream.commands import broker, files, incidents, models, service
-
-STABLE, DRIFT, ERROR, INTERRUPTED = 0, 1, 2, 130
+from stream.terminal.exit_status import ExitStatus
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -46,16 +45,16 @@ def run(arguments: list[str] | None = None) -> int:
         status = cli.main(arguments, prog_name="driftline", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        return ERROR
+        return ExitStatus.ERROR
     except (click.Abort, KeyboardInterrupt):
-        return INTERRUPTED
+        return ExitStatus.INTERRUPTED
     except DriftlineError as error:
         click.echo(f"driftline: {error}", err=True)
-        return ERROR
+        return ExitStatus.ERROR
     except SystemExit as leaving:  # click's own: the reader of our output went away (1), or a shell asked to complete
-        return ERROR if leaving.code else STABLE
+        return ExitStatus.ERROR if leaving.code else ExitStatus.OK
     except Exception:
         sys.excepthook(*sys.exc_info())
         click.echo("driftline: this is a bug of driftline; please report it with the lines above", err=True)
-        return ERROR
-    return status if isinstance(status, int) else STABLE
+        return ExitStatus.ERROR
+    return status if isinstance(status, int) else ExitStatus.OK

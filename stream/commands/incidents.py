@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from stream.commands import options
+from stream.terminal.exit_status import ExitStatus
 
 BY = click.option("--by", help="Who says so [default: the user name].")
 NOTE = click.option("--note", default="", help="Why, for those who come later.")
@@ -128,7 +129,7 @@ def _change(
     token = settings.http.token.reveal() if settings.http.token else None
     worker_client.post(url or worker_client.address(settings), path, body, token)
     click.echo(f"{incident}: {action} recorded")
-    return 0
+    return ExitStatus.OK
 
 
 COMMANDS = (incidents,)

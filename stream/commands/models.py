@@ -4,6 +4,7 @@ import click
 
 from stream.commands import options
 from stream.commands.incidents import BY, CONFIG, JSON, NOTE, URL
+from stream.terminal.exit_status import ExitStatus
 
 
 @click.group(short_help="List what is watched; forget what is retired.")
@@ -63,7 +64,7 @@ def forget(
         query = "" if segment is None else f"?segment={worker_client.quoted(segment)}"
         worker_client.post(where, path + query, {"by": by or worker_client.user(), "note": note}, token)
         click.echo(f"{model}/{one}: forget recorded")
-    return 0
+    return ExitStatus.OK
 
 
 COMMANDS = (models,)

@@ -3,6 +3,7 @@
 import click
 
 from stream.commands import options
+from stream.terminal.exit_status import ExitStatus
 
 
 @click.command(short_help="Watch the models that publish to Kafka.")
@@ -38,7 +39,7 @@ def worker(
       driftline worker --bootstrap-servers kafka:9092
       driftline worker --config driftline.yaml --role observe
     """
-    from stream.service import worker as service
+    from stream.service import process
 
     flags = {
         "kafka.bootstrap_servers": bootstrap_servers,
@@ -47,7 +48,7 @@ def worker(
         "http.port": port,
         "log_level": log_level,
     }
-    return service.main(options.load_settings(config_file, flags), role)
+    return process.main(options.load_settings(config_file, flags), role)
 
 
 @click.command(short_help="See it at work on a broker inside this process.")
@@ -89,7 +90,7 @@ def version() -> int:
 
     for name, text in versions.installed().items():
         click.echo(f"{name} {text}")
-    return 0
+    return ExitStatus.OK
 
 
 @click.command(short_help="The completion script of a shell.")
@@ -106,7 +107,7 @@ def completion(context: click.Context, shell: str) -> int:
     script = shell_completion.get_completion_class(shell)
     assert script is not None
     click.echo(script(context.find_root().command, {}, "driftline", "_DRIFTLINE_COMPLETE").source())
-    return 0
+    return ExitStatus.OK
 
 
 COMMANDS = (worker, demo, watch, version, completion)

@@ -19,7 +19,8 @@ from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.embedded import EmbeddedBroker
-from stream.backends.kafka.source import KafkaSink, KafkaTableReader
+from stream.backends.kafka.sink import KafkaSink
+from stream.backends.kafka.tables import KafkaTableReader
 from stream.demo import table
 from stream.demo import traffic as demo_traffic
 from stream.demo.models import DeployedModel
@@ -28,6 +29,7 @@ from stream.demo.traffic import Traffic
 from stream.service.worker import Worker
 from stream.settings import settings as config
 from stream.settings.settings import Settings
+from stream.terminal.exit_status import ExitStatus
 from stream.terminal.live import Screen, brief, open_screen
 from stream.topics import keys
 from stream.topics.record import OutRecord
@@ -77,7 +79,7 @@ async def _demo(console: Console, seconds: float, port: int | None, plain: bool)
     finally:
         broker.close()
     table.show(console, summary, traffic.logged, traffic.dropped)
-    return 0 if summary.passed else 1
+    return ExitStatus.OK if summary.passed else ExitStatus.DRIFT
 
 
 class _Play:

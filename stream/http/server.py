@@ -18,19 +18,17 @@ from prometheus_client.exposition import choose_encoder
 from detectors.errors import BrokerError, DriftlineError, FormatError
 from detectors.features import UnitKey
 from detectors.incidents.incident import NOTES_KEPT, Change
-from stream import forgetting
 from stream.backends.clock import SystemClock
-from stream.forgetting import Forgetting
+from stream.backends.ports import Clock
 from stream.metrics.gauges import Gauge
 from stream.settings.settings import HttpSettings
 from stream.topics import requests
 from stream.topics import views as views_module
-from stream.topics.record import Clock
-from stream.topics.requests import Action
+from stream.topics.requests import Request
 from stream.topics.views import Json, Views
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Record = Callable[[Action | Forgetting], Awaitable[None]]
+Record = Callable[[Request], Awaitable[None]]
 """Writes a change to its topic; BrokerError when it cannot."""
 
 RECORD_SECONDS = 8.0
@@ -238,7 +236,8 @@ class Server:
         if len(incident.get("notes") or ()) >= NOTES_KEPT and change not in (Change.RESOLVE, Change.ACCEPT):
             return _error(HTTPStatus.CONFLICT, f"it has {NOTES_KEPT} notes; it can only be resolved or accepted")
         try:
-            action = requests.asked(incident["id"], change, await request.read(), self._now_ms(), str(uuid4()))
+            body, at_ms = await request.read(), self._now_ms()
+            action = requests.incident_request(incident["id"], change, body, at_ms, str(uuid4()))
         except FormatError as error:
             return _error(HTTPStatus.BAD_REQUEST, str(error))
         answer = {"id": action.id, "incident": action.incident, "action": name, "at_ms": action.at_ms}
@@ -257,13 +256,15 @@ class Server:
             )
         body, at_ms, new_id = await request.read(), self._now_ms(), str(uuid4())
         try:
-            words = [forgetting.asked(UnitKey(model, version, segment), body, at_ms, new_id) for segment in found]
+            words = [
+                requests.forget_request(UnitKey(model, version, segment), body, at_ms, new_id) for segment in found
+            ]
         except FormatError as error:
             return _error(HTTPStatus.BAD_REQUEST, str(error))
         answer = {"id": words[0].id, "model": model, "version": version, "segments": found, "at_ms": at_ms}
         return await self._recorded(words, answer)
 
-    async def _recorded(self, changes: Sequence[Action | Forgetting], answer: Json) -> web.Response:
+    async def _recorded(self, changes: Sequence[Request], answer: Json) -> web.Response:
         """``answer`` once all of them are acknowledged."""
         assert self._record is not None
         failed = {"id": changes[0].id}

@@ -98,29 +98,29 @@ class IncidentLog:
             resolved_by=by,
         )
 
-    def addressed(self, request: requests.Action) -> Incident | None:
+    def addressed(self, request: requests.IncidentRequest) -> Incident | None:
         """The incident that ``request`` changes. None where it is not known, holds the request already or has no such
         step: a resolved one accepts notes only, one with NOTES_KEPT notes only its end."""
         incident = self.find(request.incident)
         if incident is None or any(note.id == request.id for note in incident.notes):
             return None
-        ends = request.action in (Change.RESOLVE, Change.ACCEPT)
-        if incident.status is Status.RESOLVED and request.action is not Change.NOTE:
+        ends = request.change in (Change.RESOLVE, Change.ACCEPT)
+        if incident.status is Status.RESOLVED and request.change is not Change.NOTE:
             return None
         return None if len(incident.notes) >= NOTES_KEPT and not ends else incident
 
-    def apply_request(self, incident: Incident, request: requests.Action) -> list[Effect]:
+    def apply_request(self, incident: Incident, request: requests.IncidentRequest) -> list[Effect]:
         """Adds what a person asked for to the notes of ``incident``, which is ``addressed``. Nothing is published of a
         request to resolve: the resolution that follows carries the note."""
-        note = Note(request.id, request.action, request.by, request.at_ms, request.note)
+        note = Note(request.id, request.change, request.by, request.at_ms, request.note)
         changes: dict[str, object] = {"notes": [*incident.notes, note]}
-        if request.action is Change.RESOLVE:
+        if request.change is Change.RESOLVE:
             self._replace(msgspec.structs.replace(incident, **changes))
             return []
         if request.until_ms is not None:
             changes |= {"silenced_until_ms": request.until_ms, "silenced_by": request.by}
         step = Action.NOTE
-        if request.action is Change.ACK:
+        if request.change is Change.ACK:
             step = Action.ACKNOWLEDGE
             changes |= {"acknowledged_by": request.by, "acknowledged_at_ms": request.at_ms}
         return self.change(incident, step, request.at_ms, **changes)

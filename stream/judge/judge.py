@@ -18,13 +18,12 @@ from detectors.evidence.watch import Watch, shown
 from detectors.features import ModelKey, UnitKey
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
-from stream.forgetting import Forgetting
 from stream.judge import view
 from stream.judge.budget import Sharing
 from stream.judge.effects import Effect, Health, ReferenceBuilt
 from stream.judge.settings import JudgeSettings
 from stream.judge.unit import UnitJudge
-from stream.topics.requests import Action
+from stream.topics.requests import ForgetRequest, IncidentRequest
 
 SHEETS_KEPT = 256
 """References whose bets are kept ready; a reference of 20 features takes 400 KB."""
@@ -132,7 +131,7 @@ class Judge:
         if judge is not None and not judge.standing.away:
             self._sharing.exclude(unit.model, judge.shards.first_offset)
 
-    def act(self, action: Action) -> list[Effect]:
+    def act(self, action: IncidentRequest) -> list[Effect]:
         """Applies what a person asked for about an incident; nothing where the incident is not known or the request was
         applied before."""
         for judge in self._units.values():
@@ -140,7 +139,7 @@ class Judge:
                 return self._with_built(judge.act(action))
         return []
 
-    def forget_model(self, forgetting: Forgetting) -> list[Effect]:
+    def forget_model(self, forgetting: ForgetRequest) -> list[Effect]:
         """Stops watching a unit, as a person asked; nothing where it is not known or the request was applied before."""
         judge = self._units.get(forgetting.unit)
         if judge is None:

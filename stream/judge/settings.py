@@ -1,4 +1,4 @@
-"""What the judge is set to, and how the settings file says it."""
+"""The settings of the judge, as one record, and how it is made from the settings file."""
 
 import msgspec
 
@@ -10,39 +10,45 @@ from stream.settings.settings import ModelSettings, Settings
 
 
 class BlindRules(msgspec.Struct, frozen=True):
-    """See config.BlindSettings."""
+    """When a unit counts as blind; see ``BlindSettings``."""
 
-    silent_factor: float = 20.0
-    min_silent_ms: int = 60_000
-    max_silent_ms: int = 3_600_000
-    lag_ms: int = 60_000
-    lag_records: int = 1_000_000
-    invalid_share: float = 0.5
-    invalid_records: int = 100
-    labels_ms: int = 86_400_000
+    silent_factor: float
+    min_silent_ms: int
+    max_silent_ms: int
+    lag_ms: int
+    lag_records: int
+    invalid_share: float
+    invalid_records: int
+    labels_ms: int
 
 
 class JudgeSettings(msgspec.Struct, frozen=True):
-    """``budgets`` and ``learning``: by model, where it differs."""
+    """What the judge depends on, beside the profiles and the references. ``judge_settings`` makes it.
 
-    evidence: EvidenceSettings = EvidenceSettings()
+    Nothing that the settings file can set has a default here. ``budgets`` (false alarms a month), ``learning``
+    (events) and ``outcomes``: by model, where a model has its own.
+    """
+
+    evidence: EvidenceSettings
+    learning_events: int
+    warning_share: float
+    resolve_after_events: int
+    blind: BlindRules
+    retrain: RetrainGuard
     budgets: dict[str, float] = {}
-    learning_events: int = 10_000
     learning: dict[str, int] = {}
-    warning_share: float = 0.75
-    resolve_after_events: int = 1_000
-    strata_kept: int = 2  # a day's hours are 24, or 48 with weekends; who runs through days in seconds keeps all
-    blind: BlindRules = BlindRules()
-    retrain: RetrainGuard = RetrainGuard()
     outcomes: dict[str, OutcomeRules] = {}
+    strata_kept: int = 2
+    """Hours of the day whose bets are kept ready. A day has 24, or 48 with weekends apart: keep all of them if days of
+    events pass in seconds."""
 
     def outcome_log(self, model: str) -> OutcomeLog:
-        """What keeps a unit's outcomes, under the model's own objectives and budget."""
+        """An empty log of outcomes for a unit, with the model's own objectives and budget."""
         watch = OutcomeWatch(self.evidence_of(model), self.resolve_after_events)
         return OutcomeLog(self.outcomes.get(model) or OutcomeRules(), self.blind.labels_ms, watch)
 
     def evidence_of(self, model: str) -> EvidenceSettings:
-        """The model's own budget in place."""
+        """The evidence's settings with the model's own budget."""
         budget = self.budgets.get(model)
         if budget is None:
             return self.evidence
@@ -50,7 +56,7 @@ class JudgeSettings(msgspec.Struct, frozen=True):
 
 
 def judge_settings(settings: Settings) -> JudgeSettings:
-    """The judge's part of ``settings``."""
+    """The part of ``settings`` that the judge needs."""
     blind, retrain, detection = settings.blind, settings.retrain, settings.detection
     own = {name: settings.model(name) for name in settings.models}
     return JudgeSettings(

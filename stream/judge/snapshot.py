@@ -21,9 +21,9 @@ from detectors.performance.label_arrival import LabellingState
 from detectors.performance.outcome_watch import OutcomeWatchState
 from detectors.profiles import Epoch, Profile
 from detectors.reference.accepted import Tally
-from stream.forgetting import Forgetting
 from stream.judge.shard import ShardState
 from stream.topics.checkpoints import ZSTD_LEVEL, unpacked
+from stream.topics.requests import ForgetRequest
 
 MAGIC = b"DLJU"
 SCHEMA = 2
@@ -66,7 +66,7 @@ class StoredUnit(msgspec.Struct, frozen=True, omit_defaults=True):
     rhythm: tuple[float, float]
     baselines: dict[str, Tally] = {}
     outcomes: dict[str, tuple[int, Outcomes]] = {}
-    forgotten: Forgetting | None = None
+    forgotten: ForgetRequest | None = None
     away: bool = False
     first_offset: int = msgspec.field(default=0, name="first_heard")
     sharers: int = 1

@@ -8,7 +8,6 @@ import msgspec
 
 from detectors.features import UnitKey
 from detectors.incidents.incident import IncidentKind
-from stream.forgetting import Forgetting
 from stream.judge.effects import DriftEvent, Effect, Health
 from stream.judge.incident_log import IncidentLog
 from stream.judge.look import Look
@@ -16,6 +15,7 @@ from stream.judge.outcomes import OutcomeLog
 from stream.judge.settings import JudgeSettings
 from stream.judge.sight import Sight
 from stream.topics.drift_events import EventType
+from stream.topics.requests import ForgetRequest
 
 
 class StandingState(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class StandingState(msgspec.Struct, frozen=True):
 
     state: str
     transitions: int
-    forgotten: Forgetting | None
+    forgotten: ForgetRequest | None
     away: bool
 
 
@@ -39,7 +39,7 @@ class Standing:
         self.sight = Sight(settings.blind)
         self.state = "learning"
         self.transitions = 0
-        self.forgotten: Forgetting | None = None
+        self.forgotten: ForgetRequest | None = None
         self.away = False
 
     def check_sight(self, look: Look, now_ms: int, health: Health) -> list[Effect]:
@@ -49,11 +49,11 @@ class Standing:
         self.sight.check(self._unit.model, look, now_ms, health)
         return self.publish_state(look)
 
-    def holds(self, request: Forgetting) -> bool:
+    def holds(self, request: ForgetRequest) -> bool:
         """Whether this request to forget the unit has been applied before."""
         return self.forgotten is not None and request.id == self.forgotten.id
 
-    def forget(self, request: Forgetting) -> None:
+    def forget(self, request: ForgetRequest) -> None:
         """Forgets the unit until it sends events again."""
         self.forgotten, self.away = request, True
         self.sight.clear()

@@ -15,7 +15,6 @@ from detectors.incidents.incident import Change, Resolution, Status
 from detectors.merging import Step
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
-from stream.forgetting import Forgetting
 from stream.judge import effects as effect_records
 from stream.judge import snapshot
 from stream.judge.acceptance import Acceptance
@@ -37,6 +36,7 @@ from stream.judge.sight import SightState
 from stream.judge.standing import Standing, StandingState
 from stream.judge.verdicts import Verdicts
 from stream.topics import requests
+from stream.topics.requests import ForgetRequest
 
 
 class UnitJudge:
@@ -211,21 +211,21 @@ class UnitJudge:
 
     # people and time
 
-    def act(self, request: requests.Action) -> list[Effect]:
+    def act(self, request: requests.IncidentRequest) -> list[Effect]:
         """Applies what a person asked for about an incident; nothing where it was applied before or is no step of the
         incident."""
         incident = self.log.addressed(request)
         if incident is None:
             return []
         effects = self.log.apply_request(incident, request)
-        if request.action is Change.RESOLVE:
+        if request.change is Change.RESOLVE:
             effects += self._close(self.look, Resolution.BY_HAND, request.by, only=incident.id)
             effects += self.standing.publish_state(self.look)
-        if request.action is Change.ACCEPT:
+        if request.change is Change.ACCEPT:
             effects += self._follow_incidents()
         return effects
 
-    def forget(self, request: Forgetting) -> list[Effect]:
+    def forget(self, request: ForgetRequest) -> list[Effect]:
         """Stops watching the unit until it sends events again; nothing where the request was applied before."""
         if self.standing.holds(request):
             return []

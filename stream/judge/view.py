@@ -11,11 +11,11 @@ from detectors.features import Kind
 from detectors.merging import Total
 from detectors.reference import transform
 from detectors.sketches.moments import mean_and_std
-from stream.forgetting import Forgetting
 from stream.judge import environment
 from stream.judge.feature_rows import sizes_of
 from stream.judge.look import Look
 from stream.judge.unit import UnitJudge
+from stream.topics.requests import ForgetRequest
 
 Json = dict[str, Any]
 SIGNALS_SHOWN = 20
@@ -73,7 +73,7 @@ def model_view(judge: UnitJudge) -> Json:
     }  # fmt: skip
 
 
-def _forgotten(request: Forgetting) -> Json:
+def _forgotten(request: ForgetRequest) -> Json:
     """Who last asked to forget the unit. It stays there when the unit sends events again."""
     return {"by": request.by, "at_ms": request.at_ms, "note": request.note}
 

@@ -39,7 +39,7 @@ class PredictionRules(msgspec.Struct, frozen=True):
     ``latency_below_ms``: the objective; None when there is none.
     """
 
-    kept: int = 1_000
+    kept: int
     latency_below_ms: float | None = None
 
 

@@ -1,16 +1,20 @@
-"""Gauges of models and features, read from the judge's views. The governor's memory is the only state."""
+"""Gauges of models and features, read from the judge's views.
+
+The only state is which features had no series at the last scrape.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import Metric
 
 from detectors.features import UnitKey
+from detectors.incidents.states import SHOWN
 from stream.metrics.gauges import Gauge
 from stream.metrics.registry import Counter
-from stream.topics.views import STATES, Json, Views
+from stream.topics.views import Json, Views
 
 MODEL_LABELS = ("model", "model_version", "segment")
-"""``segment`` is empty for the whole population, which to Prometheus is no label at all."""
+"""``segment`` is empty for the whole population; Prometheus treats an empty label as absent."""
 
 FEATURE_LABELS = (*MODEL_LABELS, "feature")
 
@@ -20,10 +24,11 @@ STATISTICS = ("evidence_log10", "psi", "wasserstein", "kolmogorov_smirnov", "jen
 
 
 class ModelFamilies:
-    """The gauges of the units that are this worker's to judge.
+    """The gauges of the units that this worker judges.
 
-    Of one unit at most ``max_features`` features get series: those that drift first, then by evidence in steps of a
-    tenth so that ties do not swap at every scrape, then by name. Each feature that falls out counts once.
+    At most ``max_features`` features of a unit have series: first those that have drifted, then by evidence in steps
+    of a tenth, so that near ties do not swap at every scrape, then by name. A feature that loses its series is counted
+    once.
     """
 
     def __init__(
@@ -51,49 +56,59 @@ class ModelFamilies:
         yield from self._features(details)
 
     def _models(self, details: list[tuple[UnitKey, Json]]) -> Iterator[Metric]:
-        info = Gauge("model_info", "The reference a model is compared with; always 1.", (*MODEL_LABELS, "reference"))
-        state = Gauge("model_state", "1 for the state that a model is in.", (*MODEL_LABELS, "state"))
+        info = Gauge(
+            "model_info", "The reference that a model is compared with; always 1.", (*MODEL_LABELS, "reference")
+        )
+        state = Gauge("model_state", "1 for the state of a model, 0 for the other states.", (*MODEL_LABELS, "state"))
         score = Gauge("model_score", "A model's score, by statistic.", (*MODEL_LABELS, "statistic"))
-        threshold = Gauge("model_threshold", "Where a model's score alarms.", (*MODEL_LABELS, "statistic"))
+        threshold = Gauge(
+            "model_threshold", "The score at which a model raises an alarm, by statistic.", (*MODEL_LABELS, "statistic")
+        )
         plain = {
-            "monitored_features": Gauge("monitored_features", "Features that a model is watched by.", MODEL_LABELS),
+            "monitored_features": Gauge("monitored_features", "Watched features of a model.", MODEL_LABELS),
             "drifted_features": Gauge("drifted_features", "Features that have drifted.", MODEL_LABELS),
-            "epoch_events": Gauge("window_events", "Events under the present reference.", MODEL_LABELS),
+            "epoch_events": Gauge("window_events", "Events compared with the current reference.", MODEL_LABELS),
             "season_covered": Gauge(
-                "model_season_covered", "1 where the reference tells hours of the day apart.", MODEL_LABELS
+                "model_season_covered", "1 if the reference distinguishes the hours of the day.", MODEL_LABELS
             ),
             "moved": Gauge(
-                "model_moved_while_learned", "Features that moved while the reference was learned.", MODEL_LABELS
+                "model_moved_while_learned",
+                "Features that were unstable while the reference was learned.",
+                MODEL_LABELS,
             ),
             "last_event": Gauge(
                 "last_event_timestamp_seconds", "Time of the newest event of a model version.", MODEL_LABELS
             ),
         }
-        budget = Gauge("false_alarm_budget_per_month", "False alarms that a model may raise in a month.", ("model",))
+        budget = Gauge(
+            "false_alarm_budget_per_month", "Configured number of false alarms of a model in a month.", ("model",)
+        )
         for unit, detail in details:
             labels = _labels(unit)
-            info.add((*labels, _reference(detail)), 1)
-            for name in STATES:
-                state.add((*labels, name), float(detail.get("state") == name))
-            score.add((*labels, "evidence_log10"), detail.get("evidence_log10"))
-            threshold.add((*labels, "evidence_log10"), detail.get("threshold_log10"))
-            plain["monitored_features"].add(labels, len(detail.get("features", ())))
-            plain["drifted_features"].add(labels, len(detail.get("drifted_features", ())))
-            plain["epoch_events"].add(labels, detail.get("epoch_events"))
-            plain["season_covered"].add(labels, float(bool(detail.get("season_covered"))))
-            plain["moved"].add(labels, len(detail.get("moved_while_learned", ())))
+            info.add_series((*labels, _reference(detail)), 1)
+            for name in SHOWN:
+                state.add_series((*labels, name.value), float(detail.get("state") == name))
+            score.add_series((*labels, "evidence_log10"), detail.get("evidence_log10"))
+            threshold.add_series((*labels, "evidence_log10"), detail.get("threshold_log10"))
+            plain["monitored_features"].add_series(labels, len(detail.get("features", ())))
+            plain["drifted_features"].add_series(labels, len(detail.get("drifted_features", ())))
+            plain["epoch_events"].add_series(labels, detail.get("epoch_events"))
+            plain["season_covered"].add_series(labels, float(bool(detail.get("season_covered"))))
+            plain["moved"].add_series(labels, len(detail.get("moved_while_learned", ())))
             last_ms = detail.get("last_event_ms")
-            plain["last_event"].add(labels, None if last_ms is None else last_ms / 1000)
+            plain["last_event"].add_series(labels, None if last_ms is None else last_ms / 1000)
         for model in sorted({unit.model for unit, _ in details}):
-            budget.add((model,), self._budget(model))
+            budget.add_series((model,), self._budget(model))
         yield from (info, state, score, threshold, *plain.values(), budget)
 
     def _incidents(self, owned: set[UnitKey]) -> Iterator[Metric]:
         count = Gauge(
-            "open_incidents", "Incidents that are not resolved: open or acknowledged.", (*MODEL_LABELS, "status")
+            "open_incidents",
+            "Incidents that are not resolved, by status: open or acknowledged.",
+            (*MODEL_LABELS, "status"),
         )
         silence = Gauge(
-            "silenced_until_timestamp_seconds", "Until when nobody is to be paged about any incident.", MODEL_LABELS
+            "silenced_until_timestamp_seconds", "Time until which every incident of a model is silenced.", MODEL_LABELS
         )
         by_unit: dict[UnitKey, list[Json]] = {unit: [] for unit in owned}
         for incident in self._views.incidents(state="open", limit=MAX_INCIDENTS):
@@ -102,27 +117,31 @@ class ModelFamilies:
                 by_unit[unit].append(incident)
         for unit, found in sorted(by_unit.items(), key=lambda item: _labels(item[0])):
             taken = sum(incident.get("status") == "acknowledged" for incident in found)
-            count.add((*_labels(unit), "open"), len(found) - taken)
-            count.add((*_labels(unit), "acknowledged"), taken)
+            count.add_series((*_labels(unit), "open"), len(found) - taken)
+            count.add_series((*_labels(unit), "acknowledged"), taken)
             silences = [incident.get("silenced_until_ms") for incident in found]
             until = [at_ms for at_ms in silences if at_ms is not None]
             if until and len(until) == len(silences):
-                silence.add(_labels(unit), min(until) / 1000)
+                silence.add_series(_labels(unit), min(until) / 1000)
         yield from (count, silence)
 
     def _features(self, details: list[tuple[UnitKey, Json]]) -> Iterator[Metric]:
         score = Gauge("feature_score", "A feature's score, by statistic.", (*FEATURE_LABELS, "statistic"))
-        threshold = Gauge("feature_threshold", "Where a feature's score counts.", (*FEATURE_LABELS, "statistic"))
-        drifted = Gauge("feature_drifted", "1 while a feature has drifted.", FEATURE_LABELS)
-        missing = Gauge("feature_missing_ratio", "Share of events in which a feature is absent.", FEATURE_LABELS)
+        threshold = Gauge(
+            "feature_threshold",
+            "The score at which a feature counts as drifted, by statistic.",
+            (*FEATURE_LABELS, "statistic"),
+        )
+        drifted = Gauge("feature_drifted", "1 while a feature has drifted, otherwise 0.", FEATURE_LABELS)
+        missing = Gauge("feature_missing_ratio", "Share of events without a value of a feature.", FEATURE_LABELS)
         unexpected = Gauge(
             "feature_unexpected_ratio",
-            "Share of events with a value of the wrong type, of an unseen category or out of the reference's range.",
+            "Share of events with a value of the wrong type, an unseen category or one outside the reference's range.",
             FEATURE_LABELS,
         )
         smallest = Gauge(
             "feature_smallest_shift",
-            "Shift in standard deviations below which the reference is too small to show any change.",
+            "Smallest detectable shift in standard deviations, given the size of the reference.",
             FEATURE_LABELS,
         )
         for unit, detail in details:
@@ -131,15 +150,15 @@ class ModelFamilies:
             for feature in [*self._shown(unit, detail.get("features", ()), names), *([outcome] if outcome else ())]:
                 labels = (*_labels(unit), str(feature["feature"]))
                 for statistic in STATISTICS:
-                    score.add((*labels, statistic), feature.get(statistic))
-                threshold.add((*labels, "evidence_log10"), feature.get("threshold_log10"))
-                smallest.add(labels, feature.get("smallest_shift"))
-                drifted.add(labels, float(feature["feature"] in names))
+                    score.add_series((*labels, statistic), feature.get(statistic))
+                threshold.add_series((*labels, "evidence_log10"), feature.get("threshold_log10"))
+                smallest.add_series(labels, feature.get("smallest_shift"))
+                drifted.add_series(labels, float(feature["feature"] in names))
                 events = sum(int(feature.get(part) or 0) for part in ("count", "missing", "invalid"))
                 if events:
-                    missing.add(labels, int(feature.get("missing") or 0) / events)
+                    missing.add_series(labels, int(feature.get("missing") or 0) / events)
                     strange = int(feature.get("invalid") or 0) + int(feature.get("unexpected") or 0)
-                    unexpected.add(labels, strange / events)
+                    unexpected.add_series(labels, strange / events)
         yield from (score, threshold, smallest, drifted, missing, unexpected)
 
     def _shown(self, unit: UnitKey, features: list[Json], drifted: set[str]) -> list[Json]:
@@ -151,7 +170,7 @@ class ModelFamilies:
         new = left_out - self._left_out.get(unit, set())
         self._left_out[unit] = left_out
         if new:
-            self._suppressed.add((unit.model,), len(new))
+            self._suppressed.increase((unit.model,), len(new))
         return ranked[: self._max_features]
 
 

@@ -12,16 +12,17 @@ from stream.metrics.models import MODEL_LABELS
 from stream.topics.views import Json, Views
 
 REALISED = "realised"
-"""Of the labels that came; an estimate without labels would be another source."""
+"""Source of measures that come from labels; an estimate without labels would be another source."""
 
 SMALL_FALL = 0.1
+"""Share by which corrected labels may lower a count. A larger fall means that the count started again."""
 
 KNOWN = {Labels.COMING: 1.0, Labels.UNMATCHED: 0.0, Labels.MISSING: 0.0}
-"""Of a model that waits for its first labels, or needs none, nothing is said."""
+"""A model that waits for its first labels, or needs none, has no series."""
 
 
 class OutcomeFamilies:
-    """Of the units that are this worker's to judge. What is not known has no series."""
+    """The gauges and counters of the units that this worker judges. An unknown value has no series."""
 
     def __init__(self, views: Views, owned: Callable[[], Iterable[UnitKey]]) -> None:
         self._views = views
@@ -41,50 +42,55 @@ class OutcomeFamilies:
     def _performance(self, details: list[tuple[tuple[str, str, str], Json]]) -> Iterator[Metric]:
         measured = Gauge(
             "performance",
-            "What labels say of the last day's predictions, by measure.",
+            "Quality of the last day's predictions according to their labels, by measure.",
             (*MODEL_LABELS, "measure", "source"),
         )
         predicted = CounterMetricFamily(
-            PREFIX + "predictions", "Events with an id and a prediction, which a label can find.", labels=MODEL_LABELS
+            PREFIX + "predictions",
+            "Events with an id and a prediction, to which a label can be joined.",
+            labels=MODEL_LABELS,
         )
         labelled = CounterMetricFamily(
-            PREFIX + "labelled_predictions", "Predictions whose label came.", labels=MODEL_LABELS
+            PREFIX + "labelled_predictions", "Predictions with a label.", labels=MODEL_LABELS
         )
         known = Gauge(
             "performance_known",
-            "1 while labels of a model's predictions come, 0 where they stay away or find none.",
+            "1 while labels arrive for a model's predictions, 0 if none arrive or none can be joined.",
             MODEL_LABELS,
         )
         for labels, detail in details:
             performance = detail.get("performance") or {}
             for measure, value in sorted((performance.get("recent") or {}).get("measures", {}).items()):
-                measured.add((*labels, measure, REALISED), value)
+                measured.add_series((*labels, measure, REALISED), value)
             if performance:
                 predicted.add_metric(labels, performance.get("predicted", 0))
                 labelled.add_metric(labels, performance.get("labelled", 0))
             if performance.get("labels") in KNOWN:
-                known.add(labels, KNOWN[performance["labels"]])
+                known.add_series(labels, KNOWN[performance["labels"]])
         yield from (measured, predicted, labelled, known)
 
     def _objectives(self, details: list[tuple[tuple[str, str, str], Json]]) -> Iterator[Metric]:
         by_objective = (*MODEL_LABELS, "objective")
         ratio = Gauge("slo_ratio", "Share of the last day's events that met an objective.", by_objective)
-        target = Gauge("slo_target", "Share that shall meet an objective.", by_objective)
+        target = Gauge("slo_target", "Share of events that should meet an objective.", by_objective)
         counted = CounterMetricFamily(
-            PREFIX + "slo_events", "Events that an objective is about, good or bad.", labels=(*by_objective, "outcome")
+            PREFIX + "slo_events",
+            "Events that count for an objective, by outcome: good or bad.",
+            labels=(*by_objective, "outcome"),
         )
         for labels, detail in details:
             for standing in detail.get("objectives") or ():
                 own = (*labels, str(standing["objective"]))
-                target.add(own, standing["at_least"])
+                target.add_series(own, standing["at_least"])
                 for outcome, count in (("good", standing["good"]), ("bad", standing["events"] - standing["good"])):
                     counted.add_metric((*own, outcome), self._counted((*own, outcome), count))
-                ratio.add(own, standing["recent_ratio"])
+                ratio.add_series(own, standing["recent_ratio"])
         yield from (ratio, target, counted)
 
     def _counted(self, series: tuple[str, ...], count: float) -> float:
-        """A label that is corrected takes a good event back; to Prometheus a counter that falls began at 0 again. So it
-        stands still until it has caught up; only what falls by more than SMALL_FALL did begin anew."""
+        """A count that never falls a little. A corrected label can lower the number of good events, and Prometheus
+        would take that for a restart at 0. So the count keeps its value until the number has caught up; a fall by more
+        than SMALL_FALL is a restart."""
         before = self._shown.get(series, 0.0)
         self._shown[series] = before if (1 - SMALL_FALL) * before <= count < before else count
         return self._shown[series]

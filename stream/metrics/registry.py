@@ -1,8 +1,8 @@
-"""What a worker counts and shows to Prometheus. One collector per worker, nothing global.
+"""The metrics of a worker: counters and histograms kept here, and gauges read from live state. Nothing is global.
 
-Counters and histograms are kept here as plain numbers and touched once per batch; gauges are read from live state when
-Prometheus asks, so that a model or partition that is gone disappears by itself. Made by hand instead of from the
-client's own counters because those keep a global switch for their ``_created`` series and a lock for every touch.
+Counters and histograms are plain numbers that change once per batch. Gauges are read when Prometheus scrapes, so that a
+model or partition that is gone disappears by itself. The client library's own counters are not used: they have a global
+switch for their ``_created`` series, and a lock for every change.
 """
 
 from bisect import bisect_left
@@ -17,7 +17,7 @@ from detectors.columns import Floats
 from stream.metrics.gauges import PREFIX
 
 OTHER = "other"
-"""Stands for what came after a metric had MAX_SERIES label sets; nothing received can make more series than that."""
+"""Label value for everything beyond MAX_SERIES label sets, so that no input can make more series than that."""
 
 MAX_SERIES = 20_000
 """Label sets of one counter or histogram: 1,000 models with ten versions and two outcomes."""
@@ -38,44 +38,45 @@ class Spec(NamedTuple):
 
 EVENTS = Spec(
     "events",
-    "Records read, by what became of them: accepted invalid late duplicate unknown_model.",
+    "Records read, by outcome: accepted, invalid, late, duplicate or unknown_model.",
     ("model", "outcome"),
 )
-PUBLISHED = Spec("published", "Records written, by topic.", ("topic", "outcome"))
+PUBLISHED = Spec("published", "Records written and acknowledged, by topic.", ("topic", "outcome"))
 DETECTIONS = Spec("detections", "Incidents opened.", ("model", "model_version", "kind", "severity"))
-RETRAINS = Spec("retrain_requests", "Retrain requests made or withheld, and why.", ("model", "outcome"))
-ACTIONS = Spec("incident_actions", "What people did about incidents, as it took effect.", ("model", "action"))
-SUPPRESSED = Spec("series_suppressed", "Features whose series went beyond the limit per model version.", ("model",))
+RETRAINS = Spec("retrain_requests", "Retrain requests that were sent or withheld, by outcome.", ("model", "outcome"))
+ACTIONS = Spec("incident_actions", "Requests of people that took effect, by action.", ("model", "action"))
+SUPPRESSED = Spec(
+    "series_suppressed", "Times that a feature lost its series to limits.feature_series_per_model.", ("model",)
+)
 ERRORS = Spec("errors", "Errors by component.", ("component",))
-REBALANCES = Spec("consumer_rebalances", "Times that the consumer groups changed who owns which partition.")
+REBALANCES = Spec("consumer_rebalances", "Rebalances of the consumer groups.")
 LABELS = Spec(
     "labels",
-    "Labels, by what became of them: read invalid; of those read: matched replaced duplicate, all others unmatched.",
+    "Labels, by outcome: read or invalid; of those read: matched, replaced or duplicate, all others unmatched.",
     ("model", "outcome"),
 )
-LIMITED = Spec("limit_reached", "Times that a limit of the settings bit, by limit.", ("limit",))
+LIMITED = Spec("limit_reached", "How often a configured limit was reached, by limit.", ("limit",))
 
-PROCESSING = Spec("event_processing_seconds", "Time taken for one batch, by stage.", ("stage",), FAST_SECONDS)
+PROCESSING = Spec("event_processing_seconds", "Time to process one batch, by stage.", ("stage",), FAST_SECONDS)
 AGE = Spec("event_age_seconds", "Age of events when they were read.", ("model",), AGE_SECONDS)
-LABEL_DELAY = Spec(
-    "label_delay_seconds", "From a prediction's time to the time of its label.", ("model",), DELAY_SECONDS
-)
+LABEL_DELAY = Spec("label_delay_seconds", "Time from a prediction to its label.", ("model",), DELAY_SECONDS)
 LATENCY = Spec(
     "detection_latency_seconds",
-    "From the newest event that an incident rests on to the incident on its topic.",
+    "Time from the newest event behind an incident to the incident's drift event.",
     ("model",),
     AGE_SECONDS,
 )
 
 
 class Counter:
-    """A counter family. ``add`` with the label values in the order of the spec."""
+    """A counter family. Label values are given in the order of the spec."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self._values: dict[tuple[str, ...], float] = {}
 
-    def add(self, labels: tuple[str, ...] = (), amount: float = 1) -> None:
+    def increase(self, labels: tuple[str, ...] = (), amount: float = 1) -> None:
+        """Adds ``amount`` to a series, or to that of OTHER when there are MAX_SERIES series."""
         if labels not in self._values and len(self._values) >= MAX_SERIES:
             labels = (OTHER,) * len(labels)
         self._values[labels] = self._values.get(labels, 0) + amount
@@ -96,7 +97,7 @@ class Counter:
 
 
 class Histogram:
-    """A classic histogram family; ``observe_many`` costs one pass of numpy over a batch, whatever it is of."""
+    """A classic histogram family. ``observe_many`` costs one pass of numpy over a batch, however many series it has."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -110,7 +111,7 @@ class Histogram:
         self._sums[place] += value
 
     def observe_many(self, series: Sequence[tuple[str, ...]], rows: Sequence[int], values: Floats) -> None:
-        """``values`` series by series, so many rows of each, at least one."""
+        """``values``: those of the first series, then of the second and so on; ``rows``: how many of each."""
         places, ends = np.array([self._place(labels) for labels in series]), np.cumsum(rows)
         width, count = self._counts.shape[1], len(places)
         cells = np.repeat(np.arange(count) * width, rows) + np.searchsorted(self._bounds, values, side="left")
@@ -138,9 +139,27 @@ class Histogram:
         return place
 
 
+class Times:
+    """The histograms of a worker."""
+
+    def __init__(self) -> None:
+        self.processing = Histogram(PROCESSING)
+        self.age = Histogram(AGE)
+        self.latency = Histogram(LATENCY)
+        self.label_delay = Histogram(LABEL_DELAY)
+
+    def families(self) -> Iterator[Metric]:
+        """Every histogram, for a scrape."""
+        for histogram in (self.processing, self.age, self.latency, self.label_delay):
+            yield histogram.family()
+
+
 class Metrics:
-    """A worker's metrics. ``live`` and ``of_models`` are read at every scrape and yield the gauges of what exists then;
-    the latter take long and are read in a thread, beside everything else."""
+    """A worker's metrics.
+
+    ``live`` and ``of_models`` are called at every scrape and yield gauges; the latter take long and are called in a
+    thread.
+    """
 
     def __init__(self, live: Sequence[Callable[[], Iterable[Metric]]] = ()) -> None:
         self.events = Counter(EVENTS)
@@ -153,21 +172,18 @@ class Metrics:
         self.rebalances = Counter(REBALANCES)
         self.limits = Counter(LIMITED)
         self.labels = Counter(LABELS)
-        self.processing = Histogram(PROCESSING)
-        self.age = Histogram(AGE)
-        self.latency = Histogram(LATENCY)
-        self.label_delay = Histogram(LABEL_DELAY)
-        self.newest_age_seconds: float | None = None  # of the batch read last
+        self.times = Times()
+        self.newest_age_seconds: float | None = None  # of the newest batch
         self.live = list(live)
         self.of_models: list[Callable[[], Iterable[Metric]]] = []
 
     def collect(self) -> Iterator[Metric]:
-        """Every family, for those who ask as of a registry of the client library."""
+        """Every family, in the form that the client library expects of a registry."""
         yield from self.quick()
         yield from self.slow()
 
     def quick(self) -> Iterator[Metric]:
-        """What is counted, and what is live beside models."""
+        """Counters, histograms and the worker's own gauges; cheap."""
         for family in (
             self.events,
             self.published_records,
@@ -178,48 +194,47 @@ class Metrics:
             self.rebalances,
             self.limits,
             self.labels,
-            self.processing,
-            self.age,
-            self.latency,
-            self.label_delay,
         ):
             yield family.family()
+        yield from self.times.families()
         for read in self.live:
             yield from read()
 
     def slow(self) -> Iterator[Metric]:
-        """What there is of each model, a second's work for 1,000 of them. Reads only what is not changed any more, so
-        that it can be done in a thread: in one at a time."""
+        """The gauges of models, which take a second for 1,000 models.
+
+        May run in a thread, in one at a time: it reads only values that no longer change.
+        """
         for read in self.of_models:
             yield from read()
-        yield self.suppressed.family()  # last: reading the families before is what counts it
+        yield self.suppressed.family()  # last: reading the other families counts it
 
-    # What the loops call, once per batch: the runner's Telemetry and the judge's Counters.
+    # The loops call these once per batch: the Telemetry of the observe stage, the Counters of the judge's shell.
 
     def counted(self, model: str, outcome: str, count: int) -> None:
-        self.events.add((model, outcome), count)
+        self.events.increase((model, outcome), count)
 
     def staged(self, stage: str, seconds: float) -> None:
-        self.processing.observe((stage,), seconds)
+        self.times.processing.observe((stage,), seconds)
 
     def aged(self, models: Sequence[str], rows: Sequence[int], seconds: Floats) -> None:
         self.newest_age_seconds = float(seconds.min())
-        self.age.observe_many([(model,) for model in models], rows, seconds)
+        self.times.age.observe_many([(model,) for model in models], rows, seconds)
 
     def published(self, topic: str, count: int) -> None:
-        self.published_records.add((topic, "acknowledged"), count)
+        self.published_records.increase((topic, "acknowledged"), count)
 
     def error(self, component: str) -> None:
-        self.errors.add((component,))
+        self.errors.increase((component,))
 
     def rebalanced(self) -> None:
-        self.rebalances.add()
+        self.rebalances.increase()
 
     def limited(self, limit: str, count: int) -> None:
-        self.limits.add((limit,), count)
+        self.limits.increase((limit,), count)
 
     def labelled(self, model: str, outcome: str, count: int) -> None:
-        self.labels.add((model, outcome), count)
+        self.labels.increase((model, outcome), count)
 
     def label_delayed(self, model: str, seconds: Floats) -> None:
-        self.label_delay.observe_many([(model,)], [len(seconds)], seconds)
+        self.times.label_delay.observe_many([(model,)], [len(seconds)], seconds)

@@ -1,4 +1,4 @@
-"""Gauges of the worker itself, read from its loops when Prometheus asks."""
+"""Gauges of the worker itself, read from its loops at every scrape."""
 
 from collections import Counter as Tally
 from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ class Judging(Protocol):
 
 
 class ServiceFamilies:
-    """The worker's gauges; a loop that this worker's role leaves out is None and shows nothing."""
+    """The worker's gauges. A loop that the worker's role leaves out is None and has no gauges."""
 
     def __init__(
         self, version: str, revision: str, python: str, observing: Observing | None, judging: Judging | None
@@ -51,10 +51,10 @@ class ServiceFamilies:
         self._judging = judging
 
     def __call__(self) -> Iterator[Metric]:
-        build = _gauge("build_info", "What runs; always 1.", ("version", "revision", "python"))
+        build = _gauge("build_info", "Versions of driftline and Python; always 1.", ("version", "revision", "python"))
         build.add_metric(self._build, 1)
-        assigned = _gauge("consumer_assigned_partitions", "Partitions that are this worker's.", ("topic",))
-        state = _gauge("state_bytes", "Bytes of state as last written, by stage.", ("stage",))
+        assigned = _gauge("consumer_assigned_partitions", "Partitions that are assigned to this worker.", ("topic",))
+        state = _gauge("state_bytes", "Size of the state as last written, by stage.", ("stage",))
         if self._observing is not None:
             for topic, count in sorted(Tally(partition.topic for partition in self._observing.lags).items()):
                 assigned.add_metric((topic,), count)
@@ -66,11 +66,11 @@ class ServiceFamilies:
         yield from (build, assigned, state)
 
     def _observed(self, observing: Observing) -> Iterator[Metric]:
-        lag = _gauge("consumer_lag", "Records behind the end of a partition.", ("topic", "partition"))
+        lag = _gauge("consumer_lag", "Records of a partition that are not read yet.", ("topic", "partition"))
         for partition, behind in sorted(observing.lags.items()):
             if behind is not None:
                 lag.add_metric((partition.topic, str(partition.partition)), behind)
-        written = _gauge("checkpoint_timestamp_seconds", "When the last checkpoint was complete.", ())
+        written = _gauge("checkpoint_timestamp_seconds", "Time when the last checkpoint was complete.", ())
         if observing.checkpoint_at_ms is not None:
             written.add_metric((), observing.checkpoint_at_ms / 1000)
         units = _gauge("units", "Model versions and segments in this worker's partitions.", ())

@@ -8,22 +8,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
-from detectors.bank.bank import BankSettings
 from detectors.columns import Integers
 from detectors.errors import CheckpointError
 from detectors.features import Kind, ModelKey, UnitKey
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
 from stream.formats.decoder import Decoded, Decoder
-from stream.formats.row import Limits, Rules
 from stream.formats.shapes import Part
 from stream.labels.book import LabelBook, Labelled
-from stream.labels.predictions import PredictionRules
 from stream.observe.partition import Assigned, Checkpoint, UnitLimits
 from stream.observe.prepared import PreparedReferences
+from stream.observe.settings import ObserveSettings
 from stream.observe.unit import Unit, UnitSettings
 from stream.topics import checkpoints
 from stream.topics.record import Partition, Record
@@ -33,26 +30,6 @@ UNITS_PER_LOOK = 200
 
 MOST_WAITING = 2_000_000
 """Most values of one partition that wait to be folded in: some 15 MB of numbers, at most 100 MB of texts."""
-
-
-class ObserveSettings(msgspec.Struct, frozen=True):
-    """Everything that the observe stage depends on. ``observe_settings`` makes it from the settings file."""
-
-    bank: BankSettings = BankSettings()
-    message: Limits = Limits()
-    rules: dict[str, Rules] = {}
-    kinds: dict[str, dict[str, Kind]] = {}
-    max_models: int = 1_000
-    max_versions: int = 10
-    max_segments: int = 50
-    max_units: int = 2_000
-    late_ms: int = 86_400_000
-    look_ms: int = 1_000
-    look_events: int = 256  # fewest events between two looks; a profile costs about 0.3 ms
-    recent_ids: int = 1_000  # of a unit, to recognise repeats by; 0: repeats are not recognised
-    unit_checkpoint_bytes: int = 4_000_000
-    predictions: PredictionRules = PredictionRules()
-    predictions_of: dict[str, PredictionRules] = {}  # by model, where they differ
 
 
 class DeadLetter(NamedTuple):

@@ -1,55 +1,34 @@
-"""The settings file's part that OBSERVE depends on, as its own record. Imported by composition roots only."""
+"""The settings of the observe stage, as one record. ``stream.observe.shell.settings`` makes it from the settings file.
+
+Nothing that the settings file can set has a default here.
+"""
+
+import msgspec
 
 from detectors.bank.bank import BankSettings
 from detectors.features import Kind
 from stream.formats.row import Limits, Rules
 from stream.labels.predictions import PredictionRules
-from stream.observe.observer import ObserveSettings
-from stream.settings.settings import ModelSettings, Settings
 
-ADWIN_DELTA = 2e-4
-"""One false signal in about 1e7 independent events of u."""
+LOOK_EVENTS = 256
+"""Fewest events between two looks of one unit: a profile costs about 0.3 ms."""
 
 
-def observe_settings(settings: Settings, *, look_events: int = 256) -> ObserveSettings:
-    """What the observer needs of ``settings``. ``look_events``: fewest events between two looks of one unit."""
-    limits, detection = settings.limits, settings.detection
-    return ObserveSettings(
-        bank=BankSettings(
-            detectors=detection.detectors,
-            adwin_delta=detection.adwin_delta or ADWIN_DELTA,
-            page_hinkley_threshold=detection.page_hinkley_threshold,
-            max_features=limits.features_per_model,
-            max_categories=limits.categories_per_feature,
-            category_length=limits.category_length,
-            max_signals=limits.signals_per_profile,
-        ),
-        message=Limits(limits.event_bytes, limits.rows_per_message),
-        rules={
-            name: Rules(
-                segment_by=model.segment_by,
-                ignore=frozenset(model.ignore),
-                categorical=frozenset(f for f, own in model.features.items() if own.kind is Kind.CATEGORICAL),
-            )
-            for name, model in settings.models.items()
-        },
-        kinds={
-            name: {feature: own.kind for feature, own in model.features.items() if own.kind is not None}
-            for name, model in settings.models.items()
-        },
-        max_models=limits.models,
-        max_versions=limits.versions_per_model,
-        max_segments=limits.segments_per_model,
-        max_units=limits.units,
-        late_ms=detection.late_ms,
-        look_ms=detection.look_ms,
-        look_events=look_events,
-        unit_checkpoint_bytes=limits.unit_checkpoint_bytes,
-        predictions=PredictionRules(limits.predictions_kept),
-        predictions_of={name: _predictions(settings, model) for name, model in settings.models.items()},
-    )
+class ObserveSettings(msgspec.Struct, frozen=True):
+    """What the state and the output of the observe stage depend on, beside the records and the references."""
 
-
-def _predictions(settings: Settings, model: ModelSettings) -> PredictionRules:
-    kept = settings.limits.predictions_kept if model.predictions_kept is None else model.predictions_kept
-    return PredictionRules(kept, model.objectives.latency.below_ms)
+    bank: BankSettings
+    message: Limits
+    max_models: int
+    max_versions: int
+    max_segments: int
+    max_units: int
+    late_ms: int
+    look_ms: int
+    unit_checkpoint_bytes: int
+    predictions: PredictionRules
+    predictions_of: dict[str, PredictionRules] = {}  # by model, where it differs
+    rules: dict[str, Rules] = {}  # by model
+    kinds: dict[str, dict[str, Kind]] = {}  # by model and feature, where the settings name the kind
+    look_events: int = LOOK_EVENTS
+    recent_ids: int = 1_000  # per unit, to recognise repeated events; 0: they are not recognised

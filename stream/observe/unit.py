@@ -38,7 +38,7 @@ class UnitSettings(msgspec.Struct, frozen=True):
     look_ms: int
     look_events: int
     recent_ids: int
-    predictions: PredictionRules = PredictionRules()
+    predictions: PredictionRules
 
 
 class _State(msgspec.Struct, frozen=True):

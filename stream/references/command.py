@@ -10,16 +10,15 @@ from detectors.errors import DriftlineError
 from detectors.reference import reference as references
 from detectors.reference.reference import Reference
 from stream.backends.kafka.cluster import KafkaCluster
-from stream.backends.kafka.source import KafkaSink
+from stream.backends.kafka.sink import KafkaSink
 from stream.files import dataset
 from stream.files.layout import ReplayOptions
 from stream.references import views
 from stream.settings.settings import Settings
 from stream.terminal import incidents, progress
+from stream.terminal.exit_status import ExitStatus
 from stream.topics import keys, rules
 from stream.topics.record import OutRecord
-
-OK, DIFFERENT = 0, 1
 
 NAMES_SAID = 20
 
@@ -48,7 +47,7 @@ def build(options: ReplayOptions, output_file: str, quiet: bool) -> int:
     progress.say(f"{len(names)} features, to come with every event: {', '.join(names[:NAMES_SAID])}{more}")
     if ids:
         progress.say(f"{', '.join(ids)}: ids or counters, whose new values say nothing; only their presence is judged")
-    return OK
+    return ExitStatus.OK
 
 
 def publish(settings: Settings, file: str) -> int:
@@ -56,7 +55,7 @@ def publish(settings: Settings, file: str) -> int:
     reference = read(file)
     asyncio.run(_send(settings, reference))
     progress.say(f"{reference.model_key} published to {settings.topics.references}, {reference.digest}")
-    return OK
+    return ExitStatus.OK
 
 
 async def _send(settings: Settings, reference: Reference) -> None:
@@ -79,7 +78,7 @@ def show(console: Console, file: str, as_json: bool) -> int:
         incidents.write_json(console, reference)
     else:
         views.show(console, reference)
-    return OK
+    return ExitStatus.OK
 
 
 def diff(console: Console, left: str, right: str, as_json: bool) -> int:
@@ -89,4 +88,4 @@ def diff(console: Console, left: str, right: str, as_json: bool) -> int:
         incidents.write_json(console, {"features": differences})
     else:
         views.show_differences(console, differences)
-    return DIFFERENT if any(difference.notable for difference in differences) else OK
+    return ExitStatus.DRIFT if any(difference.notable for difference in differences) else ExitStatus.OK

@@ -19,7 +19,7 @@ from stream.judge.effects import Effect, IncidentRecord, ReferenceBuilt
 from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
 from stream.observe.observer import Observer
-from stream.observe.settings import observe_settings
+from stream.observe.shell.settings import observe_settings
 from stream.replay.report import Point, Replayed
 from stream.settings.settings import Settings
 from stream.topics.record import Partition, Record

@@ -9,8 +9,7 @@ from rich.markup import escape
 from stream.replay import calibration_report
 from stream.replay.calibration_report import Calibrated
 from stream.terminal import incidents as incident_tables
-
-STABLE, DRIFT = 0, 1
+from stream.terminal.exit_status import ExitStatus
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -66,7 +65,7 @@ class Replayed(msgspec.Struct, frozen=True):
     @property
     def status(self) -> int:
         """1 where an incident opened, whether or not it is over."""
-        return DRIFT if self.incidents else STABLE
+        return ExitStatus.DRIFT if self.incidents else ExitStatus.OK
 
 
 def show(console: Console, found: Replayed) -> None:

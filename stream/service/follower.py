@@ -5,7 +5,8 @@ import logging
 from collections.abc import Callable, Mapping
 
 from detectors.errors import BrokerError
-from stream.topics.record import Record, TableReader
+from stream.backends.ports import TableReader
+from stream.topics.record import Record
 
 log = logging.getLogger(__name__)
 

@@ -1,24 +1,21 @@
-"""The service, put together: observe, judge, HTTP. The one place that knows every part of a worker."""
+"""A worker, put together from its parts: observe, judge, HTTP. The one place that knows all of them."""
 
 import asyncio
-import gc
 import logging
-import os
 import platform
-import signal
-import sys
-import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from detectors.bank import bank
-from detectors.errors import BrokerError, DriftlineError
+from detectors.errors import BrokerError
 from detectors.evidence import e_detector, sizes
-from stream import forgetting
 from stream.backends.clock import SystemClock
-from stream.backends.kafka import source as kafka_backend
+from stream.backends.kafka import connection
 from stream.backends.kafka.cluster import KafkaCluster
-from stream.forgetting import Forgetting
+from stream.backends.kafka.sink import KafkaSink
+from stream.backends.kafka.source import KafkaSource
+from stream.backends.kafka.tables import KafkaTableReader
+from stream.backends.ports import Clock, Output, TableReader
 from stream.http.page import routes
 from stream.http.server import Server
 from stream.judge import settings as judge_settings
@@ -31,8 +28,8 @@ from stream.metrics.outcomes import OutcomeFamilies
 from stream.metrics.registry import Metrics
 from stream.metrics.worker import ServiceFamilies
 from stream.observe import recent_ids
-from stream.observe import settings as observe_settings
 from stream.observe.observer import Observer
+from stream.observe.shell import settings as observe_settings
 from stream.observe.shell.label_reader import LabelReader
 from stream.observe.shell.runner import Runner
 from stream.references import configured
@@ -41,8 +38,9 @@ from stream.service.follower import Follower
 from stream.service.health import HealthWatch
 from stream.settings.settings import Settings
 from stream.topics import requests, rules
-from stream.topics.record import Clock, Output, OutRecord, TableReader
-from stream.topics.requests import Action
+from stream.topics.dead_letters import DeadLetters
+from stream.topics.record import OutRecord
+from stream.topics.requests import Request
 from stream.topics.views import Json, Views
 
 log = logging.getLogger(__name__)
@@ -52,18 +50,16 @@ T = TypeVar("T")
 ROLES = ("all", "observe", "judge")
 
 STUCK_AFTER_MS = 300_000
-"""Longer than any bounded retry inside a loop, so that a broker away never looks like a loop that hangs."""
+"""Longer than any bounded retry inside a loop, so that an unreachable broker never looks like a loop that hangs."""
 
 START_SECONDS = 30.0
-"""How long a broker that does not answer at start is waited for."""
+"""How long the start is retried while no broker answers."""
 
 START_PAUSE_SECONDS = 1.0
 
-EXIT_OK, EXIT_ERROR = 0, 2
-
 
 class Worker:
-    """One process's share of the service. ``failed`` resolves with what ended a loop that must not end."""
+    """One process's share of the service. ``failed`` resolves with the error that ended a loop which must not end."""
 
     def __init__(self, settings: Settings, role: str = "all", clock: Clock | None = None) -> None:
         assert role in ROLES, role
@@ -77,19 +73,20 @@ class Worker:
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.views = Views(max_incidents=settings.limits.incidents_kept)
         self.metrics = Metrics()
-        self._runner = self._make_runner() if role != "judge" else None
-        self._desk = self._make_desk() if role != "observe" else None
-        self._sink = kafka_backend.KafkaSink(settings.kafka) if self._desk is not None else None
-        self._judge = self._make_judge()
-        self._follower = self._make_follower()
-        self._make_gauges()
+        dead_letters = DeadLetters(settings, self.metrics.limited)
+        self._runner = self._make_runner(dead_letters) if role != "judge" else None
+        desk = self._make_desk() if role != "observe" else None
+        self._sink = None if desk is None else KafkaSink(settings.kafka)
+        self._judge = None if desk is None else self._make_judge(desk, dead_letters)
+        self._follower = None if desk is None else self._make_follower(desk)
+        self._make_gauges(desk)
         self._server = Server(
             settings.http,
             self.views,
             self,
             self.metrics,
             routes.add_pages,
-            self._record if self._desk is not None else None,
+            self._publish_request if desk is not None else None,
             self._clock,
         )
 
@@ -102,10 +99,10 @@ class Worker:
         return not self.waiting_for()
 
     async def start(self) -> None:
-        """Returns when the loops run; ``ready`` comes later. DriftlineError when it cannot run."""
+        """Returns when the loops run; ``ready`` becomes true later. Raises DriftlineError if the worker cannot run."""
         await self._server.start()
         if self._settings.kafka.create_topics:
-            findings = await self._wait_for_broker(self._check_topics)
+            findings = await _wait_for_broker(self._check_topics, self._clock)
             for finding in findings:
                 if finding.level in (rules.Level.CREATED, rules.Level.WARNING):
                     log.warning("%s %s", finding.topic, finding.text)
@@ -116,10 +113,10 @@ class Worker:
         if self._judge is not None:
             assert self._sink is not None
             assert self._follower is not None
-            await self._wait_for_broker(self._sink.start)
+            await _wait_for_broker(self._sink.start, self._clock)
             self._can_write = True
             await self._move_rows(self._sink)
-            # A profile must not meet a judge that does not know its reference yet.
+            # The judge must know a profile's reference before it reads the profile.
             await self._first(self._follower.caught_up.wait())
             await self._first(self._judge.start())
         if self._runner is not None:
@@ -128,8 +125,8 @@ class Worker:
     async def _publish_file_references(self) -> None:
         records = configured.records(self._settings)
         if records:
-            sink = kafka_backend.KafkaSink(self._settings.kafka)
-            await self._wait_for_broker(sink.start)
+            sink = KafkaSink(self._settings.kafka)
+            await _wait_for_broker(sink.start, self._clock)
             try:
                 await sink.send(records)
             finally:
@@ -143,7 +140,7 @@ class Worker:
             await reader.stop()
 
     async def stop(self) -> None:
-        """Checkpoints, leaves the groups and closes, within the settings' time whatever the broker does."""
+        """Checkpoints, leaves the groups and closes, within ``shutdown_seconds`` whatever the broker does."""
         seconds = self._settings.shutdown_seconds
         self._stop_observing.set()
         await asyncio.gather(self._end_observing(seconds), self._end_judging(seconds))
@@ -185,17 +182,17 @@ class Worker:
             "incidents_open": len(self.views.incidents(state="open")),
         }
 
-    def _make_runner(self) -> Runner:
+    def _make_runner(self, dead_letters: DeadLetters) -> Runner:
         settings = self._settings
         bank.compile_loops()
         recent_ids.compile_loops()
         observer = Observer(observe_settings.observe_settings(settings))
-        source = kafka_backend.KafkaSource(settings.kafka, settings.topics.events)
-        sink = kafka_backend.KafkaSink(settings.kafka)
+        source = KafkaSource(settings.kafka, settings.topics.events)
+        sink = KafkaSink(settings.kafka)
         labels = None
         if settings.topics.labels:
             labels = LabelReader(settings.topics.labels, self._reader, observer, self.metrics)
-        return Runner(settings, observer, source, sink, self._reader, self._clock, self.metrics, labels)
+        return Runner(settings, observer, source, sink, self._reader, self._clock, self.metrics, labels, dead_letters)
 
     def _make_desk(self) -> JudgeDesk:
         e_detector.compile_loops()
@@ -204,54 +201,48 @@ class Worker:
         health = HealthWatch(self.metrics, lambda: {} if runner is None else runner.lags)
         return JudgeDesk(self._settings, Judge(judge_settings.judge_settings(self._settings)), self.metrics, health)
 
-    def _make_judge(self) -> JudgeApp | None:
-        if self._desk is None or self._sink is None:
-            return None
+    def _make_judge(self, desk: JudgeDesk, dead_letters: DeadLetters) -> JudgeApp:
+        assert self._sink is not None
         return JudgeApp(
             self._settings,
-            self._desk,
+            desk,
             self._sink,
             self._clock,
             self.metrics,
             self._fail,
             faust.application(
                 self._settings,
-                kafka_backend.ssl_context(self._settings.kafka),
-                kafka_backend.token_provider(self._settings.kafka),
+                connection.ssl_context(self._settings.kafka),
+                connection.token_provider(self._settings.kafka),
             ),
+            dead_letters,
         )
 
-    def _make_follower(self) -> Follower | None:
-        if self._desk is None:
-            return None
+    def _make_follower(self, desk: JudgeDesk) -> Follower:
         topics = self._settings.topics
         return Follower(
             self._reader,
             {
-                topics.references: self._desk.apply_reference,
-                topics.actions: self._desk.apply_action,
+                topics.references: desk.apply_reference,
+                topics.actions: desk.apply_request,
                 topics.incidents: self.views.apply_incident,
                 topics.views: self.views.apply_view,
             },
         )
 
-    async def _record(self, change: Action | Forgetting) -> None:
+    async def _publish_request(self, request: Request) -> None:
         if self._sink is None or not self._can_write:
-            raise BrokerError("not connected to Kafka yet; try again")
+            raise BrokerError("not connected to Kafka yet; retry later")
         topic = self._settings.topics.actions
-        if isinstance(change, Forgetting):
-            record = OutRecord(topic, forgetting.key(change), forgetting.encode(change))
-        else:
-            record = OutRecord(topic, requests.key(change), requests.encode(change))
-        await self._sink.send([record])
+        await self._sink.send([OutRecord(topic, requests.key(request), requests.encode(request))])
         self.metrics.published(topic, 1)
 
-    def _make_gauges(self) -> None:
+    def _make_gauges(self, desk: JudgeDesk | None) -> None:
         installed = versions.installed()
         self.metrics.live.append(
             ServiceFamilies(installed["driftline"], "", platform.python_version(), self._runner, self._judge)
         )
-        if (desk := self._desk) is not None:
+        if desk is not None:
             budget = lambda model: float(self._settings.model(model).false_alarms_per_model_per_month or 0)  # noqa: E731
             shown = self._settings.limits.feature_series_per_model
             self.metrics.of_models.append(OutcomeFamilies(self.views, lambda: desk.units))
@@ -260,25 +251,13 @@ class Worker:
             )
 
     def _reader(self) -> TableReader:
-        return kafka_backend.KafkaTableReader(self._settings.kafka)
+        return KafkaTableReader(self._settings.kafka)
 
     async def _check_topics(self) -> list[rules.Finding]:
         return await rules.ensure(self._settings, KafkaCluster(self._settings.kafka), create=True)
 
-    async def _wait_for_broker(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """A broker that starts together with the worker is waited for."""
-        until_ms = self._clock.now_ms() + int(START_SECONDS * 1000)
-        while True:
-            try:
-                return await attempt()
-            except BrokerError as error:
-                if self._clock.now_ms() >= until_ms:
-                    raise
-                log.warning("%s; trying again", error)
-            await asyncio.sleep(START_PAUSE_SECONDS)
-
     async def _first(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Waits for ``work`` unless something has failed first."""
+        """Waits for ``work``; raises what failed if something else fails first."""
         task = asyncio.ensure_future(work)
         await asyncio.wait((task, self.failed), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -307,7 +286,8 @@ class Worker:
         _, late = await asyncio.wait((task,), timeout=seconds)
         if late:
             log.warning(
-                "the last checkpoint was not acknowledged in %.0f s; the start repeats from the one before", seconds
+                "the last checkpoint was not acknowledged within %.0f s; the next start reads from the one before",
+                seconds,
             )
         elif not task.cancelled() and (error := task.exception()) is not None:
             log.warning("the observer ended with: %s", error)
@@ -319,63 +299,14 @@ class Worker:
             await asyncio.wait((asyncio.ensure_future(self._sink.stop()),), timeout=0.1 * seconds)
 
 
-async def run(settings: Settings, role: str, stop: asyncio.Event) -> None:
-    """A worker until ``stop``. Raises what ended it otherwise."""
-    worker = Worker(settings, role)
-    stopped = asyncio.ensure_future(stop.wait())
-    try:
-        starting = asyncio.ensure_future(worker.start())
-        await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
-        if stopped.done() and not starting.done():
-            starting.cancel()
-            return
-        await starting
-        log.info("driftline worker, role %s: http://%s:%d", role, settings.http.host, worker.port)
-        await asyncio.wait((worker.failed, stopped), return_when=asyncio.FIRST_COMPLETED)
-        if worker.failed.done():
-            raise worker.failed.result()
-    finally:
-        stopped.cancel()
-        await worker.stop()
-
-
-def collect_seldom() -> None:
-    """What is imported stays, and the hot path makes little garbage but many objects: this saves 4-13 % of its time."""
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
-
-
-def main(settings: Settings, role: str = "all") -> int:
-    """The command: until SIGTERM or SIGINT. Exit status 0 after a clean stop, 2 after an error, which is printed."""
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    if settings.log_level != "debug":
-        for noisy in ("faust", "aiokafka", "kafka"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
-        logging.getLogger("mode").setLevel(logging.ERROR)  # warns of every timer that is a moment late
-    collect_seldom()
-    try:
-        asyncio.run(_until_signal(settings, role))
-    except DriftlineError as error:
-        sys.stderr.write(f"driftline: {error}\n")
-        return EXIT_ERROR
-    return EXIT_OK
-
-
-async def _until_signal(settings: Settings, role: str) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        if stop.is_set():
-            os._exit(EXIT_ERROR)  # asked twice: now
-        stop.set()
-        # Threads of the client libraries can outlive a broker that is away and keep the interpreter from ending.
-        watchdog = threading.Timer(settings.shutdown_seconds + 1.5, os._exit, (EXIT_OK,))
-        watchdog.daemon = True
-        watchdog.start()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    await run(settings, role, stop)
+async def _wait_for_broker(attempt: Callable[[], Awaitable[T]], clock: Clock) -> T:
+    """Repeats ``attempt`` for START_SECONDS while no broker answers: it may start together with the worker."""
+    until_ms = clock.now_ms() + int(START_SECONDS * 1000)
+    while True:
+        try:
+            return await attempt()
+        except BrokerError as error:
+            if clock.now_ms() >= until_ms:
+                raise
+            log.warning("%s; trying again", error)
+        await asyncio.sleep(START_PAUSE_SECONDS)

@@ -1,6 +1,6 @@
-"""Reading and merging settings from file, environment and flags, remembering where each value came from.
+"""Reads and merges settings from file, environment and flags, and remembers where each value came from.
 
-Knows how to walk a frozen Struct's fields, never which fields there are.
+Works on the fields of any frozen Struct; the fields themselves are in ``settings``.
 """
 
 import difflib
@@ -23,7 +23,7 @@ MAX_FILE_BYTES = 4_194_304
 
 
 class Secret:
-    """A text that no repr, log line, dump or error shows."""
+    """A text that is shown in no repr, log line, dump or error."""
 
     __slots__ = ("_value",)
 
@@ -31,7 +31,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The text itself, for the one call that needs it."""
+        """The text itself, for the call that needs it."""
         return self._value
 
     def __repr__(self) -> str:
@@ -45,7 +45,7 @@ class Secret:
 
 
 def show(value: object) -> object:
-    """``enc_hook`` for msgspec: a secret is shown masked."""
+    """``enc_hook`` for msgspec that masks secrets."""
     if isinstance(value, Secret):
         return repr(value)
     raise NotImplementedError(type(value).__name__)
@@ -58,7 +58,7 @@ def _decode(wanted: type, value: object) -> object:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, which YAML forbids and PyYAML lets the last one win."""
+    """SafeLoader that refuses a key given twice. YAML forbids it; PyYAML would use the last value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
@@ -73,7 +73,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class Layers(Generic[T]):
-    """Values by path, the later layer on top, each with the place it came from."""
+    """Values by path, each with the place that it came from. A later layer overrides an earlier one."""
 
     __slots__ = ("_kind", "_places", "_values")
 
@@ -83,7 +83,7 @@ class Layers(Generic[T]):
         self._places: dict[Path_, str] = {}
 
     def add_file(self, path: Path) -> None:
-        """A YAML mapping. An empty file is one without keys."""
+        """Merges a YAML file, which holds a mapping or nothing. Raises SettingsError."""
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise SettingsError(f"{path}: larger than {MAX_FILE_BYTES:,} bytes; this is no settings file")
@@ -101,25 +101,25 @@ class Layers(Generic[T]):
         self._merge(content, (), str(path))
 
     def add_environment(self, variables: Mapping[str, str]) -> None:
-        """``DRIFTLINE_A__B=value`` sets ``a.b``; names of models are matched without regard to case."""
+        """Merges variables: ``DRIFTLINE_A__B=value`` sets ``a.b``. The case of a model's name does not matter."""
         for name in sorted(variables):
             parts = name.split("_", 1)[1].split("__")
             self._put(self._match(tuple(parts)), variables[name], f"environment variable {name}")
 
     def add_flags(self, flags: Mapping[str, Any]) -> None:
-        """Dotted keys."""
+        """Merges values by dotted key."""
         for key, value in flags.items():
             self._put(tuple(key.split(".")), value, f"--{key.rsplit('.', 1)[-1].replace('_', '-')}")
 
     def convert(self) -> T:
-        """The settings, or SettingsError with the place, the key, what is wrong and the nearest known key."""
+        """The merged settings. Raises SettingsError with the place, the key and what is wrong."""
         try:
             return msgspec.convert(self._values, self._kind, strict=False, dec_hook=_decode)
         except msgspec.ValidationError as error:
             raise SettingsError(self._explain(str(error))) from None
 
     def _match(self, parts: Path_) -> Path_:
-        """The environment's upper-case parts as keys that exist, else in lower case."""
+        """The upper-case parts of a variable's name as keys: existing ones if they match, otherwise in lower case."""
         found: list[str] = []
         values: Any = self._values
         for part in parts:
@@ -179,7 +179,7 @@ class Layers(Generic[T]):
         self._places[target] = place
 
     def _field(self, path: Path_) -> Any:
-        """The declared type at ``path``; None where there is no such key."""
+        """The declared type at ``path``; None if there is no such key."""
         kind: Any = self._kind
         for part in path:
             kind = _below(kind, part)
@@ -188,7 +188,7 @@ class Layers(Generic[T]):
         return kind
 
     def _check(self, path: Path_, place: str) -> Any:
-        """The declared type of a known key, None for the ``_file`` form of a secret; SettingsError for others."""
+        """The declared type of a key; None for the ``_file`` form of a secret. Raises SettingsError otherwise."""
         for depth in range(1, len(path) + 1):
             if self._field(path[:depth]) is not None:
                 continue
@@ -222,7 +222,7 @@ class Layers(Generic[T]):
         return f"{place}: {key}{shown}: {message}"
 
     def _resolve(self, steps: list[str]) -> Path_:
-        """The path msgspec means; it writes ``[...]`` for a key of a dict, so find the one that does not convert."""
+        """The path in a message of msgspec. It writes ``[...]`` for a key of a dict: the key that does not convert."""
         path: Path_ = ()
         values: Any = self._values
         for step in steps:
@@ -252,7 +252,7 @@ class Layers(Generic[T]):
 
 
 def _plain(kind: Any) -> Any:
-    """Without Annotated and without None."""
+    """The type without Annotated and without None."""
     if get_origin(kind) is Annotated:
         return _plain(get_args(kind)[0])
     if get_origin(kind) in (Union, UnionType):

@@ -1,7 +1,7 @@
-"""The settings: one YAML file, the environment on top, flags on top of that. The sole reader of the environment.
+"""The settings: their names, limits and only defaults. The one module that reads the environment.
 
-Only the records, their limits and defaults live here; how they are read and merged is in ``config_layers``. Every key
-has a default, every number a range, and an unknown key is an error that names its path and the nearest known one.
+A YAML file is overridden by environment variables and these by flags; ``layers`` reads and merges them. Every key has
+a default, every number a range, and an unknown key is an error that names its path and the nearest known key.
 """
 
 import os
@@ -16,23 +16,22 @@ from msgspec import Meta
 
 from detectors.features import Kind
 from detectors.outcomes import Task
-from stream.settings import layers as config_layers
-from stream.settings.layers import Secret
+from stream.settings.layers import Layers, Secret, show
 
 PREFIX = "DRIFTLINE_"
-"""Environment variables that begin so are settings; ``__`` separates levels: ``DRIFTLINE_HTTP__PORT=9200``."""
+"""Prefix of environment variables that are settings; ``__`` separates levels: ``DRIFTLINE_HTTP__PORT=9200``."""
 
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
-PredictionsKept = Annotated[int, Meta(ge=0, le=20_000)]  # an id of 200 characters each: 4 MB in a checkpoint
+PredictionsKept = Annotated[int, Meta(ge=0, le=20_000)]  # with ids of 200 characters, 4 MB in a checkpoint
 ObjectiveShare = Annotated[float, Meta(gt=0, lt=1)]
 TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 
 class SecurityProtocol(StrEnum):
-    """As Kafka names them."""
+    """The protocols to connect to Kafka with, under Kafka's names."""
 
     PLAINTEXT = "PLAINTEXT"
     SSL = "SSL"
@@ -41,7 +40,7 @@ class SecurityProtocol(StrEnum):
 
 
 class SaslMechanism(StrEnum):
-    """As Kafka names them."""
+    """The mechanisms to log in to Kafka with, under Kafka's names."""
 
     PLAIN = "PLAIN"
     SCRAM_SHA_256 = "SCRAM-SHA-256"
@@ -50,7 +49,7 @@ class SaslMechanism(StrEnum):
 
 
 class Compression(StrEnum):
-    """Of what driftline writes."""
+    """How the records that driftline writes are compressed."""
 
     NONE = "none"
     GZIP = "gzip"
@@ -60,7 +59,7 @@ class Compression(StrEnum):
 
 
 class KafkaSettings(msgspec.Struct, frozen=True):
-    """How to reach the brokers and what to ask of them."""
+    """How to connect to the brokers, and how topics are created."""
 
     bootstrap_servers: Annotated[str, Meta(min_length=1)] = "127.0.0.1:9092"
     group_id: Annotated[str, Meta(min_length=1)] = "driftline"  # shared by the workers of one deployment
@@ -69,22 +68,22 @@ class KafkaSettings(msgspec.Struct, frozen=True):
     sasl_mechanism: SaslMechanism = SaslMechanism.PLAIN
     sasl_username: str | None = None  # PLAIN and SCRAM
     sasl_password: Secret | None = None
-    sasl_oauth_token: Secret | None = None  # a bearer token; with sasl_oauth_token_file it is read anew when it ages
+    sasl_oauth_token: Secret | None = None  # a bearer token; from a _file it is read again when it expires
     sasl_oauth_token_file: str | None = None
-    ssl_cafile: str | None = None  # PEM; not set: the system's own
+    ssl_cafile: str | None = None  # PEM; not set: the certificates of the system
     ssl_certfile: str | None = None  # client certificate, PEM
     ssl_keyfile: str | None = None
     ssl_key_password: Secret | None = None
     ssl_check_hostname: bool = True
-    session_timeout_ms: Annotated[int, Meta(ge=6_000, le=300_000)] = 30_000  # silent so long: partitions move
+    session_timeout_ms: Annotated[int, Meta(ge=6_000, le=300_000)] = 30_000  # then a silent worker loses its partitions
     rebalance_timeout_ms: Annotated[int, Meta(ge=6_000, le=600_000)] = 60_000
     request_timeout_ms: Annotated[int, Meta(ge=1_000, le=300_000)] = 40_000
-    compression: Compression = Compression.ZSTD  # as small as lz4, at Kafka's levels, in a tenth of its time
-    start_from: Annotated[str, Meta(pattern="^(earliest|latest)$")] = "earliest"  # only where no checkpoint exists
-    create_topics: bool = True  # at a worker's start
-    partitions: Count = 4  # of topics that driftline creates; the checkpoints take the input's
+    compression: Compression = Compression.ZSTD  # about lz4's size at a tenth of the CPU
+    start_from: Annotated[str, Meta(pattern="^(earliest|latest)$")] = "earliest"  # without a checkpoint
+    create_topics: bool = True  # create missing topics when a worker starts
+    partitions: Count = 4  # of topics that driftline creates; the checkpoints' topic gets as many as the input topic
     replication_factor: Annotated[int, Meta(ge=-1, le=10)] = -1  # -1: the broker's default
-    max_message_bytes: Annotated[int, Meta(ge=65_536, le=67_108_864)] = 4_194_304  # of checkpoints and references
+    max_message_bytes: Annotated[int, Meta(ge=65_536, le=67_108_864)] = 4_194_304  # largest record
 
     def __post_init__(self) -> None:
         if not self.security_protocol.startswith("SASL"):
@@ -97,10 +96,10 @@ class KafkaSettings(msgspec.Struct, frozen=True):
 
 
 class TopicSettings(msgspec.Struct, frozen=True):
-    """Topic names. ``events`` and ``labels`` are the user's, the others driftline's own."""
+    """Topic names. ``events`` and ``labels`` are the user's topics, the others are driftline's own."""
 
-    events: tuple[TopicName, ...] = ("inference-events",)
-    labels: tuple[TopicName, ...] = ("inference-labels",)
+    events: tuple[TopicName, ...] = ("inference-events",)  # topics that models publish to
+    labels: tuple[TopicName, ...] = ("inference-labels",)  # topics with the labels of predictions
     references: TopicName = "driftline-references"
     profiles: TopicName = "driftline-profiles"
     checkpoints: TopicName = "driftline-checkpoints"
@@ -135,94 +134,92 @@ class TopicSettings(msgspec.Struct, frozen=True):
 
 
 class HttpSettings(msgspec.Struct, frozen=True):
-    """The metrics, the JSON and the page. What writes needs ``token``; without one nothing can be written."""
+    """The server of metrics, JSON and page. Requests that change something need ``token``."""
 
-    host: str = "127.0.0.1"
-    port: Port = 9108  # 0: any free one
-    token: Secret | None = None  # not set: nothing can be written over HTTP
+    host: str = "127.0.0.1"  # address to listen on
+    port: Port = 9108  # 0: any free port
+    token: Secret | None = None  # not set: every request that changes something is refused
     max_request_bytes: Annotated[int, Meta(ge=1_024, le=16_777_216)] = 65_536
 
 
 class LimitSettings(msgspec.Struct, frozen=True):
-    """Bounds per worker or model; each is counted where it bites.
+    """Limits per worker or model. Each time that one is reached is counted.
 
-    Memory is about features x units x 8 KB: the defaults hold 1,000 units of 20 features in 160 MB.
+    Memory is about features x units x 8 KB: 1,000 units of 20 features need 160 MB.
     """
 
-    models: Count = 1_000
+    models: Count = 1_000  # in one partition
     versions_per_model: Count = 10
     segments_per_model: Count = 50
     units: Count = 2_000  # (model, version, segment) in one partition
     features_per_model: Count = 1_000
     categories_per_feature: Count = 1_000
-    category_length: Count = 256  # characters; a longer text is cut
+    category_length: Count = 256  # characters; a longer category is cut
     event_bytes: Count = 4_194_304
     rows_per_message: Count = 100_000
-    dead_letters_per_second: Annotated[int, Meta(ge=0)] = 100
-    feature_series_per_model: Count = 100  # in /metrics
-    poll_records: Count = 5_000
-    predictions_kept: PredictionsKept = 1_000  # newest of a unit, which a label can still find
+    dead_letters_per_second: Annotated[int, Meta(ge=0)] = 100  # of a worker; further ones are counted and not copied
+    feature_series_per_model: Count = 100  # features of a model version with series in /metrics
+    poll_records: Count = 5_000  # most records read at once
+    predictions_kept: PredictionsKept = 1_000  # newest predictions of a unit that a label can still be joined to
     unit_checkpoint_bytes: Annotated[int, Meta(ge=65_536, le=67_108_864)] = 4_000_000  # below max_message_bytes
-    signals_per_profile: Count = 50
-    incidents_kept: Count = 1_000
+    signals_per_profile: Count = 50  # most signals in one profile
+    incidents_kept: Count = 1_000  # in the memory of a worker; the oldest resolved ones go first
 
 
 class BlindSettings(msgspec.Struct, frozen=True):
-    """When a model counts as unseen. A model silent for ``silent_factor`` times its usual gap is blind, but not
-    before ``min_silent_seconds``; ``max_silent_seconds`` holds for a model whose usual gap is not known."""
+    """When a model counts as blind: silent for ``silent_factor`` times its usual gap between events, but not before
+    ``min_silent_seconds``. For a model whose usual gap is unknown ``max_silent_seconds`` counts."""
 
-    silent_factor: Positive = 20.0
-    min_silent_seconds: Positive = 60.0
-    max_silent_seconds: Positive = 3_600.0
-    lag_seconds: Positive = 60.0  # the newest event read is older than this while there is more to read
-    lag_records: Count = 1_000_000
-    invalid_share: Share = 0.5  # of the records of the last minute
-    invalid_records: Count = 100  # and at least so many
-    labels_seconds: Positive = (
-        86_400.0  # of event time without labels, where they are to come; or 3 of the longest pauses
-    )
+    silent_factor: Positive = 20.0  # silent for this many times the usual gap between events
+    min_silent_seconds: Positive = 60.0  # and at least this long
+    max_silent_seconds: Positive = 3_600.0  # silence of a model whose usual gap is unknown
+    lag_seconds: Positive = 60.0  # the newest event read is older than this while more are waiting
+    lag_records: Count = 1_000_000  # more records than this are waiting to be read
+    invalid_share: Share = 0.5  # share of the last minute's records that are invalid
+    invalid_records: Count = 100  # and at least this many
+    labels_seconds: Positive = 86_400.0  # event time without expected labels, or 3 times the longest earlier pause
 
 
 class DetectionSettings(msgspec.Struct, frozen=True):
-    """What seldom needs touching; the promise is set by ``false_alarms_per_model_per_month`` alone."""
+    """Rarely changed. The number of false alarms depends on ``false_alarms_per_model_per_month`` alone."""
 
-    tolerance: Annotated[float, Meta(ge=0, le=0.2)] = 0.02  # change too small to matter: .02 is a .05 sigma shift
-    band_z: Annotated[float, Meta(ge=0, le=10)] = 4.5
-    warning_share: Share = 0.75  # of the log threshold at which a model is in "warning"
-    look_ms: Annotated[int, Meta(ge=100, le=3_600_000)] = 1_000  # of event time between two looks
-    detectors: tuple[str, ...] = ("adwin", "page_hinkley")  # the second opinion
+    tolerance: Annotated[float, Meta(ge=0, le=0.2)] = 0.02  # ignored change: 0.02 is a shift of 0.05 sd
+    band_z: Annotated[float, Meta(ge=0, le=10)] = 4.5  # standard errors of the reference that count as no change
+    warning_share: Share = 0.75  # state "warning" from this share of the logarithm of the threshold
+    look_ms: Annotated[int, Meta(ge=100, le=3_600_000)] = 1_000  # event time between two looks at a model
+    detectors: tuple[str, ...] = ("adwin", "page_hinkley")  # second opinions, which never raise an incident
     page_hinkley_threshold: Positive = 53.0  # one false signal in 1e7 independent events
-    adwin_delta: Annotated[float, Meta(gt=0, lt=1)] | None = None  # None: from the budget
-    late_ms: Annotated[int, Meta(ge=0)] = 86_400_000
-    resolve_after_events: Count = 1_000
+    adwin_delta: Annotated[float, Meta(gt=0, lt=1)] | None = None  # not set: 2e-4, about as seldom
+    late_ms: Annotated[int, Meta(ge=0)] = 86_400_000  # events older than the newest one by more than this are left out
+    resolve_after_events: Count = 1_000  # events without a difference that resolve an incident
 
 
 class RetrainSettings(msgspec.Struct, frozen=True):
-    """Guards of retrain requests."""
+    """When retraining is requested."""
 
     enabled: bool = True
-    dry_run: bool = False  # log what would be requested
-    cooldown_seconds: Annotated[float, Meta(ge=0)] = 86_400.0
-    weekly_cap: Annotated[int, Meta(ge=0)] = 3  # requests per model
+    dry_run: bool = False  # count requests and send none
+    cooldown_seconds: Annotated[float, Meta(ge=0)] = 86_400.0  # event time between two requests of a model version
+    weekly_cap: Annotated[int, Meta(ge=0)] = 3  # requests of a model version in seven days
 
 
 class FeatureSettings(msgspec.Struct, frozen=True):
-    """One feature, where the inferred kind is not what is meant."""
+    """One feature whose inferred kind is wrong."""
 
-    kind: Kind | None = None
+    kind: Kind | None = None  # numeric or categorical; not set: inferred from the values
 
 
 class ShareObjective(msgspec.Struct, frozen=True):
-    """The share of a model's events that shall be good."""
+    """The share of a model's events that should be good."""
 
-    at_least: ObjectiveShare | None = None  # share of good events; not set: nothing is promised
+    at_least: ObjectiveShare | None = None  # share of good events; not set: no objective
 
 
 class LatencyObjective(msgspec.Struct, frozen=True):
-    """The share of a model's events that shall be answered in time."""
+    """The share of a model's events that should be answered in time."""
 
-    below_ms: Positive | None = None  # latency_ms of a good event is at most this
-    at_least: ObjectiveShare | None = None  # share of good events; not set: nothing is promised
+    below_ms: Positive | None = None  # a good event has at most this latency_ms
+    at_least: ObjectiveShare | None = None  # share of good events; not set: no objective
 
     def __post_init__(self) -> None:
         if (self.below_ms is None) != (self.at_least is None):
@@ -239,22 +236,25 @@ class ObjectiveSettings(msgspec.Struct, frozen=True):
 
 
 class ModelSettings(msgspec.Struct, frozen=True):
-    """One model, all its versions. ``reference``: a file, which is published to the artefact topic at start; ``topic``
-    or ``learn``: what that topic has, and where it has none, the first ``learning_events`` become one."""
+    """One model, all its versions.
+
+    ``reference``: a file, which is published to the references topic at start; ``topic`` or ``learn``: the reference in
+    that topic, and if there is none, the first ``learning_events`` become the reference.
+    """
 
     reference: str = "topic"  # a file, "topic", or "learn"
-    segment_by: str | None = None  # a feature whose values are judged each on its own
+    segment_by: str | None = None  # a feature; each of its categories is judged on its own
     features: dict[str, FeatureSettings] = {}
-    ignore: tuple[str, ...] = ()  # features to leave out
-    false_alarms_per_model_per_month: Positive | None = None
-    learning_events: Annotated[int, Meta(ge=200)] | None = None
+    ignore: tuple[str, ...] = ()  # features that are not watched
+    false_alarms_per_model_per_month: Positive | None = None  # not set: that of the top level
+    learning_events: Annotated[int, Meta(ge=200)] | None = None  # not set: that of the top level
     predictions_kept: PredictionsKept | None = None  # not set: limits.predictions_kept
-    task: Task | None = None  # not set: told from predictions and labels
+    task: Task | None = None  # not set: inferred from predictions and labels
     objectives: ObjectiveSettings = ObjectiveSettings()
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """Everything. ``Settings()`` watches whatever arrives on a broker at 127.0.0.1:9092."""
+    """All settings. ``Settings()`` watches whatever arrives on a broker at 127.0.0.1:9092."""
 
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
@@ -264,14 +264,14 @@ class Settings(msgspec.Struct, frozen=True):
     detection: DetectionSettings = DetectionSettings()
     retrain: RetrainSettings = RetrainSettings()
     models: dict[str, ModelSettings] = {}
-    false_alarms_per_model_per_month: Annotated[float, Meta(gt=0, le=1_000)] = 1.0  # the one knob
-    checkpoint_interval_seconds: Annotated[float, Meta(ge=0.1, le=3_600)] = 30.0
-    learning_events: Annotated[int, Meta(ge=200)] = 10_000  # become the reference where there is none
-    shutdown_seconds: Annotated[float, Meta(gt=0, le=60)] = 8.0  # for the last checkpoint
+    false_alarms_per_model_per_month: Annotated[float, Meta(gt=0, le=1_000)] = 1.0  # the budget of false alarms
+    checkpoint_interval_seconds: Annotated[float, Meta(ge=0.1, le=3_600)] = 30.0  # time between two checkpoints
+    learning_events: Annotated[int, Meta(ge=200)] = 10_000  # events that become the reference of a model without one
+    shutdown_seconds: Annotated[float, Meta(gt=0, le=60)] = 8.0  # time for the last checkpoint when a worker stops
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
     def model(self, name: str) -> ModelSettings:
-        """The model's own settings, with what they leave open filled in from the whole."""
+        """The model's own settings; what it leaves open is that of the top level."""
         own = self.models.get(name, _NO_MODEL)
         budget, learning = own.false_alarms_per_model_per_month, own.learning_events
         return msgspec.structs.replace(
@@ -285,7 +285,7 @@ _NO_MODEL = ModelSettings()
 
 _NOT_SETTINGS = re.compile(
     r"^DRIFTLINE_(TEST_.*|CONFIG"
-    # what Kubernetes sets in every pod for a service whose name begins with "driftline"
+    # Kubernetes sets these in every pod for a service whose name begins with "driftline"
     r"|((?!.*__).*_)?(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_(TCP|UDP|SCTP)(_.*)?)?))$"
 )
 
@@ -295,13 +295,13 @@ def load(
     environ: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """The settings in force. ``flags`` are dotted keys (``kafka.bootstrap_servers``); those of None are left out.
+    """The settings in force. ``flags``: values by dotted key (``kafka.bootstrap_servers``); None values are left out.
 
-    ``path`` None: the file that DRIFTLINE_CONFIG names, or none. Raises SettingsError.
+    ``path`` None: the file that DRIFTLINE_CONFIG names, or no file. Raises SettingsError.
     """
     variables = os.environ if environ is None else environ
     path = path or variables.get(PREFIX + "CONFIG")
-    layers = config_layers.Layers(Settings)
+    layers = Layers(Settings)
     if path is not None:
         layers.add_file(Path(path))
     layers.add_environment({k: v for k, v in variables.items() if k.startswith(PREFIX) and not _NOT_SETTINGS.match(k)})
@@ -310,12 +310,12 @@ def load(
 
 
 def environment_variable(name: str, environ: Mapping[str, str] | None = None) -> str | None:
-    """A variable that is not a setting, for those who may not read the environment themselves."""
+    """An environment variable that is not a setting, for modules that may not read the environment."""
     return (os.environ if environ is None else environ).get(name)
 
 
 def masked(settings: Settings) -> dict[str, Any]:
-    """Plain values for showing; every secret reads ``****``."""
-    plain = msgspec.to_builtins(settings, enc_hook=config_layers.show)
+    """The settings as plain values to show; every secret is ``****``."""
+    plain = msgspec.to_builtins(settings, enc_hook=show)
     assert isinstance(plain, dict)
     return plain

@@ -17,6 +17,7 @@ from stream.settings.settings import Settings
 from stream.survey import survey, views
 from stream.survey.survey import TopicSurvey
 from stream.terminal import incidents, progress
+from stream.terminal.exit_status import ExitStatus
 
 
 class Wish(NamedTuple):
@@ -47,7 +48,7 @@ def main(console: Console, settings: Settings, wish: Wish) -> int:
     if wish.settings_file is not None:
         content = survey.settings(topic, settings.kafka.bootstrap_servers, found.models)
         _write(wish.settings_file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
-    return 0
+    return ExitStatus.OK
 
 
 def examine(topic: str, read: Sample, now_ms: int) -> TopicSurvey:

@@ -11,12 +11,13 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from stream.terminal.exit_status import ExitStatus
+
 Incident = Mapping[str, Any]
 STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 SHOWN_FEATURES = 4
 MOST_COLUMNS = 1_000
 """Of a line that is written where no terminal bounds it."""
-STABLE, DRIFT = 0, 1
 
 
 def show_list(console: Console, incidents: Sequence[Incident], as_json: bool) -> int:
@@ -27,7 +28,7 @@ def show_list(console: Console, incidents: Sequence[Incident], as_json: bool) ->
         console.print("no incidents")
     else:
         _print_list(console, incidents)
-    return DRIFT if any(is_open(incident) for incident in incidents) else STABLE
+    return ExitStatus.DRIFT if any(is_open(incident) for incident in incidents) else ExitStatus.OK
 
 
 def _print_list(console: Console, incidents: Sequence[Incident]) -> None:
@@ -64,7 +65,7 @@ def show_one(console: Console, incident: Incident, as_json: bool) -> int:
     """All that is known of one."""
     if as_json:
         write_json(console, incident)
-        return STABLE
+        return ExitStatus.OK
     for key in ("id", "model", "version", "segment", "kind", "severity", "verdict", "reason", "summary"):
         if incident.get(key) is not None:
             console.print(f"[bold]{key:<9}[/] {escape(str(incident[key]))}")
@@ -74,7 +75,7 @@ def show_one(console: Console, incident: Incident, as_json: bool) -> int:
         said = f"{when(note.get('at_ms'))} {note.get('by', '')}: {note.get('text', '')}"
         console.print(f"[bold]{note.get('action', 'note')!s:<9}[/] {escape(said)}")
     console.print(feature_table(incident.get("features") or ()))
-    return STABLE
+    return ExitStatus.OK
 
 
 def table(incidents: Sequence[Incident], *, with_model: bool = False) -> Table:

@@ -18,19 +18,24 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from stream.terminal.exit_status import ExitStatus
+
 Json = Mapping[str, Any]
 
 STATE_STYLES = {
-    "learning": "cyan",
-    "stable": "green",
-    "warning": "yellow",
     "drift": "bold red",
     "blind": "bold magenta",
+    "warning": "yellow",
+    "learning": "cyan",
+    "stable": "green",
 }
+"""Worst first."""
+
+RANKS = {state: rank for rank, state in enumerate(STATE_STYLES)}
+
 RATE_WINDOW_SECONDS = 5.0
 INCIDENTS_SHOWN = 8
 FEATURES_NAMED = 4
-WORST_FIRST = ("drift", "blind", "warning", "learning", "stable")
 ROOMY = 100
 """Columns of a terminal in which everything has its full width."""
 
@@ -122,7 +127,7 @@ def models_table(
 def _badness(model: Json) -> tuple[int, float]:
     """A state that has no name here stands with the bad ones."""
     state = str(model.get("state"))
-    return (WORST_FIRST.index(state) if state in WORST_FIRST else 1, -float(model.get("evidence_log10") or 0.0))
+    return (RANKS.get(str(state), 1), -float(model.get("evidence_log10") or 0.0))
 
 
 def _why(model: Json, state: str) -> str:
@@ -256,7 +261,7 @@ def watch(url: str, interval_seconds: float) -> int:
                 if screen is None:
                     reason = getattr(error, "reason", error)
                     Console(stderr=True).print(f"no worker answers at {url}: {reason}", markup=False, highlight=False)
-                    return 2
+                    return ExitStatus.ERROR
                 screen.say(f"{datetime.now(UTC):%H:%M:%S} no answer from {url}: {error}")
             else:
                 screen = screen or open_screen(console, f"driftline at {url}", plain=False)
@@ -264,7 +269,7 @@ def watch(url: str, interval_seconds: float) -> int:
                 screen.show(models, incidents)
             time.sleep(interval_seconds)
     except KeyboardInterrupt:
-        return 0
+        return ExitStatus.OK
     finally:
         if screen is not None:
             screen.close()

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from stream.terminal.exit_status import ExitStatus
 from stream.terminal.incidents import when, write_json
 from stream.terminal.live import STATE_STYLES
 
@@ -24,7 +25,7 @@ def show_list(console: Console, models: Sequence[Mapping[str, Any]], as_json: bo
         console.print("no models")
     else:
         console.print(_table(models))
-    return 0
+    return ExitStatus.OK
 
 
 def _table(models: Sequence[Mapping[str, Any]]) -> Table:

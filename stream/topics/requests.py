@@ -1,31 +1,65 @@
-"""A person's change to an incident, as the record that carries it from whichever worker was asked to the judge."""
+"""Requests of people, as records of the actions topic: to change an incident, or to stop watching a model.
+
+Any worker may receive a request over HTTP; the record carries it to the judge of the model. Pure.
+"""
 
 import msgspec
 
 from detectors.errors import FormatError
+from detectors.features import UnitKey
 from detectors.incidents.incident import Change
+from stream.topics import keys
 
 SCHEMA = 1
+
+FORGET_KEY = b"forget/"
+"""Keys of forget requests start with this; every other key is one of an incident request."""
 
 MAX_NAME, MAX_NOTE, MAX_ID, MAX_SILENCE_HOURS = 100, 2_000, 64, 720.0
 HOUR_MS = 3_600_000
 
 
-class Action(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One change. ``id`` tells it from all others: asked twice it counts once. ``at_ms`` is wall time."""
+class IncidentRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A request to change an incident. A second request with the same ``id`` changes nothing. ``at_ms``: wall time."""
 
     schema: int
     id: str
     incident: str
-    action: Change
+    change: Change = msgspec.field(name="action")
     by: str
     at_ms: int
     note: str = ""
     until_ms: int | None = None  # of a silence
 
 
-class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a request. ``id``: the caller's own, for asking again after an answer that did not come."""
+class ForgetRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A request to stop watching a model version or one segment of it.
+
+    A forgotten unit is shown nowhere, is never blind, and has no share in its model's budget. Its counts are kept, so
+    that it continues with them when it sends events again. A second request with the same ``id`` changes nothing.
+    ``at_ms``: wall time.
+    """
+
+    schema: int
+    id: str
+    model: str
+    version: str
+    segment: str | None
+    by: str
+    at_ms: int
+    note: str = ""
+
+    @property
+    def unit(self) -> UnitKey:
+        return UnitKey(self.model, self.version, self.segment)
+
+
+Request = IncidentRequest | ForgetRequest
+
+
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of an HTTP request that changes something. ``id``: chosen by the caller, who can then repeat a request
+    that was not answered."""
 
     by: str
     note: str = ""
@@ -33,59 +67,73 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str | None = None
 
 
-_asked = msgspec.json.Decoder(Asked)
-_decoder = msgspec.json.Decoder(Action)
+_bodies = msgspec.json.Decoder(Body)
+_incident_requests = msgspec.json.Decoder(IncidentRequest)
+_forget_requests = msgspec.json.Decoder(ForgetRequest)
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
-def key(action: Action) -> bytes:
-    """Incident and change."""
-    return f"{action.incident}/{action.id}".encode()
+def key(request: Request) -> bytes:
+    """The record's key: incident and request, or ``forget/`` and the unit, so that the newest of a unit is kept."""
+    if isinstance(request, ForgetRequest):
+        return FORGET_KEY + keys.unit_key(request.unit)
+    return f"{request.incident}/{request.id}".encode()
 
 
-def encode(action: Action) -> bytes:
-    """Deterministic JSON."""
-    return _encoder.encode(action)
+def encode(request: Request) -> bytes:
+    """The record's value: JSON, with the same bytes for equal requests."""
+    return _encoder.encode(request)
 
 
-def decode(value: bytes, where: str) -> Action:
-    """Raises FormatError naming ``where``."""
+def decode(key: bytes, value: bytes, where: str) -> Request:
+    """The request in a record. Raises FormatError that begins with ``where``."""
+    forget = key.startswith(FORGET_KEY)
+    decoder: msgspec.json.Decoder[Request] = _forget_requests if forget else _incident_requests  # type: ignore[assignment]
     try:
-        action = _decoder.decode(value)
+        request = decoder.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise FormatError(f"{where}: not a change to an incident: {error}") from error
-    if action.schema != SCHEMA:
-        raise FormatError(f"{where}: schema {action.schema}, this driftline reads {SCHEMA}")
-    return action
+        kind = "forget a model" if forget else "change an incident"
+        raise FormatError(f"{where}: is no request to {kind}: {error}") from error
+    if request.schema != SCHEMA:
+        raise FormatError(f"{where}: schema {request.schema}, this driftline reads {SCHEMA}")
+    return request
 
 
-def asked(incident: str, change: Change, body: bytes, at_ms: int, new_id: str) -> Action:
-    """The action that a request's ``body`` asks for. Raises FormatError with what is wrong, for the one who asked."""
-    given = asker(body)
+def incident_request(incident: str, change: Change, body: bytes, at_ms: int, new_id: str) -> IncidentRequest:
+    """The request in an HTTP body. Raises FormatError with what is wrong, for the caller."""
+    given = decode_body(body)
     hours = given.silence_hours
     if change is Change.NOTE and not given.note:
-        raise FormatError("note: says nothing")
+        raise FormatError("note is required")
     if change is Change.SILENCE and hours is None:
-        raise FormatError("silence_hours: for how long?")
+        raise FormatError("silence_hours is required for silence")
     if hours is not None and change not in (Change.SILENCE, Change.ACK):
-        raise FormatError("silence_hours: only with ack or silence")
+        raise FormatError("silence_hours is allowed with ack and silence only")
     if hours is not None and not 0 <= hours <= MAX_SILENCE_HOURS:
-        raise FormatError(f"silence_hours: from 0 to {MAX_SILENCE_HOURS:.0f}")
+        raise FormatError(f"silence_hours must be from 0 to {MAX_SILENCE_HOURS:.0f}")
     until_ms = None if hours is None else at_ms + round(hours * HOUR_MS)
-    return Action(SCHEMA, given.id or new_id, incident, change, given.by, at_ms, given.note, until_ms)
+    return IncidentRequest(SCHEMA, given.id or new_id, incident, change, given.by, at_ms, given.note, until_ms)
 
 
-def asker(body: bytes) -> Asked:
-    """What every request that changes something says, within its bounds. Raises FormatError for the one who asked."""
+def forget_request(unit: UnitKey, body: bytes, at_ms: int, new_id: str) -> ForgetRequest:
+    """The request in an HTTP body. Raises FormatError with what is wrong, for the caller."""
+    given = decode_body(body)
+    if given.silence_hours is not None:
+        raise FormatError("silence_hours is allowed with ack and silence only")
+    return ForgetRequest(SCHEMA, given.id or new_id, *unit, given.by, at_ms, given.note)
+
+
+def decode_body(body: bytes) -> Body:
+    """An HTTP body within its limits. Raises FormatError for the caller."""
     try:
-        given = _asked.decode(body)
+        given = _bodies.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise FormatError(f"the body is not as it must be: {error}") from None
+        raise FormatError(f"the request body is invalid: {error}") from None
     by, note = given.by.strip(), given.note.strip()
     if not 0 < len(by) <= MAX_NAME:
-        raise FormatError(f"by: a name of at most {MAX_NAME} characters")
+        raise FormatError(f"by must be a name of 1 to {MAX_NAME} characters")
     if len(note) > MAX_NOTE:
-        raise FormatError(f"note: at most {MAX_NOTE:,} characters")
+        raise FormatError(f"note must have at most {MAX_NOTE:,} characters")
     if given.id is not None and not 0 < len(given.id) <= MAX_ID:
-        raise FormatError(f"id: at most {MAX_ID} characters")
+        raise FormatError(f"id must have 1 to {MAX_ID} characters")
     return msgspec.structs.replace(given, by=by, note=note)

@@ -9,10 +9,10 @@ import msgspec
 from msgspec import Meta
 
 from detectors.incidents.incident import Incident
+from detectors.incidents.states import State
 from stream.topics.drift_events import RETRAIN_FEATURES, CloudEvent, EventType
 
 Severity = Literal["warning", "critical"]
-State = Literal["learning", "stable", "warning", "drift", "blind", "forgotten"]
 
 
 class ModelState(msgspec.Struct, frozen=True):

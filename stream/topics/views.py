@@ -13,14 +13,14 @@ from typing import Any
 import orjson
 
 from detectors.features import UnitKey
+from detectors.incidents.states import SHOWN
 
 Json = dict[str, Any]
 
 SUMMARY_LEAVES_OUT = ("features",)
 """Members of a model's detail that the list of models does not repeat."""
 
-STATES = ("drift", "blind", "warning", "learning", "stable")
-"""Worst first."""
+_RANKS = {state.value: rank for rank, state in enumerate(SHOWN)}
 
 
 class AnySegment(Enum):
@@ -165,7 +165,7 @@ def _order(unit: UnitKey) -> tuple[str, str, str]:
 
 def _badness(detail: Json) -> tuple[int, float]:
     state = detail.get("state")
-    return (STATES.index(state) if state in STATES else len(STATES), -float(detail.get("evidence_log10") or 0.0))
+    return (_RANKS.get(str(state), len(_RANKS)), -float(detail.get("evidence_log10") or 0.0))
 
 
 def _is_open(incident: Json) -> bool:

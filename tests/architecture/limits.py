@@ -13,13 +13,10 @@ CLASS_ATTRIBUTES = 15
 RATCHET: dict[str, tuple[int, int]] = {
     "detectors.bank.bank.Bank": (284, 26),
     "detectors.evidence.e_detector.Evidence": (178, 18),
-    "stream.judge.shell.app.JudgeApp": (291, 30),
     "stream.judge.unit.UnitJudge": (354, 30),
-    "stream.metrics.registry.Metrics": (84, 17),
     "stream.observe.shell.runner.Runner": (355, 30),
     "stream.observe.unit.Unit": (239, 19),
     "stream.publisher.InferencePublisher": (173, 16),
-    "stream.service.worker.Worker": (254, 22),
 }
 """Classes above the limit on the day it was made, with lines and attributes. They may shrink and never grow."""
 
@@ -27,11 +24,6 @@ OPEN: dict[str, set[str]] = {
     "imports": {
         "stream.http.page.routes",
         "stream.http.server",
-        "stream.judge.judge",
-        "stream.judge.shell.desk",
-        "stream.judge.snapshot",
-        "stream.judge.unit",
-        "stream.judge.view",
         "stream.survey.views",
     },
     "cycles": {

@@ -9,10 +9,14 @@ from typing import Protocol
 from stream.backends.clock import SystemClock
 from stream.backends.files import FileBroker, FileSink, FileSource, FileTableReader
 from stream.backends.kafka.embedded import EmbeddedBroker
-from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
-from stream.backends.memory.broker import MemoryBroker, MemorySink, MemorySource, MemoryTableReader
+from stream.backends.kafka.sink import KafkaSink
+from stream.backends.kafka.source import KafkaSource
+from stream.backends.kafka.tables import KafkaTableReader
+from stream.backends.memory.broker import MemoryBroker
+from stream.backends.memory.clients import MemorySink, MemorySource, MemoryTableReader
+from stream.backends.ports import Rebalance, Source, TableReader
 from stream.settings.settings import KafkaSettings
-from stream.topics.record import OutRecord, Partition, Rebalance, Source, TableReader
+from stream.topics.record import OutRecord, Partition
 from tests.kafka.server import Cluster
 
 _numbers = itertools.count()

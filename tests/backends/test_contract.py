@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from detectors.errors import BrokerError
+from stream.backends.ports import Source
 from stream.topics.keys import partition_of
-from stream.topics.record import OutRecord, Partition, Record, Source
+from stream.topics.record import OutRecord, Partition, Record
 from tests.backends import contract
 from tests.backends.contract import Backend, Listener
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors.bank.bank import Bank, BankSettings
+from detectors.bank.bank import Bank
 from detectors.column_batches import sliced
 from detectors.columns import INVALID, MISSING, PRESENT, Columns
 from detectors.errors import CheckpointError, SettingsError
@@ -19,6 +19,7 @@ from detectors.reference.transform import centre_and_scale
 from detectors.sketches.categories import estimate_distinct
 from detectors.sketches.moments import mean_and_std
 from detectors.sketches.quantiles import QuantileSketch
+from tests.settings.defaults import bank_settings
 
 UNIT = UnitKey("m", "1", None)
 
@@ -58,7 +59,7 @@ def batch(
 
 
 def bank(reference: Reference | None = None, **settings: Any) -> Bank:
-    return Bank(UNIT, "t", 0, BankSettings(**settings), reference, 0)
+    return Bank(UNIT, "t", 0, bank_settings(**settings), reference, 0)
 
 
 def feature(profile: Profile, name: str) -> FeatureProfile:
@@ -139,7 +140,7 @@ def test_the_reference_and_the_settings_say_a_kind_before_the_first_value_does()
     made.update(batch(categories={"f": ["a", "b"]}))
     (f,) = made.profile().features
     assert (f.kind, f.count, f.invalid) == (Kind.NUMERIC, 0, 2)
-    made = Bank(UNIT, "t", 0, BankSettings(), None, 0, kinds={"f": Kind.CATEGORICAL})
+    made = Bank(UNIT, "t", 0, bank_settings(), None, 0, kinds={"f": Kind.CATEGORICAL})
     made.update(batch({"f": [1.0, 2.0]}))
     (f,) = made.profile().features
     assert (f.kind, f.invalid) == (Kind.CATEGORICAL, 2)
@@ -197,7 +198,7 @@ class EveryHundredth:
 def test_a_detector_of_a_users_own_is_fed_and_survives_a_snapshot() -> None:
     rng = np.random.default_rng(3)
     reference = build_reference("m", "1", {"x": rng.normal(size=2000)})
-    settings = BankSettings(detectors=("adwin", f"{__name__}:EveryHundredth"))
+    settings = bank_settings(detectors=("adwin", f"{__name__}:EveryHundredth"))
     whole = Bank(UNIT, "t", 0, settings, reference, 0)
     cut = Bank(UNIT, "t", 0, settings, reference, 0)
     everything = batch({"x": rng.normal(size=1500).tolist()})
@@ -213,24 +214,24 @@ def test_a_detector_of_a_users_own_is_fed_and_survives_a_snapshot() -> None:
 def test_a_river_detector_by_name_works_and_starts_cold_after_a_restore() -> None:
     rng = np.random.default_rng(4)
     reference = build_reference("m", "1", {"x": rng.normal(size=2000)})
-    settings = BankSettings(detectors=("river.drift.KSWIN",))
+    settings = bank_settings(detectors=("river.drift.KSWIN",))
     made = Bank(UNIT, "t", 0, settings, reference, 0)
     made.update(batch({"x": np.concatenate((rng.normal(size=300), rng.normal(3, 1, 300))).tolist()}))
     assert any(s.detector == "river.drift.KSWIN" for s in made.profile().signals)
     assert Bank(UNIT, "t", 0, settings, reference, 0, snapshot=made.snapshot()).cold == 1
     with pytest.raises(SettingsError, match="NOPE"):
-        Bank(UNIT, "t", 0, BankSettings(detectors=("river.drift.NOPE",)), None, 0)
+        Bank(UNIT, "t", 0, bank_settings(detectors=("river.drift.NOPE",)), None, 0)
 
 
 def test_a_snapshot_of_another_reference_or_other_settings_is_refused() -> None:
     reference = build_reference("m", "1", {"x": [1.0, 2.0, 3.0]})
     data = bank(reference).snapshot()
     with pytest.raises(CheckpointError):
-        Bank(UNIT, "t", 0, BankSettings(), None, 0, snapshot=data)
+        Bank(UNIT, "t", 0, bank_settings(), None, 0, snapshot=data)
     with pytest.raises(CheckpointError):
-        Bank(UNIT, "t", 0, BankSettings(max_features=7), reference, 0, snapshot=data)
+        Bank(UNIT, "t", 0, bank_settings(max_features=7), reference, 0, snapshot=data)
     with pytest.raises(CheckpointError):
-        Bank(UNIT, "t", 0, BankSettings(), reference, 0, snapshot=data[:-3])
+        Bank(UNIT, "t", 0, bank_settings(), reference, 0, snapshot=data[:-3])
 
 
 def test_extreme_values_raise_no_warning_and_stay_finite() -> None:

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from river import drift
 
-from detectors.bank.bank import Bank, BankSettings
+from detectors.bank.bank import Bank
 from detectors.columns import INVALID, MISSING, PRESENT, Columns
 from detectors.features import UnitKey
 from detectors.reference.builder import build_reference
 from detectors.reference.transform import Transform
+from tests.settings.defaults import bank_settings
 
 UNIT = UnitKey("m", "1", None)
 FEATURES = 10
-SETTINGS = BankSettings(adwin_delta=0.002, page_hinkley_threshold=34.5, max_signals=1_000_000)
+SETTINGS = bank_settings(adwin_delta=0.002, page_hinkley_threshold=34.5, max_signals=1_000_000)
 Found = set[tuple[int, str, str, str]]
 
 

@@ -9,8 +9,8 @@ from detectors.calibration.injection import Injected
 from detectors.calibration.rehearsal import Monitor
 from detectors.calibration.stretch import Column, Stretch
 from detectors.columns import Floats
-from detectors.evidence.sheets import EvidenceSettings
 from detectors.reference.builder import build_reference
+from tests.settings.defaults import evidence_settings
 
 REFERENCE = 4_000
 
@@ -20,7 +20,7 @@ def calibrator(values: Floats, copies: int | None = 2, seed: int = 1, budget: fl
     columns = {f"x{f}": values[:REFERENCE, f] for f in range(values.shape[1])}
     reference = build_reference("m", "1", columns)
     rest = values[REFERENCE:]
-    monitor = Monitor(reference, EvidenceSettings(false_alarms_per_month=budget), look_events=32, resolve_after=1_000)
+    monitor = Monitor(reference, evidence_settings(false_alarms_per_month=budget), look_events=32, resolve_after=1_000)
     area = [Column(f, rest[:, k].copy(), np.zeros(len(rest), np.uint8)) for k, f in enumerate(reference.features)]
     moments = np.arange(1, len(rest) + 1) * 1_000
     return Calibrator(monitor, Stretch(area, moments, False), copies=copies, seed=seed)
@@ -107,7 +107,7 @@ def test_blocks_at_their_time_of_day_keep_a_season_that_blocks_from_anywhere_wou
     half = days * rows
     reference = build_reference("m", "1", {"x": values[:half]}, timestamps_ms=moments[:half])
     assert reference.features[0].strata
-    monitor = Monitor(reference, EvidenceSettings(), look_events=32, resolve_after=1_000)
+    monitor = Monitor(reference, evidence_settings(), look_events=32, resolve_after=1_000)
     area = [Column(reference.features[0], values[half:], np.zeros(half, np.uint8))]
     found = {
         timed: Calibrator(monitor, Stretch(area, moments[half:], timed), copies=2, seed=1).run()

@@ -15,7 +15,7 @@ from stream.judge.shell import table
 from stream.judge.shell.desk import JudgeDesk
 from stream.metrics.registry import Metrics
 from stream.observe.observer import Observer
-from stream.observe.settings import observe_settings
+from stream.observe.shell.settings import observe_settings
 from stream.settings.settings import Settings
 from stream.topics.drift_events import EventType
 from stream.topics.record import Partition, Record

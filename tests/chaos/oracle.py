@@ -13,7 +13,7 @@ from detectors.reference import reference as references
 from detectors.reference.reference import Reference
 from stream.judge.shard import Shard
 from stream.observe.observer import Observer
-from stream.observe.settings import observe_settings
+from stream.observe.shell.settings import observe_settings
 from stream.settings import settings as config
 from stream.topics.record import Partition, Record
 from tests.chaos import incidents

@@ -58,8 +58,8 @@ async def exporter() -> AsyncIterator[int]:
     models = ModelFamilies(views, lambda: owned, lambda model: 1.0, metrics.suppressed, 100)
     outcomes = OutcomeFamilies(views, lambda: owned)
     metrics.live, metrics.of_models = [ServiceFamilies("0.1.0", "abc", "3.11", Loops(), Loops())], [models, outcomes]
-    metrics.detections.add(("fraud", "3", "feature", "critical"))
-    metrics.latency.observe(("fraud",), 0.8)
+    metrics.detections.increase(("fraud", "3", "feature", "critical"))
+    metrics.times.latency.observe(("fraud",), 0.8)
     server = Server(HttpSettings(host="127.0.0.1", port=0), views, Health(), metrics)
     await server.start()
 

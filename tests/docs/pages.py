@@ -16,6 +16,7 @@ import msgspec
 from prometheus_client import Metric
 
 from benchmarks.scale import fleet
+from detectors.incidents.states import SHOWN
 from detectors.profiles import Signal
 from stream.formats.row import MAX_ID
 from stream.labels.record import MAX_LABELS
@@ -28,7 +29,7 @@ from stream.settings.settings import TopicSettings
 from stream.topics import schemas as event_schemas
 from stream.topics.drift_events import EventType
 from stream.topics.record import Partition
-from stream.topics.views import STATES, Views
+from stream.topics.views import Views
 from tests.architecture import folders
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +70,7 @@ sums over workers count nothing twice; during a rebalance two may show the same 
 Counters start at zero with the process. What is not known is absent and never zero.
 
 * `model_version` is the version; `segment` is empty for the whole population.
-* `state` is one of {", ".join(f"`{state}`" for state in STATES)}; exactly one of them is 1.
+* `state` is one of {", ".join(f"`{state}`" for state in SHOWN)}; exactly one of them is 1.
 * `statistic` is one of {", ".join(f"`{name}`" for name in STATISTICS)}. Only `evidence_log10` alarms; the others say how large a
   difference is. [What an alarm means](detection.md) explains them.
 * Of one model version at most `limits.feature_series_per_model` features have series: those that drifted first, then by evidence.

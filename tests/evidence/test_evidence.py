@@ -7,9 +7,10 @@ from benchmarks.detection import looks
 from detectors.calibration import synthetic
 from detectors.calibration.evaluation import delays
 from detectors.evidence.e_detector import Evidence
-from detectors.evidence.sheets import EvidenceSettings, Sheets, evidence_bins
+from detectors.evidence.sheets import Sheets, evidence_bins
 from detectors.features import Kind
 from detectors.reference.builder import build_reference
+from tests.settings.defaults import evidence_settings
 
 SEED = 20_261
 
@@ -84,7 +85,7 @@ def test_many_categories_share_bins_and_identifiers_say_nothing_by_being_new() -
     assert evidence_bins(many).max() == 31
     unique = build_reference("m", "1", {"id": [f"id{i}" for i in range(2_000)]}).features[0]
     assert unique.identifier
-    sheets = Sheets([unique], EvidenceSettings())
+    sheets = Sheets([unique], evidence_settings())
     evidence = Evidence(sheets)
     cells = np.zeros(sheets.layout.total, np.int64)
     cells[-1] = 100
@@ -95,7 +96,7 @@ def test_many_categories_share_bins_and_identifiers_say_nothing_by_being_new() -
 
 @pytest.mark.parametrize("value", [0.0, 7.5, -3.0])
 def test_a_constant_that_changes_is_found(value: float) -> None:
-    sheets = Sheets(build_reference("m", "1", {"x": [value] * 3_000}).features, EvidenceSettings())
+    sheets = Sheets(build_reference("m", "1", {"x": [value] * 3_000}).features, evidence_settings())
     evidence = Evidence(sheets)
     assert sheets.layout.features[0].kind is Kind.NUMERIC
     for shift, expected in ((0.0, False), (1.0, True)):
@@ -109,7 +110,7 @@ def test_a_constant_that_changes_is_found(value: float) -> None:
 
 def test_time_alone_is_no_evidence_where_there_is_nothing_to_bet_on() -> None:
     reference = build_reference("m", "1", {"id": [f"id{i}" for i in range(2_000)]})
-    sheets = Sheets(reference.features, EvidenceSettings(share_tolerance=1.0))  # nor on what is missing
+    sheets = Sheets(reference.features, evidence_settings(share_tolerance=1.0))  # nor on what is missing
     evidence = Evidence(sheets)
     cells = np.zeros(sheets.layout.total, np.int64)
     cells[-1] = 10

@@ -7,8 +7,9 @@ from benchmarks.detection import looks
 from detectors.calibration import synthetic
 from detectors.calibration.evaluation import delays
 from detectors.evidence.e_detector import Evidence
-from detectors.evidence.sheets import EvidenceSettings, Sheets
+from detectors.evidence.sheets import Sheets
 from detectors.reference.builder import build_reference, numeric_reference
+from tests.settings.defaults import evidence_settings
 
 SEED = 20_263
 
@@ -62,7 +63,7 @@ def test_of_one_distribution_each_looks_factor_has_a_mean_of_at_most_one() -> No
     factors = []
     for _ in range(300):
         reference = build_reference("m", "1", {"x": rng.normal(size=200)})
-        sheets = Sheets(reference.features, EvidenceSettings())
+        sheets = Sheets(reference.features, evidence_settings())
         evidence = Evidence(sheets)
         edges = np.asarray(reference.features[0].edges)
         cells = np.bincount(edges.searchsorted(rng.normal(size=50), side="right"), minlength=sheets.layout.total)
@@ -91,7 +92,7 @@ def test_gaps_are_found_though_values_depend_on_each_other() -> None:
     made = numeric_reference("x", values, np.zeros(len(values), np.uint8))
     assert made.tau > 20
     assert made.tau_presence == 1.0
-    sheets = Sheets([made], EvidenceSettings())
+    sheets = Sheets([made], evidence_settings())
     evidence = Evidence(sheets)
     for look in range(60):
         cells = np.bincount([len(made.edges) // 2] * 45, minlength=sheets.layout.total)
@@ -107,7 +108,7 @@ def test_a_column_that_is_the_time_of_day_raises_nothing_however_many_hours_a_lo
     times = np.arange(60 * 48, dtype=np.int64) * HALF_HOUR_MS
     reference = build_reference("m", "1", {"x": (times // HALF_HOUR_MS % 48).astype(np.float64)}, timestamps_ms=times)
     feature = reference.features[0]
-    sheets = Sheets([feature], EvidenceSettings(), kept=48)
+    sheets = Sheets([feature], evidence_settings(), kept=48)
     assert sheets.seasonal
     evidence = Evidence(sheets)
     edges = np.asarray(feature.edges)
@@ -128,6 +129,6 @@ def test_a_season_of_many_categories_makes_a_sheet_of_every_hour() -> None:
     values = names[(rng.integers(0, 25, len(times)) + 25 * (times % 86_400_000 > 43_200_000)).astype(int)]
     reference = build_reference("m", "1", {"c": values.tolist()}, timestamps_ms=times)
     assert reference.features[0].strata
-    sheets = Sheets(reference.features, EvidenceSettings(), kept=48)
+    sheets = Sheets(reference.features, evidence_settings(), kept=48)
     for hour in range(24):
         assert np.isfinite(sheets.at(hour * 3_600_000).gains).all()

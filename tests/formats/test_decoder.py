@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stream.formats import decoder as codec
 from stream.formats.decoder import Decoder
-from stream.formats.row import Limits, Rules
+from stream.formats.row import Rules
 from tests.formats.contract import HERE, NOW_MS, cells, one, record
 
 numbers = st.one_of(
@@ -107,7 +107,7 @@ def test_a_message_of_a_megabyte_and_one_of_too_many_rows() -> None:
     assert len(json.dumps(wide)) > 1_000_000
     assert len(one(wide).batches[0].columns.numeric) == 60_000
     many = [{"model": "m", "features": {"a": 1}}] * 11
-    assert "at most 10 are read" in one(many, Decoder(limits=Limits(rows_per_message=10))).rejects[0][1]
+    assert "at most 10 are read" in one(many, Decoder(limits=message_limits(rows_per_message=10))).rejects[0][1]
 
 
 def test_a_bad_record_among_thousands_leaves_the_others_on_the_fast_path_and_in_order() -> None:

@@ -11,8 +11,6 @@ from aiohttp.streams import StreamReader
 from aiohttp.test_utils import make_mocked_request
 
 from detectors.features import UnitKey
-from stream import forgetting
-from stream.forgetting import Forgetting
 from stream.http.page import routes
 from stream.http.server import Server
 from stream.metrics.registry import Metrics
@@ -20,7 +18,7 @@ from stream.settings.layers import Secret
 from stream.settings.settings import HttpSettings
 from stream.topics import keys
 from stream.topics import requests as actions
-from stream.topics.requests import Action
+from stream.topics.requests import ForgetRequest, IncidentRequest
 from stream.topics.views import Views
 from tests.fuzz.http import Health
 from tests.fuzz.targets import Target
@@ -52,9 +50,9 @@ def requests() -> Iterator[Target]:
     Server and loop end with it.
     """
     loop = asyncio.new_event_loop()
-    recorded: list[Action | Forgetting] = []
+    recorded: list[IncidentRequest | ForgetRequest] = []
 
-    async def record(change: Action | Forgetting) -> None:
+    async def record(change: IncidentRequest | ForgetRequest) -> None:
         recorded.append(change)
 
     def add_pages(app: web.Application, views: Views) -> None:
@@ -112,7 +110,5 @@ def requests() -> Iterator[Target]:
         loop.close()
 
 
-def _read_back(change: Action | Forgetting) -> Action | Forgetting:
-    if isinstance(change, Forgetting):
-        return forgetting.decode(forgetting.encode(change), "fuzz")
-    return actions.decode(actions.encode(change), "fuzz")
+def _read_back(change: IncidentRequest | ForgetRequest) -> IncidentRequest | ForgetRequest:
+    return actions.decode(actions.key(change), actions.encode(change), "fuzz")

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from detectors.bank.bank import BankSettings
 from detectors.columns import MISSING, PRESENT, Columns
 from detectors.errors import CheckpointError, DriftlineError, FormatError, ReferenceError, SettingsError
 from detectors.features import UnitKey
@@ -19,8 +18,6 @@ from detectors.incidents.incident import Change
 from detectors.outcomes import measures, task_of
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
-from stream import forgetting
-from stream.forgetting import Forgetting
 from stream.formats.decoder import Decoded, Decoder
 from stream.formats.row import Limits, Rules
 from stream.judge import snapshot
@@ -30,18 +27,19 @@ from stream.judge.settings import judge_settings
 from stream.judge.shell import table
 from stream.judge.shell.desk import JudgeDesk
 from stream.metrics.registry import Metrics
-from stream.observe.observer import Observer, ObserveSettings
+from stream.observe.observer import Observer
 from stream.settings import settings as config
 from stream.topics import checkpoints, requests
 from stream.topics.checkpoints import UnitRecord
 from stream.topics.record import Partition, Record
-from stream.topics.requests import Action
+from stream.topics.requests import ForgetRequest, IncidentRequest
 from stream.topics.views import Views
+from tests.settings.defaults import bank_settings, observe_settings
 
 HERE = Partition("inference-events", 0)
 NOW_MS = 1_763_700_000_000
 UNIT = UnitKey("m", "1", None)
-SETTINGS = ObserveSettings(bank=BankSettings(detectors=()), message=Limits(1 << 15, 50), look_events=4, recent_ids=20)
+SETTINGS = observe_settings(bank=bank_settings(detectors=()), message=Limits(1 << 15, 50), look_events=4, recent_ids=20)
 RULES = {"m": Rules(segment_by="c", ignore=frozenset(["ignored"]), categorical=frozenset(["code"]))}
 
 
@@ -305,7 +303,7 @@ def _topics() -> Target:
         saving.encode(unit)
     saving.acknowledged()
     profile = msgspec.json.encode(next(observer.profiles_due(0, force=True)))
-    action = requests.encode(Action(requests.SCHEMA, "a1", "i1", Change.ACK, "ann", NOW_MS, "seen"))
+    action = requests.encode(IncidentRequest(requests.SCHEMA, "a1", "i1", Change.ACK, "ann", NOW_MS, "seen"))
     incident = {"id": "i1", "model": "m", "version": "1", "segment": None, "opened_at_ms": NOW_MS, "features": []}
     view = {"model": "m", "version": "1", "segment": None, "state": "stable", "events": 5, "features": []}
     row = table.encode_stored(UNIT, 3, b"blob", (NOW_MS, 7))
@@ -314,8 +312,8 @@ def _topics() -> Target:
 
     def run(data: bytes) -> bool:
         """As the value of each, and as a key."""
-        desk.apply_action(data[:40], data)
-        desk.apply_action(forgetting.KEY + data[:40], data)
+        desk.apply_request(data[:40], data)
+        desk.apply_request(requests.FORGET_KEY + data[:40], data)
         desk.apply_reference(data[:40], data)
         views.apply_view(data[:40], data)
         views.apply_incident(data[:40], data)
@@ -327,6 +325,6 @@ def _topics() -> Target:
             return False
         return True
 
-    forgotten = forgetting.encode(Forgetting(forgetting.SCHEMA, "f1", *UNIT, "ann", NOW_MS, "retired"))
+    forgotten = requests.encode(ForgetRequest(requests.SCHEMA, "f1", *UNIT, "ann", NOW_MS, "retired"))
     corpus = [profile, action, forgotten, json.dumps(incident).encode(), json.dumps(view).encode(), row]
     return Target("topics", 0.03, corpus, run)

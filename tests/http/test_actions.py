@@ -16,7 +16,7 @@ from stream.metrics.registry import Metrics
 from stream.settings.layers import Secret
 from stream.settings.settings import HttpSettings
 from stream.topics import requests
-from stream.topics.requests import Action
+from stream.topics.requests import IncidentRequest
 from stream.topics.views import Views
 
 TOKEN = {"Authorization": "Bearer sesame"}
@@ -42,7 +42,7 @@ class Site:
     """A server with two incidents; what it recorded, and what it fails with."""
 
     def __init__(self) -> None:
-        self.recorded: list[Action] = []
+        self.recorded: list[IncidentRequest] = []
         self.failure: BrokerError | None = None
         self.views = Views()
         self.client: aiohttp.ClientSession
@@ -55,7 +55,7 @@ class Site:
             incident = {"id": name, "model": "m", "version": "1", "segment": None, "opened_at_ms": 1, **more}
             self.views.apply_incident(name.encode(), orjson.dumps(incident))
 
-    async def record(self, action: Action) -> None:
+    async def record(self, action: IncidentRequest) -> None:
         if self.failure is not None:
             raise self.failure
         self.recorded.append(action)
@@ -89,7 +89,7 @@ async def test_a_change_is_recorded_with_who_when_and_why(change: Change) -> Non
         [action] = site.recorded
     assert (status, told) == (202, {"id": action.id, "incident": "i1", "action": change.value, "at_ms": 1_000})
     until = 1_000 + 7_200_000 if hours else None
-    assert action == Action(requests.SCHEMA, action.id, "i1", change, "ann", 1_000, "new card", until)
+    assert action == IncidentRequest(requests.SCHEMA, action.id, "i1", change, "ann", 1_000, "new card", until)
 
 
 async def test_without_the_token_nothing_is_recorded() -> None:
@@ -152,8 +152,8 @@ async def test_the_page_offers_changes_only_where_they_can_be_made() -> None:
 
 
 def test_what_is_no_action_is_named() -> None:
-    with pytest.raises(FormatError, match="where: not a change"):
-        requests.decode(b"{}", "where")
-    action = Action(requests.SCHEMA + 1, "1", "i", Change.ACK, "a", 1)
+    with pytest.raises(FormatError, match="where: is no request to change an incident"):
+        requests.decode(b"i/1", b"{}", "where")
+    action = IncidentRequest(requests.SCHEMA + 1, "1", "i", Change.ACK, "a", 1)
     with pytest.raises(FormatError, match="schema 2"):
-        requests.decode(requests.encode(action), "where")
+        requests.decode(requests.key(action), requests.encode(action), "where")

@@ -13,10 +13,10 @@ from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream.judge.effects import DriftEvent, ReferenceBuilt
 from stream.judge.judge import Judge
-from stream.judge.settings import JudgeSettings
 from stream.topics.drift_events import EventType
-from stream.topics.requests import SCHEMA, Action
+from stream.topics.requests import SCHEMA, IncidentRequest
 from tests.judge.shards import MiniShard
+from tests.settings.defaults import judge_settings
 
 HOUR_MS = 3_600_000
 START_MS = 1_763_683_200_000  # midnight UTC
@@ -46,7 +46,7 @@ class Stream:
 
     def __init__(self, reference: Reference) -> None:
         self.rng = np.random.default_rng(2)
-        self.judge = Judge(JudgeSettings(strata_kept=24), [reference])
+        self.judge = Judge(judge_settings(strata_kept=24), [reference])
         self.shard = MiniShard(reference)
         self.now_ms = START_MS
 
@@ -72,7 +72,7 @@ def accept(reference: Reference) -> tuple[Stream, Reference]:
     stream = Stream(reference)
     assert not opened(stream.play(24 + 14, 0.0))
     [incident] = opened(stream.play(4, 6.0))
-    stream.judge.act(Action(SCHEMA, "1", incident["id"], Change.ACCEPT, "ann", stream.now_ms))
+    stream.judge.act(IncidentRequest(SCHEMA, "1", incident["id"], Change.ACCEPT, "ann", stream.now_ms))
     [built] = [e.reference for e in stream.play(4, 6.0) if isinstance(e, ReferenceBuilt)]
     return stream, built
 

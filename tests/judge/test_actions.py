@@ -10,10 +10,10 @@ from detectors.reference.builder import build_reference
 from detectors.reference.reference import FeatureReference, Reference
 from stream.judge.effects import DriftEvent, IncidentRecord, ReferenceBuilt
 from stream.judge.judge import Judge
-from stream.judge.settings import JudgeSettings
 from stream.topics.drift_events import EventType
-from stream.topics.requests import SCHEMA, Action
+from stream.topics.requests import SCHEMA, IncidentRequest
 from tests.judge.shards import MiniShard
+from tests.settings.defaults import judge_settings
 
 AT_MS = 1_763_700_000_000
 START_MS = 1_700_000_000_000
@@ -35,7 +35,7 @@ class World:
     def __init__(self) -> None:
         self.rng = np.random.default_rng(3)
         self.reference = build_reference("m", "1", rows(self.rng, 20_000))
-        self.judge = Judge(JudgeSettings(), [self.reference])
+        self.judge = Judge(judge_settings(), [self.reference])
         self.shards = [MiniShard(self.reference, p) for p in range(2)]
         self.look = 0
         self.effects: list[Any] = []
@@ -54,7 +54,7 @@ class World:
         return effects
 
     def act(self, change: Change, identifier: str = "1", **more: Any) -> list[Any]:
-        return self.judge.act(Action(SCHEMA, identifier, self.incident["id"], change, "ann", AT_MS, **more))
+        return self.judge.act(IncidentRequest(SCHEMA, identifier, self.incident["id"], change, "ann", AT_MS, **more))
 
     def now(self) -> dict[str, Any]:
         return next(i for i in self.judge.incidents() if i["id"] == self.incident["id"])
@@ -62,7 +62,7 @@ class World:
     def restart(self) -> None:
         [unit] = self.judge.units
         blob = self.judge.snapshot(unit)
-        self.judge = Judge(JudgeSettings(), [self.reference])
+        self.judge = Judge(judge_settings(), [self.reference])
         self.judge.restore(unit, blob)
 
     def switch(self, reference: Reference) -> None:
@@ -126,7 +126,7 @@ def test_notes_are_bounded_and_the_end_is_still_taken(world: World) -> None:
 
 
 def test_an_incident_of_nobody_changes_nothing(world: World) -> None:
-    assert world.judge.act(Action(SCHEMA, "1", "unknown", Change.ACK, "ann", AT_MS)) == []
+    assert world.judge.act(IncidentRequest(SCHEMA, "1", "unknown", Change.ACK, "ann", AT_MS)) == []
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -158,7 +158,7 @@ def test_what_was_accepted_is_accepted_though_a_crash_came_before_it_was_written
     [unit] = world.judge.units
     before = world.judge.snapshot(unit)
     [built] = [e.reference for e in world.play(40, changed=True) if isinstance(e, ReferenceBuilt)]
-    world.judge = Judge(JudgeSettings(), [world.reference, built])
+    world.judge = Judge(judge_settings(), [world.reference, built])
     world.judge.restore(unit, before)
     world.switch(built)
     world.play(5, changed=True)
@@ -191,7 +191,7 @@ def test_the_accepted_reference_describes_the_present(world: World) -> None:
 def test_a_reference_that_is_read_after_the_first_profile_under_it_is_entered(learning: bool) -> None:
     rng = np.random.default_rng(4)
     old, new = (build_reference("m", "1", rows(rng, 5_000)) for _ in range(2))
-    judge = Judge(JudgeSettings(), [] if learning else [old])
+    judge = Judge(judge_settings(), [] if learning else [old])
     shard = MiniShard(old)
     if learning:
         shard.digest = None

@@ -14,13 +14,13 @@ from detectors.reference.reference import Reference
 from stream.judge import snapshot
 from stream.judge.effects import DriftEvent, Health, ReferenceBuilt
 from stream.judge.judge import Judge
-from stream.judge.settings import JudgeSettings
 from stream.topics.drift_events import EventType
 from stream.topics.schemas import DATA
 from tests.judge.shards import MiniShard
+from tests.settings.defaults import judge_settings
 
 ROWS = 20_000
-SETTINGS = JudgeSettings()
+SETTINGS = judge_settings()
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +269,7 @@ def test_learning_becomes_a_reference_once(reference: Reference) -> None:
     from detectors.profiles import SCHEMA, Epoch, FeatureProfile
     from detectors.sketches.quantiles import QuantileSketch
 
-    judge = Judge(JudgeSettings(learning_events=1_000))
+    judge = Judge(judge_settings(learning_events=1_000))
     sketch = QuantileSketch()
     rng = np.random.default_rng(0)
     effects: list[Any] = []

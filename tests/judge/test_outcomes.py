@@ -9,7 +9,7 @@ import orjson
 import pytest
 from prometheus_client import generate_latest
 
-from detectors.evidence.sheets import EvidenceSettings
+from detectors.errors import SettingsError
 from detectors.features import UnitKey
 from detectors.incidents.incident import Change
 from detectors.outcomes import HOUR_MS, NOTHING, Outcomes, Tally, compared
@@ -19,10 +19,10 @@ from detectors.profiles import SCHEMA, Epoch, Profile
 from detectors.reference.builder import build_reference
 from stream.http.page import outcomes as page
 from stream.http.page import units
+from stream.judge import settings as of_judge
 from stream.judge.effects import DriftEvent, Effect, Health
 from stream.judge.judge import Judge
 from stream.judge.outcomes import Objective, OutcomeLog, OutcomeRules
-from stream.judge.settings import JudgeSettings, judge_settings
 from stream.metrics.models import ModelFamilies
 from stream.metrics.outcomes import OutcomeFamilies
 from stream.metrics.registry import Metrics
@@ -31,6 +31,7 @@ from stream.topics import requests
 from stream.topics.drift_events import EventType
 from stream.topics.schemas import RetrainRequest
 from stream.topics.views import Views
+from tests.settings.defaults import evidence_settings, judge_settings
 
 UNIT = UnitKey("fraud", "3", None)
 REFERENCE = build_reference("fraud", "3", {"x": ["a", *[None] * 9_999]})
@@ -50,7 +51,7 @@ def profile(next_offset: int, labels_next: int, right: int, wrong: int, partitio
 
 
 def seen(*profiles: Profile) -> dict[str, Any]:
-    log = OutcomeLog(RULES, 86_400_000, OutcomeWatch(EvidenceSettings(), 1_000))
+    log = OutcomeLog(RULES, 86_400_000, OutcomeWatch(evidence_settings(), 1_000))
     for one in profiles:
         log.fold_in(one)
     return log.view()
@@ -103,12 +104,12 @@ def test_objectives_come_from_the_settings_and_a_wrong_key_names_the_nearest(tmp
     file.write_text(
         "models: {fraud: {objectives: {accuracy: {at_least: 0.9}, latency: {at_least: 0.5, below_ms: 10}}}}"
     )
-    assert judge_settings(config.load(file, {})).outcomes["fraud"] == RULES
+    assert of_judge.judge_settings(config.load(file, {})).outcomes["fraud"] == RULES
     file.write_text("models: {fraud: {objectives: {acuracy: {at_least: 0.9}}}}")
-    with pytest.raises(config.config_layers.SettingsError, match="accuracy"):
+    with pytest.raises(SettingsError, match="accuracy"):
         config.load(file, {})
     file.write_text("models: {fraud: {objectives: {latency: {at_least: 0.9}}}}")
-    with pytest.raises(config.config_layers.SettingsError, match="below_ms"):
+    with pytest.raises(SettingsError, match="below_ms"):
         config.load(file, {})
 
 
@@ -143,7 +144,7 @@ def judged(judge: Judge, moments: Sequence[tuple[int, int, int]], read: int = 0)
 def test_a_model_whose_labels_stay_away_is_blind_where_they_are_promised_or_read(
     objectives: tuple[Objective, ...], read: int, state: str
 ) -> None:
-    settings = JudgeSettings(outcomes={"fraud": OutcomeRules(objectives=objectives)})
+    settings = judge_settings(outcomes={"fraud": OutcomeRules(objectives=objectives)})
     judge = Judge(settings, [REFERENCE])
     assert judged(judge, [(0, 0, 10), (1, 50, 100), (2, 100, 200)]) == "stable"
     assert judged(judge, [(10, 100, 2_000), (30, 100, 5_000)], read) == state
@@ -173,7 +174,9 @@ class Labelled:
     """A model of one shard whose labels come with its events, ten at a time, in a judge of its own."""
 
     def __init__(self, objectives: tuple[Objective, ...] = ()) -> None:
-        self.settings = JudgeSettings(outcomes={"fraud": OutcomeRules(objectives=objectives)}, resolve_after_events=200)
+        self.settings = judge_settings(
+            outcomes={"fraud": OutcomeRules(objectives=objectives)}, resolve_after_events=200
+        )
         self.judge, self.random = Judge(self.settings, [REFERENCE]), np.random.default_rng(1)
         self.right = self.wrong = 0
 
@@ -250,7 +253,7 @@ def test_answers_that_become_better_are_told_and_ask_for_nothing() -> None:
 
 
 def did(model: Labelled, change: Change) -> None:
-    made = requests.Action(requests.SCHEMA, f"a-{change}", model.incident()["id"], change, "ann", 1, "")
+    made = requests.IncidentRequest(requests.SCHEMA, f"a-{change}", model.incident()["id"], change, "ann", 1, "")
     model.judge.act(made)
 
 
@@ -265,7 +268,7 @@ def test_an_accepted_performance_is_the_reference_from_then_on_and_one_resolved_
     model.go(1_000, 0.3)
     assert len(model.judge.incidents()) == 2
     last = model.judge.incidents()[-1]["id"]
-    model.judge.act(requests.Action(requests.SCHEMA, "by hand", last, Change.RESOLVE, "ann", 1, ""))
+    model.judge.act(requests.IncidentRequest(requests.SCHEMA, "by hand", last, Change.RESOLVE, "ann", 1, ""))
     assert model.judge.state(UNIT) == "stable"
     model.go(1_000, 0.3)
     assert [i["status"] for i in model.judge.incidents()] == ["resolved", "resolved", "open"]

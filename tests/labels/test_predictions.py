@@ -19,13 +19,14 @@ from detectors.outcomes import NOTHING, Outcomes, Tally, Task, Value, compared
 from stream.formats.ids import numbers_of
 from stream.labels.predictions import Match, PredictionRules, Predictions
 from stream.labels.record import Label, read_labels
-from stream.observe.observer import Observer, ObserveSettings
+from stream.observe.observer import Observer
 from stream.topics import checkpoints
 from stream.topics.record import Partition, Record
+from tests.settings.defaults import observe_settings, prediction_rules
 
 EVENTS, LABELS = Partition("inference-events", 1), Partition("inference-labels", 0)
 START_MS = 1_763_700_000_000
-SETTINGS = ObserveSettings(predictions=PredictionRules(200, 50.0))
+SETTINGS = observe_settings(predictions=PredictionRules(200, 50.0))
 
 
 def event(number: int, **more: Any) -> Record:
@@ -146,7 +147,7 @@ def test_of_several_labels_the_newest_counts_and_is_told_from_a_repeat() -> None
 
 
 def test_a_label_finds_the_newest_predictions_only_as_many_as_are_kept() -> None:
-    observer = Observer(ObserveSettings(predictions=PredictionRules(20)))
+    observer = Observer(observe_settings(predictions=PredictionRules(20)))
     observer.assign(EVENTS, {}, 0)
     for at in range(0, ROWS, 7):
         observer.process(EVENTS, [event(n, version="1") for n in range(at, min(at + 7, ROWS))])
@@ -295,7 +296,7 @@ def test_predictions_are_kept_whatever_they_are_and_as_checkpoints_of_before_had
 ) -> None:
     texts = [f"e{number}" for number in range(len(values))]
     names = numbers_of(texts)
-    whole, cut_up = Predictions(PredictionRules()), Predictions(PredictionRules())
+    whole, cut_up = Predictions(prediction_rules()), Predictions(prediction_rules())
     for start, end in ((0, cut), (cut, len(values))):
         if start < end:
             cut_up.remember(columns(values[start:end]), names[start:end])
@@ -304,10 +305,10 @@ def test_predictions_are_kept_whatever_they_are_and_as_checkpoints_of_before_had
         state = msgspec.msgpack.decode(whole.snapshot())
         before = {**state, "ids": texts, "values": values, "times": [START_MS + n for n in range(len(values))]}
         del before["numbers"], before["moments"], before["identities"]
-        old = Predictions(PredictionRules())
+        old = Predictions(prediction_rules())
         old.restore(msgspec.msgpack.encode(before), "here")
         assert old.snapshot() == whole.snapshot()
-    again = Predictions(PredictionRules())
+    again = Predictions(prediction_rules())
     again.restore(cut_up.snapshot(), "here")
     assert again.snapshot() == cut_up.snapshot()
     for kept in (cut_up, again):

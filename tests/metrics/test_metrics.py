@@ -14,11 +14,12 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from detectors.features import UnitKey
+from detectors.incidents.states import SHOWN
 from stream.metrics import registry as metrics_module
 from stream.metrics.gauges import Gauge
 from stream.metrics.models import ModelFamilies
 from stream.metrics.registry import Metrics, Spec
-from stream.topics.views import STATES, Views
+from stream.topics.views import Views
 
 UNIT = UnitKey("fraud", "3", None)
 
@@ -78,17 +79,17 @@ def filled() -> Metrics:
     views = Views()
     views.apply_view(b"k", view())
     metrics = worker(views)
-    metrics.events.add(("fraud", "accepted"), 5)
+    metrics.events.increase(("fraud", "accepted"), 5)
     metrics.published("drift-events", 2)
-    metrics.detections.add(("fraud", "3", "feature", "critical"))
-    metrics.retrains.add(("fraud", "requested"))
+    metrics.detections.increase(("fraud", "3", "feature", "critical"))
+    metrics.retrains.increase(("fraud", "requested"))
     metrics.error("judge")
     metrics.rebalanced()
     metrics.limited("models", 1)
-    metrics.processing.observe(("decode",), 0.002)
-    metrics.age.observe_many([("fraud",)], [3], np.array([0.2, 0.3, 1e9]))
-    metrics.latency.observe(("fraud",), 0.7)
-    metrics.suppressed.add(("fraud",), 0)
+    metrics.times.processing.observe(("decode",), 0.002)
+    metrics.times.age.observe_many([("fraud",)], [3], np.array([0.2, 0.3, 1e9]))
+    metrics.times.latency.observe(("fraud",), 0.7)
+    metrics.suppressed.increase(("fraud",), 0)
     return metrics
 
 
@@ -128,9 +129,9 @@ def test_gauges_are_written_as_the_client_library_writes_them() -> None:
     gauge = Gauge("heat", "How hot.", ("place", "model"))
     for place in ("sun", 'a "quoted" one', "back\\slash", "two\nlines", "", "\\n", "é"):
         for number in (5772, -0.5, 1e-9, 1e300, 0):
-            gauge.add((place, f"m{number}"), number)
+            gauge.add_series((place, f"m{number}"), number)
     for unknown in (None, "hot", float("nan"), float("inf")):
-        gauge.add(("none", "none"), unknown)
+        gauge.add_series(("none", "none"), unknown)
     metrics = Metrics(live=[lambda: [gauge]])
     assert gauge.text().count("\n") == 2 + 35
     assert gauge.text() in generate_latest(metrics).decode()
@@ -145,8 +146,8 @@ def test_no_created_series_in_either_format() -> None:
 
 def test_histograms_count_what_is_at_the_bound_into_it_and_the_rest_into_infinity() -> None:
     metrics = Metrics()
-    metrics.age.observe_many([("m",)], [5], np.array([0.01, 0.0100001, 86_400.0, 86_400.1, -5.0]))
-    metrics.age.observe(("m",), 0.01)
+    metrics.times.age.observe_many([("m",)], [5], np.array([0.01, 0.0100001, 86_400.0, 86_400.1, -5.0]))
+    metrics.times.age.observe(("m",), 0.01)
     assert value(metrics, "event_age_seconds_bucket", model="m", le="0.01") == 3
     assert value(metrics, "event_age_seconds_bucket", model="m", le="0.05") == 4
     assert value(metrics, "event_age_seconds_bucket", model="m", le="86400.0") == 5
@@ -169,7 +170,7 @@ def test_a_histogram_takes_what_is_of_many_series_at_once(monkeypatch: pytest.Mo
 def test_a_model_shows_its_state_scores_and_thresholds() -> None:
     metrics = filled()
     labels = {"model": "fraud", "model_version": "3"}
-    shown = {state: value(metrics, "model_state", **labels, state=state) for state in STATES}
+    shown = {state: value(metrics, "model_state", **labels, state=state) for state in SHOWN}
     assert shown == {"drift": 0, "blind": 0, "warning": 0, "learning": 0, "stable": 1}
     assert value(metrics, "model_info", **labels, reference="sha256:abc") == 1
     assert value(metrics, "model_score", **labels, statistic="evidence_log10") == 0.5
@@ -222,8 +223,8 @@ def test_no_flood_of_names_makes_more_series_than_the_limit(monkeypatch: pytest.
     monkeypatch.setattr(metrics_module, "MAX_SERIES", 3)
     metrics = Metrics()
     for number in range(10):
-        metrics.events.add((f"m{number}", "accepted"))
-        metrics.age.observe((f"m{number}",), 1.0)
+        metrics.events.increase((f"m{number}", "accepted"))
+        metrics.times.age.observe((f"m{number}",), 1.0)
     assert value(metrics, "events_total", model="other", outcome="other") == 7
     assert value(metrics, "event_age_seconds_count", model="other") == 7
     assert value(metrics, "events_total", model="m0", outcome="accepted") == 1

@@ -17,9 +17,10 @@ from detectors.profiles import Profile
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream.observe import observer as observer_module
-from stream.observe.observer import Effects, Observer, ObserveSettings
+from stream.observe.observer import Effects, Observer
 from stream.topics import checkpoints
 from stream.topics.record import Partition, Record
+from tests.settings.defaults import observe_settings
 
 HERE = Partition("inference-events", 1)
 START_MS = 1_763_700_000_000
@@ -87,7 +88,7 @@ def states(observer: Observer) -> dict[bytes, bytes]:
 
 
 def started(references: Sequence[Reference] = (), checkpoint: Mapping[bytes, bytes] | None = None) -> Observer:
-    observer = Observer(ObserveSettings(look_events=20), references)
+    observer = Observer(observe_settings(look_events=20), references)
     observer.assign(HERE, checkpoint)
     return observer
 
@@ -218,7 +219,7 @@ def test_a_torn_checkpoint_and_a_zombies_record_count_every_event_once() -> None
     second = saved(observer)
     one = checkpoints.unit_key(HERE, UnitKey("m", "1", None))
     for torn in ({**first, one: second[one]}, {**second, one: first[one]}, first, second):
-        again = Observer(ObserveSettings(look_events=20), [reference()])
+        again = Observer(observe_settings(look_events=20), [reference()])
         seek = again.assign(HERE, torn)
         assert seek in (300, 600)
         again.process(HERE, records[seek:700])
@@ -247,7 +248,7 @@ def test_a_checkpoint_in_a_break_between_two_units_counts_every_event_once(
     if run is not None and not torn:
         store.update([run.manifest()])
     assert observer.next_offset(HERE) == 100 + length
-    again = Observer(ObserveSettings(look_events=20), [reference()])
+    again = Observer(observe_settings(look_events=20), [reference()])
     again.process(HERE, records[again.assign(HERE, store) or 0 :])
     assert states(again) == states(whole)
 
@@ -306,7 +307,7 @@ def test_a_reference_changed_while_down_begins_a_new_epoch_with_the_totals() -> 
 
 
 def test_limits_refuse_new_units_and_leave_the_known_alone() -> None:
-    observer = Observer(ObserveSettings(max_models=2, max_versions=2, max_segments=2, max_units=5))
+    observer = Observer(observe_settings(max_models=2, max_versions=2, max_segments=2, max_units=5))
     observer.assign(HERE)
 
     def event(offset: int, model: str, version: str, segment: str | None = None) -> Record:
@@ -331,7 +332,7 @@ def test_broken_and_outdated_checkpoints_are_refused_by_name() -> None:
     observer.process(HERE, log(3, 200))
     checkpoint = saved(observer)
     unit = checkpoints.unit_key(HERE, UnitKey("m", "1", None))
-    fresh = Observer(ObserveSettings())
+    fresh = Observer(observe_settings())
     with pytest.raises(CheckpointError, match=r"inference-events/1.*m/1.*no checkpoint"):
         fresh.assign(HERE, {k: v for k, v in checkpoint.items() if k != unit})
     with pytest.raises(CheckpointError, match=r"m/1.*damaged"):

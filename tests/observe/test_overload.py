@@ -5,15 +5,15 @@ from collections.abc import Callable
 
 import pytest
 
-from detectors.bank.bank import BankSettings
 from detectors.features import UnitKey
-from stream.observe.observer import Observer, ObserveSettings
+from stream.observe.observer import Observer
 from stream.topics.record import Partition, Record
+from tests.settings.defaults import bank_settings, observe_settings
 
 HERE = Partition("inference-events", 0)
 NOW_MS = 1_763_700_000_000
-SETTINGS = ObserveSettings(
-    bank=BankSettings(max_features=6, max_categories=8),
+SETTINGS = observe_settings(
+    bank=bank_settings(max_features=6, max_categories=8),
     max_models=3,
     max_versions=2,
     max_segments=3,

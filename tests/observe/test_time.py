@@ -10,9 +10,10 @@ from detectors.features import UnitKey
 from detectors.profiles import Profile
 from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
-from stream.observe.observer import Effects, Observer, ObserveSettings
+from stream.observe.observer import Effects, Observer
 from stream.settings import settings as config
 from stream.topics.record import Partition, Record
+from tests.settings.defaults import observe_settings
 
 HERE = Partition("inference-events", 0)
 NOW_MS = 1_763_700_000_000
@@ -30,7 +31,7 @@ class Worker:
     """Observer and judge, with whatever is saved at once."""
 
     def __init__(self) -> None:
-        self.observer = Observer(ObserveSettings(look_events=1))
+        self.observer = Observer(observe_settings(look_events=1))
         self.observer.assign(HERE)
         self.judge = Judge(judge_settings(config.Settings()))
         self.offset = 0
@@ -68,7 +69,7 @@ def test_any_times_give_each_event_one_outcome_and_the_same_state_however_polled
     given_times: list[tuple[object, int]], cut: int
 ) -> None:
     records = [record(offset, *pair) for offset, pair in enumerate(given_times)]
-    whole, parts = Observer(ObserveSettings()), Observer(ObserveSettings())
+    whole, parts = Observer(observe_settings()), Observer(observe_settings())
     outcomes = []
     for observer, batches in ((whole, [records]), (parts, [records[:cut], records[cut:]])):
         observer.assign(HERE)

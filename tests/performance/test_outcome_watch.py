@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.evidence.e_detector import Evidence
-from detectors.evidence.sheets import EvidenceSettings, Sheets
+from detectors.evidence.sheets import Sheets
 from detectors.outcomes import (
     LAST_CELL,
     NOTHING,
@@ -25,8 +25,9 @@ from detectors.outcomes import (
 )
 from detectors.performance import outcome_watch as module
 from detectors.performance.outcome_watch import CORRECT, LEARNED_LABELS, RESIDUAL, OutcomeWatch, OutcomeWatchState
+from tests.settings.defaults import evidence_settings
 
-SETTINGS, RESOLVE, LOOK = EvidenceSettings(), 500, 20
+SETTINGS, RESOLVE, LOOK = evidence_settings(), 500, 20
 
 Pairs = list[tuple[Value, Value]]
 

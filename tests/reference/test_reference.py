@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from detectors.derived import vectors as projections
 from detectors.errors import ReferenceError as ReferenceProblem
 from detectors.evidence import distances
-from detectors.evidence.sheets import EvidenceSettings, Sheets
+from detectors.evidence.sheets import Sheets
 from detectors.features import Kind
 from detectors.reference.builder import build_reference
 from detectors.reference.dependence import dependence_factor
 from detectors.reference.reference import decode, encode
 from detectors.reference.transform import Transform, coarse_bins
+from tests.settings.defaults import evidence_settings
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.lists(FINITE | st.sampled_from([0.0, -0.0, 1.0, 5e-324, 1e308]), min_size=1, max_size=80)
@@ -158,4 +159,4 @@ def test_a_reference_of_dependent_columns_of_every_kind_is_read_back_as_it_was(s
     made = build_reference("m", "1", columns, timestamps_ms=times)
     assert any(feature.reach or feature.strata for feature in made.features if feature.feature == "category")
     assert decode(encode(made)) == made
-    assert Sheets(made.features, EvidenceSettings()).at(0) is not None
+    assert Sheets(made.features, evidence_settings()).at(0) is not None

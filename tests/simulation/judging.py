@@ -17,16 +17,16 @@ from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream.judge.effects import DriftEvent, Effect
 from stream.judge.judge import Judge
-from stream.judge.settings import JudgeSettings
-from stream.judge.shell.table import Pending
+from stream.judge.shell.pending import Pending
 from stream.topics import keys
 from tests.judge.shards import MiniShard
+from tests.settings.defaults import judge_settings
 from tests.simulation.world import Diverged
 
 PARTITIONS, WORKERS, MODELS, UNITS = 2, 2, 2, 4
 LOOKS, ROWS = 20, 32
 START_MS = 1_763_700_000_000
-SETTINGS = JudgeSettings()
+SETTINGS = judge_settings()
 
 Said = dict[tuple[object, ...], bytes]
 """What was said, by what its id is made of."""
@@ -87,7 +87,7 @@ class Worker:
         for unit, (place, blob) in world.rows.items():
             if place in mine:
                 self.judge.restore(unit, blob)
-                self.pending.partitions[unit] = place
+                self.pending.restore_unit(unit, place, (0, 0))
 
 
 def judge() -> Judge:
@@ -136,9 +136,9 @@ class World:
         record = self.log[place][worker.reads[place]]
         worker.reads[place] += 1
         unit = record.profile.unit
-        worker.pending.read(place, record.offset)
+        worker.pending.start_offset(place, record.offset)
         effects = worker.judge.on_profile(record.profile, 0, record.offset)
-        worker.pending.touch(unit, place, 0, record.offset)
+        worker.pending.mark_changed(unit, place, 0, record.offset)
         remember(self.said, effects)
         look_of(self.said, worker.judge, record.profile)
         if effects and self.chance.random() < 0.8:  # else it crashes between the two
@@ -154,7 +154,7 @@ class World:
     def write_row(self, worker: Worker, unit: UnitKey) -> None:
         place = worker.pending.partitions[unit]
         self.rows[unit] = place, worker.judge.snapshot(unit)
-        worker.pending.done(place, worker.pending.take(unit))
+        worker.pending.finish_offsets(place, worker.pending.start_row(unit))
 
 
 def remember(said: Said, effects: Sequence[Effect]) -> None:

@@ -17,7 +17,8 @@ from detectors.errors import DriftlineError
 from detectors.merging import Step
 from detectors.profiles import Profile
 from detectors.reference import reference as references
-from stream.backends.memory.broker import Crash, Faults, MemoryBroker, MemorySink, MemorySource, MemoryTableReader
+from stream.backends.memory.broker import Crash, Faults, MemoryBroker
+from stream.backends.memory.clients import MemorySink, MemorySource, MemoryTableReader
 from stream.judge.shard import Shard
 from stream.observe.shell import pace, runner
 from stream.observe.shell.runner import Runner

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from stream.judge.budget import Sharing
-from stream.judge.shell.table import Pending
+from stream.judge.shell.pending import Pending
 from stream.judge.unit import UnitJudge
 from stream.topics import keys
 from tests.simulation import judging
@@ -62,7 +62,7 @@ def _by_every_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _committed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Pending, "take", lambda self, unit: list(self._read[self.partitions[unit]]))
+    monkeypatch.setattr(Pending, "start_row", lambda self, unit: list(self._started[self.partitions[unit]]))
 
 
 BROKEN: dict[str, Callable[[pytest.MonkeyPatch], None]] = {

@@ -8,17 +8,18 @@ from functools import lru_cache
 import msgspec
 import numpy as np
 
-from detectors.bank.bank import BankSettings
 from detectors.bank.prepared import PreparedReference
 from detectors.features import UnitKey
 from detectors.profiles import Profile
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream.formats.decoder import Decoded, Decoder
-from stream.observe.observer import Observer, ObserveSettings
+from stream.observe.observer import Observer
 from stream.observe.prepared import PreparedReferences
+from stream.observe.settings import ObserveSettings
 from stream.topics import checkpoints
 from stream.topics.record import Partition, Record
+from tests.settings.defaults import bank_settings, observe_settings
 
 TOPIC = "inference-events"
 START_MS = 1_763_700_000_000
@@ -29,9 +30,9 @@ LOGS = 12
 """Different logs that the seeds choose from, so that their oracles are folded once."""
 MODELS = ("m0", "m1", "m2")
 
-PLAIN = ObserveSettings(bank=BankSettings(detectors=()), look_events=3, recent_ids=6, max_units=4)
+PLAIN = observe_settings(bank=bank_settings(detectors=()), look_events=3, recent_ids=6, max_units=4)
 """Few units, few remembered ids, many looks: what is rare in production happens in every run here."""
-WATCHING = msgspec.structs.replace(PLAIN, bank=BankSettings())
+WATCHING = msgspec.structs.replace(PLAIN, bank=bank_settings())
 """With the detectors, which cost ten times as much."""
 
 

@@ -19,9 +19,10 @@ from detectors.reference.reference import Reference, decode, encode
 from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
 from stream.judge.shell.table import decode_profile, decode_stored
-from stream.observe.observer import Observer, ObserveSettings
+from stream.observe.observer import Observer
 from stream.settings.settings import Settings
 from stream.topics.record import Partition, Record
+from tests.settings.defaults import observe_settings
 
 DATA = Path(__file__).parent / "data"
 
@@ -58,7 +59,7 @@ def test_a_reference_of_the_version_before_is_read_and_written_the_same() -> Non
 def test_a_checkpoint_of_the_version_before_is_restored_and_continued(partition: str) -> None:
     given = stored("checkpoints")[partition]
     here = Partition("inference-events", int(partition))
-    observer = Observer(ObserveSettings(look_events=150), [reference()])
+    observer = Observer(observe_settings(look_events=150), [reference()])
     observer.assign(here, {base64.b64decode(key): base64.b64decode(value) for key, value in given["checkpoint"]})
     observer.process(here, [Record(at, ms, key, value.encode()) for at, ms, key, value in given["more"]])
     found = sorted(observer.profiles_due(10**12, force=True), key=lambda p: str(p.unit))

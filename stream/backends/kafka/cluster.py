@@ -9,7 +9,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
 from detectors.errors import BrokerError
-from stream.backends.kafka import source
+from stream.backends.kafka.connection import connection
 from stream.settings.settings import KafkaSettings
 from stream.topics.rules import FoundTopic
 
@@ -28,7 +28,7 @@ class KafkaCluster:
 
     async def start(self) -> None:
         """Raises BrokerError where no broker answers, or refuses who we say we are."""
-        client = AIOKafkaAdminClient(**source.connection(self._settings), request_timeout_ms=TIMEOUT_MS)
+        client = AIOKafkaAdminClient(**connection(self._settings), request_timeout_ms=TIMEOUT_MS)
         try:
             await client.start()
         except (KafkaError, OSError) as error:

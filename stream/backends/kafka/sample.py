@@ -8,8 +8,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from detectors.errors import BrokerError
-from stream.backends.kafka import source
 from stream.backends.kafka.cluster import KafkaCluster
+from stream.backends.kafka.connection import connection
 from stream.backends.kafka.fetch_blocks import read_blocks
 from stream.settings.settings import KafkaSettings
 from stream.topics.record import Partition, Record
@@ -47,7 +47,7 @@ async def sample(
     if present is None:
         raise BrokerError(f"{settings.bootstrap_servers}: there is no topic {topic}")
     places = [TopicPartition(topic, number) for number in range(present.partitions)]
-    consumer = AIOKafkaConsumer(**source.connection(settings), group_id=None, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**connection(settings), group_id=None, enable_auto_commit=False)
     try:
         await consumer.start()
         read_blocks(consumer)

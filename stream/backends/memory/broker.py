@@ -6,14 +6,16 @@ Not a mock: it passes the contract suite that the Kafka backend passes. Used by 
 import asyncio
 import random
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
+from typing import Protocol
 
 import msgspec
 
 from detectors.errors import BrokerError
-from stream.topics.keys import keep_newest, partition_of
-from stream.topics.record import Clock, OutRecord, Partition, Rebalance, Record
+from stream.backends.ports import Clock
+from stream.topics.keys import partition_of
+from stream.topics.record import OutRecord, Partition, Record
 
 _offset = attrgetter("offset")
 
@@ -63,13 +65,39 @@ class _Log:
         self.records = self.read(self.first, len(self.records))
 
 
+class Member(Protocol):
+    """A member of a consumer group, as the broker sees it."""
+
+    @property
+    def topics(self) -> Sequence[str]: ...
+
+    @property
+    def group_id(self) -> str: ...
+
+    def assign(self, partitions: list[Partition]) -> None:
+        """The member reads these partitions from now on; they are paused."""
+        ...
+
+    def revoke(self) -> None:
+        """The member lost all its partitions, and its listener is called."""
+        ...
+
+    def forget(self) -> None:
+        """The member lost all its partitions; its listener is not called."""
+        ...
+
+    def kill(self) -> None:
+        """The member's process ended: its next poll raises Crash."""
+        ...
+
+
 class _Group:
     """Members in the order they joined, and the offsets they committed."""
 
     __slots__ = ("members", "offsets")
 
     def __init__(self) -> None:
-        self.members: list[MemorySource] = []
+        self.members: list[Member] = []
         self.offsets: dict[Partition, int] = {}
 
 
@@ -145,19 +173,19 @@ class MemoryBroker:
         """Retention: what is below ``first`` is gone."""
         self.log(place).truncate(first)
 
-    def kill(self, source: "MemorySource") -> None:
+    def kill(self, source: Member) -> None:
         """The member's process is gone; the group notices, as after a session timeout."""
-        source.dead = True
+        source.kill()
         self.leave(source, told=False)
 
     def group(self, group_id: str) -> _Group:
         return self._groups.setdefault(group_id, _Group())
 
-    def join(self, source: "MemorySource") -> None:
+    def join(self, source: Member) -> None:
         self.group(source.group_id).members.append(source)
         self._rebalance(source.group_id)
 
-    def leave(self, source: "MemorySource", *, told: bool) -> None:
+    def leave(self, source: Member, *, told: bool) -> None:
         """``told``: the member itself hears that it lost its partitions; by aiokafka's rule never at ``stop``."""
         members = self.group(source.group_id).members
         if source in members:
@@ -167,7 +195,7 @@ class MemoryBroker:
             source.forget()
             self._rebalance(source.group_id)
 
-    def expire(self, source: "MemorySource") -> None:
+    def expire(self, source: Member) -> None:
         """The member was silent for longer than its session; it hears so, and joins again."""
         self.leave(source, told=True)
         self.join(source)
@@ -192,7 +220,7 @@ class MemoryBroker:
         for member in members:
             member.revoke()
         wanted = sorted({topic for member in members for topic in member.topics})
-        shares: dict[MemorySource, list[Partition]] = {member: [] for member in members}
+        shares: dict[Member, list[Partition]] = {member: [] for member in members}
         turn = 0
         for topic in wanted:
             entitled = [member for member in members if topic in member.topics]
@@ -210,191 +238,3 @@ class MemoryBroker:
 
     def _wake(self) -> None:
         self._changed.set()
-
-
-class MemorySource:
-    """A member of a group of the broker."""
-
-    def __init__(self, broker: MemoryBroker, topics: Sequence[str], group_id: str = "driftline") -> None:
-        self.topics = tuple(topics)
-        self.group_id = group_id
-        self.dead = False
-        self._broker = broker
-        self._listener: Rebalance | None = None
-        self._positions: dict[Partition, int] = {}
-        self._paused: set[Partition] = set()
-        self._turn = 0
-
-    async def start(self, listener: Rebalance) -> None:
-        self._broker.require()
-        for topic in self.topics:
-            self._broker.partitions(topic)
-        self._listener = listener
-        self._broker.join(self)
-
-    async def poll(self, timeout_ms: int, max_records: int) -> Mapping[Partition, list[Record]]:
-        came = self._take(max_records)
-        if not came:
-            await self._broker.wait(timeout_ms)
-            came = self._take(max_records)
-        else:
-            await asyncio.sleep(0)
-        return came
-
-    def seek(self, partition: Partition, offset: int) -> None:
-        self._own(partition)
-        self._positions[partition] = offset
-
-    def resume(self, partitions: Sequence[Partition]) -> None:
-        for partition in partitions:
-            self._own(partition)
-            self._paused.discard(partition)
-
-    def pause(self, partitions: Sequence[Partition]) -> None:
-        for partition in partitions:
-            self._own(partition)
-            self._paused.add(partition)
-
-    async def commit(self, offsets: Mapping[Partition, int]) -> None:
-        self._broker.require()
-        mine = {place: offset for place, offset in offsets.items() if place in self._positions}
-        self._broker.group(self.group_id).offsets.update(mine)
-
-    async def committed(self, partition: Partition) -> int | None:
-        self._broker.require()
-        return self._broker.group(self.group_id).offsets.get(partition)
-
-    async def beginning_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
-        self._broker.require()
-        return {partition: self._broker.log(partition).first for partition in partitions}
-
-    async def end_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
-        self._broker.require()
-        return {partition: self._broker.log(partition).end for partition in partitions}
-
-    def high_water(self, partition: Partition) -> int | None:
-        return self._broker.log(partition).end if partition in self._positions else None
-
-    async def stop(self) -> None:
-        self._broker.leave(self, told=False)
-
-    def assign(self, partitions: list[Partition]) -> None:
-        """By the broker: paused, as the port promises."""
-        self._positions = dict.fromkeys(partitions, 0)
-        self._paused = set(partitions)
-        assert self._listener is not None, "not started"
-        self._listener.assigned(partitions)
-
-    def revoke(self) -> None:
-        """By the broker."""
-        lost = sorted(self._positions)
-        self.forget()
-        assert self._listener is not None, "not started"
-        self._listener.revoked(lost)
-
-    def forget(self) -> None:
-        self._positions = {}
-        self._paused = set()
-
-    def _own(self, partition: Partition) -> None:
-        if partition not in self._positions:
-            raise BrokerError(f"{partition} is not assigned")
-
-    def _take(self, max_records: int) -> dict[Partition, list[Record]]:
-        broker, faults = self._broker, self._broker.faults
-        if self.dead:
-            raise Crash
-        came: dict[Partition, list[Record]] = {}
-        left = max_records
-        if not broker.available:
-            return came
-        self._turn += 1
-        places = list(self._positions)
-        begin = self._turn % max(1, len(places))
-        for place in places[begin:] + places[:begin]:  # or the first one's flood would starve the others
-            position = self._positions[place]
-            if place in self._paused or left <= 0 or (faults.delay and broker.random.random() < faults.delay):
-                continue
-            log = broker.log(place)
-            if position < log.first:
-                raise BrokerError(f"{place} at offset {position}: these records are no longer on the broker")
-            limit = left
-            if faults.cut and broker.random.random() < faults.cut:
-                limit = broker.random.randint(1, left)
-            records = log.read(position, limit)
-            if records:
-                came[place] = records
-                self._positions[place] = records[-1].offset + 1
-                left -= len(records)
-        return came
-
-
-class MemorySink:
-    """A producer of the broker."""
-
-    def __init__(self, broker: MemoryBroker) -> None:
-        self._broker = broker
-
-    async def start(self) -> None:
-        self._broker.require()
-
-    async def send(self, records: Sequence[OutRecord]) -> None:
-        self._broker.require()
-        self._broker.append(records)
-        await asyncio.sleep(0)
-
-    async def partitions(self, topic: str) -> int:
-        return self._broker.partitions(topic)
-
-    async def stop(self) -> None:
-        """Nothing is open."""
-
-
-class MemoryTableReader:
-    """Reads topics of the broker without a group."""
-
-    def __init__(self, broker: MemoryBroker) -> None:
-        self._broker = broker
-        self._next: dict[Partition, int] = {}
-
-    async def read_to_end(self, topic: str, partitions: Sequence[int] | None = None) -> dict[bytes, Record]:
-        self._broker.require()
-        found: dict[bytes, Record] = {}
-        numbers = range(self._broker.partitions(topic)) if partitions is None else partitions
-        for place in (Partition(topic, number) for number in numbers):
-            log = self._broker.log(place)
-            self._next[place] = log.end
-            keep_newest(found, log.records)
-        await asyncio.sleep(0)
-        return found
-
-    async def read_from(self, topics: Sequence[str], offsets: Mapping[Partition, int]) -> None:
-        places = [Partition(t, n) for t in topics for n in range(self._broker.partitions(t))]
-        logs = zip(places, map(self._broker.log, places), strict=True)
-        self._next = {p: min(max(offsets.get(p, 0), log.first), log.end) for p, log in logs}
-
-    async def poll(self, timeout_ms: int) -> Sequence[tuple[Partition, Record]]:
-        came = self._take()
-        if not came:
-            await self._broker.wait(timeout_ms)
-            came = self._take()
-        return came
-
-    async def catch_up(self, take: Callable[[Partition, Record], None]) -> None:
-        self._broker.require()
-        for place, record in self._take():
-            take(place, record)
-        await asyncio.sleep(0)
-
-    async def stop(self) -> None:
-        self._next = {}
-
-    def _take(self) -> list[tuple[Partition, Record]]:
-        came: list[tuple[Partition, Record]] = []
-        if self._broker.available:
-            for place, position in self._next.items():
-                records = self._broker.log(place).read(position, 1 << 62)
-                if records:
-                    self._next[place] = records[-1].offset + 1
-                    came.extend((place, record) for record in records)
-        return came

@@ -1,93 +1,64 @@
-"""The judge's shell: a Faust application that decodes profiles, asks the desk and sends what comes of it.
+"""The judge's shell: decodes profiles, hands them to the judge, and commits what is in its rows. It decides nothing.
 
-It decides nothing. A partition is committed only up to the first profile that is in no row of the table's changelog,
-and a row is written only when what the judge said before it is acknowledged by the broker. Deciding does not wait for
-that: what is said meanwhile goes with the next batch, so that a slow broker delays everything once, not every word.
-So a restart repeats at most what followed the last row, under the same ids, and never begins beyond a profile that no
-row contains: what an incident says depends on every profile before it.
+Commit rule: the offset of the first profile that is not yet in an acknowledged table row. So a restart never begins
+beyond a profile that no row contains: an incident depends on every profile before it.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from detectors.errors import BrokerError, DriftlineError, FormatError
+from detectors.errors import DriftlineError, FormatError
 from detectors.features import UnitKey
 from detectors.profiles import Profile
-from stream.judge.shell import faust, table
-from stream.judge.shell.reading_order import Order
-from stream.judge.shell.table import Pending
+from stream.backends import sending
+from stream.backends.ports import Clock, Output
+from stream.judge.shell import faust, rows, table
+from stream.judge.shell.reading_order import ReadingOrder
+from stream.judge.shell.rows import Rows
 from stream.settings.settings import Settings
 from stream.topics import keys
-from stream.topics.record import Clock, Output, OutRecord
+from stream.topics.dead_letters import DeadLetters
+from stream.topics.record import OutRecord, Partition, Record
 
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.5
 
-ROW_INTERVAL_MS = 5_000
-"""A row of 20 features is about 50 KB: 1,000 changing units write 10 MB/s at this interval."""
-
 COMMIT_SECONDS = 1.0
 
-ROWS_PER_BATCH = 250
-"""Bounds what one batch holds; with one a tick 1,000 changing units are all written within ROW_INTERVAL_MS."""
-
 VIEWS_PER_TICK, VIEWS_AT_ONCE = 100, 5
-"""A view of 20 features takes 2 ms to make: a tick's are made a few at a time, with everybody else in
-between, and of 1,000 models that change all the time each is shown anew every five seconds."""
-
-WAITING_RECORDS = 1_000
-"""Said and not yet sent, beyond which no profile is judged: at 60 KB, a view's size, 60 MB."""
-
-SEND_ATTEMPTS = 5
-"""Each lasts up to kafka.request_timeout_ms inside the producer; with the pauses between, minutes of outage."""
-
-FIRST_PAUSE_SECONDS = 0.2
-
-ACKNOWLEDGE_SECONDS = 60.0
-"""A row that is not acknowledged by then ends the process: its producer is of no more use."""
+"""A view of 20 features takes 2 ms to make. The views of a tick are made a few at a time, with other tasks in between.
+If 1,000 models change all the time, each view is published every five seconds."""
 
 
-class Desk(Protocol):
-    """The pure judge behind records that are ready to be sent."""
-
-    @property
-    def units(self) -> set[UnitKey]: ...
+class Desk(rows.Units, Protocol):
+    """The judge, with its output as records that are ready to be sent."""
 
     def on_profile(self, profile: Profile, now_ms: int, offset: int) -> Sequence[OutRecord]: ...
 
     def on_tick(self, now_ms: int) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
-        """What to send, and which units changed."""
+        """The output, and the units that changed."""
         ...
 
     def views_due(self, now_ms: int, most: int) -> Sequence[OutRecord]: ...
 
-    def drain(self) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
-        """What was said since and belongs to no profile or tick, and which units changed by it."""
-        ...
 
-    def snapshot(self, unit: UnitKey) -> bytes: ...
-
-    def restore(self, unit: UnitKey, blob: bytes) -> None: ...
-
-    def forget(self, unit: UnitKey) -> None: ...
-
-
-class Counters(Protocol):
-    """What the shell counts."""
-
-    def error(self, component: str) -> None: ...
-
-    def published(self, topic: str, count: int) -> None: ...
+class Counters(sending.Counters, Protocol):
+    """The numbers that the shell counts."""
 
     def rebalanced(self) -> None: ...
 
+    def limited(self, limit: str, count: int) -> None: ...
+
 
 class JudgeApp:
-    """Runs the Faust application in the loop that is running. ``failed`` is called once with what ended it."""
+    """Runs the judge's Faust application in the running loop. ``failed`` is called once, with the error that ended it.
+
+    ``application``: see ``faust.application``.
+    """
 
     def __init__(
         self,
@@ -98,302 +69,162 @@ class JudgeApp:
         counters: Counters,
         failed: Callable[[BaseException], None],
         application: Any,
+        dead_letters: DeadLetters | None = None,
     ) -> None:
-        self._settings = settings
+        self.topic = settings.topics.profiles
         self._desk = desk
         self._sink = sink
         self._clock = clock
         self._counters = counters
         self._failed = failed
-        self._pending = Pending()
-        self._order = Order()
-        self._committed: dict[int, int] = {}
-        self._count = 0
-        self._said: list[OutRecord] = []  # in order, not handed to the sink yet
-        self._spoken: dict[UnitKey, None] = {}  # who said it: their rows follow at once
-        self._passed: list[tuple[int, int]] = []  # partition and offset of what needs no row
-        self._decided, self._room = asyncio.Event(), asyncio.Event()
-        self._step = asyncio.Lock()  # one batch is on its way, or everything starts from the table
+        self._dead_letters = dead_letters or DeadLetters(settings, counters.limited)
+        self._faust = faust.Runtime(application, settings, table.furthest, self._restart_from_table, self._revoked)
+        self._faust.run_for_each_message(self._on_message)
+        self._faust.run_every(TICK_SECONDS, "tick", self._tick)
+        self._faust.run_every(COMMIT_SECONDS, "commit", self._commit)
+        self._rows = Rows(desk, sending.Sender(sink, counters, "judge.send"), self._faust, clock)
+        self._order = ReadingOrder()
+        self._partition_count = 0
         self._tasks: list[asyncio.Task[None]] = []
-        self.ready = False
-        self._revocations = 0
         self.turned_at_ms = clock.now_ms()
-        self._row_bytes: dict[UnitKey, int] = {}
-        self._app = application
-        self._topic = faust.raw_topic(self._app, settings.topics.profiles)
-        self._table = self._app.Table(
-            faust.TABLE, key_type=bytes, value_type=bytes, partitions=None, on_recover=self._recovered
-        )
-        faust.filter_changelog(self._table, table.furthest)
-        self._app.agent(self._topic, concurrency=1, name="judge")(self._agent)
-        self._app.timer(TICK_SECONDS, name="tick")(self._tick)
-        self._app.timer(COMMIT_SECONDS, name="commit")(self._commit)
-        self._app.on_partitions_revoked.connect(self._revoked)
-        self._worker = faust.embedded_worker(self._app)
 
     @property
-    def topic(self) -> str:
-        return self._settings.topics.profiles
+    def ready(self) -> bool:
+        """Whether the table is restored and nothing has failed."""
+        return self._rows.open
+
+    @property
+    def sending(self) -> bool:
+        """Whether a batch of output is being sent, or the table is being restored."""
+        return self._rows.sending
 
     @property
     def partitions(self) -> set[int]:
-        """Of the profiles topic, those that are this worker's."""
-        return {tp.partition for tp in self._app.assignor.assigned_actives() if tp.topic == self.topic}
+        """The partitions of the profiles topic that are assigned to this worker."""
+        return self._faust.partitions
 
     @property
     def row_bytes(self) -> int:
-        """Of the units that are this worker's, as last written."""
-        return sum(self._row_bytes.values())
+        """Size of the rows of this worker's units, as last written."""
+        return self._rows.row_bytes
 
     async def start(self) -> None:
-        """Joins the group; ``ready`` becomes true when the table is restored."""
-        self._count = await self._sink.partitions(self.topic)
-        faust.seek_from_beginning(self._app, self.topic, self._order.begin_at)
-        try:
-            await self._worker.start()
-        except Exception as error:
-            raise BrokerError(f"judge: cannot start: {error}") from error
+        """Joins the group; ``ready`` becomes true when the table is restored. Raises BrokerError."""
+        self._partition_count = await self._sink.partitions(self.topic)
+        await self._faust.start(self._order.set_begins)
         self._tasks = [asyncio.create_task(work()) for work in (self._watch_for_crash, self._write)]
 
     async def stop(self, deadline_seconds: float) -> None:
-        """Writes what is ahead of its row, commits and leaves the group; each half gets half of the time."""
+        """Writes every row that is out of date, commits and leaves the group; each half gets half of the time."""
         half = deadline_seconds / 2
         with suppress(TimeoutError):
             async with asyncio.timeout(half):
-                if self.ready and not self._app.rebalancing:
-                    await self._leave()
-        self.ready = False
+                if self.ready and not self._faust.rebalancing:
+                    await self._write_last_rows()
+        self._rows.close()
         for task in self._tasks:
             task.cancel()
-        stop = asyncio.ensure_future(self._worker.stop())
-        _, late = await asyncio.wait((stop,), timeout=half)
-        if late:
-            stop.cancel()
-            log.warning("the judge's application did not stop in %.0f s; leaving it", half)
-        elif (error := stop.exception()) is not None:
-            log.warning("the judge's application stopped with an error: %r", error)
+        await self._faust.stop(half)
 
-    async def _leave(self) -> None:
-        self._said += self._desk.views_due(self._clock.now_ms(), VIEWS_PER_TICK)
+    async def _write_last_rows(self) -> None:
+        self._rows.enqueue(self._desk.views_due(self._clock.now_ms(), VIEWS_PER_TICK))
         try:
-            await self._flush(self._pending.due(self._clock.now_ms(), limit=len(self._pending)))
+            await self._rows.flush_all()
             await self._commit()
         except DriftlineError as error:
             log.warning("the judge could not write its last rows: %s; they are made again after the start", error)
 
     async def _watch_for_crash(self) -> None:
-        await self._worker.wait_until_stopped()
-        reason = self._worker.crash_reason or self._app.crash_reason
-        self._failed(reason or BrokerError("the judge's application stopped by itself"))
+        self._failed(await self._faust.wait_for_crash())
 
-    async def _agent(self, stream: Any) -> None:
-        async for event in stream.noack().events():
-            self.turned_at_ms = self._clock.now_ms()
-            await self._guarded(self._take(event.message))
+    async def _on_message(self, message: Any) -> None:
+        self.turned_at_ms = self._clock.now_ms()
+        await self._guarded(self._judge_message(message))
 
     async def _tick(self) -> None:
         self.turned_at_ms = self._clock.now_ms()
-        await self._guarded(self._look())
+        await self._guarded(self._judge_tick())
 
     async def _commit(self) -> None:
-        """Beside the steps: it may wait for the broker, and what it says stays true."""
-        offsets = self._pending.committable if self.ready else {}
-        new = {n: offset for n, offset in offsets.items() if offset > self._committed.get(n, 0)}
-        if new and await faust.commit(self._app, self.topic, new):
-            self._committed.update(new)
+        """Not guarded, and beside the other steps: it may wait for the broker, and its offsets stay true meanwhile."""
+        offsets = self._rows.offsets_to_commit()
+        if offsets and await self._faust.commit(offsets):
+            self._rows.confirm_commit(offsets)
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
-        """Faust would go on with the next message after an exception: what is left here ends the process."""
+        """Ends the process after an exception in ``work``; Faust would go on with the next message."""
         try:
             await work
         except Exception as error:
-            self.ready = False
+            self._rows.close()
             self._counters.error("judge")
             self._failed(error)
             # Nothing after the failure may be judged or committed; the process is about to end.
             await asyncio.Event().wait()
 
-    async def _take(self, message: Any) -> None:
-        """Leaves what waited for its turn through a rebalance: it comes again, after all that is before it."""
-        while self.ready and len(self._said) >= WAITING_RECORDS:
-            self._room.clear()
-            await self._room.wait()
-        if not self.ready or message.generation_id != self._app.consumer_generation_id:
+    async def _judge_message(self, message: Any) -> None:
+        """Drops a message that waited through a rebalance: it is delivered again, after all that precede it."""
+        await self._rows.wait_for_room()
+        if not self.ready or not self._faust.is_current(message):
             return
-        if not self._order.follows(message.partition, message.offset):
+        if not self._order.accepts(message.partition, message.offset):
             return
-        now_ms = self._clock.now_ms()
-        self._pending.read(message.partition, message.offset)
+        self._rows.start_offset(message.partition, message.offset)
         try:
             profile = None if message.value is None else table.decode_profile(message.value)
         except FormatError as error:
             self._counters.error("judge.decode")
-            self._pass_on(message, [_dead_letter(self._settings.topics.dead_letters, message, str(error))])
+            self._rows.enqueue_without_row(message.partition, message.offset, self._dead_letter(message, str(error)))
             return
         if profile is None:
-            self._pass_on(message, [])
+            self._rows.enqueue_without_row(message.partition, message.offset, [])
             return
-        home = keys.model_partition(profile.model, self._count)
-        if home != message.partition:  # from before profiles lay by model, or before there were so many partitions
-            self._pass_on(message, [OutRecord(self.topic, message.key, message.value, partition=home)])
+        home = keys.model_partition(profile.model, self._partition_count)
+        if home != message.partition:  # written by an older version, or when the topic had fewer partitions
+            moved = OutRecord(self.topic, message.key, message.value, partition=home)
+            self._rows.enqueue_without_row(message.partition, message.offset, [moved])
             return
-        records = self._desk.on_profile(profile, now_ms, message.offset)
-        self._pending.touch(profile.unit, message.partition, now_ms, message.offset)
-        self._pending.reach(profile.unit, round(1000 * message.timestamp), message.offset)
-        if records:
-            self._said += records
-            self._spoken[profile.unit] = None
-            self._decided.set()
+        records = self._desk.on_profile(profile, self._clock.now_ms(), message.offset)
+        at_ms = round(1000 * message.timestamp)
+        self._rows.enqueue_judged(profile.unit, message.partition, message.offset, at_ms, records)
 
-    def _pass_on(self, message: Any, records: Sequence[OutRecord]) -> None:
-        """The message needs no row; it is done when ``records`` are acknowledged."""
-        self._said += records
-        self._passed.append((message.partition, message.offset))
-        self._decided.set()
+    def _dead_letter(self, message: Any, reason: str) -> Sequence[OutRecord]:
+        headers = message.headers or ()
+        pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+        record = Record(message.offset, round(1000 * message.timestamp), message.key, message.value, pairs)
+        place = Partition(message.topic, message.partition)
+        return self._dead_letters.records(place, [(record, reason)], self._clock.now_ms())
 
-    async def _look(self) -> None:
-        if not self.ready or self._app.rebalancing:
+    async def _judge_tick(self) -> None:
+        if not self.ready or self._faust.rebalancing:
             return
-        for partition, offset in self._order.astray().items():
-            await faust.seek(self._app, self.topic, partition, offset)
+        for partition, offset in self._order.pop_seeks().items():
+            await self._faust.seek(partition, offset)
         now_ms = self._clock.now_ms()
         records, changed = self._desk.on_tick(now_ms)
-        self._touch(changed)
-        self._said += records
-        self._decided.set()
+        self._rows.mark_changed(changed)
+        self._rows.enqueue(records)
         for _ in range(VIEWS_PER_TICK // VIEWS_AT_ONCE):
             views = self._desk.views_due(now_ms, VIEWS_AT_ONCE)
             if not views:
                 return
-            self._said += views
-            self._decided.set()
+            self._rows.enqueue(views)
             await asyncio.sleep(0)
 
-    def _touch(self, units: Iterable[UnitKey]) -> None:
-        for unit in units:
-            self._pending.touch(unit, self._pending.partitions[unit], self._clock.now_ms())
-
     async def _write(self) -> None:
-        """Of what is decided, one batch after the other: deciding goes on while a batch is on its way."""
+        """Sends one batch after the other; judging goes on meanwhile."""
         while True:
-            await self._decided.wait()
-            self._decided.clear()
-            due = self._pending.due(self._clock.now_ms() - ROW_INTERVAL_MS, ROWS_PER_BATCH)
-            await self._guarded(self._flush(due))
-
-    async def _flush(self, due: Iterable[UnitKey]) -> None:
-        """Writes the rows of who said something and of ``due``, but first sends what was said: what a row holds is in
-        this batch or one before. Rows are made with breaks, in which more may be said, and goes out with it."""
-        async with self._step:
-            if not self.ready:
-                return
-            records, changed = self._desk.drain()
-            self._touch(changed)
-            self._said += records
-            spoken, self._spoken = self._spoken, {}
-            rows = []
-            for unit in dict.fromkeys((*spoken, *due)):
-                rows.append(self._row(unit))
-                await asyncio.sleep(0)
-            said, self._said = self._said, []
-            passed, self._passed = self._passed, []
-            self._room.set()
-            await self._send(said)
-            for partition, offset in passed:
-                self._pending.done(partition, [offset])
-            await self._write_rows(rows)
-
-    def _row(self, unit: UnitKey) -> "_Row":
-        partition = self._pending.partitions[unit]
-        blob, reach = self._desk.snapshot(unit), self._pending.reached[unit]
-        value = table.encode_stored(unit, partition, blob, reach)
-        return _Row(unit, partition, value, self._pending.take(unit))
-
-    async def _write_rows(self, rows: Sequence["_Row"]) -> None:
-        """Upserts with the partition given, since there is no message that Faust could take it from."""
-        writes = []
-        for row in rows:
-            key = keys.unit_key(row.unit)
-            self._table.data[key] = row.value
-            self._row_bytes[row.unit] = len(row.value)
-            writes.append(self._table.send_changelog(row.partition, key, row.value))
-        for row, sent in zip(rows, writes, strict=True):
-            try:
-                await asyncio.wait_for(sent, ACKNOWLEDGE_SECONDS)
-            except TimeoutError:
-                raise BrokerError(f"{faust.changelog_topic(self._settings.kafka)}: no acknowledgement") from None
-            self._pending.done(row.partition, row.offsets)
-
-    async def _send(self, records: Sequence[OutRecord]) -> None:
-        """Returns when all are acknowledged. BrokerError when a broker away for minutes did not come back."""
-        pause = FIRST_PAUSE_SECONDS
-        for attempt in range(1, SEND_ATTEMPTS + 1):
-            if not records:
-                return
-            try:
-                await self._sink.send(records)
-            except BrokerError as error:
-                self._counters.error("judge.send")
-                if attempt == SEND_ATTEMPTS:
-                    raise
-                log.warning("the judge's output was not acknowledged, attempt %d: %s", attempt, error)
-                await asyncio.sleep(pause)
-                pause *= 2
-            else:
-                break
-        for record in records:
-            self._counters.published(record.topic, 1)
+            await self._rows.wait_for_output()
+            await self._guarded(self._rows.flush_due())
 
     async def _revoked(self, *_: Any, **__: Any) -> None:
-        self.ready = False
-        self._revocations += 1
+        self._rows.close()
         self._order.clear()
         self._counters.rebalanced()
 
-    async def _recovered(self) -> None:
-        """The table is complete: everything in memory starts again from it, and what follows is delivered again."""
+    async def _restart_from_table(self) -> None:
+        """The table is restored: everything in memory starts again from it."""
         try:
-            async with self._step:  # a batch that waits for the broker ends on the state that it began with
-                before = self._revocations
-                await self._start_from_table()
-                self.ready = before == self._revocations  # else the next table is on its way
-        except Exception as error:  # Faust would only note it in a task that nobody reads
+            await self._rows.restart(lambda: self._faust.partitions, self._partition_count)
+        except Exception as error:  # Faust would only keep it in a task that nobody reads
             self._failed(error)
-
-    async def _start_from_table(self) -> None:
-        self._pending.clear()
-        self._said, self._passed = [], []
-        self._spoken.clear()
-        self._room.set()
-        self._committed.clear()
-        self._row_bytes.clear()
-        for unit in list(self._desk.units):
-            self._desk.forget(unit)
-        mine = self.partitions
-        for key, value in list(self._table.data.items()):
-            stored = table.decode_stored(key, value)
-            if stored.partition in mine and stored.partition == keys.model_partition(stored.unit.model, self._count):
-                self._desk.restore(stored.unit, stored.blob)
-                self._pending.partitions[stored.unit] = stored.partition
-                self._pending.reached[stored.unit] = stored.reach
-                self._row_bytes[stored.unit] = len(value)
-                await asyncio.sleep(0)  # a thousand of them are seconds
-
-
-class _Row(NamedTuple):
-    """``offsets``: of the profiles that are in it and in no row before."""
-
-    unit: UnitKey
-    partition: int
-    value: bytes
-    offsets: list[int]
-
-
-def _dead_letter(topic: str, message: Any, reason: str) -> OutRecord:
-    headers = (
-        ("topic", str(message.topic).encode()),
-        ("partition", str(message.partition).encode()),
-        ("offset", str(message.offset).encode()),
-        ("reason", reason.encode()),
-    )
-    return OutRecord(topic, f"{message.topic}/{message.partition}".encode(), message.value, headers)

@@ -1,4 +1,4 @@
-"""Between the pure judge and its shell: what the judge says becomes records that are ready to be sent. No Kafka."""
+"""Between the pure judge and its shell: the judge's effects become records that are ready to be sent. No Kafka."""
 
 import logging
 from collections import OrderedDict
@@ -11,8 +11,6 @@ from detectors.errors import FormatError, ReferenceError
 from detectors.features import UnitKey
 from detectors.profiles import Profile
 from detectors.reference import reference as references
-from stream import forgetting
-from stream.forgetting import Forgetting
 from stream.judge.effects import DriftEvent, Effect, Health, IncidentRecord, ReferenceBuilt, RetrainDecided
 from stream.judge.judge import Judge
 from stream.metrics.registry import Metrics
@@ -20,42 +18,45 @@ from stream.settings.settings import Settings
 from stream.topics import drift_events, keys, requests
 from stream.topics.drift_events import EventType
 from stream.topics.record import OutRecord
-from stream.topics.requests import Action
+from stream.topics.requests import ForgetRequest, IncidentRequest
 
 log = logging.getLogger(__name__)
 
 VIEW_INTERVAL_MS = 1_000
-"""A unit's view is made anew no sooner: it costs several times what judging a profile does."""
+"""Shortest time between two views of a unit: making one costs several times what judging a profile does."""
 
-ACTIONS_KEPT = 10_000
-"""The newest changes to incidents, for units that become this worker's later; some 500 bytes each."""
+INCIDENT_REQUESTS_KEPT = 10_000
+"""The newest requests about incidents, for units that are assigned to this worker later; some 500 bytes each."""
 
-
-FORGOTTEN_KEPT = 10_000
-"""The newest word of each unit that was to be forgotten, for the same reason."""
+FORGET_REQUESTS_KEPT = 10_000
+"""Units whose newest forget request is kept, for the same reason."""
 
 
 class JudgeDesk:
-    """The judge of one worker. Whatever changes a unit also puts its view in the queue of those to be published."""
+    """The judge of one worker. Whatever changes a unit also puts the unit in the queue of views to publish."""
 
     def __init__(self, settings: Settings, judge: Judge, metrics: Metrics, health: Callable[[int], Health]) -> None:
         self._topics = settings.topics
         self._judge = judge
         self._metrics = metrics
         self._health = health
-        self._views: dict[UnitKey, None] = {}  # in the order of their turn
+        self._views: dict[UnitKey, None] = {}  # in the order in which they are published
         self._shown_ms: dict[UnitKey, int] = {}
         self._outbox: list[OutRecord] = []
-        self._touched: set[UnitKey] = set()
-        self._actions: OrderedDict[bytes, Action] = OrderedDict()
-        self._forgettings: dict[UnitKey, Forgetting] = {}
+        self._changed: set[UnitKey] = set()
+        self._incident_requests: OrderedDict[bytes, IncidentRequest] = OrderedDict()
+        self._forget_requests: dict[UnitKey, ForgetRequest] = {}
 
     @property
     def units(self) -> set[UnitKey]:
+        """The units that are restored or judged here."""
         return self._judge.units
 
     def apply_reference(self, key: bytes, value: bytes | None) -> None:
-        """A record of the references topic. What it changes goes out with the next tick; what is broken is said."""
+        """Applies a record of the references topic; its effects are sent with the next tick.
+
+        A record that cannot be read is logged and counted.
+        """
         if value is None:
             return
         try:
@@ -65,79 +66,58 @@ class JudgeDesk:
             self._metrics.error("references")
             return
         effects = self._judge.on_reference(reference)
-        self._touched.update(effect.unit for effect in effects)
+        self._changed.update(effect.unit for effect in effects)
         self._outbox.extend(self._records(effects, None))
 
-    def apply_action(self, key: bytes, value: bytes | None) -> None:
-        """A record of the actions topic. Of a unit that is not ours it is kept: it may become ours."""
+    def apply_request(self, key: bytes, value: bytes | None) -> None:
+        """Applies a record of the actions topic; its effects are sent with the next tick.
+
+        A request about a unit of another worker is kept, since the unit may be assigned to this worker later.
+        """
         if value is None:
-            self._actions.pop(key, None)
+            self._incident_requests.pop(key, None)
             return
-        where = f"{self._topics.actions}, key {key.decode(errors='replace')}"
         try:
-            if key.startswith(forgetting.KEY):
-                self._keep(forgetting.decode(value, where))
-                return
-            action = requests.decode(value, where)
+            request = requests.decode(key, value, f"{self._topics.actions}, key {key.decode(errors='replace')}")
         except FormatError as error:
             log.error("%s", error)
             self._metrics.error("actions")
             return
-        self._actions[key] = action
-        while len(self._actions) > ACTIONS_KEPT:
-            self._actions.popitem(last=False)
-        self._act([action])
-
-    def _keep(self, wanted: Forgetting) -> None:
-        if wanted.unit not in self._forgettings and len(self._forgettings) >= FORGOTTEN_KEPT:
-            del self._forgettings[next(iter(self._forgettings))]
-        self._forgettings[wanted.unit] = wanted
-        self._forget_model(wanted)
-
-    def _forget_model(self, wanted: Forgetting) -> None:
-        effects = self._judge.forget_model(wanted)
-        if effects:
-            self._metrics.actions.add((wanted.model, "forget"))
-            self._touched.add(wanted.unit)
-            self._outbox.extend(self._records(effects, None))
-
-    def _act(self, wanted: Iterable[Action]) -> None:
-        """What comes of it goes out with the next tick."""
-        for action in wanted:
-            effects = self._judge.act(action)
-            if effects:
-                self._metrics.actions.add((effects[0].unit.model, action.action.value))
-                self._touched.update(effect.unit for effect in effects)
-                self._outbox.extend(self._records(effects, None))
-
-    def _catch_up(self, incidents: Iterable[str]) -> None:
-        """Actions on incidents that were not known when they came, oldest first."""
-        names = set(incidents)
-        found = [action for action in self._actions.values() if action.incident in names]
-        self._act(sorted(found, key=lambda action: (action.at_ms, action.id)))
+        if isinstance(request, ForgetRequest):
+            if request.unit not in self._forget_requests and len(self._forget_requests) >= FORGET_REQUESTS_KEPT:
+                del self._forget_requests[next(iter(self._forget_requests))]
+            self._forget_requests[request.unit] = request
+            self._apply_forget(request)
+            return
+        self._incident_requests[key] = request
+        while len(self._incident_requests) > INCIDENT_REQUESTS_KEPT:
+            self._incident_requests.popitem(last=False)
+        self._apply_to_incidents([request])
 
     def on_profile(self, profile: Profile, now_ms: int, offset: int = 0) -> Sequence[OutRecord]:
+        """Judges a profile; returns all output until now, in order. ``offset``: position in the profiles topic."""
         effects = self._judge.on_profile(profile, now_ms, offset)
         self._views[profile.unit] = None
-        records = [*self._outbox, *self._records(effects, now_ms)]  # what was said first goes out first
+        records = [*self._outbox, *self._records(effects, now_ms)]
         self._outbox = []
-        if self._actions:
-            self._catch_up(effect.id for effect in effects if isinstance(effect, IncidentRecord))
+        if self._incident_requests:
+            self._apply_earlier_requests(effect.id for effect in effects if isinstance(effect, IncidentRecord))
         return records
 
     def drain(self) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
-        """What references and people brought about since the last profile or tick."""
-        records, changed = self._outbox, self._touched
-        self._outbox, self._touched = [], set()
+        """Output of references and requests since the last profile or tick, and the units that they changed."""
+        records, changed = self._outbox, self._changed
+        self._outbox, self._changed = [], set()
         return records, changed
 
     def on_tick(self, now_ms: int) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
+        """Judges what time alone changes; returns all output until now and the units that changed."""
         effects = self._judge.on_tick(now_ms, self._health(now_ms))
         records, changed = self.drain()
         return [*records, *self._records(effects, now_ms)], {*changed, *(effect.unit for effect in effects)}
 
     def views_due(self, now_ms: int, most: int) -> Sequence[OutRecord]:
-        """The views whose turn it is."""
+        """The views of at most ``most`` changed units whose last view is VIEW_INTERVAL_MS old."""
         late = (u for u in self._views if not 0 <= now_ms - self._shown_ms.get(u, -VIEW_INTERVAL_MS) < VIEW_INTERVAL_MS)
         due = list(islice(late, most))
         for unit in due:
@@ -146,29 +126,55 @@ class JudgeDesk:
         return [self._view(unit) for unit in due if self._judge.holds(unit)]
 
     def snapshot(self, unit: UnitKey) -> bytes:
+        """The judge's state of a unit, for its row."""
         return self._judge.snapshot(unit)
 
     def restore(self, unit: UnitKey, blob: bytes) -> None:
+        """Restores a unit from ``snapshot``, then applies the requests that came before. Raises CheckpointError."""
         self._judge.restore(unit, blob)
         self._views[unit] = None
-        if self._actions:
-            self._catch_up(str(incident["id"]) for incident in self._judge.incidents(unit))
-        if (wanted := self._forgettings.get(unit)) is not None:
-            self._forget_model(wanted)
+        if self._incident_requests:
+            self._apply_earlier_requests(str(incident["id"]) for incident in self._judge.incidents(unit))
+        if (request := self._forget_requests.get(unit)) is not None:
+            self._apply_forget(request)
 
     def forget(self, unit: UnitKey) -> None:
+        """The unit is assigned to another worker now."""
         self._judge.forget(unit)
         self._views.pop(unit, None)
         self._shown_ms.pop(unit, None)
-        self._touched.discard(unit)
+        self._changed.discard(unit)
+
+    def _apply_forget(self, request: ForgetRequest) -> None:
+        effects = self._judge.forget_model(request)
+        if effects:
+            self._metrics.actions.increase((request.model, "forget"))
+            self._changed.add(request.unit)
+            self._outbox.extend(self._records(effects, None))
+
+    def _apply_to_incidents(self, wanted: Iterable[IncidentRequest]) -> None:
+        for request in wanted:
+            effects = self._judge.act(request)
+            if effects:
+                self._metrics.actions.increase((effects[0].unit.model, request.change.value))
+                self._changed.update(effect.unit for effect in effects)
+                self._outbox.extend(self._records(effects, None))
+
+    def _apply_earlier_requests(self, incidents: Iterable[str]) -> None:
+        """Applies requests that came when these incidents were not known here yet, oldest first."""
+        names = set(incidents)
+        found = [request for request in self._incident_requests.values() if request.incident in names]
+        self._apply_to_incidents(sorted(found, key=lambda request: (request.at_ms, request.id)))
 
     def _view(self, unit: UnitKey) -> OutRecord:
+        """The unit's view; a tombstone for one that is forgotten."""
         if self._judge.is_away(unit):
             return OutRecord(self._topics.views, keys.unit_key(unit), None)
         view = orjson.dumps(self._judge.model_view(unit), option=orjson.OPT_SERIALIZE_NUMPY)
         return OutRecord(self._topics.views, keys.unit_key(unit), view)
 
     def _records(self, effects: Sequence[Effect], now_ms: int | None) -> list[OutRecord]:
+        """``now_ms`` None: the effects come from no event, so no detection latency is measured."""
         records = []
         for effect in effects:
             self._views[effect.unit] = None
@@ -177,13 +183,13 @@ class JudgeDesk:
                 records.append(OutRecord(self._topics.incidents, effect.id.encode(), value))
             elif isinstance(effect, ReferenceBuilt):
                 key = keys.reference_key(effect.reference.model_key)
-                if effect.reference.segment is not None:  # beside the whole population's, not in its place
+                if effect.reference.segment is not None:  # kept beside the reference of the whole population
                     key = keys.unit_key(effect.unit)
                 records.append(OutRecord(self._topics.references, key, references.encode(effect.reference)))
             elif isinstance(effect, RetrainDecided):
-                self._metrics.retrains.add((effect.unit.model, effect.outcome.value))
+                self._metrics.retrains.increase((effect.unit.model, effect.outcome.value))
             else:
-                self._count(effect, now_ms)
+                self._count_detection(effect, now_ms)
                 records.append(self._event(effect))
         return records
 
@@ -193,10 +199,10 @@ class JudgeDesk:
         event = drift_events.envelope(effect.kind, effect.unit, effect.at_ms, effect.data, *effect.what)
         return drift_events.record(topic, effect.unit, event)
 
-    def _count(self, effect: DriftEvent, now_ms: int | None) -> None:
+    def _count_detection(self, effect: DriftEvent, now_ms: int | None) -> None:
         if effect.kind is not EventType.INCIDENT_OPENED:
             return
         model, version, data = effect.unit.model, effect.unit.version, effect.data
-        self._metrics.detections.add((model, version, str(data.get("kind", "")), str(data.get("severity", ""))))
+        self._metrics.detections.increase((model, version, str(data.get("kind", "")), str(data.get("severity", ""))))
         if now_ms is not None:
-            self._metrics.latency.observe((model,), max(0, now_ms - effect.at_ms) / 1000)
+            self._metrics.times.latency.observe((model,), max(0, now_ms - effect.at_ms) / 1000)

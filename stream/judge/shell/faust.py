@@ -1,11 +1,12 @@
-"""Faust, configured: the application, its credentials, and a worker that lives inside a loop of ours.
+"""Faust: the judge's application with its settings, and the application while it runs. Faust's one home.
 
-Every default of Faust that recovery.md warns of is set here. No decisions and no messages. Faust's one home.
+Every default of Faust that can lose or repeat records is replaced here. Nothing is decided here.
 """
 
 import asyncio
+import logging
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 import faust
@@ -13,21 +14,24 @@ from aiokafka.abc import AbstractTokenProvider
 from faust.auth import OAuthCredentials
 from faust.types import TP
 
+from detectors.errors import BrokerError
 from stream.settings.settings import Compression, KafkaSettings, SaslMechanism, SecurityProtocol, Settings
+
+log = logging.getLogger(__name__)
 
 TABLE = "units"
 
 BUFFERED_PROFILES = 256
-"""Per partition in memory: at 100 KB a profile, 25 MB."""
+"""Profiles of one partition in memory: at 100 KB each, 25 MB."""
 
 
 def app_id(kafka: KafkaSettings) -> str:
-    """The judge's consumer group, apart from the observers'."""
+    """The judge's consumer group, which is not the observers' group."""
     return f"{kafka.group_id}-judge"
 
 
 def changelog_topic(kafka: KafkaSettings) -> str:
-    """Compacted, with as many partitions as the profiles topic; Faust names it so."""
+    """The topic of the table's rows, as Faust names it: compacted, with as many partitions as the profiles topic."""
     return f"{app_id(kafka)}-{TABLE}-changelog"
 
 
@@ -57,7 +61,7 @@ def application(
         env_prefix="DRIFTLINE_FAUST_",  # no stray variable of the environment sets anything
         store="memory://",
         stream_buffer_maxsize=BUFFERED_PROFILES,
-        stream_wait_empty=False,  # what is in no row is delivered again
+        stream_wait_empty=False,  # a profile that is in no row is delivered again
         table_standby_replicas=standbys,
         topic_allow_declare=False,
         topic_disable_leader=True,
@@ -70,21 +74,111 @@ def application(
     return app
 
 
-def raw_topic(app: Any, name: str) -> Any:
-    """Bytes, which Faust commits nothing of: it acknowledges messages that it skips in a rebalance, and where messages
-    are acknowledged in another order it commits beyond the first one that is not."""
-    return app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", acks=False)
+class Runtime:
+    """The Faust application while it runs: its consumer, its table and its worker in the loop that is running.
+
+    ``topic``: the profiles. ``keep``: which changelog records are read back into the table (see ``_filter_changelog``).
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        settings: Settings,
+        keep: Callable[[Iterable[Any], Any], Iterable[Any]],
+        recovered: Callable[[], Awaitable[None]],
+        revoked: Callable[..., Awaitable[None]],
+    ) -> None:
+        self._app = app
+        self._topic = settings.topics.profiles
+        self.name = changelog_topic(settings.kafka)
+        self._table = app.Table(TABLE, key_type=bytes, value_type=bytes, partitions=None, on_recover=recovered)
+        _filter_changelog(self._table, keep)
+        app.on_partitions_revoked.connect(revoked)
+        self._worker = _embedded_worker(app)
+
+    @property
+    def data(self) -> MutableMapping[bytes, bytes]:
+        """The table's rows by key, those of every partition that this process holds or follows."""
+        rows: MutableMapping[bytes, bytes] = self._table.data
+        return rows
+
+    @property
+    def partitions(self) -> set[int]:
+        """The partitions of the profiles topic that are assigned to this worker."""
+        return {place.partition for place in self._app.assignor.assigned_actives() if place.topic == self._topic}
+
+    @property
+    def rebalancing(self) -> bool:
+        return bool(self._app.rebalancing)
+
+    def is_current(self, message: Any) -> bool:
+        """False for a message that was fetched before the last rebalance: it is delivered again."""
+        return bool(message.generation_id == self._app.consumer_generation_id)
+
+    def run_for_each_message(self, work: Callable[[Any], Awaitable[None]]) -> None:
+        """Calls ``work`` with one message of the profiles topic after the other. Must be called before ``start``.
+
+        Messages are bytes, and Faust commits none of them: it acknowledges messages that it skips in a rebalance, and
+        if messages are acknowledged in another order it commits beyond the first one that is not.
+        """
+        raw = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
+
+        async def judge(stream: Any) -> None:
+            async for event in stream.noack().events():
+                await work(event.message)
+
+        self._app.agent(self._app.topic(self._topic, acks=False, **raw), concurrency=1, name="judge")(judge)
+
+    def run_every(self, seconds: float, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Calls ``work`` at this interval. Must be called before ``start``."""
+        self._app.timer(seconds, name=name)(work)
+
+    async def start(self, set_begins: Callable[[Mapping[int, int]], None]) -> None:
+        """Joins the group. ``set_begins`` is called with where each partition is read from; see
+        ``_seek_from_beginning``. Raises BrokerError."""
+        _seek_from_beginning(self._app, self._topic, set_begins)
+        try:
+            await self._worker.start()
+        except Exception as error:
+            raise BrokerError(f"judge: cannot start: {error}") from error
+
+    async def wait_for_crash(self) -> BaseException:
+        """Returns what the application stopped with."""
+        await self._worker.wait_until_stopped()
+        reason: BaseException | None = self._worker.crash_reason or self._app.crash_reason
+        return reason or BrokerError("the judge's application stopped by itself")
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Leaves the group, within this time."""
+        stop = asyncio.ensure_future(self._worker.stop())
+        _, late = await asyncio.wait((stop,), timeout=timeout_seconds)
+        if late:
+            stop.cancel()
+            log.warning("the judge's application did not stop within %.0f s and is left", timeout_seconds)
+        elif (error := stop.exception()) is not None:
+            log.warning("the judge's application stopped with an error: %r", error)
+
+    async def commit(self, offsets: Mapping[int, int]) -> bool:
+        """``offsets``: by partition the next one to read. False if a rebalance came first."""
+        offers = {TP(self._topic, partition): offset for partition, offset in offsets.items()}
+        return bool(await self._app.consumer._commit(offers))
+
+    async def seek(self, partition: int, offset: int) -> None:
+        """The partition is read from ``offset`` on."""
+        await self._app.consumer.seek(TP(self._topic, partition), offset)
+
+    def send_row(self, partition: int, key: bytes, value: bytes) -> Awaitable[Any]:
+        """Starts to write a row to a partition of the changelog; completes when it is acknowledged."""
+        sent: Awaitable[Any] = self._table.send_changelog(partition, key, value)
+        return sent
 
 
-async def commit(app: Any, topic: str, offsets: Mapping[int, int]) -> bool:
-    """``offsets``: by partition the next one to read. False when a rebalance came first."""
-    return bool(await app.consumer._commit({TP(topic, partition): offset for partition, offset in offsets.items()}))
+def _seek_from_beginning(app: Any, topic: str, set_begins: Callable[[Mapping[int, int]], None]) -> None:
+    """Lets a partition without a commit start with its first record.
 
-
-def seek_from_beginning(app: Any, topic: str, told: Callable[[Mapping[int, int]], None]) -> None:
-    """Where nothing of a partition is committed, begin with its first record: aiokafka would stay where it is, and
-    what it had read and Faust dropped in a rebalance would never come. ``told``: by partition where reading begins,
-    each time that Faust goes back."""
+    aiokafka would stay at its position, and what it had read and Faust dropped in a rebalance would never arrive.
+    ``set_begins`` is called each time that Faust seeks, with the offset from which each partition is read.
+    """
     consumer = app.consumer
     seek_to_committed = consumer.seek_to_committed
 
@@ -96,26 +190,21 @@ def seek_from_beginning(app: Any, topic: str, told: Callable[[Mapping[int, int]]
             for place, offset in earliest.items():
                 await consumer.seek(place, offset)
             begins |= earliest
-        told({place.partition: offset for place, offset in begins.items()})
+        set_begins({place.partition: offset for place, offset in begins.items()})
         return offsets
 
     consumer.seek_to_committed = seek
 
 
-async def seek(app: Any, topic: str, partition: int, offset: int) -> None:
-    """Reads from there."""
-    await app.consumer.seek(TP(topic, partition), offset)
-
-
-def filter_changelog(table: Any, keep: Callable[[Iterable[Any], Any], Iterable[Any]]) -> None:
-    """What is read back into the table, as owner or as standby, is what ``keep`` lets through of it: Faust would take
-    the last row written."""
+def _filter_changelog(table: Any, keep: Callable[[Iterable[Any], Any], Iterable[Any]]) -> None:
+    """Reads back into the table, as owner or as standby, only the records that ``keep`` returns. Faust would use the
+    last row written."""
     apply = table.apply_changelog_batch
     table.apply_changelog_batch = lambda batch: apply(keep(batch, table.data))
 
 
-def embedded_worker(app: Any) -> Any:
-    """A worker in the loop that is running; ``start`` and ``stop`` it. Signals, logging and output stay ours."""
+def _embedded_worker(app: Any) -> Any:
+    """A worker in the loop that is running. Signals, logging and output stay with the process."""
     worker = faust.Worker(
         app,
         loop=asyncio.get_running_loop(),
@@ -124,14 +213,14 @@ def embedded_worker(app: Any) -> Any:
         quiet=True,
         daemon=False,
     )
-    # Signals belong to the composition root; Faust would also open a debugger on SIGUSR2.
+    # The process handles signals itself; Faust would also open a debugger on SIGUSR2.
     worker.install_signal_handlers = lambda: None
     worker.spinner = None
     return worker
 
 
 def _credentials(kafka: KafkaSettings, context: ssl.SSLContext | None, tokens: AbstractTokenProvider | None) -> Any:
-    """Faust's form of the settings; None is plain text."""
+    """The settings as Faust wants them; None for a connection in plain text."""
     if kafka.security_protocol is SecurityProtocol.PLAINTEXT:
         return None
     if kafka.security_protocol is SecurityProtocol.SSL:

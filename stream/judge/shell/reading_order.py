@@ -1,16 +1,16 @@
-"""Whether a partition is read from where it was left. No I/O.
+"""Detects records that Faust skipped after a rebalance, and where to seek back to. No I/O.
 
-Faust goes back to the committed offset when its table is complete. What its consumer's thread had fetched before may
-still arrive after that and moves Faust's own mark ahead, and Faust then drops what lies between as read. So after every
-going back the first message must be the one that was wanted, or it is gone back again: a little later, since Faust
-moves its mark only after it has handed a message over.
+Faust seeks to the committed offset when its table is restored. Records that its consumer's thread had fetched before
+may still arrive after that. They move Faust's own position ahead, and Faust then drops the records in between as read.
+So the first record after every seek must be the expected one; otherwise the partition is sought again, a little later,
+since Faust moves its position only after it has delivered a record.
 """
 
 from collections.abc import Mapping
 
 
-class Order:
-    """Of the partitions that are this worker's, by number."""
+class ReadingOrder:
+    """The reading position of each partition that is assigned to this worker."""
 
     __slots__ = ("_astray", "_begins", "_first", "_running")
 
@@ -21,27 +21,29 @@ class Order:
         self._astray: set[int] = set()
 
     def clear(self) -> None:
-        """Nothing is taken before it is known where reading begins."""
+        """Accepts no record until ``set_begins``."""
         for known in (self._begins, self._first, self._running, self._astray):
             known.clear()
 
-    def begin_at(self, offsets: Mapping[int, int]) -> None:
-        """These partitions are read from there from now on."""
+    def set_begins(self, offsets: Mapping[int, int]) -> None:
+        """Partitions are read from these offsets from now on."""
         self._begins.update(offsets)
         for partition in offsets:
             self._first.pop(partition, None)
             self._running.discard(partition)
             self._astray.discard(partition)
 
-    def follows(self, partition: int, offset: int) -> bool:
-        """Whether the next message is to be taken; one that is not comes again. A message beyond the begin is the first
-        there is, compaction having taken what was before, when after going back it comes again.
+    def accepts(self, partition: int, offset: int) -> bool:
+        """Whether the record that arrived may be processed; one that may not will arrive again.
 
-        >>> order = Order()
-        >>> order.begin_at({0: 101})
-        >>> [order.follows(0, offset) for offset in (106, 107)], order.astray()
+        If the same later offset arrives again after a seek, compaction has removed the records before it, and it is
+        accepted.
+
+        >>> order = ReadingOrder()
+        >>> order.set_begins({0: 101})
+        >>> [order.accepts(0, offset) for offset in (106, 107)], order.pop_seeks()
         ([False, False], {0: 101})
-        >>> [order.follows(0, offset) for offset in (101, 102)], order.astray()
+        >>> [order.accepts(0, offset) for offset in (101, 102)], order.pop_seeks()
         ([True, True], {})
         """
         if partition in self._running:
@@ -57,8 +59,8 @@ class Order:
         self._astray.add(partition)
         return False
 
-    def astray(self) -> dict[int, int]:
-        """Partitions that are to be gone back in, and to where; each is told once for what came until now."""
+    def pop_seeks(self) -> dict[int, int]:
+        """The partitions to seek, and the offsets; each is returned once for the records that arrived until now."""
         found = {partition: self._begins[partition] for partition in self._astray}
         self._astray.clear()
         return found

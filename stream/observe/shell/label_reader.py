@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.errors import BrokerError
+from stream.backends.ports import TableReader
 from stream.labels.book import KEPT, Labelled
 from stream.labels.predictions import Match
 from stream.observe.observer import DeadLetter, Observer
-from stream.topics.record import Partition, Record, TableReader
+from stream.topics.record import Partition, Record
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,6 @@
 """The observe stage's one loop: poll, process, publish, checkpoint, commit; restore when partitions arrive.
 
-Everything of a partition is decided by ``Observer``; here it is fed, and what it says is sent in the order of
-recovery.md: outputs acknowledged, units acknowledged, manifest acknowledged, then the commit.
+``Observer`` decides. Its output is sent in order: outputs, units, manifest, each acknowledged; then the commit.
 """
 
 import asyncio
@@ -14,6 +13,7 @@ from typing import Protocol
 from detectors.errors import BrokerError, CheckpointError, DriftlineError, ReferenceError
 from detectors.features import ModelKey
 from detectors.reference import reference
+from stream.backends.ports import Clock, Output, Source, TableReader
 from stream.observe.observer import Effects, Observer
 from stream.observe.shell import pace
 from stream.observe.shell.label_reader import LabelReader
@@ -21,8 +21,9 @@ from stream.observe.shell.outbox import Outbox
 from stream.observe.shell.saver import Saver
 from stream.observe.shell.telemetry import Stage, Telemetry, Unmeasured, tell
 from stream.settings.settings import Settings
+from stream.topics.dead_letters import DeadLetters
 from stream.topics.keys import parse_reference_key
-from stream.topics.record import Clock, Output, Partition, Record, Source, TableReader
+from stream.topics.record import Partition, Record
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Runner:
         clock: Clock,
         telemetry: Telemetry | None = None,
         labels: LabelReader | None = None,
+        dead_letters: DeadLetters | None = None,
     ) -> None:
         self._settings = settings
         self._observer = observer
@@ -66,7 +68,7 @@ class Runner:
         self._labels = labels
         self._event_partitions = 1
         self._read_ms: dict[Partition, int] = {}  # when the broker got the event read last
-        self._outbox = Outbox(settings, sink, self._telemetry)
+        self._outbox = Outbox(settings, sink, self._telemetry, dead_letters)
         self._references: TableReader | None = None
         self._reading = asyncio.Lock()  # the reader of references serves one at a time
         self._running: set[Partition] = set()
@@ -74,8 +76,7 @@ class Runner:
         self._restoring: dict[Partition, asyncio.Task[None]] = {}
         self._polling: asyncio.Task[Mapping[Partition, list[Record]]] | None = None
         self._saver = Saver(settings, observer, source, self._outbox, self._running, clock, self._telemetry)
-        self._generation = 0
-        self._polled_generation = 0
+        self._generation = self._polled_generation = 0
         self._chunk = 256
         self._assigned = False
         self._failure: BaseException | None = None
@@ -237,7 +238,7 @@ class Runner:
     def _take(self, place: Partition, effects: Effects) -> None:
         if effects.dead_letters:
             rejected = [(letter.record, letter.reason) for letter in effects.dead_letters]
-            self._outbox.add(self._outbox.dead_letters(place, rejected, self._clock.now_ms()))
+            self._outbox.enqueue_dead_letters(place, rejected, self._clock.now_ms())
         self._tell(self._observer.drain_aside())  # it came before
         self._tell(effects)
 
@@ -245,11 +246,11 @@ class Runner:
         tell(self._telemetry, effects, self._clock.now_ms())
         if self._labels is not None and effects.labelled:
             self._labels.count(effects.labelled)
-        self._outbox.add(self._outbox.profiles(effects.profiles))
+        self._outbox.enqueue_profiles(effects.profiles)
 
     def _add_profiles_due(self) -> Iterator[None]:
         for profile in self._observer.profiles_due(self._clock.now_ms()):
-            self._outbox.add(self._outbox.profiles([profile]))
+            self._outbox.enqueue_profiles([profile])
             yield
 
     def _join_labels(self, labels: LabelReader) -> None:
@@ -258,7 +259,7 @@ class Runner:
         if not self._running:
             return
         for place, letter in labels.turn(min(behind, default=math.inf), self._counts_labels_of):
-            self._outbox.add(self._outbox.dead_letters(place, [letter], self._clock.now_ms()))
+            self._outbox.enqueue_dead_letters(place, [letter], self._clock.now_ms())
 
     def _counts_labels_of(self, place: Partition) -> bool:
         """Every worker reads all labels; of each partition one worker counts what was read."""
@@ -312,7 +313,7 @@ class Runner:
             self._telemetry.error("observer.reference")
             log.error("a reference is left out: %s", error)
             return
-        self._outbox.add(self._outbox.profiles(last))
+        self._outbox.enqueue_profiles(last)
 
     async def _restore(self, places: tuple[Partition, ...]) -> None:
         """Reads what was saved of the partitions and lets them run. A failure ends the process."""
@@ -372,7 +373,7 @@ class Runner:
                 await self._saver.finish()  # an epoch may be published only when a checkpoint holds it
                 last = list(self._observer.profiles_due(self._clock.now_ms(), force=True))
                 if last:
-                    self._outbox.add(self._outbox.profiles(last))
+                    self._outbox.enqueue_profiles(last)
                     await self._saver.finish()
                 self._tell(self._observer.drain_aside())
         except (TimeoutError, BrokerError) as error:

@@ -7,11 +7,12 @@ import logging
 from collections.abc import Collection, Sequence
 
 from detectors.errors import BrokerError
+from stream.backends.ports import Clock, Source
 from stream.observe.observer import Observer
 from stream.observe.shell.outbox import Outbox
 from stream.observe.shell.telemetry import Telemetry
 from stream.settings.settings import Settings
-from stream.topics.record import Clock, OutRecord, Partition, Source
+from stream.topics.record import OutRecord, Partition
 
 log = logging.getLogger(__name__)
 

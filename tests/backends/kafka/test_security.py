@@ -7,9 +7,11 @@ import msgspec
 import pytest
 
 from detectors.errors import BrokerError, SettingsError
-from stream.backends.kafka import source as kafka
+from stream.backends.kafka import connection as kafka
 from stream.backends.kafka.cluster import KafkaCluster
-from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
+from stream.backends.kafka.sink import KafkaSink
+from stream.backends.kafka.source import KafkaSource
+from stream.backends.kafka.tables import KafkaTableReader
 from stream.settings.layers import Secret
 from stream.settings.settings import KafkaSettings, SaslMechanism, SecurityProtocol
 from stream.topics.record import OutRecord

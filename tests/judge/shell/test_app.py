@@ -17,9 +17,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from detectors.errors import BrokerError
 from detectors.features import UnitKey
 from detectors.profiles import SCHEMA, Epoch, Profile
-from stream.backends.kafka.source import KafkaSink, KafkaTableReader
-from stream.judge.shell import app as judge_app
-from stream.judge.shell import faust, relocation, table
+from stream.backends import sending
+from stream.backends.kafka.sink import KafkaSink
+from stream.backends.kafka.tables import KafkaTableReader
+from stream.judge.shell import faust, relocation, rows, table
 from stream.judge.shell.app import JudgeApp
 from stream.metrics.registry import Metrics
 from stream.settings.settings import KafkaSettings, Settings, TopicSettings
@@ -229,7 +230,7 @@ async def test_a_restart_knows_what_the_judge_knew_and_repeats_no_word(world: Wo
 
 
 async def test_a_profile_is_acknowledged_only_with_its_row(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judge_app, "ROW_INTERVAL_MS", 10**9)
+    monkeypatch.setattr(rows, "ROW_INTERVAL_MS", 10**9)
     desk = Desk()
     async with world.judge(desk, Sink()) as app:
         await world.publish(("a", 1), ("a", 2), ("a", 3))
@@ -245,7 +246,7 @@ async def test_of_units_that_share_a_partition_none_is_committed_over(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Faust would: of acknowledged messages it commits the first that follow each other, wherever they begin."""
-    monkeypatch.setattr(judge_app, "ROW_INTERVAL_MS", 10**9)
+    monkeypatch.setattr(rows, "ROW_INTERVAL_MS", 10**9)
     desk = Desk()
     async with world.judge(desk, Sink()) as app:
         await world.publish(("a", 1), ("c", 10), ("a", 2), ("c", 20))  # rows of c are written at once
@@ -258,7 +259,7 @@ async def test_of_units_that_share_a_partition_none_is_committed_over(
 
 
 async def test_rows_follow_within_the_interval(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judge_app, "ROW_INTERVAL_MS", 300)
+    monkeypatch.setattr(rows, "ROW_INTERVAL_MS", 300)
     desk = Desk()
     async with world.judge(desk, Sink()) as app:
         await world.publish(("a", 1), ("b", 2))
@@ -281,7 +282,7 @@ async def test_what_is_no_profile_becomes_a_dead_letter_and_stops_nothing(world:
 
 
 async def test_a_broker_that_refuses_for_a_while_is_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judge_app, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(sending, "FIRST_PAUSE_SECONDS", 0.01)
     desk, sink = Desk(), Sink(failures=3)
     async with world.judge(desk, sink):
         await world.publish(("a", 10))
@@ -337,8 +338,8 @@ async def test_what_waited_through_a_rebalance_is_judged_after_what_is_before_it
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Profile 11 is in the agent's hands when the partitions are given out anew, and 1 to 10 are in no row."""
-    monkeypatch.setattr(judge_app, "ROW_INTERVAL_MS", 10**9)
-    monkeypatch.setattr(judge_app, "WAITING_RECORDS", 1)
+    monkeypatch.setattr(rows, "ROW_INTERVAL_MS", 10**9)
+    monkeypatch.setattr(rows, "WAITING_RECORDS", 1)
     gate = asyncio.Event()
 
     class Waiting(Sink):
@@ -359,7 +360,7 @@ async def test_what_waited_through_a_rebalance_is_judged_after_what_is_before_it
     one, two = Viewed(), Desk()
     async with world.judge(one, Waiting()) as app:
         await world.publish(*[("a", offset) for offset in range(1, 6)])
-        await until(lambda: len(one.seen) == 5 and app._step.locked())
+        await until(lambda: len(one.seen) == 5 and app.sending)
         turned = app.turned_at_ms
         await world.publish(("a", 10), ("a", 11))
         await until(lambda: len(one.seen) == 6 and app.turned_at_ms > turned)  # the agent has it

@@ -162,7 +162,7 @@ def test_health_is_of_the_last_minute() -> None:
 
 
 def action(run: Run, incident: str, change: Change, identifier: str = "a1") -> tuple[bytes, bytes]:
-    made = requests.Action(requests.SCHEMA, identifier, incident, change, "ann", run.now_ms)
+    made = requests.IncidentRequest(requests.SCHEMA, identifier, incident, change, "ann", run.now_ms)
     return requests.key(made), requests.encode(made)
 
 
@@ -170,8 +170,8 @@ def test_an_action_goes_out_once_and_before_what_follows_it() -> None:
     run = Run()
     [opened, *_] = events([*run.looks(5, 0.0), *run.looks(5, 2.0)], "driftline-incidents")
     record = action(run, opened["id"], Change.ACK)
-    run.desk.apply_action(*record)
-    run.desk.apply_action(*record)
+    run.desk.apply_request(*record)
+    run.desk.apply_request(*record)
     later = run.looks(1, 2.0)
     assert [event["status"] for event in events(later, "driftline-incidents")][:1] == ["acknowledged"]
     records, changed = run.desk.on_tick(run.now_ms)
@@ -183,9 +183,9 @@ def test_an_action_of_a_unit_that_is_another_workers_waits_until_it_is_ours() ->
     run = Run()
     [opened, *_] = events([*run.looks(5, 0.0), *run.looks(5, 2.0)], "driftline-incidents")
     other = Run()
-    other.desk.apply_action(*action(run, opened["id"], Change.ACK))
-    other.desk.apply_action(*action(run, opened["id"], Change.NOTE, "gone"))
-    other.desk.apply_action(action(run, opened["id"], Change.NOTE, "gone")[0], None)
+    other.desk.apply_request(*action(run, opened["id"], Change.ACK))
+    other.desk.apply_request(*action(run, opened["id"], Change.NOTE, "gone"))
+    other.desk.apply_request(action(run, opened["id"], Change.NOTE, "gone")[0], None)
     assert other.desk.on_tick(0) == ([], set())
     other.desk.restore(UNIT, run.desk.snapshot(UNIT))
     [told] = events(list(other.desk.on_tick(0)[0]), "driftline-incidents")
@@ -198,7 +198,7 @@ def test_an_action_on_an_incident_that_is_found_again_after_a_crash_is_not_lost(
     run = Run()
     [opened, *_] = events([*run.looks(5, 0.0), *run.looks(5, 2.0)], "driftline-incidents")
     again = Run()
-    again.desk.apply_action(*action(run, opened["id"], Change.ACK))
+    again.desk.apply_request(*action(run, opened["id"], Change.ACK))
     again.looks(5, 0.0)
     again.looks(5, 2.0)
     assert again.metrics.actions.values() == {("m", "ack"): 1}
@@ -206,17 +206,17 @@ def test_an_action_on_an_incident_that_is_found_again_after_a_crash_is_not_lost(
 
 def test_a_broken_action_is_said_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     run = Run()
-    run.desk.apply_action(b"i/1", b"nonsense")
+    run.desk.apply_request(b"i/1", b"nonsense")
     assert run.metrics.errors.value(("actions",)) == 1
     assert "key i/1" in caplog.text
 
 
 def test_actions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "ACTIONS_KEPT", 1)
+    monkeypatch.setattr(desk, "INCIDENT_REQUESTS_KEPT", 1)
     run, other = Run(), Run()
     [opened, *_] = events([*run.looks(5, 0.0), *run.looks(5, 2.0)], "driftline-incidents")
     for n in ("1", "2"):
-        other.desk.apply_action(*action(run, opened["id"], Change.NOTE, n))
+        other.desk.apply_request(*action(run, opened["id"], Change.NOTE, n))
     other.desk.restore(UNIT, run.desk.snapshot(UNIT))
     [told] = events(list(other.desk.on_tick(0)[0]), "driftline-incidents")
     assert [note["id"] for note in told["notes"]] == ["2"]

@@ -10,11 +10,10 @@ import pytest
 
 from detectors.errors import FormatError
 from detectors.features import UnitKey
-from stream import forgetting
-from stream.forgetting import Forgetting
 from stream.topics import keys, requests, schemas
 from stream.topics.drift_events import EventType
 from stream.topics.record import OutRecord
+from stream.topics.requests import ForgetRequest
 from tests.http.test_actions import served
 from tests.judge.shell.test_desk import UNIT, Run, events
 from tests.kafka.server import Cluster
@@ -24,8 +23,8 @@ A_DAY_MS = 86_400_000
 
 
 def word(identifier: str = "f1", unit: UnitKey = UNIT) -> tuple[bytes, bytes]:
-    made = Forgetting(forgetting.SCHEMA, identifier, *unit, "ann", 5, "gone")
-    return forgetting.key(made), forgetting.encode(made)
+    made = ForgetRequest(requests.SCHEMA, identifier, *unit, "ann", 5, "gone")
+    return requests.key(made), requests.encode(made)
 
 
 def states(records: list[OutRecord]) -> list[dict[str, Any]]:
@@ -44,7 +43,7 @@ def test_what_is_forgotten_is_shown_no_more_its_incidents_end_and_it_is_never_bl
     run.looks(5, 0.0)
     run.looks(5, 2.0)
     run.desk.views_due(0, 9)
-    run.desk.apply_action(*word())
+    run.desk.apply_request(*word())
     records, changed = run.desk.on_tick(run.now_ms)
     [over] = events(list(records), "driftline-incidents")
     assert (over["status"], over["resolution"], over["resolved_by"]) == ("resolved", "by-hand", "ann")
@@ -58,7 +57,7 @@ def test_what_is_forgotten_is_shown_no_more_its_incidents_end_and_it_is_never_bl
 def test_what_sends_events_again_is_watched_again_with_its_counts_and_says_so() -> None:
     run = Run()
     run.looks(5, 0.0)
-    run.desk.apply_action(*word())
+    run.desk.apply_request(*word())
     run.desk.on_tick(run.now_ms)
     assert run.desk.on_profile(run.shard.profile(), run.now_ms) == []  # nothing new: delivered again
     [state] = states(run.looks(1, 0.0))
@@ -66,9 +65,9 @@ def test_what_sends_events_again_is_watched_again_with_its_counts_and_says_so() 
     assert state["reason"] == "sends events again after ann had it forgotten"
     [view] = shown(run)
     assert (view["events"], view["forgotten"]) == (1_200, {"by": "ann", "at_ms": 5, "note": "gone"})
-    run.desk.apply_action(*word())  # read again
+    run.desk.apply_request(*word())  # read again
     assert states(list(run.desk.on_tick(run.now_ms)[0])) == []
-    run.desk.apply_action(*word("f2"))
+    run.desk.apply_request(*word("f2"))
     assert [s["state"] for s in states(list(run.desk.on_tick(run.now_ms)[0]))] == ["forgotten"]
 
 
@@ -77,8 +76,8 @@ def test_it_stays_forgotten_through_a_restart_whether_its_row_was_written_or_not
     run, other = Run(), Run()
     run.looks(5, 0.0)
     before = run.desk.snapshot(UNIT)
-    run.desk.apply_action(*word())
-    other.desk.apply_action(*word())
+    run.desk.apply_request(*word())
+    other.desk.apply_request(*word())
     other.desk.restore(UNIT, before if row == "before" else run.desk.snapshot(UNIT))
     told = states(list(other.desk.on_tick(run.now_ms)[0]))
     assert [s["state"] for s in told] == (["forgotten"] if row == "before" else [])
@@ -93,7 +92,7 @@ def test_what_is_forgotten_has_no_part_in_its_models_budget() -> None:
     run.desk.on_profile(msgspec.structs.replace(profile, segment="s"), 0)
     run.looks(1, 0.0)
     both = run.desk._judge._units[UNIT].current.sharers
-    run.desk.apply_action(*word(unit=segment))
+    run.desk.apply_request(*word(unit=segment))
     run.looks(1, 0.0)
     alone = run.desk._judge._units[UNIT].current.sharers
     returning = msgspec.structs.replace(profile, segment="s", events=profile.events + 1, next_offset=9_999)
@@ -103,11 +102,11 @@ def test_what_is_forgotten_has_no_part_in_its_models_budget() -> None:
 
 def test_a_broken_word_is_said_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     run = Run()
-    run.desk.apply_action(forgetting.KEY + b"m/1/", b"{}")
+    run.desk.apply_request(requests.FORGET_KEY + b"m/1/", b"{}")
     assert run.metrics.errors.value(("actions",)) == 1
-    assert "not a model to be forgotten" in caplog.text
+    assert "is no request to forget a model" in caplog.text
     with pytest.raises(FormatError, match="schema 2"):
-        forgetting.decode(word()[1].replace(b'"schema":1', b'"schema":2'), "here")
+        requests.decode(word()[0], word()[1].replace(b'"schema":1', b'"schema":2'), "here")
 
 
 async def test_every_segment_or_the_one_that_is_named_is_recorded_with_who_and_why() -> None:
@@ -124,7 +123,7 @@ async def test_every_segment_or_the_one_that_is_named_is_recorded_with_who_and_w
 
         status, told = await post("m/1/forget", {"by": "ann", "note": "gone", "id": "f1"})
         assert (status, told["segments"], told["id"]) == (202, [None, "de", "fr"], "f1")
-        wanted = [Forgetting(forgetting.SCHEMA, "f1", "m", "1", s, "ann", 1_000, "gone") for s in (None, "de", "fr")]
+        wanted = [ForgetRequest(requests.SCHEMA, "f1", "m", "1", s, "ann", 1_000, "gone") for s in (None, "de", "fr")]
         assert site.recorded == wanted
         assert (await post("m/1/forget?segment=de", {"by": "ann"}))[1]["segments"] == ["de"]
         assert (await post("m/1/forget?segment=", {"by": "ann"}))[1]["segments"] == [None]

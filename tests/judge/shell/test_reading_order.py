@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.judge.shell.reading_order import Order
+from stream.judge.shell.reading_order import ReadingOrder
 
 START, END = 100, 130
 
@@ -11,18 +11,18 @@ START, END = 100, 130
 def taken(log: list[int], stale: list[int], every: int) -> list[int]:
     """Offsets taken, repetitions left out, of what is left of the log when reading begins at START: ``stale`` arrive
     first, and where it is astray it goes back after every so many messages, or when there are no more."""
-    order, found, at, count = Order(), list[int](), 0, 0
-    order.begin_at({0: START})
+    order, found, at, count = ReadingOrder(), list[int](), 0, 0
+    order.set_begins({0: START})
     while True:
         count += 1
         if at == len(log) or count % every == 0:
-            if 0 in order.astray():
+            if 0 in order.pop_seeks():
                 at = 0
             elif at == len(log):
                 return list(dict.fromkeys(found))
         offset = stale.pop(0) if stale else log[at]
         at = log.index(offset) + 1
-        if order.follows(0, offset):
+        if order.accepts(0, offset):
             found.append(offset)
 
 
@@ -39,9 +39,9 @@ def test_a_begin_that_compaction_took_is_passed(kept: set[int], every: int) -> N
 
 
 def test_nothing_is_taken_before_it_is_known_where_reading_begins() -> None:
-    order = Order()
-    assert not order.follows(0, 5)
-    order.begin_at({0: 5})
-    assert order.follows(0, 5)
+    order = ReadingOrder()
+    assert not order.accepts(0, 5)
+    order.set_begins({0: 5})
+    assert order.accepts(0, 5)
     order.clear()
-    assert not order.follows(0, 6)
+    assert not order.accepts(0, 6)

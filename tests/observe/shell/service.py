@@ -12,13 +12,15 @@ from detectors.columns import Floats
 from detectors.profiles import Profile
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
-from stream.backends.memory.broker import MemoryBroker, MemorySink, MemorySource, MemoryTableReader
+from stream.backends.memory.broker import MemoryBroker
+from stream.backends.memory.clients import MemorySink, MemorySource, MemoryTableReader
+from stream.backends.ports import TableReader
 from stream.observe.observer import Observer
-from stream.observe.settings import observe_settings
 from stream.observe.shell.label_reader import LabelReader
 from stream.observe.shell.runner import Runner
+from stream.observe.shell.settings import observe_settings
 from stream.settings.settings import Settings
-from stream.topics.record import OutRecord, TableReader
+from stream.topics.record import OutRecord
 
 DEADLINE = 30.0
 START_MS = 1_763_700_000_000

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from detectors.errors import BrokerError, CheckpointError
-from stream.backends.memory.broker import Crash, Faults, MemoryTableReader
+from stream.backends.memory.broker import Crash, Faults
+from stream.backends.memory.clients import MemoryTableReader
 from stream.settings.settings import KafkaSettings, LimitSettings, Settings
 from stream.topics.keys import model_partition, parse_profile_key
 from stream.topics.record import OutRecord, Partition, Record

@@ -15,9 +15,11 @@ import pytest
 
 from detectors.profiles import Profile
 from detectors.reference import reference as references
-from stream.backends.kafka.source import KafkaSink, KafkaSource, KafkaTableReader
+from stream.backends.kafka.sink import KafkaSink
+from stream.backends.kafka.source import KafkaSource
+from stream.backends.kafka.tables import KafkaTableReader
 from stream.observe.observer import Observer
-from stream.observe.settings import observe_settings
+from stream.observe.shell.settings import observe_settings
 from stream.settings.settings import Settings
 from stream.topics import keys
 from stream.topics.record import Partition, Record

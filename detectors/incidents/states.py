@@ -1,0 +1,18 @@
+"""The states of a watched model version or segment, in one list."""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """What is known of a unit now, the worst state first. A forgotten unit is not watched."""
+
+    DRIFT = "drift"
+    BLIND = "blind"
+    WARNING = "warning"
+    LEARNING = "learning"
+    STABLE = "stable"
+    FORGOTTEN = "forgotten"
+
+
+SHOWN = tuple(state for state in State if state is not State.FORGOTTEN)
+"""The states of units that are shown, worst first. A forgotten unit has no view and no metrics."""

@@ -1,0 +1,55 @@
+"""Makes the observe stage's settings from the settings file."""
+
+from detectors.bank.bank import BankSettings
+from detectors.features import Kind
+from stream.formats.row import Limits, Rules
+from stream.labels.predictions import PredictionRules
+from stream.observe.settings import LOOK_EVENTS, ObserveSettings
+from stream.settings.settings import ModelSettings, Settings
+
+ADWIN_DELTA = 2e-4
+"""Where the settings leave it open: one false signal in about 1e7 independent events of u."""
+
+
+def observe_settings(settings: Settings, *, look_events: int = LOOK_EVENTS) -> ObserveSettings:
+    """The part of ``settings`` that the observer needs. ``look_events``: fewest events between two looks of a unit."""
+    limits, detection = settings.limits, settings.detection
+    return ObserveSettings(
+        bank=BankSettings(
+            detectors=detection.detectors,
+            adwin_delta=detection.adwin_delta or ADWIN_DELTA,
+            page_hinkley_threshold=detection.page_hinkley_threshold,
+            max_features=limits.features_per_model,
+            max_categories=limits.categories_per_feature,
+            category_length=limits.category_length,
+            max_signals=limits.signals_per_profile,
+        ),
+        message=Limits(limits.event_bytes, limits.rows_per_message),
+        rules={
+            name: Rules(
+                segment_by=model.segment_by,
+                ignore=frozenset(model.ignore),
+                categorical=frozenset(f for f, own in model.features.items() if own.kind is Kind.CATEGORICAL),
+            )
+            for name, model in settings.models.items()
+        },
+        kinds={
+            name: {feature: own.kind for feature, own in model.features.items() if own.kind is not None}
+            for name, model in settings.models.items()
+        },
+        max_models=limits.models,
+        max_versions=limits.versions_per_model,
+        max_segments=limits.segments_per_model,
+        max_units=limits.units,
+        late_ms=detection.late_ms,
+        look_ms=detection.look_ms,
+        look_events=look_events,
+        unit_checkpoint_bytes=limits.unit_checkpoint_bytes,
+        predictions=PredictionRules(limits.predictions_kept),
+        predictions_of={name: _predictions(settings, model) for name, model in settings.models.items()},
+    )
+
+
+def _predictions(settings: Settings, model: ModelSettings) -> PredictionRules:
+    kept = settings.limits.predictions_kept if model.predictions_kept is None else model.predictions_kept
+    return PredictionRules(kept, model.objectives.latency.below_ms)

@@ -1,0 +1,86 @@
+"""A worker as a process: logging, signals, garbage collection and the exit status."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+
+from detectors.errors import DriftlineError
+from stream.service.worker import Worker
+from stream.settings.settings import Settings
+from stream.terminal.exit_status import ExitStatus
+
+log = logging.getLogger(__name__)
+
+QUIET = {"faust": logging.WARNING, "aiokafka": logging.WARNING, "kafka": logging.WARNING, "mode": logging.ERROR}
+"""Lowest level that is logged of libraries, unless log_level is debug. mode warns of every timer that is a bit late."""
+
+STOP_SECONDS = 1.5
+"""Time after ``shutdown_seconds`` in which the process must have ended."""
+
+
+def main(settings: Settings, role: str = "all") -> int:
+    """Runs a worker until SIGTERM or SIGINT. Exit status 0 after a clean stop, 2 after an error, which is printed."""
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    if settings.log_level != "debug":
+        for name, level in QUIET.items():
+            logging.getLogger(name).setLevel(level)
+    collect_seldom()
+    try:
+        asyncio.run(_run_until_signal(settings, role))
+    except DriftlineError as error:
+        sys.stderr.write(f"driftline: {error}\n")
+        return ExitStatus.ERROR
+    return ExitStatus.OK
+
+
+def collect_seldom() -> None:
+    """Lets Python collect garbage less often, which saves 4 to 13 % of the processor's time.
+
+    Imported objects stay for ever, and the hot path makes many objects but little garbage.
+    """
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
+
+
+async def run(settings: Settings, role: str, stop: asyncio.Event) -> None:
+    """Runs a worker until ``stop`` is set. Raises the error that ended it otherwise."""
+    worker = Worker(settings, role)
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        starting = asyncio.ensure_future(worker.start())
+        await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if stopped.done() and not starting.done():
+            starting.cancel()
+            return
+        await starting
+        log.info("driftline worker, role %s: http://%s:%d", role, settings.http.host, worker.port)
+        await asyncio.wait((worker.failed, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if worker.failed.done():
+            raise worker.failed.result()
+    finally:
+        stopped.cancel()
+        await worker.stop()
+
+
+async def _run_until_signal(settings: Settings, role: str) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(ExitStatus.ERROR)  # a second signal ends the process at once
+        stop.set()
+        # Threads of the client libraries can outlive an unreachable broker and keep the interpreter from ending.
+        watchdog = threading.Timer(settings.shutdown_seconds + STOP_SECONDS, os._exit, (ExitStatus.OK,))
+        watchdog.daemon = True
+        watchdog.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    await run(settings, role, stop)

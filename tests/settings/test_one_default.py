@@ -1,0 +1,51 @@
+"""Each setting has one default, that of the settings file: the records of the stages repeat none."""
+
+import msgspec
+import pytest
+
+from detectors.bank.bank import BankSettings
+from detectors.evidence.sheets import EvidenceSettings
+from detectors.incidents.retrain import RetrainGuard
+from stream.judge.settings import BlindRules, JudgeSettings
+from stream.labels.predictions import PredictionRules
+from stream.observe.settings import ObserveSettings
+from stream.observe.unit import UnitSettings
+from stream.settings.settings import Settings
+
+NO_SETTING = {
+    "share_tolerance",
+    "max_environments",
+    "strata_kept",
+    "look_events",
+    "recent_ids",
+    "latency_below_ms",  # of a model without the objective: None
+    # by model, empty where no model has its own
+    "budgets",
+    "learning",
+    "outcomes",
+    "predictions_of",
+    "rules",
+    "kinds",
+}
+"""Members with a default, which the settings file cannot set or names only by model."""
+
+
+@pytest.mark.parametrize(
+    "record",
+    [ObserveSettings, UnitSettings, BankSettings, PredictionRules, JudgeSettings, BlindRules, EvidenceSettings,
+     RetrainGuard],
+)  # fmt: skip
+def test_a_record_of_a_stage_has_no_default_for_a_setting(record: type[msgspec.Struct]) -> None:
+    with_default = {field.name for field in msgspec.structs.fields(record) if not field.required}
+    assert with_default <= NO_SETTING
+    assert not with_default & _names(Settings)
+
+
+def _names(record: type[msgspec.Struct]) -> set[str]:
+    """Every name in the settings file, at any depth."""
+    found: set[str] = set()
+    for field in msgspec.structs.fields(record):
+        found.add(field.name)
+        if isinstance(field.default, msgspec.Struct):
+            found |= _names(type(field.default))
+    return found
