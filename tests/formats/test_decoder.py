@@ -11,6 +11,7 @@ from stream.formats import decoder as codec
 from stream.formats.decoder import Decoder
 from stream.formats.row import Rules
 from tests.formats.contract import HERE, NOW_MS, cells, one, record
+from tests.settings.defaults import message_limits
 
 numbers = st.one_of(
     st.floats(),
