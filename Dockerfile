@@ -7,8 +7,9 @@ ARG SOURCE_DATE_EPOCH=1763700000
 ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH}
 WORKDIR /src
 RUN python -m venv /opt/driftline
-COPY constraints.txt pyproject.toml README.md ./
+COPY constraints.txt pyproject.toml README.md LICENSE NOTICE ./
 COPY detectors detectors
+COPY driftline driftline
 COPY stream stream
 RUN /opt/driftline/bin/pip install --no-compile -c constraints.txt '.[parquet]' \
  && /opt/driftline/bin/pip uninstall --yes pip setuptools \
@@ -17,7 +18,7 @@ RUN /opt/driftline/bin/pip install --no-compile -c constraints.txt '.[parquet]' 
 
 FROM python:${PYTHON}-slim-bookworm
 LABEL org.opencontainers.image.title="driftline" \
-      org.opencontainers.image.description="Tells within a second that the data or behaviour of a model has changed." \
+      org.opencontainers.image.description="Watches machine-learning models in production and reports what changed." \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN groupadd --system --gid 10001 driftline \
  && useradd --system --uid 10001 --gid driftline --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin driftline
