@@ -200,7 +200,10 @@ def test_nothing_received_can_run_code(source: Source) -> None:
 
 @pytest.mark.parametrize("source", **by_name(PRODUCT))
 def test_a_module_says_what_lives_in_it_and_a_package_holds_nothing(source: Source) -> None:
-    if source.path.name == "__init__.py":
+    if source.name == "driftline":  # the public imports: names of other modules and no code of its own
+        assert ast.get_docstring(source.tree)
+        assert not [node for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef)]
+    elif source.path.name == "__init__.py":
         assert source.text == ""
     else:
         assert ast.get_docstring(source.tree)

@@ -10,6 +10,8 @@ import pytest
 
 from tests.docs.blocks import ROOT
 
+BUILT_FROM = ("detectors/", "driftline/", "stream/", "pyproject", "README", "LICENSE", "NOTICE")
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -17,7 +19,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = folder / "source"
     names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
     for name in names:  # a build in the checkout would leave its folders there
-        if name.startswith(("detectors/", "driftline/", "stream/", "pyproject", "README", "LICENSE", "NOTICE")) and (ROOT / name).exists():
+        if name.startswith(BUILT_FROM) and (ROOT / name).exists():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
     run(sys.executable, "-m", "pip", "wheel", str(source), "--no-deps", "--quiet", "-w", str(folder))
