@@ -6,7 +6,7 @@ python -m examples.publish [--bootstrap-servers HOST:PORT]
 import argparse
 import random
 
-from stream.publisher import InferencePublisher
+from driftline import InferencePublisher
 
 
 def predict(features: dict[str, object]) -> tuple[int, float]:

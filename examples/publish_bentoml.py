@@ -10,7 +10,7 @@ from typing import Any
 
 import bentoml
 
-from stream.publisher import InferencePublisher
+from driftline import InferencePublisher
 
 
 def score(features: dict[str, Any]) -> float:

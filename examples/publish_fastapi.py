@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from stream.publisher import InferencePublisher
+from driftline import InferencePublisher
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import mlflow.pyfunc
 
-from stream.publisher import InferencePublisher
+from driftline import InferencePublisher
 
 
 class Published(mlflow.pyfunc.PythonModel):

@@ -1,7 +1,7 @@
 """Writes what the documentation takes from the code: ``python -m tests.docs.pages``.
 
 docs/metrics.md from the metrics' families, docs/events-out.md, docs/asyncapi.json and docs/schemas/ from the records of the
-events and labels, docs/scale.md from the figures of docs/scale.json. The module map is put into docs/architecture.md when the site is built (``tests.docs.hook``).
+events and labels, docs/scale.md from the figures of docs/scale.json, and the module map in docs/architecture.md.
 """
 
 # ruff: noqa: E501 - the pages' own text
@@ -263,24 +263,45 @@ def _short(kind: str) -> str:
     return kind.removeprefix("io.driftline.").replace(".", "-")
 
 
+MAP_BEGIN, MAP_END = "<!-- module map: begin -->\n", "<!-- module map: end -->"
+
+
+def architecture_page() -> str:
+    """docs/architecture.md: its own text, with the module map between two marks."""
+    before, _, rest = (DOCS / "architecture.md").read_text(encoding="utf-8").partition(MAP_BEGIN)
+    _, _, after = rest.partition(MAP_END)
+    return f"{before}{MAP_BEGIN}\n{module_map()}\n{MAP_END}{after}"
+
+
 def module_map() -> str:
-    """The folders with what they hold and may import, then their modules with the first sentence of the docstring."""
-    parts = []
+    """Each folder with what it holds and may import, then its modules with the first sentence of the docstring."""
+    parts = [
+        "### driftline/\n\n"
+        + _sentence(ROOT / "driftline" / "__init__.py").split(":")[0]
+        + ". It has no module of its own and is loaded by nothing else.\n"
+    ]
     for name, folder in folders.FOLDERS.items():
         files = [path for path in sorted((ROOT / name).glob("*.py")) if path.name != "__init__.py"]
         pure = " Pure." if folder.pure else ""
-        allowed = ", ".join(f"`{other}`" for other in folder.imports) or "nothing"
         parts.append(
-            f"### {name}/\n\n{folder.holds}{pure} May import: {allowed}.\n\n| module | what lives in it |\n|---|---|"
+            f"### {name}/\n\n{folder.holds}{pure} May import: {_allowed(folder.imports)}.\n\n"
+            "| module | contents |\n|---|---|"
         )
         parts.extend(f"| `{path.relative_to(ROOT)}` | {_sentence(path)} |" for path in files)
         parts.append("")
-    parts.append("### Each library has one home\n\n| library | imported only in |\n|---|---|")
+    parts.append("### Libraries and where they are imported\n\n| library | imported only in |\n|---|---|")
     parts.extend(
         f"| {library} | {', '.join(f'`{home}*`' if home.endswith('.') else f'`{home}`' for home in homes)} |"
         for library, homes in folders.HOMES.items()
     )
     return "\n".join(parts) + "\n"
+
+
+def _allowed(imports: tuple[str, ...]) -> str:
+    """The folders of one entry of the map; a package with all that is in it is named once."""
+    whole = [name for name in imports if f"{name}/*" in imports]
+    rest = [name for name in imports if name not in whole and name.removesuffix("/*") not in whole]
+    return ", ".join([f"all of `{name}/`" for name in whole] + [f"`{name}/`" for name in rest]) or "nothing"
 
 
 def _sentence(path: Path) -> str:
@@ -299,6 +320,7 @@ def files() -> dict[Path, str]:
         DOCS / "metrics.md": metrics_page(),
         DOCS / "events-out.md": events_page(),
         DOCS / "asyncapi.json": _json(asyncapi()),
+        DOCS / "architecture.md": architecture_page(),
         DOCS / "contributing.md": contributing_page(),
         DOCS / "scale.md": fleet.text(DOCS),
     }

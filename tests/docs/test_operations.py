@@ -1,4 +1,4 @@
-"""What docs/operations.md tells the person on call is what the program says: metrics, components, limits, log lines."""
+"""docs/operations.md is true: its metrics, components, limits and log lines are those of the program."""
 
 import re
 
@@ -35,7 +35,7 @@ def test_values_of_labels_on_the_page_are_in_the_program(label: str) -> None:
 
 
 @pytest.mark.parametrize("row", FAILURES, ids=lambda row: row[0])
-def test_log_lines_on_the_page_are_said_by_the_program(row: list[str]) -> None:
+def test_log_lines_on_the_page_are_logged_by_the_program(row: list[str]) -> None:
     """``N`` and ``...`` stand for what is filled in."""
     said = HOLE.sub("\0", re.sub(r'"\s*\n\s*f?"', "", SOURCES))
     for text in re.findall(r"`([^`]+)`", row[2]):
