@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Small, without root, and the same bytes from the same sources: base image by version, every package by constraints.
+# Small, without root, and reproducible: the base image is fixed by its version, every package by the constraints.
 ARG PYTHON=3.11.14
 FROM python:${PYTHON}-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1 PYTHONHASHSEED=0
@@ -28,7 +28,7 @@ ENV PATH=/opt/driftline/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 EXPOSE 9108
 STOPSIGNAL SIGTERM
-# Whether the loop turns, not whether Kafka can be reached: a restart does not mend a broker.
+# Checks the event loop, not the connection to Kafka: a restart does not repair a broker.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
   CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9108/healthz', timeout=2)"]
 ENTRYPOINT ["driftline"]
