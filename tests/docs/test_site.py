@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import jsonschema
 import pytest
@@ -68,6 +69,13 @@ def test_files_and_settings_named_in_the_text_exist(page: str) -> None:
     assert not [name for name in settings if f"`{name}`" not in known]
     metrics = set(re.findall(r"`(driftline_[a-z_]+)[`{]", text))
     assert not [name for name in metrics if f"`{name}`" not in (ROOT / "docs" / "metrics.md").read_text()]
+
+
+def test_every_svg_is_well_formed() -> None:
+    found = sorted((ROOT / "docs").rglob("*.svg"))
+    assert found
+    for path in found:
+        ElementTree.parse(path)
 
 
 def test_every_alert_is_explained_to_the_person_on_call() -> None:
