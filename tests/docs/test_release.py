@@ -1,4 +1,4 @@
-"""What a user installs: a wheel that holds everything and runs by itself."""
+"""The wheel: it contains everything that is needed, and runs in a fresh environment."""
 
 import os
 import subprocess
@@ -64,5 +64,5 @@ def test_installed_into_a_fresh_environment_the_demo_finds_its_changes(wheel: Pa
     run(python, "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), str(wheel), seconds=400)
     assert run(python, "-c", "from driftline import InferencePublisher as P; print(P.__name__)", cwd=tmp_path).strip()
     program = str(tmp_path / "venv" / "bin" / "driftline")
-    told = run(program, "demo", "--headless", "--seconds", "25", "--port", "0", cwd=tmp_path, seconds=150)
-    assert "3 of 3 injected changes found, no false reports" in told
+    printed = run(program, "demo", "--headless", "--seconds", "25", "--port", "0", cwd=tmp_path, seconds=150)
+    assert "3 of 3 injected changes found, no false reports" in printed
