@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Small, without root, and the same bytes from the same sources: base image by version, every package by constraints.
+# Small, without root, and reproducible: the base image is fixed by its version, every package by the constraints.
 ARG PYTHON=3.11.14
 FROM python:${PYTHON}-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1 PYTHONHASHSEED=0
@@ -7,8 +7,9 @@ ARG SOURCE_DATE_EPOCH=1763700000
 ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH}
 WORKDIR /src
 RUN python -m venv /opt/driftline
-COPY constraints.txt pyproject.toml README.md ./
+COPY constraints.txt pyproject.toml README.md LICENSE NOTICE ./
 COPY detectors detectors
+COPY driftline driftline
 COPY stream stream
 RUN /opt/driftline/bin/pip install --no-compile -c constraints.txt '.[parquet]' \
  && /opt/driftline/bin/pip uninstall --yes pip setuptools \
@@ -17,7 +18,7 @@ RUN /opt/driftline/bin/pip install --no-compile -c constraints.txt '.[parquet]' 
 
 FROM python:${PYTHON}-slim-bookworm
 LABEL org.opencontainers.image.title="driftline" \
-      org.opencontainers.image.description="Tells within a second that the data or behaviour of a model has changed." \
+      org.opencontainers.image.description="Watches machine-learning models in production and reports what changed." \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN groupadd --system --gid 10001 driftline \
  && useradd --system --uid 10001 --gid driftline --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin driftline
@@ -27,7 +28,7 @@ ENV PATH=/opt/driftline/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 EXPOSE 9108
 STOPSIGNAL SIGTERM
-# Whether the loop turns, not whether Kafka can be reached: a restart does not mend a broker.
+# Checks the event loop, not the connection to Kafka: a restart does not repair a broker.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
   CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9108/healthz', timeout=2)"]
 ENTRYPOINT ["driftline"]

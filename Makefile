@@ -1,28 +1,28 @@
-# Everything sets itself up in .venv; nothing is installed elsewhere.
+# Every target sets up .venv first; nothing is installed elsewhere.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Two processes: most tests wait for brokers and services more than they compute.
+# Two processes, because most tests wait for brokers and services.
 JOBS ?= 2
-# A half of the files each, so that what a file starts is started once; who is done first takes from the other.
+# Each process gets half of the files, so that a file's servers start once; the first to finish helps the other.
 DEAL := worksteal
 
 .PHONY: help demo test check lint docs bench bench-throughput bench-scale bench-detection chaos fuzz soak clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo              run the whole service on an embedded broker and watch it find three injected changes"
-	@echo "make test              run the tests (a real Kafka is started by them where Java and Maven are present)"
+	@echo "make demo              run the whole service on an embedded broker, with three injected changes that it finds"
+	@echo "make test              run all tests (they start a real Kafka where Java and Maven are present)"
 	@echo "make check             lint, types and the everyday tests"
 	@echo "make docs              build the documentation into build/site"
-	@echo "make bench             both of the next, on a real broker"
-	@echo "make bench-throughput  throughput against what a user could write instead"
-	@echo "make bench-scale       what more workers, features and models cost; delay, memory, restore"
-	@echo "make bench-detection   false alarms, delays and cost, beside the libraries that one would pick instead"
-	@echo "make chaos             kill, freeze and restart workers and a real broker, and recount every published number"
+	@echo "make bench             the next two benchmarks, on a real broker"
+	@echo "make bench-throughput  throughput beside hand-written consumers"
+	@echo "make bench-scale       cost of more workers, features and models; delay, memory, restore"
+	@echo "make bench-detection   false alarms, delays and cost, beside other libraries"
+	@echo "make chaos             kill, freeze and restart workers and a real broker, then recount every published number"
 	@echo "make fuzz              a million broken inputs, half of them chosen by the code they reach"
-	@echo "make soak              half an hour of steady load with models that come and go; memory, threads, files, log"
+	@echo "make soak              half an hour of steady load with changing models; memory, threads, files, log"
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "driftline needs Python 3.11 or newer; try make PYTHON=python3.12")'

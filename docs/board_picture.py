@@ -1,4 +1,4 @@
-"""A board drawn like a dashboard: its panels where their ``gridPos`` says, in points of a page of PAGE_WIDTH."""
+"""Draws a dashboard: its panels at the places of their ``gridPos``, in points of a page of PAGE_WIDTH."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -28,14 +28,14 @@ class Line(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Titles, and the rows in their order."""
+    """A table: its titles, and its rows in order."""
 
     columns: list[str]
     rows: list[list[Any]]
 
 
 class Region(NamedTuple):
-    """An annotation: from when to when."""
+    """An annotation with its begin and end."""
 
     colour: str
     start: float
@@ -50,7 +50,7 @@ class Shown(NamedTuple):
 
 
 class Box(NamedTuple):
-    """Left, top, width and height on the page."""
+    """A rectangle on the page: left, top, width and height."""
 
     left: float
     top: float
@@ -59,7 +59,7 @@ class Box(NamedTuple):
 
 
 class Sheet:
-    """The page: lengths from its upper left corner, in 1/100 inch."""
+    """The page. Lengths are from its upper left corner, in 1/100 inch."""
 
     def __init__(self, height: float, span: tuple[float, float], regions: Sequence[Region]) -> None:
         self.height, self.span, self.regions = height, span, regions
@@ -83,7 +83,7 @@ class Sheet:
         )
 
     def text(self, left: float, top: float, words: str, size: float = 12, ink: str = INK, **more: Any) -> float:
-        """Writes around the height ``top``; where it ends."""
+        """Writes text around the height ``top``; returns where it ends."""
         written = self.page.text(left, top, words, fontsize=size * 0.72, color=ink, va="center_baseline", **more)
         extent = written.get_window_extent(self.figure.canvas.get_renderer())
         return left + float(extent.width * 100 / self.figure.dpi)
@@ -111,7 +111,7 @@ class Sheet:
         return made
 
     def save(self, path: Path) -> None:
-        """In 256 colours: a third of the bytes, and nothing that one would see."""
+        """Saves the picture in 256 colours: a third of the bytes, without a visible difference."""
         drawn = io.BytesIO()
         self.figure.savefig(drawn, format="png", dpi=100 * SCALE)
         pyplot.close(self.figure)
@@ -119,7 +119,7 @@ class Sheet:
 
 
 def moment(seconds: float) -> float:
-    """Days, as matplotlib counts."""
+    """A time in days, the unit of matplotlib."""
     return seconds / 86_400
 
 
@@ -131,7 +131,7 @@ def draw(
     span: tuple[float, float],
     regions: Sequence[Region],
 ) -> Sheet:
-    """The whole page."""
+    """The picture of the whole dashboard."""
     rows = max(item.panel["gridPos"]["y"] + item.panel["gridPos"]["h"] for item in shown)
     sheet = Sheet(HEAD + rows * ROW + MARGIN - GAP, span, regions)
     end = sheet.text(MARGIN + 2, HEAD / 2, title, 17, weight="bold")
@@ -196,7 +196,7 @@ def _ink(panel: Json, name: str, index: int) -> str:
 
 
 def _scale(axes: Axes, panel: Json, lines: list[Line]) -> None:
-    """From the least that the panel shows, in the panel's unit, with its thresholds."""
+    """Sets the value axis: from the panel's minimum, in the panel's unit, with its thresholds."""
     settings = panel["fieldConfig"]["defaults"]
     finite = [value for line in lines for value in line.values if np.isfinite(value)]
     top = max([*finite, 0]) * 1.06
@@ -228,7 +228,7 @@ def _annotate(sheet: Sheet, axes: Axes) -> None:
 
 
 def _legend(sheet: Sheet, box: Box, names: Sequence[str], inks: Sequence[str]) -> float:
-    """Names in rows at the foot; how high they are."""
+    """Draws the legend in rows at the bottom; returns its height."""
     rows: list[list[tuple[float, str, str]]] = [[]]
     left = box.left + 12
     for name, ink in zip(names, inks, strict=True):
@@ -248,7 +248,7 @@ def _legend(sheet: Sheet, box: Box, names: Sequence[str], inks: Sequence[str]) -
 
 
 def _states(sheet: Sheet, box: Box, panel: Json, lines: list[Line]) -> None:
-    """A bar for each line, in the colours of its states."""
+    """Draws a bar for each line, in the colours of its states."""
     _frame(sheet, box, panel)
     settings = panel["fieldConfig"]["defaults"]
     words = [option for mapping in settings["mappings"] for option in mapping["options"].values()]
@@ -269,7 +269,7 @@ def _states(sheet: Sheet, box: Box, panel: Json, lines: list[Line]) -> None:
 
 
 class Column(NamedTuple):
-    """Of a table: where it stands, and how its values are said."""
+    """A column of a table: its place, and the settings for its values."""
 
     title: str
     settings: Json
@@ -281,18 +281,18 @@ class Column(NamedTuple):
     def painted(self) -> bool:
         return bool(self.settings.get("custom.cellOptions", {}).get("type") == "color-background")
 
-    def said(self, value: Any) -> str:
+    def text(self, value: Any) -> str:
         return said(value, self.settings) if isinstance(value, float) else str(value or "")
 
 
 def _columns(box: Box, panel: Json, table: Table) -> list[Column]:
-    """As wide as their longest words in proportion."""
+    """The columns, with widths in proportion to their longest texts."""
     made = []
     for at, title in enumerate(table.columns):
         numbers = any(isinstance(row[at], float) for row in table.rows)
         made.append(Column(title, properties(panel, title), 0, 0, numbers))
     widths = [
-        5 + max(len(column.title), *(len(column.said(row[at])) for row in table.rows)) for at, column in enumerate(made)
+        5 + max(len(column.title), *(len(column.text(row[at])) for row in table.rows)) for at, column in enumerate(made)
     ]
     edges = box.left + 8 + np.cumsum([0, *widths]) / sum(widths) * (box.width - 26)
     return [
@@ -302,7 +302,7 @@ def _columns(box: Box, panel: Json, table: Table) -> list[Column]:
 
 
 def _table(sheet: Sheet, box: Box, panel: Json, table: Table) -> None:
-    """As many rows as there is room for, beside a bar that says how many of all."""
+    """Draws as many rows as fit, and a scroll bar for the rest."""
     _frame(sheet, box, panel)
     columns = _columns(box, panel, table)
     room = int((box.height - TITLE - TABLE_ROW - 6) // TABLE_ROW)
@@ -326,11 +326,11 @@ def _value(sheet: Sheet, column: Column, middle: float, value: Any) -> None:
         width = column.right - column.left - 8
         sheet.box(Box(column.left + 4, middle - TABLE_ROW / 2 + 2, width, TABLE_ROW - 4), fill)
     ink = LINK if column.settings.get("links") else INK if fill == PANEL else PANEL
-    _word(sheet, column, middle, column.said(value), ink)
+    _word(sheet, column, middle, column.text(value), ink)
 
 
 def _word(sheet: Sheet, column: Column, middle: float, words: str, ink: str, **more: Any) -> None:
-    """Numbers stand to the right."""
+    """Writes a cell; numbers are aligned to the right."""
     if column.numbers and not column.painted:
         sheet.text(column.right - 12, middle, words, 12, ink, ha="right", **more)
     else:

@@ -1,4 +1,4 @@
-"""What a board says in words and colours: values with their unit, value mappings, thresholds, names of lines."""
+"""Texts and colours of a dashboard: values with units, value mappings, thresholds, names of lines."""
 
 import math
 import re
@@ -26,7 +26,7 @@ TIMES = ((86_400, " d"), (3_600, " h"), (60, " min"), (1, " s"), (1e-3, " ms"))
 
 
 def properties(panel: Json, name: str) -> Json:
-    """A field's settings: the panel's, with the overrides of its name."""
+    """The settings of a field: those of the panel, with the overrides for its name."""
     found = dict(panel["fieldConfig"]["defaults"])
     for override in panel["fieldConfig"]["overrides"]:
         if override["matcher"] == {"id": "byName", "options": name}:
@@ -35,7 +35,7 @@ def properties(panel: Json, name: str) -> Json:
 
 
 def mapped(value: float, settings: Json) -> Json:
-    """The text and colour that a value is mapped to, as far as it is."""
+    """The text and colour that a value is mapped to, if any."""
     for mapping in settings.get("mappings", ()):
         if mapping["type"] == "value" and f"{value:g}" in mapping["options"]:
             return dict(mapping["options"][f"{value:g}"])
@@ -43,7 +43,7 @@ def mapped(value: float, settings: Json) -> Json:
 
 
 def said(value: float, settings: Json) -> str:
-    """A value in words or in its unit."""
+    """A value as its mapped text, or with its unit."""
     if math.isnan(value):
         return "NaN"
     known = mapped(value, settings).get("text")
@@ -51,7 +51,7 @@ def said(value: float, settings: Json) -> str:
 
 
 def colour(value: float, settings: Json) -> str:
-    """By mapping, else by threshold."""
+    """The colour of a value: by mapping, else by threshold."""
     name = mapped(value, settings).get("color")
     for step in settings.get("thresholds", {}).get("steps", ()) if name is None else ():
         if step["value"] is None or value >= step["value"]:
@@ -60,7 +60,7 @@ def colour(value: float, settings: Json) -> str:
 
 
 def in_unit(value: float, unit: str, decimals: int | None = None) -> str:
-    """Grafana's units, those of them that the boards have."""
+    """A value in one of Grafana's units, as far as the dashboards use them."""
     if unit == "percentunit":
         return number(100 * value, decimals) + "%"
     if unit == "locale":
@@ -75,7 +75,7 @@ def in_unit(value: float, unit: str, decimals: int | None = None) -> str:
 
 
 def number(value: float, decimals: int | None = None) -> str:
-    """Three digits that count where nobody says how many decimals; whole numbers whole."""
+    """A number with three significant digits if no decimals are set; integers in full."""
     if decimals is None:
         whole = value == int(value)
         decimals = 0 if whole else max(0, 2 - math.floor(math.log10(abs(value))))

@@ -1,7 +1,7 @@
-"""The pictures of the dashboards: ``python docs/dashboards.py`` (two minutes; Prometheus has to be installed).
+"""Draws the pictures of the dashboards: ``python docs/dashboards.py`` (two minutes; needs an installed Prometheus).
 
-Runs the demo, lets a Prometheus scrape it every second, asks it what the boards of deploy/grafana/dashboards ask, and
-draws their first panels. Every number is one that Prometheus returned; the drawing is made here and not by Grafana.
+Runs the demo, lets a Prometheus scrape it every second, runs the queries of deploy/grafana/dashboards, and draws the
+first panels. Every number was returned by Prometheus; the drawing is made here and not by Grafana.
 """
 
 import json
@@ -32,11 +32,11 @@ IMAGES = ROOT / "docs" / "images"
 BOARDS = ROOT / "deploy" / "grafana" / "dashboards"
 SECONDS = 60
 SHOWN_ROWS = 30
-"""Of the grid: what fits a screen."""
+"""Height of the grid that fits a screen."""
 
 
 class Asking:
-    """Asks for one range as Grafana does: lines over it, numbers and tables at its end."""
+    """Runs the queries of a panel for one range, as Grafana does: lines over it, numbers and tables at its end."""
 
     def __init__(self, prometheus: Prometheus, span: tuple[float, float], variables: dict[str, str]) -> None:
         self._prometheus = prometheus
@@ -67,7 +67,7 @@ class Asking:
         return Shown(panel, [line for t in panel["targets"] for line in self.lines(t["expr"], t["legendFormat"])])
 
     def _table(self, panel: Json) -> Table:
-        """Merged by labels, then named and sorted, as the panel's transformations say."""
+        """The table merged by labels, then renamed and sorted by the panel's transformations."""
         rows: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
         for target in panel["targets"]:
             for labels, value in self.instant(target["expr"]):
@@ -83,7 +83,7 @@ class Asking:
         return Table(columns, [[row.get(title) for title in titles] for row in ordered])
 
     def regions(self, board: Json) -> list[Region]:
-        """Each stretch in which an annotation's query has a value."""
+        """Every interval in which the query of an annotation has a value."""
         found = []
         for annotation in board["annotations"]["list"]:
             for line in self.lines(annotation["expr"]):
@@ -97,7 +97,7 @@ class Asking:
 
 @contextmanager
 def scraped_demo() -> Iterator[Prometheus]:
-    """A Prometheus that has seen the whole demo."""
+    """A Prometheus that has scraped the whole demo."""
     (port,) = free_ports(1)
     demo = [str(DRIFTLINE), "demo", "--headless", "--seconds", str(SECONDS), "--port", str(port)]
     with tempfile.TemporaryDirectory() as folder, scraping(Path(folder), port) as prometheus:
@@ -106,13 +106,13 @@ def scraped_demo() -> Iterator[Prometheus]:
 
 
 def last_minute(prometheus: Prometheus) -> tuple[float, float]:
-    """The demo's traffic, to its last event."""
+    """The time range of the demo's traffic, up to its last event."""
     (last,) = prometheus.values("max(max_over_time(driftline_last_event_timestamp_seconds[5m]))")
     return math.floor(last) - SECONDS, math.floor(last)
 
 
 def first_drifted(prometheus: Prometheus, span: tuple[float, float]) -> dict[str, str]:
-    """The variables of the model that drifted first."""
+    """Dashboard variables for the model that drifted first."""
     lines = prometheus.ask(
         "query_range",
         query='driftline_model_state{state="drift"} == 1',
@@ -125,7 +125,7 @@ def first_drifted(prometheus: Prometheus, span: tuple[float, float]) -> dict[str
 
 
 def picture(prometheus: Prometheus, name: str) -> None:
-    """One board into docs/images."""
+    """Draws one dashboard into docs/images."""
     board = json.loads((BOARDS / f"driftline-{name}.json").read_text(encoding="utf-8"))
     span = last_minute(prometheus)
     variables = first_drifted(prometheus, span)

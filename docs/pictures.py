@@ -1,7 +1,7 @@
-"""The pictures and figures of docs/detection.md, from replays: ``python docs/pictures.py`` (two minutes).
+"""Draws the pictures and computes the figures of docs/detection.md: ``python docs/pictures.py`` (two minutes).
 
-Every run is the service's own detection over events made here; seeds are fixed, so the same code gives the same
-pictures.
+Every run replays generated events through the detection of the service. Seeds are fixed, so the same code gives the
+same pictures.
 """
 
 import json
@@ -36,17 +36,17 @@ ROWS = (500, 2_000, 10_000, 100_000)
 
 
 def reference(rows: int = 20_000, seed: int = 1) -> Reference:
-    """One feature, N(0, 1)."""
+    """A reference of one feature, N(0, 1)."""
     return build_reference("example", "1", {"x": np.random.default_rng(seed).normal(size=rows)})
 
 
 def references_of(rows: int) -> list[Reference]:
-    """RUNS of them: how far off a small one lies is chance."""
+    """RUNS references: the deviation of a small one is random."""
     return [reference(rows, seed) for seed in range(RUNS)]
 
 
 def replayed(values: np.ndarray, known: Reference, settings: Settings, *, stop: bool = True) -> Replayed:
-    """``values`` one a second, judged every LOOK_EVENTS; with ``stop`` only until the first incident."""
+    """A replay of ``values``, one a second, judged every LOOK_EVENTS; with ``stop`` only until the first incident."""
     replay = Replay(ReplayOptions(file="example"), settings, known)
     for look in _looks(values):
         replay.feed(look)
@@ -64,14 +64,14 @@ def _looks(values: np.ndarray) -> Iterator[list[tuple[int, int, bytes]]]:
 
 
 def changed(shift: float, seed: int, stable: int = STABLE_EVENTS, then: int = HORIZON) -> np.ndarray:
-    """``stable`` events of N(0, 1), then ``then`` events of N(shift, 1)."""
+    """A stream of ``stable`` events of N(0, 1), then ``then`` events of N(shift, 1)."""
     values = np.random.default_rng(seed).normal(size=stable + then)
     values[stable:] += shift
     return values
 
 
 def delay(shift: float, references: Sequence[Reference], settings: Settings) -> dict[str, float | None]:
-    """Median events from the change to the incident, one run a reference, and the share not found within HORIZON."""
+    """Median delay from the change to the incident, one run per reference, and the share not found within HORIZON."""
     found = []
     for seed, known in enumerate(references):
         incidents = replayed(changed(shift, 100 + seed), known, settings).incidents
@@ -83,7 +83,7 @@ def delay(shift: float, references: Sequence[Reference], settings: Settings) -> 
 
 
 def evidence_picture() -> dict[str, object]:
-    """Evidence over events: nothing, a change too small to matter, half a sigma."""
+    """Draws evidence over events: no change, a change that is too small to matter, half a sigma."""
     known, figure = reference(), pyplot.figure(figsize=(9, 4.2))
     axes = figure.add_subplot()
     told: dict[str, object] = {}
@@ -108,7 +108,7 @@ def evidence_picture() -> dict[str, object]:
 
 
 def curves(name: str, label: str, table: dict[str, dict[str, dict[str, float | None]]]) -> None:
-    """Median delay over a setting, one line for each shift."""
+    """Draws the median delay over a setting, one line for each shift."""
     figure = pyplot.figure(figsize=(9, 4))
     axes = figure.add_subplot()
     for shift, colour in zip(SHIFTS, (GREY, BLUE, RED), strict=True):
@@ -123,7 +123,7 @@ def curves(name: str, label: str, table: dict[str, dict[str, dict[str, float | N
 
 
 def quiet() -> dict[str, dict[str, float]]:
-    """Incidents on streams in which nothing changes."""
+    """Number of incidents on streams in which nothing changes."""
     told = {}
     for name in ("normal", "student-t3", "lognormal"):
         draw, rng = synthetic.NULLS[name], np.random.default_rng(5)

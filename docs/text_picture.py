@@ -1,10 +1,16 @@
-"""Terminal output as an SVG: ``driftline demo --headless | python docs/text_picture.py > docs/demo.svg``."""
+"""Draws terminal output as an SVG; lines of progress are left out.
+
+(echo '$ driftline demo --headless --seconds 70'; driftline demo --headless --seconds 70) | python docs/text_picture.py > docs/demo.svg
+"""
+
+# ruff: noqa: E501 - a command in one line
 
 import re
 import sys
 from html import escape
 
 SIZE, LINE, WIDTH, MARGIN = 13, 18, 7.83, 16
+PROGRESS = re.compile(r"^(training|page|driftline demo|no models)|, worst ")
 NBSP = "\u00a0"  # SVG text folds ordinary spaces
 COLOURS = (
     (r"INCIDENT.*", "#ff8787"),
@@ -14,8 +20,8 @@ COLOURS = (
 
 
 def picture(text: str) -> str:
-    """One line of text for each line, in a dark box."""
-    lines = [line.rstrip() for line in text.splitlines()]
+    """The lines of ``text`` in a dark box."""
+    lines = [line.rstrip() for line in text.splitlines() if not PROGRESS.search(line)]
     width = max(len(line) for line in lines) * WIDTH + 2 * MARGIN
     height = len(lines) * LINE + 2 * MARGIN
     parts = [

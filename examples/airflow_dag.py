@@ -1,4 +1,4 @@
-"""An Airflow 3 DAG that retrains when driftline asks for it: a message-queue trigger watches ``retrain-requests``.
+"""An Airflow 3 DAG that retrains on request: a message-queue trigger watches ``retrain-requests``.
 
 Needs apache-airflow-providers-apache-kafka and -common-messaging, and a Kafka connection named ``driftline`` with
 ``{"bootstrap.servers": "kafka:9092", "group.id": "airflow-retrain", "auto.offset.reset": "earliest"}``.
@@ -12,7 +12,7 @@ from airflow.sdk import Asset, AssetWatcher, dag, task
 
 
 def retrain_request(message: Any) -> dict[str, Any] | None:
-    """Called by the triggerer for every message; what it returns is the asset event's payload, None is no event."""
+    """Called by the triggerer for every message. Returns the payload of the asset event, or None for no event."""
     event = json.loads(message.value())
     if event.get("type") != "io.driftline.retrain.requested.v1":
         return None
@@ -35,7 +35,7 @@ requests = Asset("driftline-retrain-requests", watchers=[AssetWatcher(name="drif
 def retrain() -> None:
     @task
     def train(triggering_asset_events: dict[Any, list[Any]] | None = None) -> list[str]:
-        """One request may have come several times, and several may have come at once: each id trains once."""
+        """Trains once for each request id: a request may arrive several times, and several may arrive at once."""
         found: dict[str, dict[str, Any]] = {}
         for events in (triggering_asset_events or {}).values():
             for event in events:

@@ -1,9 +1,9 @@
-"""A plain consumer of ``drift-events``: one line per incident as it opens, grows and is resolved.
+"""A plain consumer of ``drift-events``: one line per incident when it opens, grows or resolves.
 
     python -m examples.drift_events [--bootstrap-servers HOST:PORT]
 
-Every event is delivered at least once, under an id that never changes: whoever drops repeated ids sees each thing once.
-``follow`` does that, and commits an offset only after its event was handled, so a crash repeats and never loses.
+Every event is delivered at least once, with an id that never changes. ``follow`` drops repeated ids, so each event is
+handled once. It commits an offset only after its event was handled: a crash repeats events and never loses one.
 """
 
 import argparse
@@ -20,7 +20,7 @@ IDS_REMEMBERED = 10_000
 def follow(
     servers: str, topic: str, group: str, idle_seconds: float | None = None
 ) -> Generator[dict[str, Any], None, None]:
-    """CloudEvents of a topic, each once, from the oldest on; ends after ``idle_seconds`` without one (None: never)."""
+    """Yields each CloudEvent of a topic once, oldest first; ends after ``idle_seconds`` without one (None: never)."""
     consumer = confluent_kafka.Consumer(
         {
             "bootstrap.servers": servers,
@@ -54,7 +54,7 @@ def follow(
 
 
 def line(event: dict[str, Any]) -> str | None:
-    """What to tell a person about an event; None where it is nothing to them."""
+    """The line that is printed for an event; None if it is not about an incident."""
     kind = event["type"].removeprefix("io.driftline.").removesuffix(".v1")
     data = event["data"]
     if not kind.startswith("incident."):

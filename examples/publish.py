@@ -6,11 +6,11 @@ python -m examples.publish [--bootstrap-servers HOST:PORT]
 import argparse
 import random
 
-from stream.publisher import InferencePublisher
+from driftline import InferencePublisher
 
 
 def predict(features: dict[str, object]) -> tuple[int, float]:
-    """Stands for your model."""
+    """A placeholder for your model."""
     amount = float(str(features["amount"]))
     score = min(1.0, amount / 1000)
     return int(score > 0.5), score

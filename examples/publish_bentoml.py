@@ -10,17 +10,17 @@ from typing import Any
 
 import bentoml
 
-from stream.publisher import InferencePublisher
+from driftline import InferencePublisher
 
 
 def score(features: dict[str, Any]) -> float:
-    """Stands for your model."""
+    """A placeholder for your model."""
     return min(1.0, float(features["amount"]) / 1000)
 
 
 @bentoml.service(name="fraud")
 class FraudService:
-    """BentoML may run several worker processes; each has a publisher, and so a queue, of its own."""
+    """The service. BentoML may run several worker processes; each has its own publisher and queue."""
 
     def __init__(self) -> None:
         servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9092")
@@ -28,7 +28,7 @@ class FraudService:
 
     @bentoml.api
     def predict(self, rows: Sequence[dict[str, Any]]) -> list[int]:
-        """A batch: one event per row, under the batch's share of the time."""
+        """Predicts a batch. Publishes one event per row, with its share of the batch's time as latency."""
         began = time.perf_counter()
         scores = [score(row) for row in rows]
         latency_ms = (time.perf_counter() - began) * 1000 / max(1, len(rows))

@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from stream.publisher import InferencePublisher
+from driftline import InferencePublisher
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 def published(publisher: Callable[[], InferencePublisher]) -> Callable[[Handler], Handler]:
-    """Publishes what the handler got and answered, its latency, and whether it failed. The answer is untouched.
+    """Publishes the input and output of the handler, its latency, and whether it failed. The output is unchanged.
 
     ``publisher`` is a function, because the handlers are made before the application starts.
     """
@@ -46,7 +46,7 @@ def published(publisher: Callable[[], InferencePublisher]) -> Callable[[Handler]
 
 
 class State:
-    """What lives as long as the application."""
+    """Opens the publisher for the life of the application."""
 
     publisher: InferencePublisher
 
@@ -59,7 +59,7 @@ async def lifespan(_app: object) -> AsyncIterator[None]:
 
 
 async def predict(features: dict[str, Any]) -> dict[str, Any]:
-    """Stands for your model."""
+    """A placeholder for your model."""
     score = min(1.0, float(features["amount"]) / 1000)
     return {"prediction": int(score > 0.5), "scores": {"fraud": score}}
 
@@ -73,7 +73,7 @@ def create_app() -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    """``app`` for uvicorn, made on demand so that this file can be read without FastAPI."""
+    """Makes ``app`` for uvicorn on demand, so that this file can be imported without FastAPI."""
     if name == "app":
         return create_app()
     raise AttributeError(name)

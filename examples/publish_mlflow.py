@@ -9,7 +9,7 @@ from typing import Any
 
 import mlflow.pyfunc
 
-from stream.publisher import InferencePublisher
+from driftline import InferencePublisher
 
 
 class Published(mlflow.pyfunc.PythonModel):
@@ -19,7 +19,7 @@ class Published(mlflow.pyfunc.PythonModel):
         self.model, self.version = model, version
 
     def load_context(self, context: Any) -> None:
-        """Runs in the serving process, so the publisher is never pickled and the fingerprint is the server's."""
+        """Makes the publisher in the serving process: it is not pickled, and records the server's library versions."""
         self.inner = mlflow.pyfunc.load_model(context.artifacts["model"])
         servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9092")
         self.publisher = InferencePublisher(self.model, self.version, bootstrap_servers=servers)

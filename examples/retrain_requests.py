@@ -6,9 +6,9 @@
     python -m examples.retrain_requests kubeflow --url http://ml-pipeline:8888 --pipeline ID --pipeline-version ID
     python -m examples.retrain_requests mlflow --url http://mlflow:5000
 
-A request is sent once driftline's guards agree (cooldown, weekly cap, and the data is not broken). It is handed over
-at least once; ``request_id`` never changes, so pass it on where the other side can tell repeats. What fails is not
-committed: the process ends, and whatever restarts it tries again.
+driftline sends a request only if its guards allow it (cooldown, weekly cap, data that is not broken). A request is
+handed over at least once. ``request_id`` never changes: pass it on if the other side can recognise repeats. A failed
+request is not committed: the process ends, and the next start tries again.
 """
 
 import argparse
@@ -27,7 +27,7 @@ Request = Mapping[str, Any]
 
 
 def post(url: str, body: Mapping[str, Any], token: str | None, method: str = "POST") -> None:
-    """Sends JSON; an answer that is not a 2xx raises."""
+    """Sends JSON; raises if the status is not 2xx."""
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
@@ -46,7 +46,7 @@ def run_command(command: list[str]) -> Callable[[Request], None]:
 
 
 def dispatch_to_github(repository: str, api: str = "https://api.github.com") -> Callable[[Request], None]:
-    """A ``repository_dispatch`` event; github_workflow.yaml reads its ``client_payload``."""
+    """Sends a ``repository_dispatch`` event; github_workflow.yaml reads its ``client_payload``."""
 
     def handle(request: Request) -> None:
         body = {"event_type": "driftline-retrain", "client_payload": dict(request)}
@@ -56,7 +56,7 @@ def dispatch_to_github(repository: str, api: str = "https://api.github.com") -> 
 
 
 def create_airflow_event(url: str, asset_id: int) -> Callable[[Request], None]:
-    """An asset event over Airflow 3's REST API: DAGs scheduled on the asset run, the request is ``extra``."""
+    """Creates an asset event over Airflow 3's REST API. DAGs scheduled on the asset run; the request is ``extra``."""
 
     def handle(request: Request) -> None:
         body = {"asset_id": asset_id, "extra": dict(request)}
@@ -66,7 +66,7 @@ def create_airflow_event(url: str, asset_id: int) -> Callable[[Request], None]:
 
 
 def run_kubeflow_pipeline(url: str, pipeline: str, version: str) -> Callable[[Request], None]:
-    """A run of a pipeline version over the v2beta1 API, with what to train as parameters."""
+    """Starts a run of a pipeline version over the v2beta1 API, with model, version and window as parameters."""
 
     def handle(request: Request) -> None:
         body = {
@@ -88,7 +88,7 @@ def run_kubeflow_pipeline(url: str, pipeline: str, version: str) -> Callable[[Re
 
 
 def tag_in_mlflow(url: str) -> Callable[[Request], None]:
-    """Tags the registered model version, so that everybody who looks at it sees why it will be replaced."""
+    """Tags the registered model version, so that its page shows why it will be replaced."""
 
     def handle(request: Request) -> None:
         features = ", ".join(feature["feature"] for feature in request["features"][:5])

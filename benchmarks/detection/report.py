@@ -15,13 +15,13 @@ TITLES = {
     "nulls": "Null streams: false alarms at a guarantee of one in 1e10 feature-events",
     "changes": "Changes: delay in events at that guarantee, one normal feature",
     "dependent": "The same on streams that depend on time",
-    "pipeline_nulls": "The whole pipeline, nothing changes: incidents at a budget of one a month",
+    "pipeline_nulls": "The whole pipeline without a change: incidents at a budget of one a month",
     "pipeline_changes": "The whole pipeline, changes: delay in events, and the features that incidents name",
     "false_alarms": "Side by side: false alarms per 100,000 events of one feature",
     "comparison": "Side by side: median delay in events (90th percentile; missed)",
-    "blame": "Side by side: features blamed for half a standard deviation within 3,000 events, precision / recall",
+    "blame": "Side by side: features blamed for a shift of .5 sigma within 3,000 events, precision / recall",
     "real": "Real streams at a budget of one a month",
-    "real_incidents": "Their incidents",
+    "real_incidents": "Incidents of the real streams",
     "left_out": "Left out",
     "cost": "Cost",
 }
@@ -100,9 +100,9 @@ def verdicts(results: Row) -> tuple[str, list[str]]:
 
 HEAD = """# Detection, measured
 
-What the evidence promises and how soon it finds a change, beside what one would pick instead. Every figure on this page
-comes from one command and follows from its seed, but for the cost, which is of the machine. `DIR` holds real streams,
-and may be left out:
+This page shows whether driftline keeps its promise on false alarms, how soon it finds a change, and the same for
+other libraries. Every figure comes from one command and is determined by its seed, except the cost, which depends on
+the machine. `DIR` contains real streams. It may be left out:
 
 ```console
 $ make bench-detection ARGS='--data DIR --out docs'
@@ -112,20 +112,21 @@ The figures below were made with `{arguments}`.
 
 {told}. {failed}
 
-* *Null streams*: nothing changes in them, so every alarm is false. One event a minute; a day is 1,440 events. Where
-  *counts* is no, a reference of a few days cannot know how much days differ: the row shows what that costs and is not
-  part of the sum. Nothing in T events supports a mean time of T / 3 at 95 %, which is what *at least* says.
-* *Delay*: events from the change to the alarm; *missed*: the share not found within the horizon, which is 10,000 events
-  (30,000 on streams that depend on time, 5,000 side by side). driftline looks every 32 events here.
-* *default*: as the library comes. *equal*: the parameter at which it was measured to raise one false alarm in 100,000
-  events of a normal stream, found by bisection; the same for driftline, whose guarantee is then its parameter. At its
-  default driftline promises one a month: at an event a second that is one in 2.6 million. Where false alarms are many,
-  a short delay may be one that came by chance: read both tables.
-* Opponents are the libraries themselves, each in an environment of its own, with a reference of 20,000 rows
-  (Evidently's Kolmogorov-Smirnov test 1,000, for which it is the default; alibi-detect's bootstrap 1,000). River sees
-  raw values; Evidently and NannyML see windows of 1,000 events, and a change comes in the middle of one.
+* *Null streams*: nothing changes in them, so every alarm is false. There is one event a minute; a day is 1,440
+  events. If *counts* is "no", a reference of a few days cannot know how much days differ: the row shows what that
+  costs and is not part of the sum. No alarm in T events supports a mean time of at least T / 3 between alarms at 95
+  %: this is the column *at least*.
+* *Delay*: events from the change to the alarm; *missed*: the share not found within the horizon, which is 10,000
+  events (30,000 on streams that depend on time, 5,000 side by side). driftline looks every 32 events here.
+* *default*: the library's own defaults. *equal*: the parameter at which the library raised one false alarm in 100,000
+  events of a normal stream, found by bisection. For driftline this parameter is its guarantee. At its default
+  driftline promises one false alarm a month; at one event a second that is one in 2.6 million. Where false alarms are
+  frequent, a short delay may be chance: read both tables.
+* The other libraries run in an environment of their own each, with a reference of 20,000 rows (1,000 rows for
+  Evidently's Kolmogorov-Smirnov test, which is its default up to that size, and for alibi-detect's bootstrap). River
+  gets raw values. Evidently and NannyML get windows of 1,000 events, and a change comes in the middle of one.
 
-![delay beside others, at equal false alarms](images/benchmark-delay.png)
+![delay of driftline and other libraries at equal false alarms](images/benchmark-delay.png)
 
 ![false alarms at defaults](images/benchmark-false-alarms.png)
 """

@@ -85,9 +85,8 @@ def page(document: Mapping[str, Any], faust_micros: float) -> str:
 
 HEAD = """# Scale and cost
 
-`make bench-scale` measures on your machine what grows with workers, features and models, on a real Kafka that it starts, and
-writes this page: its figures are in [scale.json](scale.json). The throughput of one process beside what else could be written
-is `make bench-throughput`.
+`make bench-scale` starts a real Kafka, measures on your machine the cost of workers, features and models, and writes this page. The figures
+are in [scale.json](scale.json). `make bench-throughput` compares the throughput of one process with alternatives.
 
 ![each figure as a multiple of its first target](scale.png)
 """
@@ -96,11 +95,11 @@ is `make bench-throughput`.
 def _figures(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"Measured on {document['cpus']} processors ({document['machine']}, Python {document['python']}) with Kafka {document['kafka']} on the"
     yield f"same machine, load average {document['load_average']}; 20 numeric features,"
-    yield f"{document['partitions']} partitions, checkpoints and profiles as by default.\n"
+    yield f"{document['partitions']} partitions, default settings for checkpoints and profiles.\n"
     if document["load_average"] > document["cpus"]:
-        yield "**Provisional**: other programs shared the processors meanwhile. What depends on the wall (two workers, restore, delay), and the"
-        yield "work that comes by the clock in 1,000 models (profiles, checkpoints), is disturbed by that, and the fleet below with it; by how much"
-        yield "was not measured. Measure again on a machine of its own.\n"
+        yield "**Provisional**: other programs used the processors at the same time. This affects all wall-clock figures (two workers, restore, delay), the"
+        yield "periodic work of 1,000 models (profiles, checkpoints), and the fleet below. By how much was not measured. Measure again on an idle"
+        yield "machine.\n"
     yield "| | measured | first target | goal | reached | |\n|---|---|---|---|---|---|"
     for row in document["rows"]:
         value = "-" if row["value"] is None else f"{row['value']:.3g}"
@@ -115,11 +114,11 @@ def _events(measured: Mapping[str, float], one: Fleet) -> Iterator[str]:
     by_traffic = math.ceil(per_second * REPLICAS / BROKER_BYTES_PER_SECOND)
     by_disk = math.ceil(disk / (BROKER_DISK_BYTES * DISK_FILLED))
     yield "## A fleet for a million events a second\n"
-    yield "What the events themselves cost, whatever the number of models:\n"
-    yield "| | | from |\n|---|---|---|"
+    yield "The cost of the events, whatever the number of models:\n"
+    yield "| | | based on |\n|---|---|---|"
     micros = measured["models_cpu_micros"]
     yield (
-        f"| workers | {one.workers} processes, a core each | {micros:.1f} us of CPU an event, as measured with "
+        f"| workers | {one.workers} processes with one core each | {micros:.1f} us of CPU an event, as measured with "
         f"{measured['models']:,.0f} models ({measured['cpu_micros']:.1f} with one), cores used to {UTILISED:.0%} |"
     )
     yield f"| partitions | {one.partitions} | two a worker, so that workers can be added |"
@@ -130,17 +129,17 @@ def _events(measured: Mapping[str, float], one: Fleet) -> Iterator[str]:
         f"| brokers | {max(by_traffic, by_disk)} | {by_traffic} by traffic ({_rate(BROKER_BYTES_PER_SECOND)} written by each), "
         f"{by_disk} by disk ({BROKER_DISK_BYTES / 1e12:.0f} TB each, {DISK_FILLED:.0%} full) |\n"
     )
-    yield "Keeping the events for a day instead of a week divides the disk by seven; driftline needs them no longer than until the"
-    yield "checkpoints are past them."
+    yield "Keeping the events for a day instead of a week divides the disk by seven. driftline needs an event only until a checkpoint covers"
+    yield "it."
 
 
 def _models(fleets: list[Fleet], measured: Mapping[str, float]) -> Iterator[str]:
     yield "## What the number of models adds\n"
-    yield "By the same million events a second, of 20 features each, over so many models. `all`: the events of each go over all"
-    yield f"partitions, as `InferencePublisher` sends them; `one`: publishers give the model as the key, which needs {ENOUGH} models or more a"
-    yield "worker to be even, and no model may be faster than a worker.\n"
+    yield "The table is for the same million events a second, with 20 features each. `all`: the events of a model are in all partitions, as"
+    yield f"`InferencePublisher` sends them. `one`: publishers use the model as the key. That needs at least {ENOUGH} models per worker for an even load,"
+    yield "and no model may send more events than one worker can process.\n"
     yield (
-        "| models | partitions of each | units a worker | memory for them | profiles | judge | checkpoints | profiles' traffic |\n"
+        "| models | partitions of each | units per worker | memory for them | profiles | judge | checkpoints | profiles' traffic |\n"
         "|---|---|---|---|---|---|---|---|"
     )
     for one in fleets:
@@ -150,18 +149,18 @@ def _models(fleets: list[Fleet], measured: Mapping[str, float]) -> Iterator[str]
             f"{_rate(one.checkpoint_bytes_per_second)} | {_rate(one.profile_bytes_per_second)} |"
         )
     yield ""
-    yield f"* Memory of a feature: {measured['shard_bytes'] / 1024:.1f} KB a shard and {measured['reference_bytes'] / 1024:.1f} KB a reference."
+    yield f"* Memory of a feature: {measured['shard_bytes'] / 1024:.1f} KB per shard and {measured['reference_bytes'] / 1024:.1f} KB per reference."
     yield (
-        f"* A profile is {measured['profile_bytes'] / 1e3:.0f} KB and takes the judge {measured['profile_micros']:.0f} us besides Faust's own; a "
-        f"row of its table {measured['row_micros']:.0f} us and {measured['row_bytes'] / 1e3:.0f} KB, at most one in five seconds a model; "
-        f"a view {measured['view_micros']:.0f} us, at most 200 a second and worker."
+        f"* A profile is {measured['profile_bytes'] / 1e3:.0f} KB and costs the judge {measured['profile_micros']:.0f} us in addition to Faust; a "
+        f"row of its table {measured['row_micros']:.0f} us and {measured['row_bytes'] / 1e3:.0f} KB, at most one per model in five seconds; "
+        f"a view {measured['view_micros']:.0f} us, at most 200 per second and worker."
     )
     yield (
-        f"* When a judge meets a reference it makes its bets: {measured['begin_micros'] / 1e3:.0f} ms a model, at a start of "
-        f"1,000 models {measured['begin_micros'] / 1e3:.0f} s of a core, divided among the workers."
+        f"* Preparing the bets of a reference costs the judge {measured['begin_micros'] / 1e3:.0f} ms per model. A start with "
+        f"1,000 models needs {measured['begin_micros'] / 1e3:.0f} s of a core, divided among the workers."
     )
-    yield f"* A checkpoint is {measured['checkpoint_bytes'] / 1e3:.0f} KB a unit, written when it changed, every 30 seconds; traffic is before replication."
-    yield "* Default limits hold 1,000 models and 2,000 units in one partition: beyond, [settings](settings.md) must allow it."
+    yield f"* A checkpoint is {measured['checkpoint_bytes'] / 1e3:.0f} KB per unit, written every 30 seconds if it changed. The traffic is before replication."
+    yield "* The default limits are 1,000 models and 2,000 units in one partition. For more, raise them in the [settings](settings.md)."
 
 
 def _rate(per_second: float) -> str:

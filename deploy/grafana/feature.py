@@ -1,4 +1,4 @@
-"""One feature of a model: evidence, size of its change, missing and unexpected values."""
+"""The feature dashboard: evidence, size of its change, missing and unexpected values."""
 
 from deploy.grafana.layout import FEATURE, MODEL, SEGMENT, VERSION, dashboard, variables
 from deploy.grafana.panels import (
@@ -31,21 +31,21 @@ def board() -> Json:
         [
             stat(
                 "Now",
-                "Whether the feature has left its reference.",
+                "Whether the feature differs from its reference.",
                 f"max(driftline_feature_drifted{{{one}}})",
                 5,
                 drifted,
             ),
             stat(
                 "Evidence",
-                "log10 of how unlikely the present is.",
+                "How unlikely the present is under the reference, as a power of ten.",
                 f"max(driftline_feature_score{{{EVIDENCE}, {one}}})",
                 5,
                 {**NEUTRAL, "decimals": 1},
             ),
             stat(
                 "Missing",
-                "Share of events in which it is absent.",
+                "Share of events in which the feature is absent.",
                 f"max(driftline_feature_missing_ratio{{{one}}})",
                 5,
                 NEUTRAL,
@@ -53,15 +53,15 @@ def board() -> Json:
             ),
             stat(
                 "Unexpected",
-                "Share of events with a value that the reference does not know.",
+                "Share of events with a value that the reference does not contain.",
                 f"max(driftline_feature_unexpected_ratio{{{one}}})",
                 5,
                 NEUTRAL,
                 "percentunit",
             ),
             stat(
-                "Too small to be seen",
-                "Shift in standard deviations below which the reference is too small to show a change; of numbers.",
+                "Smallest detectable shift",
+                "In standard deviations: with this reference a smaller shift is never found. For numbers only.",
                 f"max(driftline_feature_smallest_shift{{{one}}})",
                 4,
                 {**NEUTRAL, "decimals": 2},
@@ -72,7 +72,7 @@ def board() -> Json:
                 "threshold",
                 lines(
                     "Evidence",
-                    "Evidence (log10) that the feature has changed, by segment, and where it is blamed.",
+                    "Evidence (log10) that the feature has changed, by segment, and the threshold for blaming it.",
                     "short",
                     targets(
                         (
@@ -85,7 +85,7 @@ def board() -> Json:
             ),
             lines(
                 "Size of the change",
-                "How far the present is from the reference, by four measures; driftline's own page explains each.",
+                "Distance of the present from the reference, by four measures. driftline's page explains each.",
                 "short",
                 targets(
                     *(
@@ -98,7 +98,7 @@ def board() -> Json:
         [
             lines(
                 "Missing and unexpected",
-                "Shares of events without a value, and with one that the reference does not know.",
+                "Shares of events without a value, and with a value that the reference does not contain.",
                 "percentunit",
                 targets(
                     (f"max(driftline_feature_missing_ratio{{{one}}})", "missing"),
@@ -108,7 +108,7 @@ def board() -> Json:
             panel(
                 "state-timeline",
                 "Drifted",
-                "When the feature had left its reference.",
+                "When the feature differed from its reference.",
                 "short",
                 [target(f"max by (feature) (driftline_feature_drifted{{{one}}})", "{{feature}}")],
                 12,

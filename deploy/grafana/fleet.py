@@ -1,4 +1,4 @@
-"""The fleet: which models are well, which are not, and whether driftline itself sees them."""
+"""The fleet dashboard: the state of every model, and of driftline itself."""
 
 from deploy.grafana.layout import TO_MODEL, dashboard, variables
 from deploy.grafana.panels import (
@@ -29,7 +29,7 @@ from deploy.grafana.panels import (
 def board() -> Json:
     rows = [
         [*_counts(), _workers()],
-        [_models(), timeline("States", "Which models were in which state, and when.", state_code(), LABEL, 10, 10)],
+        [_models(), timeline("States", "The state of each model over time.", state_code(), LABEL, 10, 10)],
         [_nearest()],
         [_events(), _age()],
         [_lag(), _processing()],
@@ -42,7 +42,7 @@ def board() -> Json:
     return dashboard(
         "driftline-fleet",
         "driftline / fleet",
-        "Which models are well, which are not, and whether driftline itself sees them.",
+        "The state of every model, and of driftline itself.",
         rows,
         'model=~".*"',
         variables(),
@@ -51,11 +51,11 @@ def board() -> Json:
 
 def _counts() -> list[Json]:
     meanings = {
-        "drift": "Models whose data has changed from their reference.",
-        "blind": "Models that cannot be judged now. Whatever happens to them, nobody is told.",
-        "warning": "Models whose evidence is gathering and has not reached the threshold.",
-        "learning": "Models without a reference yet; they say nothing.",
-        "stable": "Models that agree with their reference.",
+        "drift": "Models whose data or accuracy has changed.",
+        "blind": "Models that cannot be observed now. Changes in them raise no alarm.",
+        "warning": "Models whose evidence is rising but below the threshold.",
+        "learning": "Models without a reference yet; they are not judged.",
+        "stable": "Models that match their reference.",
     }
     made = []
     for _, name, colour in reversed(STATES):
@@ -68,7 +68,7 @@ def _counts() -> list[Json]:
 def _workers() -> Json:
     return stat(
         "Workers",
-        "Workers that answer the scrape.",
+        "Workers that Prometheus can scrape.",
         "count(driftline_build_info)",
         4,
         steps((None, "red"), (1, "transparent")),
@@ -101,7 +101,7 @@ def _models() -> Json:
             "model", links=[{**TO_MODEL, "url": TO_MODEL["url"].replace("fields.model_version", "fields.version")}]
         ),
     ]
-    description = "Every model, the strongest evidence first. Evidence is the log10 of how unlikely the present is."
+    description = "Every model, the strongest evidence first. Evidence: how unlikely the present is (log10)."
     return table("Models", description, queries, names, overrides, 14)
 
 
@@ -122,7 +122,7 @@ def _nearest() -> Json:
 def _events() -> Json:
     return lines(
         "Events read",
-        "Records read per second, by what became of them. Every record is in exactly one outcome.",
+        "Records read per second, by outcome. Every record has exactly one outcome.",
         "cps",
         [target("sum by (outcome) (rate(driftline_events_total[$__rate_interval]))", "{{outcome}}")],
     )
@@ -131,7 +131,7 @@ def _events() -> Json:
 def _age() -> Json:
     return lines(
         "Age of events when read",
-        "How long after an event happened driftline reads it.",
+        "Time from an event to its being read by driftline.",
         "s",
         targets((quantile(0.5, "event_age_seconds"), "median"), (quantile(0.99, "event_age_seconds"), "99 %")),
     )
@@ -140,7 +140,7 @@ def _age() -> Json:
 def _lag() -> Json:
     return lines(
         "Consumer lag",
-        "Records that wait in Kafka, by topic.",
+        "Records waiting in Kafka, by topic.",
         "short",
         [target("sum by (topic) (max by (topic, partition) (driftline_consumer_lag))", "{{topic}}")],
     )
@@ -168,7 +168,7 @@ def _incidents() -> Json:
 def _open() -> Json:
     return lines(
         "Open incidents",
-        "Incidents that are not resolved: those that nobody has acknowledged yet, and those that somebody looks at.",
+        "Incidents that are not resolved: open or acknowledged.",
         "short",
         [target(f"sum by (status) (max by ({UNIT}, status) (driftline_open_incidents))", "{{status}}")],
     )
@@ -177,7 +177,7 @@ def _open() -> Json:
 def _latency() -> Json:
     return lines(
         "Detection latency",
-        "From the newest event that an incident rests on to the incident on its topic, since the workers started.",
+        "Time from the newest event of an incident to the incident on its topic, since the workers started.",
         "s",
         latency(),
     )
@@ -186,7 +186,7 @@ def _latency() -> Json:
 def _retrains() -> Json:
     return lines(
         "Retrain requests",
-        "Requests made since the workers started, and those withheld with the reason why.",
+        "Requests sent since the workers started, and requests withheld, by reason.",
         "short",
         [
             target(
@@ -200,7 +200,7 @@ def _retrains() -> Json:
 def _errors() -> Json:
     return lines(
         "Errors",
-        "Errors since the workers started, by component; the worker's log has each of them.",
+        "Errors since the workers started, by component. The log of the worker has each of them.",
         "short",
         [
             target(
@@ -214,8 +214,8 @@ def _errors() -> Json:
 def _partitions() -> Json:
     return lines(
         "Partitions and rebalances",
-        "Partitions that have a worker, by topic, how often they were dealt out anew since the workers started, and "
-        "the model versions and segments in them.",
+        "Partitions that are assigned to a worker, by topic; rebalances since the workers started; and the model "
+        "versions and segments in these partitions.",
         "short",
         targets(
             ("sum by (topic) (driftline_consumer_assigned_partitions)", "{{topic}}"),
@@ -228,7 +228,7 @@ def _partitions() -> Json:
 def _limits() -> Json:
     return lines(
         "Limits reached",
-        "What the limits of the settings left out since the workers started, and features without series here.",
+        "What was left out because of a configured limit since the workers started, and features without series here.",
         "short",
         targets(
             (or_none("sum by (limit) (driftline_limit_reached_total)", "limit", "driftline_build_info"), "{{limit}}"),
@@ -249,7 +249,7 @@ def _records() -> Json:
 def _checkpoints() -> Json:
     return lines(
         "Age of the last checkpoint",
-        "How much a worker would have to read again if it died now.",
+        "Time of events that a worker would read again if it stopped now.",
         "s",
         [target("time() - max by (instance) (driftline_checkpoint_timestamp_seconds)", "{{instance}}")],
     )

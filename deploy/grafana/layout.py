@@ -1,4 +1,4 @@
-"""What is around the panels: variables, annotations, links, and the dashboard that holds them."""
+"""The dashboard around the panels: variables, annotations, links."""
 
 from deploy.grafana.panels import DATASOURCE, UNIT, Json
 
@@ -68,26 +68,26 @@ def annotations(selector: str) -> Json:
                 "Incident",
                 f'max by ({UNIT}) (driftline_model_state{{state="drift", {selector}}}) == 1',
                 "red",
-                f"{named} drifts",
+                f"{named} has drifted",
             ),
             annotation(
                 "Blind",
                 f'max by ({UNIT}) (driftline_model_state{{state="blind", {selector}}}) == 1',
                 "purple",
-                f"{named} cannot be seen",
+                f"{named} cannot be observed",
             ),
             annotation(
                 "Silenced",
                 f"max by ({UNIT}) (driftline_silenced_until_timestamp_seconds{{{selector}}}) > time()",
                 "text",
-                f"nobody is paged about {named}",
+                f"{named}: alerts are silenced",
             ),
         ]
     }
 
 
 def dashboard(uid: str, title: str, description: str, rows: list[list[Json]], selector: str, own: Json) -> Json:
-    """Panels of a row stand side by side, as high as the first."""
+    """The dashboard with ``rows`` of panels. Panels of a row have the height of the first."""
     placed, top = [], 0
     for row in rows:
         left = 0

@@ -1,4 +1,4 @@
-"""One model version: how it is, since when, and which of its features say so."""
+"""The model dashboard: state, evidence and features of one model version."""
 
 from deploy.grafana.layout import MODEL, SEGMENT, TO_FEATURE, VERSION, dashboard, variables
 from deploy.grafana.panels import (
@@ -44,7 +44,7 @@ def board() -> Json:
             _worst_ratio(
                 "Unexpected",
                 "unexpected",
-                "Share of events with a value of the wrong type or never seen before: the ten worst.",
+                "Share of events with a value of the wrong type or not in the reference: the ten worst.",
             ),
         ],
         [_incidents(), _retrains()],
@@ -54,7 +54,7 @@ def board() -> Json:
     return dashboard(
         "driftline-model",
         "driftline / model",
-        "One model version: how it is, since when, and which of its features say so.",
+        "State, evidence and features of one model version.",
         rows,
         ONE,
         variables(MODEL, VERSION, SEGMENT),
@@ -73,7 +73,7 @@ def _model_stats() -> list[Json]:
         ),
         stat(
             "Evidence",
-            "log10 of how unlikely the present is under the reference.",
+            "How unlikely the present is under the reference, as a power of ten.",
             f"max(driftline_model_score{{{EVIDENCE}, {ONE}}})",
             4,
             {**NEUTRAL, "decimals": 1},
@@ -87,14 +87,14 @@ def _model_stats() -> list[Json]:
         ),
         stat(
             "Features drifted",
-            "Features that have left their reference.",
+            "Features that differ from their reference.",
             f"max(driftline_drifted_features{{{ONE}}})",
             4,
             steps((None, "transparent"), (1, "red")),
         ),
         stat(
             "Since the last event",
-            "Time since the newest event; a model long silent is blind.",
+            "Time since the newest event. Without events for long, a model becomes blind.",
             f"time() - max(driftline_last_event_timestamp_seconds{{{ONE}}})",
             4,
             {**steps((None, "transparent"), (60, "orange"), (900, "purple")), "decimals": 0},
@@ -102,7 +102,7 @@ def _model_stats() -> list[Json]:
         ),
         stat(
             "Events judged",
-            "Events under this reference: what the present judgement rests on.",
+            "Events counted under this reference.",
             f"sum(max by ({UNIT}) (driftline_window_events{{{ONE}}}))",
             4,
             NEUTRAL,
@@ -200,9 +200,9 @@ def _incidents() -> Json:
     first = f"sum(min_over_time({opened}[30d]) unless {opened} offset 30d)"
     made = lines(
         "Incidents and the budget",
-        "Incidents of the last thirty days, all versions, beside the false alarms a month that were accepted. Real "
-        "changes count here too: far above the budget either the world keeps changing, or the reference does not stand "
-        "for it.",
+        "Incidents of the last thirty days, all versions, and the budget of false alarms per month. Real changes count "
+        "here, too. Far above the budget, either the data keeps changing, or the reference does not represent normal "
+        "traffic.",
         "short",
         targets(
             (f"sum(increase({opened}[30d])) + ({first} or 0 * {budget}) or 0 * {budget}", "incidents"),
@@ -218,7 +218,7 @@ def _retrains() -> Json:
     made = 'sum by (outcome) (driftline_retrain_requests_total{model=~"$model"})'
     return lines(
         "Retrain requests",
-        "Requests made for the model since the workers started, and those withheld with the reason why.",
+        "Requests sent for the model since the workers started, and requests withheld, by reason.",
         "short",
         [target(or_none(made, "outcome", 'driftline_false_alarm_budget_per_month{model=~"$model"}'), "{{outcome}}")],
     )
@@ -227,8 +227,8 @@ def _retrains() -> Json:
 def _watched() -> Json:
     return lines(
         "Features watched",
-        "Features that the model is watched by, those that have drifted, those that moved while the reference was "
-        "learned, and those that have no series here.",
+        "Features that are watched, features that have drifted, features that moved while the reference was learned, "
+        "and features without series here.",
         "short",
         targets(
             (f"max(driftline_monitored_features{{{ONE}}})", "watched"),
@@ -246,7 +246,7 @@ def _watched() -> Json:
 def _latency() -> Json:
     return lines(
         "Detection latency",
-        "From the newest event that an incident of the model rests on to the incident on its topic, since the workers "
+        "Time from the newest event of an incident of the model to the incident on its topic, since the workers "
         "started.",
         "s",
         latency('model=~"$model"'),
@@ -257,7 +257,7 @@ def _model_events() -> Json:
     expression = 'sum by (outcome) (rate(driftline_events_total{model=~"$model"}[$__rate_interval]))'
     return lines(
         "Events read",
-        "Records of the model per second, all versions, by what became of them.",
+        "Records of the model per second, all versions, by outcome.",
         "cps",
         [target(expression, "{{outcome}}")],
     )
@@ -267,7 +267,7 @@ def _model_age() -> Json:
     chosen = 'model=~"$model"'
     return lines(
         "Age of events when read",
-        "How long after an event of this model happened driftline reads it.",
+        "Time from an event of this model to its being read by driftline.",
         "s",
         targets(
             (quantile(0.5, "event_age_seconds", selector=chosen), "median"),

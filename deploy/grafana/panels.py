@@ -1,8 +1,8 @@
-"""Targets and panels as Grafana wants them, in the house's manner. What is on a dashboard is in its own module.
+"""Builds queries and panels in Grafana's format. Each dashboard has a module of its own.
 
-Every expression drops ``instance``, so that two workers which show a model during a rebalance are one. A sum over
-states is no data when nothing is scraped: a zero that means "unknown" must not be drawn. Quantiles read classic
-histograms and, where they have been converted, native ones.
+Every expression drops ``instance``: two workers may show the same model during a rebalance. A sum over states has no
+data when nothing is scraped, because a zero that means "unknown" must not be drawn. Quantiles read classic histograms
+and, where these were converted, native ones.
 """
 
 import re
@@ -12,10 +12,10 @@ Json = dict[str, Any]
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 UNIT = "model, model_version, segment"
-"""The labels of what is judged as one."""
+"""Labels that identify a unit."""
 
 ONE = 'model=~"$model", model_version=~"$version", segment=~"$segment"'
-"""Selects what the variables name. A unit without segment matches ``.*``."""
+"""Selector for the values of the dashboard's variables. A unit without segment matches ``.*``."""
 
 STATES = (
     (1, "stable", "green"),
@@ -26,17 +26,17 @@ STATES = (
 )
 
 PAINTED = {"type": "color-background", "mode": "basic"}
-"""A table's cell in its value's colour."""
+"""Option of a table's cell: its background has the colour of the value."""
 
-DRIFTED = [{"type": "value", "options": {"0": {"text": "as ever"}, "1": {"text": "drifted", "color": "red"}}}]
-"""Of a feature; as ever in whatever colour the panel has."""
+DRIFTED = [{"type": "value", "options": {"0": {"text": "unchanged"}, "1": {"text": "drifted", "color": "red"}}}]
+"""Texts for whether a feature has drifted. Unchanged features keep the colour of the panel."""
 
 EVIDENCE = 'statistic="evidence_log10"'
 LABEL = "{{model}} {{model_version}} {{segment}}"
 
 
 def state_code(selector: str = "") -> str:
-    """1 to 5 by state, for value mappings."""
+    """The query that gives 1 to 5 by state, for value mappings."""
     more = f", {selector}" if selector else ""
     return " + ".join(
         f'{code} * max by ({UNIT}) (driftline_model_state{{state="{name}"{more}}})' for code, name, _ in STATES
@@ -44,7 +44,7 @@ def state_code(selector: str = "") -> str:
 
 
 def quantile(share: float, name: str, by: str = "", selector: str = "") -> str:
-    """Of a classic histogram, or of the native one it was converted to."""
+    """The query for a quantile of a classic histogram, or of the native one it was converted to."""
     labels = f"le, {by}" if by else "le"
     native = f"by ({by}) " if by else ""
     chosen = f"{{{selector}}}" if selector else ""
@@ -55,12 +55,12 @@ def quantile(share: float, name: str, by: str = "", selector: str = "") -> str:
 
 
 def or_none(counted: str, label: str, shown_by: str) -> str:
-    """``counted``, which has no series before the first time; until then an honest zero if ``shown_by`` is scraped."""
+    """``counted``, or 0 while it has no series yet and ``shown_by`` is scraped."""
     return f'{counted} or label_replace(0 * count({shown_by}) unless on () ({counted}), "{label}", "none", "", "")'
 
 
 def highest(expression: str) -> str:
-    """The ten that are highest at the end of what is shown, whole: ``topk`` alone chooses anew at every point."""
+    """The whole lines of the ten series that are highest at the end; ``topk`` alone chooses again at every point."""
     return f"{expression} and topk(10, {at_the_end(expression)})"
 
 
@@ -69,7 +69,7 @@ def at_the_end(expression: str) -> str:
 
 
 def latency(selector: str = "") -> list[Json]:
-    """Of all incidents since the workers started: they are too rare for a rate."""
+    """The queries for the latency of all incidents since the workers started: they are too rare for a rate."""
     chosen = f"{{{selector}}}" if selector else ""
     buckets = f"sum by (le) (driftline_detection_latency_seconds_bucket{chosen})"
     return targets((f"histogram_quantile(0.5, {buckets})", "median"), (f"histogram_quantile(0.99, {buckets})", "99 %"))
@@ -125,7 +125,7 @@ def steps(*pairs: tuple[float | None, str]) -> Json:
 
 
 NEUTRAL = steps((None, "transparent"))
-"""A tile is painted in its colour; in that of the text it would be black on a light board and white on a dark one."""
+"""Colours of a tile without a state. The colour of the text would give a black tile on a light dashboard."""
 
 
 def stat(
@@ -153,17 +153,17 @@ def lines(title: str, description: str, unit: str, queries: list[Json], width: i
 
 
 OUTLINED = {"fillOpacity": 0}
-"""Ten lines with something below each are mud."""
+"""Option of a chart with many lines: no filled areas, which would cover each other."""
 
 
 def limits(*pairs: tuple[float, str]) -> Json:
-    """Dashed lines of a panel at fixed values."""
+    """Options of a panel with dashed lines at fixed values."""
     drawn = steps((None, "text"), *pairs)["thresholds"]
     return {"custom": {**OUTLINED, "thresholdsStyle": {"mode": "dashed"}}, "thresholds": drawn}
 
 
 def against(name: str, made: Json) -> Json:
-    """The panel with its line ``name`` as what the others are held against: dashed, red, nothing below it."""
+    """The panel with its line ``name`` drawn as a limit: dashed, red, without a filled area."""
     style = {
         "custom.lineStyle": {"fill": "dash", "dash": [10, 10]},
         "custom.fillOpacity": 0,

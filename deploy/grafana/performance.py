@@ -1,10 +1,10 @@
-"""What labels say of one model version: its measures, its objectives, and whether labels find their predictions."""
+"""The performance dashboard: measures, objectives and labels of one model version."""
 
 from deploy.grafana.layout import MODEL, SEGMENT, VERSION, dashboard, variables
 from deploy.grafana.panels import NEUTRAL, ONE, UNIT, Json, lines, quantile, stat, steps, target, targets
 
 OBJECTIVE = f"{UNIT}, objective"
-KNOWN = {"type": "value", "options": {"0": {"text": "stay away"}, "1": {"text": "come"}}}
+KNOWN = {"type": "value", "options": {"0": {"text": "missing"}, "1": {"text": "arriving"}}}
 
 
 def board() -> Json:
@@ -17,7 +17,7 @@ def board() -> Json:
     return dashboard(
         "driftline-performance",
         "driftline / performance",
-        "How right one model version is by its labels, and how its objectives stand.",
+        "Accuracy or errors of one model version, its objectives, and its labels.",
         rows,
         ONE,
         variables(MODEL, VERSION, SEGMENT),
@@ -28,7 +28,7 @@ def _stats() -> list[Json]:
     return [
         stat(
             "Objectives missed",
-            "Objectives of which the last day's events fell short.",
+            "Objectives that the last day's events missed.",
             f"sum(max by ({OBJECTIVE}) (driftline_slo_ratio{{{ONE}}})"
             f" < bool max by ({OBJECTIVE}) (driftline_slo_target{{{ONE}}}))",
             6,
@@ -36,7 +36,7 @@ def _stats() -> list[Json]:
         ),
         stat(
             "Nearest to its target",
-            "The smallest distance of an objective's last day from what was promised; below zero it is missed.",
+            "The smallest distance of the last day from the target of an objective. Below zero it is missed.",
             f"min(max by ({OBJECTIVE}) (driftline_slo_ratio{{{ONE}}})"
             f" - max by ({OBJECTIVE}) (driftline_slo_target{{{ONE}}}))",
             6,
@@ -45,7 +45,7 @@ def _stats() -> list[Json]:
         ),
         stat(
             "Predictions labelled",
-            "Share of all predictions whose label came. The younger they are, the fewer have one.",
+            "Share of all predictions that have a label. Recent predictions have fewer.",
             f"sum(max by ({UNIT}) (driftline_labelled_predictions_total{{{ONE}}}))"
             f" / sum(max by ({UNIT}) (driftline_predictions_total{{{ONE}}}))",
             6,
@@ -54,7 +54,7 @@ def _stats() -> list[Json]:
         ),
         stat(
             "Labels",
-            "Whether labels of its predictions come. Where they stay away or find none, nobody knows how right it is.",
+            "Whether labels arrive and match predictions. Otherwise the accuracy of the model is unknown.",
             f"min(driftline_performance_known{{{ONE}}})",
             6,
             {**steps((None, "purple"), (1, "transparent")), "mappings": [KNOWN]},
@@ -65,7 +65,7 @@ def _stats() -> list[Json]:
 def _measures() -> Json:
     return lines(
         "Measures",
-        "What labels say of the last day's predictions. Errors are in the label's unit, shares from 0 to 1.",
+        "Accuracy or errors of the last day's labelled predictions. Errors are in the label's unit.",
         "short",
         [target(f"max by (measure) (driftline_performance{{{ONE}}})", "{{measure}}")],
     )
@@ -74,11 +74,11 @@ def _measures() -> Json:
 def _objectives() -> Json:
     return lines(
         "Objectives",
-        "Share of the last day's events that met each objective, and what was promised.",
+        "Share of the last day's events that met each objective, and its target.",
         "percentunit",
         targets(
             (f"min by (objective) (driftline_slo_ratio{{{ONE}}})", "{{objective}}"),
-            (f"max by (objective) (driftline_slo_target{{{ONE}}})", "{{objective}}, promised"),
+            (f"max by (objective) (driftline_slo_target{{{ONE}}})", "{{objective}}, target"),
         ),
     )
 
@@ -92,7 +92,7 @@ def _burn() -> Json:
 
     return lines(
         "Burn rate",
-        "How many times faster than allowed bad events come: above 1 a month's allowance does not last the month.",
+        "Bad events relative to the allowed rate. Above 1, a month's allowance does not last the month.",
         "short",
         targets((rate("5m"), "{{objective}}, 5 min"), (rate("1h"), "{{objective}}, 1 h")),
     )
@@ -101,7 +101,7 @@ def _burn() -> Json:
 def _labelled() -> Json:
     return lines(
         "Predictions and labels",
-        "Predictions that a label can find, and those whose label came, per second.",
+        "Predictions that a label can match, and predictions that got a label, per second.",
         "cps",
         targets(
             (f"sum(rate(driftline_predictions_total{{{ONE}}}[$__rate_interval]))", "predicted"),
@@ -113,7 +113,7 @@ def _labelled() -> Json:
 def _labels() -> Json:
     return lines(
         "Labels read",
-        "Labels of the model per second, all versions, by what became of them: of those read the rest found nothing.",
+        "Labels of the model per second, all versions, by outcome. The remaining labels of those read matched nothing.",
         "cps",
         [target('sum by (outcome) (rate(driftline_labels_total{model=~"$model"}[$__rate_interval]))', "{{outcome}}")],
     )
@@ -123,7 +123,7 @@ def _delay() -> Json:
     chosen = 'model=~"$model"'
     return lines(
         "Delay of labels",
-        "How long after its prediction a label's own time is.",
+        "Time from a prediction to its label.",
         "s",
         targets(
             (quantile(0.5, "label_delay_seconds", selector=chosen), "median"),

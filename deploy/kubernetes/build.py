@@ -1,4 +1,4 @@
-"""Writes the PrometheusRule from the rules that Prometheus itself reads: ``python -m deploy.kubernetes.build``."""
+"""Writes the PrometheusRule from the rules of Prometheus: ``python -m deploy.kubernetes.build``."""
 
 from pathlib import Path
 

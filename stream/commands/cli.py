@@ -14,6 +14,7 @@ from stream.terminal.exit_status import ExitStatus
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="driftline", message="%(prog)s %(version)s")
 def cli() -> None:
     """Tells within a second, and without crying wolf, that the data or behaviour of a model has changed.
 

@@ -1,5 +1,5 @@
-"""From a shift in the data to a person's telephone: the real worker, Prometheus and Alertmanager, with the rules and
-routes that are shipped. Only their waiting times are shortened."""
+"""From a shift in the data to a notification: the real worker, Prometheus and Alertmanager, with the shipped rules and
+routes. Only their waiting times are shortened."""
 
 import asyncio
 import os
@@ -24,11 +24,11 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
 BEHIND = 100_000
-"""Records of lag that the rule allows."""
+"""Lag in records that the rule allows."""
 
 
 class Telephone:
-    """A webhook that keeps what it was told."""
+    """A webhook that keeps its notifications."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -50,17 +50,17 @@ class Telephone:
         self._new.set()
         return web.Response()
 
-    def told(self) -> list[dict[str, Any]]:
+    def received(self) -> list[dict[str, Any]]:
         return [alert for call in self.calls for alert in call["alerts"]]
 
     def alerts(self) -> list[tuple[str, str]]:
-        return [(alert["labels"]["alertname"], alert["status"]) for alert in self.told()]
+        return [(alert["labels"]["alertname"], alert["status"]) for alert in self.received()]
 
     async def until(self, true: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds
         while not true():
             left = deadline - time.monotonic()
-            assert left > 0, f"no {what}; told so far: {self.alerts()}"
+            assert left > 0, f"no {what}; received so far: {self.alerts()}"
             self._new.clear()
             await asyncio.wait((asyncio.ensure_future(self._new.wait()),), timeout=left)
 
@@ -75,7 +75,7 @@ def tool(name: str) -> str:
 
 
 def shortened(rules: Any) -> Any:
-    """Every wait a second long, and what outlasts a group's interval still does; expressions as they are shipped."""
+    """The rules with waits of a second, but keep_firing_for above a group's interval; expressions are unchanged."""
     for group in rules["groups"]:
         group["interval"] = "1s"
         for rule in group["rules"]:
@@ -101,7 +101,7 @@ def running(folder: Path, *command: str) -> Iterator[None]:
 
 @contextmanager
 def monitoring(folder: Path, telephone: Telephone, worker_port: int) -> Iterator[None]:
-    """Prometheus that scrapes the worker and an Alertmanager that rings."""
+    """Starts a Prometheus that scrapes the worker, and an Alertmanager that notifies."""
     prometheus, alertmanager = tool("prometheus"), tool("prometheus-alertmanager")
     prometheus_port, alertmanager_port = free_ports(2)
     routes = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text())
@@ -187,14 +187,14 @@ async def test_a_model_that_falls_silent_and_a_dead_worker_each_ring(
 async def test_a_worker_far_behind_rings_until_it_has_caught_up(
     kafka: Cluster, tmp_path: Path, telephone: Telephone
 ) -> None:
-    """One record a poll makes the worker slow; the lag and the threshold are real."""
+    """The worker is slowed to one record a poll; the lag and the threshold are real."""
     deployment = Deployment(kafka.bootstrap_servers, tmp_path, limits={"poll_records": 1})
     await deployment.prepare()
     await deployment.publish_raw(*[b'{"model":"fraud","version":"3","features":{"x":1}}'] * (BEHIND + 20_000))
     with WorkerProcess(deployment) as worker, monitoring(tmp_path, telephone, worker.port):
         await telephone.until(lambda: ("DriftlineConsumerLag", "firing") in telephone.alerts(), "alert of lag")
-        (told,) = [a for a in telephone.told() if a["labels"]["alertname"] == "DriftlineConsumerLag"][:1]
-        assert told["labels"]["topic"] == deployment.topics["events"][0]
+        (alert,) = [a for a in telephone.received() if a["labels"]["alertname"] == "DriftlineConsumerLag"][:1]
+        assert alert["labels"]["topic"] == deployment.topics["events"][0]
         await telephone.until(lambda: ("DriftlineConsumerLag", "resolved") in telephone.alerts(), "all-clear")
 
 
@@ -224,7 +224,7 @@ async def test_a_spent_budget_of_false_alarms_and_a_spent_objective_each_ring(
             await publish(segment, 3.0)
         for alert in ("DriftlineFalseAlarmBudgetExceeded", "DriftlineObjectiveBurn"):
             await telephone.until(lambda: (alert, "firing") in telephone.alerts(), alert)  # noqa: B023
-        spent = [a for a in telephone.told() if a["labels"]["alertname"] == "DriftlineFalseAlarmBudgetExceeded"]
+        spent = [a for a in telephone.received() if a["labels"]["alertname"] == "DriftlineFalseAlarmBudgetExceeded"]
         assert spent[0]["labels"]["model"] == "fraud"
-        burning = [a for a in telephone.told() if a["labels"]["alertname"] == "DriftlineObjectiveBurn"]
+        burning = [a for a in telephone.received() if a["labels"]["alertname"] == "DriftlineObjectiveBurn"]
         assert burning[0]["labels"]["objective"] == "accuracy"

@@ -180,6 +180,7 @@ TEST_SUITES: dict[str, str] = {
     "tests/chaos": "Workers and a real broker killed, frozen and restarted.",
     "tests/deploy": "Compose, Kubernetes, systemd, rules, dashboards.",
     "tests/docs": "Pages, snippets and the wheel.",
+    "tests/driftline": "The public imports.",
     "tests/doctests": "Every example in a docstring.",
     "tests/examples": "Every example, as far as a machine without the other system allows.",
     "tests/fuzz": "Broken inputs.",

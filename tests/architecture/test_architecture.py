@@ -64,7 +64,7 @@ def test_the_house_has_at_most_30_rooms_at_its_top_two_levels() -> None:
 
 def test_no_module_imports_itself_through_others() -> None:
     graph = {source.name: {name for name, _ in modules_imported(source)} - {source.name} for source in CODE}
-    assert {name for cycle in cycles(graph) for name in cycle} == limits.OPEN["cycles"]
+    assert not cycles(graph)
 
 
 def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
@@ -125,8 +125,8 @@ def test_a_function_has_at_most_50_lines(source: Source) -> None:
 def test_a_class_has_at_most_250_lines_and_15_attributes(source: Source) -> None:
     for found in limits.classes(source):
         lines, attributes = limits.RATCHET.get(found.name, (limits.CLASS_LINES, limits.CLASS_ATTRIBUTES))
-        assert found.lines <= lines, found
-        assert len(found.attributes) <= attributes, found
+        assert found.lines <= max(lines, limits.CLASS_LINES), found
+        assert len(found.attributes) <= max(attributes, limits.CLASS_ATTRIBUTES), found
 
 
 def test_the_ratchet_names_only_classes_that_are_above_the_limit() -> None:
@@ -205,7 +205,10 @@ def test_nothing_received_can_run_code(source: Source) -> None:
 
 @pytest.mark.parametrize("source", **by_name(PRODUCT))
 def test_a_module_says_what_lives_in_it_and_a_package_holds_nothing(source: Source) -> None:
-    if source.path.name == "__init__.py" and source.name not in folders.PUBLIC_NAMES:
+    if source.name == "driftline":  # the public imports: names of other modules and no code of its own
+        assert ast.get_docstring(source.tree)
+        assert not [node for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef)]
+    elif source.path.name == "__init__.py" and source.name not in folders.PUBLIC_NAMES:
         assert source.text == ""
     else:
         assert ast.get_docstring(source.tree)

@@ -13,15 +13,16 @@ from tests.kafka.server import Server
 
 PAGE = """# Chaos
 
-What was done to two workers and a real Apache Kafka, and what was counted afterwards. The run itself writes this page:
-`make chaos ARGS="--seed {seed} --page docs/chaos.md"`.
+This page lists the faults that two workers and a real Apache Kafka were put through, and the counts afterwards. The
+run writes this page: `make chaos ARGS="--seed {seed} --page docs/chaos.md"`.
 
-Two workers (a session of 6 s, a checkpoint every 2 s) read four partitions of a broker with one node; a supervisor
-starts again what ended. One producer is steady, and its input changes half-way; one sends 600 events at once every six
-seconds; one event in a hundred is sent twice under one id. Afterwards everything is folded anew: the input by plain
-code that takes no part in the service, each published profile by one observer over its partition's log, and what was
-told of incidents by one judge over the same profiles. Incidents are also compared with a run of the whole over the same
-log without any fault.
+Two workers (session timeout 6 s, a checkpoint every 2 s) read four partitions of a broker with one node. A supervisor
+restarts each process that ends. One producer is steady, and its input changes half-way. Another sends 600 events at
+once every six seconds. One event in a hundred is sent twice under one id.
+
+Afterwards everything is computed again: the input by plain code that is no part of the service, each published
+profile by one observer over its partition's log, and the published incidents by one judge over the same profiles. The
+incidents are also compared with a run over the same log without any fault.
 
 {table}
 """

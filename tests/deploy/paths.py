@@ -1,4 +1,4 @@
-"""Where the files of deployment are."""
+"""Paths of the files in deploy/."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 
 
 def documents(path: Path) -> list[Any]:
-    """Every YAML document of a file."""
+    """All YAML documents of a file."""
     return [item for item in yaml.safe_load_all(path.read_text(encoding="utf-8")) if item is not None]
 
 

@@ -1,4 +1,4 @@
-"""A Prometheus of one's own that scrapes one port, and what Grafana would ask it for every panel and variable."""
+"""A Prometheus that scrapes one port, and the queries that Grafana would run for every panel and variable."""
 
 import http
 import json
@@ -34,14 +34,14 @@ def program() -> str:
 
 
 class Prometheus:
-    """Asks over HTTP."""
+    """A client of Prometheus' HTTP interface."""
 
     def __init__(self, port: int) -> None:
         self.port = port
 
     def ask(self, path: str, **query: str) -> Any:
-        """The answer's data. AssertionError with Prometheus' own words when the query is wrong, OSError before it
-        answers."""
+        """The data of the response. Raises AssertionError with Prometheus' message for a wrong query, OSError while it
+        is not reachable."""
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(query)}"
         try:
             with urllib.request.urlopen(url, timeout=10) as answer:
@@ -49,7 +49,7 @@ class Prometheus:
         except urllib.error.HTTPError as error:
             with error:
                 if error.code == http.HTTPStatus.SERVICE_UNAVAILABLE:
-                    raise ConnectionError("it listens and is not ready yet") from None
+                    raise ConnectionError("Prometheus listens but is not ready yet") from None
                 raise AssertionError(f"{query}: {error.read().decode()}") from None
 
     def values(self, expression: str) -> list[float]:
@@ -59,12 +59,12 @@ class Prometheus:
         return [number for number in numbers if number == number]
 
     def label_values(self, query: str) -> list[str]:
-        """What Grafana makes of ``label_values(selector, label)``."""
+        """The values that Grafana's ``label_values(selector, label)`` gives."""
         selector, label = re.fullmatch(r"label_values\((.*), (\w+)\)", query).groups()  # type: ignore[union-attr]
         return list(self.ask(f"label/{label}/values", **{"match[]": selector}))
 
     def until(self, expression: str) -> None:
-        """Waits until the expression has a value; a deadline, not a guess."""
+        """Waits until the expression has a value, up to a deadline."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while time.monotonic() < deadline:
             try:
@@ -104,14 +104,14 @@ def scraping(folder: Path, port: int) -> Iterator[Prometheus]:
 
 
 def replaced(expression: str, variables: Mapping[str, str]) -> str:
-    """As Grafana fills in what is chosen."""
+    """The expression with the values of variables filled in, as Grafana does."""
     for name, value in {**variables, "__rate_interval": "5s"}.items():
         expression = re.sub(rf"\$(\{{{name}\}}|{name}\b)", value, expression)
     return expression
 
 
 def without_data(prometheus: Prometheus, variables: Mapping[str, str]) -> list[str]:
-    """Every query of every panel and variable that has no finite value, named by its place."""
+    """The queries of panels and variables that have no finite value, each with its place."""
     empty: list[str] = []
     for path in paths.DASHBOARDS:
         board = paths.dashboard(path)

@@ -1,4 +1,4 @@
-"""The settings that compose gives to Kafka, on a real broker: it starts, and the topics job is content with it."""
+"""The Kafka settings of compose on a real broker: it starts, and the topics job accepts it."""
 
 import asyncio
 import subprocess
@@ -23,7 +23,7 @@ NOT_PROPERTIES = ("KAFKA_HEAP_OPTS",)
 
 
 class ComposeServer(Server):
-    """Kafka with the environment of compose, as the image turns it into properties; only places are ours."""
+    """Kafka with the environment of compose, turned into properties as the image does; only paths and ports differ."""
 
     def _plain(self) -> Iterator[str]:
         inside, controller = free_ports(2)
@@ -53,7 +53,7 @@ async def test_the_simulated_models_of_the_demo_profile_publish(kafka: Cluster, 
 
 
 def written(bootstrap_servers: str) -> int:
-    """Records on the input topic so far."""
+    """Number of records on the input topic so far."""
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "counting"})
     try:
         name = settings.Settings().topics.events[0]
@@ -63,8 +63,8 @@ def written(bootstrap_servers: str) -> int:
         consumer.close()
 
 
-def test_the_broker_of_compose_starts_and_the_topics_job_is_content(kafka: Cluster, tmp_path: Path) -> None:
-    """``kafka`` is asked for because it skips, or fails where CI is set, when no Kafka can be had."""
+def test_the_broker_of_compose_starts_and_the_topics_job_accepts_it(kafka: Cluster, tmp_path: Path) -> None:
+    """The fixture ``kafka`` skips, or fails where CI is set, if no Kafka is available."""
     broker = ComposeServer(tmp_path / "kafka")
     broker.start()
     try:

@@ -1,4 +1,4 @@
-"""The dashboards keep their house rules. That their queries return data is tested against a real Prometheus."""
+"""Rules for the dashboards. test_queries.py runs their queries on a real Prometheus."""
 
 import json
 import re
@@ -139,7 +139,7 @@ def test_links_lead_to_dashboards_and_variables_that_exist(path: Path) -> None:
 
 
 class Loops:
-    """An observing and a judging loop, as the gauges see them."""
+    """Stand-ins for the loops of both stages, with the members that gauges read."""
 
     checkpoint_at_ms = sample_views.NOW_MS
     checkpoint_bytes = 10
@@ -153,7 +153,7 @@ class Loops:
 
 
 def exported() -> set[str]:
-    """Every name that a worker exports, histograms' parts and native form included."""
+    """All names that a worker exports, including the parts and the native form of histograms."""
     views, metrics = Views(), Metrics()
     sample_views.put(views, sample_views.fraud())
     owned = [UnitKey("fraud", "3", None)]
@@ -175,7 +175,7 @@ def test_every_metric_that_is_drawn_is_one_that_a_worker_exports(path: Path) -> 
 
 
 ON_THE_PAGE = {"incident_actions_total", "model_season_covered"}
-"""What people did, and what a reference is: facts of one incident or model, which do not move."""
+"""Metrics that no panel draws: requests of people, and facts of a model that do not change."""
 
 
 def test_every_metric_is_drawn_somewhere_or_is_what_draws_the_others() -> None:

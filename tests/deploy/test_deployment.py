@@ -1,4 +1,4 @@
-"""Compose, image, Kubernetes and systemd: valid by schema where there is one, and keeping what they promise."""
+"""Compose, image, Kubernetes and systemd: valid by schema where there is one, and consistent with each other."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def services() -> dict[str, Json]:
     return compose()["services"]
 
 
-@pytest.mark.filterwarnings("ignore:The metaschema specified by")  # the vendored schema's own draft
+@pytest.mark.filterwarnings("ignore:The metaschema specified by")  # the draft of the schema that comes with the checker
 def test_compose_is_valid_by_its_schema() -> None:
     answer = CliRunner().invoke(check_jsonschema, ["--builtin-schema", "vendor.compose-spec", str(COMPOSE)])
     assert answer.exit_code == 0, answer.output
@@ -185,14 +185,14 @@ def test_the_systemd_unit_is_valid_and_hardly_exposed(tmp_path: Path) -> None:
     own = [line for line in verified.stderr.splitlines() if UNIT.name in line]
     assert verified.returncode == 0, own
     assert not own
-    told = subprocess.run(
+    rated = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(copy)],
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "SYSTEMD_PAGER": "cat"},
     )
-    assert told.returncode == 0, told.stdout[-300:]
+    assert rated.returncode == 0, rated.stdout[-300:]
 
 
 def test_the_systemd_unit_starts_a_command_that_exists_and_waits_for_the_last_checkpoint() -> None:

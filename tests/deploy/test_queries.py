@@ -1,4 +1,4 @@
-"""Every query of every panel and variable is asked of a real Prometheus and returns data."""
+"""Every query of every panel and variable returns data on a real Prometheus."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,11 +27,11 @@ from tests.service.processes import Deployment, WorkerProcess, population
 
 CHOSEN = {"model": "fraud", "version": "3", "segment": ".*"}
 NO_SEGMENTS = {f"driftline-{board}: variable segment" for board in ("model", "feature", "performance")}
-"""A model that is judged as a whole has none to choose; "All" stands there."""
+"""Variables without values: a model without segments has none to choose, and "All" is shown."""
 
 
 def busy(metrics: Metrics, views: Views, detail: Json) -> Json:
-    """What a batch leaves behind; the detail of the model after it."""
+    """Counts one batch; returns the detail of the model after it."""
     metrics.counted("fraud", "accepted", 100)
     metrics.published("drift-events", 1)
     metrics.staged("observe", 0.003)
@@ -52,7 +52,7 @@ def busy(metrics: Metrics, views: Views, detail: Json) -> Json:
 
 @asynccontextmanager
 async def exporter() -> AsyncIterator[int]:
-    """The real server with the real metrics of a made-up fleet in which something happens all the time."""
+    """The real server with the real metrics of a simulated fleet that changes all the time."""
     views, metrics = sample_views.fleet(), Metrics()
     owned = [UnitKey(summary["model"], summary["version"], summary["segment"]) for summary in views.models()]
     models = ModelFamilies(views, lambda: owned, lambda model: 1.0, metrics.suppressed, 100)
@@ -78,7 +78,7 @@ async def exporter() -> AsyncIterator[int]:
 
 
 async def drawn(prometheus: Prometheus, feature: str) -> list[str]:
-    """Waits for rates to exist, then asks everything."""
+    """Waits until rates exist, then runs all queries."""
     for counted in ("event_age_seconds_count", "labels_total", "label_delay_seconds_count"):
         await asyncio.to_thread(prometheus.until, f"rate(driftline_{counted}[5s]) > 0")
     await asyncio.to_thread(prometheus.until, "rate(driftline_published_total[5s])")
@@ -94,7 +94,7 @@ async def test_every_query_returns_data_of_a_made_up_fleet(tmp_path: Path) -> No
 
 
 def incidents() -> str:
-    """What the model's board counts: the first incident of all too, with which the counter begins."""
+    """The number of incidents on the model dashboard, including the first, with which the counter begins."""
     (board,) = (paths.dashboard(path) for path in paths.DASHBOARDS if path.stem == "driftline-model")
     (panel,) = (panel for panel in board["panels"] if panel["title"] == "Incidents and the budget")
     return replaced(panel["targets"][0]["expr"], CHOSEN)

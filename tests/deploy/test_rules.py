@@ -1,4 +1,4 @@
-"""The rules and routes that are shipped, judged by Prometheus' own tools."""
+"""The shipped rules and routes, checked with Prometheus' own tools."""
 
 import os
 import re

@@ -16,7 +16,7 @@ _BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.M | re.S)
 
 
 class Block(NamedTuple):
-    """One fenced block and where it stands."""
+    """A fenced block with its page and line."""
 
     page: str
     line: int
@@ -28,12 +28,12 @@ class Block(NamedTuple):
 
     @property
     def commands(self) -> list[str]:
-        """What follows a ``$``, without what a ``#`` says of it."""
+        """The commands after ``$``, without comments."""
         return [re.sub(r"\s+# .*$", "", line[2:]).strip() for line in self.text.splitlines() if line.startswith("$ ")]
 
 
 def blocks(*languages: str) -> list[Block]:
-    """Of all pages, those in these languages; all of them without one."""
+    """The blocks of all pages in the given languages; without a language all blocks."""
     found = []
     for page in PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")

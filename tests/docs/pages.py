@@ -1,7 +1,7 @@
-"""Writes what the documentation takes from the code: ``python -m tests.docs.pages``.
+"""Writes the parts of the documentation that are generated from the code: ``python -m tests.docs.pages``.
 
 docs/metrics.md from the metrics' families, docs/events-out.md, docs/asyncapi.json and docs/schemas/ from the records of the
-events and labels, docs/scale.md from the figures of docs/scale.json. The module map is put into docs/architecture.md when the site is built (``tests.docs.hook``).
+events and labels, docs/scale.md from the figures of docs/scale.json, and the module map in docs/architecture.md.
 """
 
 # ruff: noqa: E501 - the pages' own text
@@ -36,17 +36,17 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 WHEN = {
-    EventType.SIGNAL: "River's ADWIN or Page-Hinkley said something of one feature in one partition. A second opinion: it pages nobody.",
+    EventType.SIGNAL: "River's ADWIN or Page-Hinkley found a change of one feature in one partition. A second opinion: it pages nobody.",
     EventType.INCIDENT_OPENED: "The evidence passed the threshold, or a library differs from training.",
-    EventType.INCIDENT_UPDATED: "More features joined, or what is said of it changed.",
-    EventType.INCIDENT_RESOLVED: "The features are back within the reference's band, or the reference was replaced.",
-    EventType.MODEL_STATE: "A model became learning, stable, warning, drift or blind, or somebody had it forgotten.",
-    EventType.RETRAIN_REQUESTED: "The world changed, and neither cooldown nor weekly cap forbids a training.",
+    EventType.INCIDENT_UPDATED: "More features joined, or the verdict or another member changed.",
+    EventType.INCIDENT_RESOLVED: "The features match the reference again, or the reference was replaced.",
+    EventType.MODEL_STATE: "A model became learning, stable, warning, drift or blind, or a person had it forgotten.",
+    EventType.RETRAIN_REQUESTED: "The verdict is that the world changed, and neither the cooldown nor the weekly cap withholds the request.",
 }
 
 
 def metric_families() -> list[Metric]:
-    """Every family that a worker with both roles shows."""
+    """All metric families of a worker with both roles."""
     metrics = Metrics()
     views = Views()
     models = ModelFamilies(views, list, lambda _: 1.0, metrics.suppressed, 100)
@@ -65,23 +65,23 @@ def metrics_page() -> str:
     """docs/metrics.md."""
     head = f"""# Metrics
 
-`GET /metrics` of every worker. A worker shows the models that are its to judge and the partitions that are its to read, so that
-sums over workers count nothing twice; during a rebalance two may show the same model for a moment: `max by (model, ...)`.
-Counters start at zero with the process. What is not known is absent and never zero.
+Every worker serves `GET /metrics`. A worker shows the models that it judges and the partitions that it reads, so sums over workers count
+nothing twice. During a rebalance two workers may show the same model for a moment: use `max by (model, ...)`. Counters start at zero with the
+process. An unknown value is absent, never zero.
 
 * `model_version` is the version; `segment` is empty for the whole population.
 * `state` is one of {", ".join(f"`{state}`" for state in SHOWN)}; exactly one of them is 1.
-* `statistic` is one of {", ".join(f"`{name}`" for name in STATISTICS)}. Only `evidence_log10` alarms; the others say how large a
-  difference is. [What an alarm means](detection.md) explains them.
-* Of one model version at most `limits.feature_series_per_model` features have series: those that drifted first, then by evidence.
-  `driftline_series_suppressed_total` counts those that fell out.
+* `statistic` is one of {", ".join(f"`{name}`" for name in STATISTICS)}. Only `evidence_log10` raises alarms. The others show how
+  large a difference is. [What an alarm means](detection.md) explains them.
+* At most `limits.feature_series_per_model` features of a model version have series: first those that have drifted, then those with the most
+  evidence. `driftline_series_suppressed_total` counts the others.
 
-Alerts over these metrics are in `deploy/prometheus/rules.yml`; [Operating](operations.md) says what to do about each.
+Alerts on these metrics are in `deploy/prometheus/rules.yml`. [Operating](operations.md) lists what to do about each.
 This page is written from the code by `python -m tests.docs.pages`.
 """
     parts = [head]
     for title, kind in (("Gauges", "gauge"), ("Counters", "counter"), ("Histograms", "histogram")):
-        parts.append(f"\n## {title}\n\n| name | labels | |\n|---|---|---|")
+        parts.append(f"\n## {title}\n\n| name | labels | meaning |\n|---|---|---|")
         for family in sorted(metric_families(), key=lambda family: family.name):
             if family.type == kind:
                 name = family.name + ("_total" if kind == "counter" else "")
@@ -96,7 +96,7 @@ def schema_file(kind: str) -> str:
 
 
 def all_schemas() -> dict[str, dict[str, Any]]:
-    """By event type; the signal's record is the detectors' own with the unit beside it."""
+    """JSON Schemas by event type. A signal is the record of the detectors with the unit added."""
     found = dict(event_schemas.schemas())
     signal = msgspec.defstruct(
         "SignalData",
@@ -132,14 +132,16 @@ def events_page() -> str:
     parts = [
         f"""# Events out
 
-What happened is told on two topics as [CloudEvents 1.0](https://cloudevents.io) in structured JSON, keyed by the model's name:
-`{topics.drift_events}` for people and dashboards, `{topics.retrain_requests}` for pipelines. Delivery is at least once; `id` is a
-UUIDv5 of what happened, the same after a restart or a replay, so whoever drops repeated ids sees each thing once. `time` is event
-time. Members may be added and are never renamed within a version: read what you know and ignore the rest.
+driftline publishes [CloudEvents 1.0](https://cloudevents.io) on two topics, in structured JSON, keyed by the model's name:
+`{topics.drift_events}` for people and dashboards, `{topics.retrain_requests}` for pipelines.
+
+* Delivery is at least once. `id` is a UUIDv5 that is the same after a restart or a replay: a consumer that drops repeated ids sees each event once.
+* `time` is event time.
+* Members may be added, and are never renamed within a version. Read the members you know and ignore the others.
+* A retrain request has at most ten members under `data` and stays below 64 KB, the limits of GitHub's `repository_dispatch`.
 
 The schemas below are JSON Schema 2020-12; [asyncapi.json](asyncapi.json) describes the topics for tools that read AsyncAPI 3.0.
-`examples/drift_events.py` is a plain consumer; `examples/retrain_requests.py` hands requests to Airflow, GitHub, Kubeflow or MLflow.
-A retrain request has ten members under `data` at most and stays below 64 KB, which is what GitHub's `repository_dispatch` takes.
+`examples/drift_events.py` is a plain consumer. `examples/retrain_requests.py` hands requests to Airflow, GitHub, Kubeflow or MLflow.
 This page is written from the code by `python -m tests.docs.pages`.
 
 | type | topic | when | schema |
@@ -152,7 +154,7 @@ This page is written from the code by `python -m tests.docs.pages`.
         parts.append(f"| `{kind.value}` | `{topic}` | {WHEN[kind]} | [{file}](schemas/{file}) |")
     for kind in (EventType.INCIDENT_OPENED, EventType.MODEL_STATE, EventType.SIGNAL, EventType.RETRAIN_REQUESTED):
         title = "an incident (opened, updated, resolved)" if kind is EventType.INCIDENT_OPENED else kind.value
-        parts.append(f"\n## `data` of {title}\n\n| member | type | |\n|---|---|---|")
+        parts.append(f"\n## `data` of {title}\n\n| member | type | presence |\n|---|---|---|")
         schema = schemas[kind.value]
         data = schema["$defs"][schema["properties"]["data"]["$ref"].rsplit("/", 1)[1]]
         required = set(data.get("required", ()))
@@ -178,7 +180,7 @@ def _type(member: dict[str, Any], defs: dict[str, Any]) -> str:
 
 
 def asyncapi() -> dict[str, Any]:
-    """AsyncAPI 3.0 of the topics that others write labels to, and read events out from."""
+    """AsyncAPI 3.0 of the topics for labels, drift events and retrain requests."""
     topics = TopicSettings()
     out = {topics.drift_events: "driftEvents", topics.retrain_requests: "retrainRequests"}
     messages = {
@@ -202,7 +204,7 @@ def asyncapi() -> dict[str, Any]:
     messages["label"] = {
         "name": "label",
         "contentType": "application/json",
-        "summary": "What turned out to be true of one inference; several may lie in one array.",
+        "summary": "The true outcome of one inference. One message may hold an array of labels.",
         "payload": {
             "schemaFormat": "application/schema+json;version=2020-12",
             "schema": {"$ref": "schemas/label.json"},
@@ -264,24 +266,45 @@ def _short(kind: str) -> str:
     return kind.removeprefix("io.driftline.").replace(".", "-")
 
 
+MAP_BEGIN, MAP_END = "<!-- module map: begin -->\n", "<!-- module map: end -->"
+
+
+def architecture_page() -> str:
+    """docs/architecture.md: its own text, with the module map between two marks."""
+    before, _, rest = (DOCS / "architecture.md").read_text(encoding="utf-8").partition(MAP_BEGIN)
+    _, _, after = rest.partition(MAP_END)
+    return f"{before}{MAP_BEGIN}\n{module_map()}\n{MAP_END}{after}"
+
+
 def module_map() -> str:
-    """The folders with what they hold and may import, then their modules with the first sentence of the docstring."""
-    parts = []
+    """Each folder with what it holds and may import, then its modules with the first sentence of the docstring."""
+    parts = [
+        "### driftline/\n\n"
+        + _sentence(ROOT / "driftline" / "__init__.py").split(":")[0]
+        + ". It has no module of its own and is loaded by nothing else.\n"
+    ]
     for name, folder in folders.FOLDERS.items():
         files = [path for path in sorted((ROOT / name).glob("*.py")) if path.name != "__init__.py"]
         pure = " Pure." if folder.pure else ""
-        allowed = ", ".join(f"`{other}`" for other in folder.imports) or "nothing"
         parts.append(
-            f"### {name}/\n\n{folder.holds}{pure} May import: {allowed}.\n\n| module | what lives in it |\n|---|---|"
+            f"### {name}/\n\n{folder.holds}{pure} May import: {_allowed(folder.imports)}.\n\n"
+            "| module | contents |\n|---|---|"
         )
         parts.extend(f"| `{path.relative_to(ROOT)}` | {_sentence(path)} |" for path in files)
         parts.append("")
-    parts.append("### Each library has one home\n\n| library | imported only in |\n|---|---|")
+    parts.append("### Libraries and where they are imported\n\n| library | imported only in |\n|---|---|")
     parts.extend(
         f"| {library} | {', '.join(f'`{home}*`' if home.endswith('.') else f'`{home}`' for home in homes)} |"
         for library, homes in folders.HOMES.items()
     )
     return "\n".join(parts) + "\n"
+
+
+def _allowed(imports: tuple[str, ...]) -> str:
+    """The folders of one entry of the map; a package with all that is in it is named once."""
+    whole = [name for name in imports if f"{name}/*" in imports]
+    rest = [name for name in imports if name not in whole and name.removesuffix("/*") not in whole]
+    return ", ".join([f"all of `{name}/`" for name in whole] + [f"`{name}/`" for name in rest]) or "nothing"
 
 
 def _sentence(path: Path) -> str:
@@ -290,16 +313,17 @@ def _sentence(path: Path) -> str:
 
 
 def contributing_page() -> str:
-    """docs/contributing.md is CONTRIBUTING.md, which must lie where people look for it."""
+    """docs/contributing.md: the same text as CONTRIBUTING.md, which code hosts look for at the top."""
     return (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def files() -> dict[Path, str]:
-    """Every generated file."""
+    """Path and content of every generated file."""
     found = {
         DOCS / "metrics.md": metrics_page(),
         DOCS / "events-out.md": events_page(),
         DOCS / "asyncapi.json": _json(asyncapi()),
+        DOCS / "architecture.md": architecture_page(),
         DOCS / "contributing.md": contributing_page(),
         DOCS / "scale.md": fleet.text(DOCS),
     }

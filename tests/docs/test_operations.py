@@ -1,4 +1,4 @@
-"""What docs/operations.md tells the person on call is what the program says: metrics, components, limits, log lines."""
+"""docs/operations.md is true: its metrics, components, limits and log lines are those of the program."""
 
 import re
 
@@ -10,14 +10,14 @@ from tests.docs.blocks import ROOT
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "stream").rglob("*.py")))
 METRICS = set(re.findall(r"driftline_[a-z_]+", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")))
-"""Of the page that is made from the metrics themselves."""
+"""Metrics on the page that is generated from the code."""
 FAILURES = [
     [cell.strip() for cell in line.strip("|").split("|")]
     for line in PAGE.split("## What goes wrong, in metrics and in the log")[1].split("\n## ")[0].splitlines()
     if line.startswith("| ") and "what happened" not in line
 ]
 HOLE = re.compile(r"%[sdr]|%\.\d[f]|\{[^{}]*\}")
-"""What a log line is filled in with."""
+"""The placeholders of a log line."""
 
 
 def test_metrics_on_the_page_are_there() -> None:
@@ -35,12 +35,12 @@ def test_values_of_labels_on_the_page_are_in_the_program(label: str) -> None:
 
 
 @pytest.mark.parametrize("row", FAILURES, ids=lambda row: row[0])
-def test_log_lines_on_the_page_are_said_by_the_program(row: list[str]) -> None:
-    """``N`` and ``...`` stand for what is filled in."""
-    said = HOLE.sub("\0", re.sub(r'"\s*\n\s*f?"', "", SOURCES))
+def test_log_lines_on_the_page_are_logged_by_the_program(row: list[str]) -> None:
+    """On the page ``N`` and ``...`` stand for the values of placeholders."""
+    logged = HOLE.sub("\0", re.sub(r'"\s*\n\s*f?"', "", SOURCES))
     for text in re.findall(r"`([^`]+)`", row[2]):
         for part in re.split(r"\bN\b|\.\.\.", text):
-            assert part.strip() in said, f"nothing logs {part.strip()!r}"
+            assert part.strip() in logged, f"nothing logs {part.strip()!r}"
 
 
 def test_every_error_that_is_counted_is_on_the_page() -> None:

@@ -1,4 +1,4 @@
-"""What a user installs: a wheel that holds everything and runs by itself."""
+"""The wheel: it contains everything that is needed, and runs in a fresh environment."""
 
 import os
 import subprocess
@@ -10,6 +10,8 @@ import pytest
 
 from tests.docs.blocks import ROOT
 
+BUILT_FROM = ("detectors/", "driftline/", "stream/", "pyproject", "README", "LICENSE", "NOTICE")
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -17,7 +19,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = folder / "source"
     names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
     for name in names:  # a build in the checkout would leave its folders there
-        if name.startswith(("detectors/", "stream/", "pyproject", "README")) and (ROOT / name).exists():
+        if name.startswith(BUILT_FROM) and (ROOT / name).exists():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
     run(sys.executable, "-m", "pip", "wheel", str(source), "--no-deps", "--quiet", "-w", str(folder))
@@ -39,7 +41,7 @@ def run(*command: str, cwd: Path | None = None, seconds: float = 300) -> str:
 def test_the_wheel_holds_every_module_and_what_the_page_needs(wheel: Path) -> None:
     held = set(zipfile.ZipFile(wheel).namelist())
     listed = subprocess.run(
-        ["git", "ls-files", "detectors", "stream"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "detectors", "driftline", "stream"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
     assert not [name for name in listed if (ROOT / name).exists() and name not in held]
     assert {
@@ -47,7 +49,10 @@ def test_the_wheel_holds_every_module_and_what_the_page_needs(wheel: Path) -> No
         "stream/http/static/page.js",
         "stream/py.typed",
         "detectors/py.typed",
+        "driftline/py.typed",
     } <= held
+    licences = {name.rsplit("/", 1)[1] for name in held if ".dist-info/licenses/" in name}
+    assert licences == {"LICENSE", "NOTICE"}
     assert not [name for name in held if name.startswith(("tests/", "docs/", "benchmarks/"))]
 
 
@@ -57,6 +62,7 @@ def test_installed_into_a_fresh_environment_the_demo_finds_its_changes(wheel: Pa
     run(sys.executable, "-m", "venv", str(tmp_path / "venv"))
     python = str(tmp_path / "venv" / "bin" / "python")
     run(python, "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), str(wheel), seconds=400)
+    assert run(python, "-c", "from driftline import InferencePublisher as P; print(P.__name__)", cwd=tmp_path).strip()
     program = str(tmp_path / "venv" / "bin" / "driftline")
-    told = run(program, "demo", "--headless", "--seconds", "25", "--port", "0", cwd=tmp_path, seconds=150)
-    assert "3 of 3 injected changes found, no false reports" in told
+    printed = run(program, "demo", "--headless", "--seconds", "25", "--port", "0", cwd=tmp_path, seconds=150)
+    assert "3 of 3 injected changes found, no false reports" in printed

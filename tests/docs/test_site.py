@@ -1,4 +1,4 @@
-"""The documentation as a site: no warning, pages that are what the code says, nothing from elsewhere."""
+"""The documentation as a site: no warnings, generated pages up to date, nothing loaded from other hosts."""
 
 import json
 import re
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import jsonschema
 import pytest
@@ -34,13 +35,13 @@ def test_the_site_builds_without_a_warning_and_has_the_module_map(site: Path) ->
     assert (site / "schemas" / "incident.opened.v1.json").exists()
 
 
-def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
+def test_no_page_loads_anything_from_another_host(site: Path) -> None:
     loaded = re.compile(r"""(?:src|<link[^>]*href)=["'](https?:)?//""")
     assert not [path.name for path in site.rglob("*.html") if loaded.search(path.read_text())]
 
 
 @pytest.mark.parametrize("path", list(pages.files()), ids=lambda path: path.name)
-def test_a_generated_page_is_what_the_code_says(path: Path) -> None:
+def test_a_generated_page_is_up_to_date(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == pages.files()[path], "run: python -m tests.docs.pages"
 
 
@@ -68,6 +69,13 @@ def test_files_and_settings_named_in_the_text_exist(page: str) -> None:
     assert not [name for name in settings if f"`{name}`" not in known]
     metrics = set(re.findall(r"`(driftline_[a-z_]+)[`{]", text))
     assert not [name for name in metrics if f"`{name}`" not in (ROOT / "docs" / "metrics.md").read_text()]
+
+
+def test_every_svg_is_well_formed() -> None:
+    found = sorted((ROOT / "docs").rglob("*.svg"))
+    assert found
+    for path in found:
+        ElementTree.parse(path)
 
 
 def test_every_alert_is_explained_to_the_person_on_call() -> None:
@@ -106,7 +114,7 @@ LABELS: list[tuple[Any, bool]] = [
 
 
 @pytest.mark.parametrize(("label", "good"), LABELS, ids=str)
-def test_the_schema_of_labels_says_what_is_read(label: Any, good: bool) -> None:
+def test_the_schema_of_labels_accepts_exactly_what_is_read(label: Any, good: bool) -> None:
     schema = json.loads((ROOT / "docs" / "schemas" / "label.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     assert jsonschema.Draft202012Validator(schema).is_valid(label) == good
@@ -119,7 +127,7 @@ def test_the_schema_of_labels_says_what_is_read(label: Any, good: bool) -> None:
 
 
 @pytest.mark.parametrize("setting", ["budget", "reference", "tolerance"])
-def test_the_delays_told_are_those_that_were_measured(setting: str) -> None:
+def test_the_delays_on_the_page_are_those_that_were_measured(setting: str) -> None:
     text = (ROOT / "docs" / "detection.md").read_text()
     for value, delays in json.loads((ROOT / "docs" / "images" / "detection.json").read_text())[setting].items():
         cells = [_cell(delays[shift]) for shift in ("0.25", "0.5", "1.0")]

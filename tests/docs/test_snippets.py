@@ -1,4 +1,4 @@
-"""Every snippet of the README and the documentation does what it says."""
+"""Every snippet of the README and the documentation runs."""
 
 import json
 import re
@@ -94,7 +94,7 @@ def test_every_block_is_in_a_language_that_is_tested() -> None:
     assert not strange
 
 
-def test_what_is_not_run_still_stands_in_the_pages() -> None:
+def test_commands_that_are_not_run_are_still_in_the_pages() -> None:
     assert set(NOT_RUN) <= {command for _, command in COMMANDS}
 
 
@@ -125,9 +125,9 @@ def test_python_runs(block: Block, folder: Path) -> None:
 
 
 def test_every_command_of_make_is_a_target() -> None:
-    told = {command.split()[1] for _, command in COMMANDS if command.startswith("make ")}
+    named = {command.split()[1] for _, command in COMMANDS if command.startswith("make ")}
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-    assert told <= targets
+    assert named <= targets
 
 
 def test_every_other_command_is_run_or_has_its_reason() -> None:
@@ -162,7 +162,7 @@ FILE_COMMANDS = sorted({command for _, command in COMMANDS if command.startswith
 
 @pytest.mark.parametrize("command", FILE_COMMANDS)
 def test_a_command_over_files_runs(command: str, folder: Path) -> None:
-    """In this process; 1 is drift and no error."""
+    """Runs the command in this process; status 1 is drift, not an error."""
     program, *arguments = shlex.split(command)
     assert program == "driftline"
     if "--clean" in arguments:
@@ -178,10 +178,10 @@ async def test_the_commands_that_need_a_broker_run_in_the_order_of_getting_start
 ) -> None:
     deployment = Deployment(kafka.bootstrap_servers, folder)
     monkeypatch.setenv("DRIFTLINE_CONFIG", str(deployment.path))
-    told = list(dict.fromkeys(command for _, command in COMMANDS if needs_a_broker(command)))
-    first = [command for command in told if command.startswith("driftline check ")]
-    workers = [command for command in told if command.startswith("driftline worker")]
-    rest = [command for command in told if command not in (*first, *workers)]
+    commands = list(dict.fromkeys(command for _, command in COMMANDS if needs_a_broker(command)))
+    first = [command for command in commands if command.startswith("driftline check ")]
+    workers = [command for command in commands if command.startswith("driftline worker")]
+    rest = [command for command in commands if command not in (*first, *workers)]
     assert first
     assert workers
     for command in first:
@@ -199,7 +199,7 @@ async def test_the_commands_that_need_a_broker_run_in_the_order_of_getting_start
 
 
 def run(command: str) -> None:
-    """One line as a shell would run it."""
+    """Runs one line as a shell would."""
     answer = subprocess.run(
         [str(DRIFTLINE), *shlex.split(command)[1:]], capture_output=True, text=True, timeout=120, check=False
     )
@@ -207,7 +207,7 @@ def run(command: str) -> None:
 
 
 class Running(WorkerProcess):
-    """A worker started by a line of the page; settings come from DRIFTLINE_CONFIG."""
+    """A worker that a line of a page starts; settings come from DRIFTLINE_CONFIG."""
 
     def __init__(self, deployment: Deployment, command: str) -> None:
         self.port = deployment.port
@@ -217,6 +217,6 @@ class Running(WorkerProcess):
 
 
 def on(kafka: server.Cluster, command: str, deployment: Deployment) -> str:
-    """The command with this test's broker and topics in the places of those of the page."""
+    """The command with the broker and topics of the test instead of those of the page."""
     text = command.replace("kafka:9092", kafka.bootstrap_servers)
     return text.replace("inference-events", deployment.topics["events"][0])

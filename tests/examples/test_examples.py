@@ -1,4 +1,4 @@
-"""Every example runs, as far as a machine without the other system allows: against recorded calls, not against hope."""
+"""Every example runs, against stand-ins that record calls where the other system is not installed."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ EVENT: dict[str, Any] = {
 
 
 class Recorded:
-    """A server that remembers what it was sent."""
+    """A server that records its requests."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, Any], str | None]] = []
@@ -78,7 +78,7 @@ def recorded() -> Iterator[Recorded]:
 
 
 class FakePublisher:
-    """What the wrappers use of a publisher."""
+    """The methods of a publisher that the wrappers use, recording their calls."""
 
     def __init__(self, model: str = "", version: str = "", **_settings: object) -> None:
         self.logged: list[tuple[Any, Any, dict[str, Any]]] = []
@@ -104,12 +104,12 @@ def test_github_gets_a_dispatch_within_its_limits(recorded: Recorded, monkeypatc
     assert workflow[True]["repository_dispatch"]["types"] == [body["event_type"]]  # YAML 1.1 reads "on" as true
 
 
-@pytest.mark.filterwarnings("ignore:The metaschema specified by")  # the vendored schema's own draft
+@pytest.mark.filterwarnings("ignore:The metaschema specified by")  # the draft of the schema that comes with the checker
 def test_the_github_workflow_is_valid_by_its_schema() -> None:
-    told = CliRunner().invoke(
+    answer = CliRunner().invoke(
         check_jsonschema, ["--builtin-schema", "vendor.github-workflows", str(EXAMPLES / "github_workflow.yaml")]
     )
-    assert told.exit_code == 0, told.output
+    assert answer.exit_code == 0, answer.output
 
 
 def test_airflow_gets_an_asset_event(recorded: Recorded) -> None:
@@ -191,7 +191,7 @@ def test_a_failing_fastapi_handler_fails_as_before_and_is_published_as_an_error(
 
 
 def fake_module(monkeypatch: pytest.MonkeyPatch, name: str, **members: Any) -> None:
-    """Stands for a package that is not installed here, and for its parents."""
+    """Puts stand-ins for a package that is not installed, and for its parents, into sys.modules."""
     parts = name.split(".")
     for end in range(1, len(parts) + 1):
         path = ".".join(parts[:end])
@@ -285,6 +285,6 @@ def test_the_argo_sensor_reads_what_a_request_holds() -> None:
 
 
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("[a-z]*.py")), ids=lambda file: file.stem)
-def test_every_example_tells_how_it_is_run(file: Path) -> None:
+def test_every_example_describes_how_to_run_it(file: Path) -> None:
     assert file.read_text().startswith('"""')
     assert file.name in (EXAMPLES / "README.md").read_text()

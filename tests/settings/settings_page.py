@@ -14,7 +14,7 @@ SOURCE = ROOT / "stream" / "settings" / "settings.py"
 
 HEAD = """# Settings
 
-Everything has a default. A settings file is YAML; the environment stands above it and flags above that:
+Every setting has a default. The settings file is YAML. Environment variables override it, and flags override both:
 
 ```yaml
 kafka: {bootstrap_servers: "kafka:9092"}
@@ -29,17 +29,17 @@ models:
 
 * In the environment `DRIFTLINE_HTTP__PORT=9200` sets `http.port`: two underscores separate levels, commas separate
   the items of a list, and `DRIFTLINE_CONFIG` names the file.
-* A secret can lie in a file of its own: `DRIFTLINE_KAFKA__SASL_PASSWORD_FILE=/run/secrets/kafka`,
+* A secret can be in a file of its own: `DRIFTLINE_KAFKA__SASL_PASSWORD_FILE=/run/secrets/kafka`,
   or `sasl_password_file:` in YAML.
-* An unknown key is an error that names the file or variable, the key and the nearest known one.
-* `driftline check --show` prints what is in force, secrets masked.
+* An unknown key is an error that names the file or variable, the key and the nearest known key.
+* `driftline check --show` prints the settings in force, with secrets masked.
 
 This page is written from the code by `python -m tests.settings.settings_page`.
 """
 
 
 def comments() -> dict[tuple[str, str], str]:
-    """Text of the comment behind each field, by record and field."""
+    """The comment after each field, by record and field."""
     found: dict[tuple[str, str], str] = {}
     record = ""
     for line in SOURCE.read_text(encoding="utf-8").splitlines():
@@ -67,7 +67,7 @@ def rows(kind: type, above: str = "") -> list[tuple[str, str, str, str]]:
 
 
 def shown(value: Any) -> str:
-    """A default as YAML writes it."""
+    """A default as it is written in YAML."""
     if value is None:
         return "not set"
     if isinstance(value, tuple):
@@ -76,7 +76,7 @@ def shown(value: Any) -> str:
 
 
 def page() -> str:
-    """The whole page."""
+    """docs/settings.md."""
     lines = [HEAD]
     sections: dict[str, list[str]] = {}
     for section, name, default, said in rows(settings.Settings):
@@ -84,8 +84,8 @@ def page() -> str:
     for section in sorted(
         sections, key=lambda name: (name != "", name.startswith("models"), list(sections).index(name))
     ):
-        lines.append(f"\n## {section.rstrip('.') or 'The whole'}\n")
-        lines.append("| key | default | |\n|---|---|---|")
+        lines.append(f"\n## {section.rstrip('.') or 'Top level'}\n")
+        lines.append("| key | default | meaning |\n|---|---|---|")
         lines.extend(sections[section])
     return "\n".join(lines) + "\n"
 
