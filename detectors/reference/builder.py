@@ -95,13 +95,13 @@ def _features(
             raise ReferenceError(f"{whose}: feature {name!r} has no value to infer a kind from")
         if kind is Kind.NUMERIC:
             features.append(numeric_reference(name, *as_numbers(values), timestamps_ms))
-        elif kind is Kind.VECTOR:
-            features += vector_references(name, values, timestamps_ms)
-        else:
+        elif kind is not Kind.VECTOR:
             features.append(categorical_reference(name, kind, *as_categories(values, kind), timestamps_ms))
+        if kind in rules.RULES:
+            features += derived_references(name, values, kind, timestamps_ms)
     twice = [name for name, count in Counter(f.feature for f in features).items() if count > 1]
     if twice:
-        raise ReferenceError(f"{whose}: {twice[0]!r} is both a column and a feature derived from a list")
+        raise ReferenceError(f"{whose}: {twice[0]!r} is both a column and a derived feature")
     return features
 
 
@@ -225,11 +225,11 @@ def _counts_on(ranks: Floats) -> bool:
     return bool(ranks.std() > 0 and abs(np.corrcoef(ranks, rows)[0, 1]) >= COUNTER)
 
 
-def vector_references(
-    name: str, vectors: Sequence[Any] | np.ndarray, timestamps_ms: Integers | None = None
+def derived_references(
+    name: str, values: Sequence[Any] | np.ndarray, kind: Kind, timestamps_ms: Integers | None = None
 ) -> list[FeatureReference]:
-    """The records of the features derived from a column of lists, in the order of ``derived_names``."""
-    made = rules.derived(name, vectors)
+    """The records of the features derived from a column of a kind, in the order of ``derived_names``."""
+    made = rules.derived(name, values, kind)
     return [
         numeric_reference(derived, numbers, status, timestamps_ms)
         for derived, numbers, status in zip(made.names, made.numbers.T, made.status.T, strict=True)

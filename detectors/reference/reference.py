@@ -63,7 +63,7 @@ class FeatureReference(msgspec.Struct, frozen=True, omit_defaults=True):
     tau: float = 1.0  # serial-dependence factor >= 1: block variance over the independent one
     tau_within: float = 0.0  # tau within a day (or part) with known mean; 0 where it is not much less
     tau_presence: float = 0.0  # tau of being missing or not; 0: the same as tau
-    reach: list[float] = []  # twice how far parts of the reference move the cumulative share at each cell
+    reach: list[float] = []  # how far the cumulative share at each cell may move: seasons.reach
     strata: list[Stratum] = []
 
     @property
