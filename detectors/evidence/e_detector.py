@@ -126,7 +126,7 @@ class Evidence:
         self.beside = features
 
     def look(self, sheet: Sheet, table: Floats, now_ms: int, events: int, arrived: int) -> None:
-        """Adds the counts (D, B) of one look at event time ``now_ms``: the last ``arrived`` of the unit's ``events``."""
+        """Adds the counts (D, B) of one look at event time ``now_ms``; ``arrived`` of the unit's ``events`` are new."""
         step_ms = BLOCK_MS if self._block_ms is None else now_ms - self._block_ms
         begins = self._block_ms is None or step_ms >= BLOCK_MS or self._block_events >= BLOCK_EVENTS
         cap = self._cap
