@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from detectors.column_batches import selected
-from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Columns, Floats, Integers
-from detectors.derived.rules import derived
+from detectors.columns import INVALID, MISSING, PRESENT, Bools, Bytes8, Columns, Floats, Integers
+from detectors.derived import rules
 from detectors.features import FeatureSpec, Kind, UnitKey
 from stream.formats.ids import Identities, numbers_or_none
 from stream.formats.row import Row, as_float
@@ -115,6 +115,8 @@ class Gathered:
             if status.all():
                 return
         self._categories.append((FeatureSpec(name, kind), categories, status))
+        if kind in rules.RULES:
+            self._derive(name, kind, range(self.rows), values)
 
     def sparse(self, name: str, at: list[int], values: list[Any]) -> None:
         """Values of any type in rows ``at``; the other rows are missing."""
@@ -161,15 +163,21 @@ class Gathered:
 
     def _vectors(self, name: str, at: list[int], values: list[list[Any]]) -> None:
         """Lists: their derived features; the name itself is marked, in case it is known as something else."""
-        made = derived(name, values)
-        absent = (made.status == MISSING).all(axis=1)
-        if absent.all():
-            return
-        numbers = np.zeros((self.rows, len(made.names)))
-        status = np.full((self.rows, len(made.names)), MISSING, np.uint8)
-        numbers[at], status[at] = made.numbers, made.status
-        self._blocks.append((made.names, numbers, status))
-        self._invalid(name, [row for row, none in zip(at, absent.tolist(), strict=True) if not none], Kind.VECTOR)
+        absent = self._derive(name, Kind.VECTOR, at, values)
+        if not absent.all():
+            given = [row for row, none in zip(at, absent.tolist(), strict=True) if not none]
+            self._invalid(name, given, Kind.VECTOR)
+
+    def _derive(self, name: str, kind: Kind, at: Sequence[int], values: Sequence[Any]) -> Bools:
+        """Adds the features derived from values in rows ``at``; returns which values give none, shape (len(at),)."""
+        made = rules.derived(name, values, kind)
+        absent: Bools = (made.status == MISSING).all(axis=1)
+        if not absent.all():
+            numbers = np.zeros((self.rows, len(made.names)))
+            status = np.full((self.rows, len(made.names)), MISSING, np.uint8)
+            numbers[at], status[at] = made.numbers, made.status
+            self._blocks.append((made.names, numbers, status))
+        return absent
 
     def pieces(self, spec: FeatureSpec, parts: Sequence[tuple[int, UnitBatch, int]], place: Integers) -> None:
         """One feature out of several batches: (first row, batch, its column); row r goes to ``place[r]``."""
