@@ -95,7 +95,7 @@ FOLDERS: dict[str, Folder] = {
         pure=True,
     ),
     "stream/observe/shell": Folder(
-        "The loop of stage 1: runner, restore, references, saver, outbox, label reader, pace, telemetry.",
+        "The loop of stage 1: runner, polling, progress, restore, references, saver, outbox, label reader, telemetry.",
         (*_TOPICS, "stream/observe", "stream/labels", "stream/formats", "stream/backends"),
     ),
     "stream/judge": Folder(
