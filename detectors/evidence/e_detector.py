@@ -115,14 +115,6 @@ class Evidence:
         self._block_events = 0
         self._cap = (math.log(self._settings.threshold_seconds) + math.log(max(int(sheet.used.sum()), 1))) / 2
 
-    def share_budget(self, share: float) -> None:
-        """Sets the unit's ``share`` of the model's budget, in (0, 1]."""
-        self.share = share
-
-    def count_beside(self, features: int) -> None:
-        """Sets how many features are judged elsewhere under the same budget."""
-        self.beside = features
-
     def look(self, sheet: Sheet, table: Floats, now_ms: int, events: int, arrived: int) -> None:
         """Takes the counts of one look, shape (D, B), at ``now_ms`` of event time. ``events`` counts the unit's events
         including the ``arrived`` of this look; it dates the beginning of a change."""

@@ -174,7 +174,7 @@ class UnitJudge:
             return [*self.learning.follow(look), *self.standing.publish_state(look)]
         effects = self.environment.follow(look, environments, self.acceptance.built)
         if arrived is not None and arrived.events > 0:
-            look.watch.evidence.count_beside(self.outcomes.watched)
+            look.watch.evidence.divide_budget(look.watch.evidence.share, self.outcomes.watched)
             findings = look.watch.look(arrived, look.clock_ms, look.events, span)
             if findings.returned:
                 effects += self.features.report_returned(look, look.watch)
