@@ -97,10 +97,8 @@ class Evidence:
         self._settings = sheets.settings
         self.features = len(sheets.layout.names)
         self.bets_of = sheet.bets_of
-        self.share = 1.0
-        """Of the model's budget, what is this unit's: segments and versions share it."""
-        self.beside = 0
-        """Features that are judged elsewhere under the same budget: the mean over features is over theirs, too."""
+        self.share = 1.0  # this unit's share of the model's budget, which segments and versions divide
+        self.beside = 0  # features judged elsewhere under the same budget, over which A is a mean, too
         self._used = sheet.used
         self._base: Floats = np.full(sheet.used.shape, -np.inf)  # log R at the block's begin, its seconds included
         self._block: Floats = np.zeros(sheet.used.shape)  # log evidence of the present block
@@ -116,8 +114,7 @@ class Evidence:
         self._cap = (math.log(self._settings.threshold_seconds) + math.log(max(int(sheet.used.sum()), 1))) / 2
 
     def look(self, sheet: Sheet, table: Floats, now_ms: int, events: int, arrived: int) -> None:
-        """Takes the counts of one look, shape (D, B), at ``now_ms`` of event time. ``events`` counts the unit's events
-        including the ``arrived`` of this look; it dates the beginning of a change."""
+        """Adds the counts (D, B) of a look at ``now_ms``. ``events``: of the unit so far; it dates a change's begin."""
         step_ms = BLOCK_MS if self._block_ms is None else now_ms - self._block_ms
         begins = self._block_ms is None or step_ms >= BLOCK_MS or self._block_events >= BLOCK_EVENTS
         cap = self._cap
@@ -143,11 +140,10 @@ class Evidence:
         self.share, self.beside = share, beside
 
     def smallest_shift(self, sheet: Sheet, feature: int) -> float:
-        """The shift, in standard deviations of a normal feature, below which no stream however long is enough:
+        """The shift, in standard deviations of a normal feature, that even an endless stream does not show:
         m / 0.4 (the tolerance) + 3 sqrt((tau - 1) / rows) / 0.8 (an unsure tau) + sqrt(2 tau ln(F K / a) / rows).
-
-        The last term is where the log likelihood ratio of a reference of so many rows (and what has joined it) against
-        a stream without end, rows shift^2 / (2 tau), reaches what blame needs.
+        In the last term the log likelihood ratio of a reference of so many rows (and the events that joined it) against
+        an endless stream, rows shift^2 / (2 tau), reaches what blame needs.
         """
         tau = float(sheet.tau[feature])
         rows = float(sheet.rows[feature] + self._pooled[feature])
