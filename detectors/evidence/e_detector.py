@@ -117,14 +117,6 @@ class Evidence:
         self._block_events = 0
         self._cap = (math.log(self._settings.threshold_seconds) + math.log(max(int(sheet.used.sum()), 1))) / 2
 
-    def share_budget(self, share: float) -> None:
-        """Sets the unit's ``share`` of the model's budget, in (0, 1]."""
-        self.share = share
-
-    def count_beside(self, features: int) -> None:
-        """Sets how many features are judged elsewhere under the same budget."""
-        self.beside = features
-
     def look(self, sheet: Sheet, table: Floats, now_ms: int, events: int, arrived: int) -> None:
         """Adds the counts (D, B) of one look at event time ``now_ms``; ``arrived`` of the unit's ``events`` are new."""
         step_ms = BLOCK_MS if self._block_ms is None else now_ms - self._block_ms
@@ -146,6 +138,10 @@ class Evidence:
             seconds,
             cap,
         )
+
+    def divide_budget(self, share: float, beside: int) -> None:
+        """Sets the unit's ``share`` of the model's budget, in (0, 1], and ``beside``, from the next look on."""
+        self.share, self.beside = share, beside
 
     def smallest_shift(self, sheet: Sheet, feature: int) -> float:
         """The shift, in standard deviations of a normal feature, that even an endless stream does not show.

@@ -143,8 +143,7 @@ class OutcomeWatch:
         if self.watch is None:
             self._learned(new)
             return None
-        self.watch.evidence.share_budget(share)
-        self.watch.evidence.count_beside(beside)
+        self.watch.evidence.divide_budget(share, beside)
         labels = now.rows - self._begun.rows
         findings = self.watch.look(self._counts(new), now_ms, labels)
         if findings.fired:
