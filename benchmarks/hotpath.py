@@ -112,7 +112,7 @@ def steady(records: list[Record], references: list[Reference]) -> float:
 
 def pieces(records: list[Record], known: Reference) -> dict[str, float]:
     """Of the path for one model, microseconds per event."""
-    decoder = Decoder()
+    decoder = Decoder({}, observe_settings(Settings()).message)
     polls = [records[at : at + POLL] for at in range(0, len(records), POLL)]
     for poll in polls[:2]:
         decoder.decode(HERE, poll)

@@ -179,9 +179,9 @@ class Decoder:
 
     __slots__ = ("_compiled", "_fields", "_limits", "_rules", "_shapes", "_sole")
 
-    def __init__(self, rules: Mapping[str, Rules] | None = None, limits: Limits | None = None) -> None:
-        self._rules = rules or {}
-        self._limits = limits or Limits()
+    def __init__(self, rules: Mapping[str, Rules], limits: Limits) -> None:
+        self._rules = rules
+        self._limits = limits
         self._shapes: dict[bytes, Shape] = {}  # by hint, see ``_hint``
         self._compiled: dict[str, Shape] = {}  # by specification: models that send the same names share one
         self._sole: dict[Partition, Shape] = {}

@@ -13,6 +13,7 @@ from detectors.errors import DriftlineError
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.sample import Sample, sample
 from stream.formats import decoder as codec
+from stream.formats.row import Limits
 from stream.settings.settings import Settings
 from stream.survey import survey, views
 from stream.survey.survey import TopicSurvey
@@ -38,7 +39,8 @@ def main(console: Console, settings: Settings, wish: Wish) -> int:
     progress.say(f"reading up to {wish.events:,} records of {topic}, at most {wish.seconds:g} s ...")
     with progress.steps(topic, wish.events, quiet=False) as done:
         read = asyncio.run(sample(settings.kafka, topic, wish.events, wish.seconds, oldest=wish.oldest, read=done))
-    found = examine(topic, read, SystemClock().now_ms())
+    limits = Limits(settings.limits.event_bytes, settings.limits.rows_per_message)
+    found = examine(topic, read, SystemClock().now_ms(), limits)
     if wish.as_json:
         incidents.write_json(console, found)
     else:
@@ -51,9 +53,9 @@ def main(console: Console, settings: Settings, wish: Wish) -> int:
     return ExitStatus.OK
 
 
-def examine(topic: str, read: Sample, now_ms: int) -> TopicSurvey:
+def examine(topic: str, read: Sample, now_ms: int, limits: Limits) -> TopicSurvey:
     """Decodes a sample and surveys it."""
-    decoder = codec.Decoder()
+    decoder = codec.Decoder({}, limits)
     shapes: Counter[str] = Counter()
     rejected: Counter[str] = Counter()
     parts: list[Columns] = []

@@ -91,7 +91,7 @@ FOLDERS: dict[str, Folder] = {
     ),
     "stream/observe": Folder(
         "Stage 1, pure: observer, partition, unit and its parts, waiting rows, recent ids, settings.",
-        (*_TOPICS, "stream/labels", "stream/formats"),
+        (*_ANY_DETECTORS, "stream/labels", "stream/formats", "stream/topics"),
         pure=True,
     ),
     "stream/observe/shell": Folder(

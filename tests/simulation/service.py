@@ -177,7 +177,7 @@ class Service:
             self.chance.choice(self.stops).set()
         elif what == "zombie" and self.sources and self.choice.zombies:
             source = self.chance.choice(self.sources)
-            self.broker.leave(source, told=False)
+            self.broker.leave(source, notify=False)
             await asyncio.sleep(self.chance.random() * 3.0)
             if source in self.sources and not source.dead:
                 self.broker.expire(source)
