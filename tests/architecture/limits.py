@@ -21,8 +21,6 @@ RATCHET: dict[str, tuple[int, int]] = {
 
 OPEN: dict[str, set[str]] = {
     "imports": {
-        "stream.http.page.routes",
-        "stream.http.server",
         "stream.survey.views",
     },
     "foreign": {

@@ -8,16 +8,11 @@ from importlib import resources
 
 from aiohttp import web
 
-from stream.backends.clock import SystemClock
+from stream.http.answers import SECURITY_HEADERS
 from stream.http.page import feature, fleet, frame, incident, model
 from stream.http.page.history import History
 from stream.http.page.markup import Markup, element
 from stream.topics.views import Views
-
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; connect-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
-)
 
 STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
@@ -34,9 +29,9 @@ MAX_QUERY_LENGTH = 200
 Rendered = tuple[str, Markup] | None
 
 
-def add_pages(app: web.Application, views: Views, now_ms: Callable[[], int] | None = None) -> None:
+def add_pages(app: web.Application, views: Views, now_ms: Callable[[], int]) -> None:
     """Adds ``/``, the pages below it and ``/static/``, and a task that samples the views while the app runs."""
-    pages = Pages(views, now_ms or SystemClock().now_ms)
+    pages = Pages(views, now_ms)
     app.add_routes(
         [
             web.get("/", pages.fleet),
@@ -121,7 +116,7 @@ class Pages:
         if found is None:
             raise web.HTTPNotFound
         body, content_type, tag = found
-        headers = {"ETag": tag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+        headers = {"ETag": tag, "Cache-Control": "no-cache", **SECURITY_HEADERS}
         if request.headers.get("If-None-Match") == tag:
             return web.Response(status=304, headers=headers)
         return web.Response(body=body, content_type=content_type, charset="utf-8", headers=headers)
@@ -139,12 +134,7 @@ class Pages:
                 self._cache[key] = cached
             while len(self._cache) > MAX_CACHED_PAGES:
                 self._cache.popitem(last=False)
-        headers = {
-            "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            "Cache-Control": "no-store",
-        }
+        headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
         return web.Response(text=cached[0], status=cached[1], content_type="text/html", headers=headers)
 
 
