@@ -20,7 +20,7 @@ from detectors.features import Kind
 from detectors.reference import builder
 from detectors.reference.reference import Reference
 from stream.files import event_rows, tables
-from stream.files.layout import STDIN, ReplayOptions
+from stream.files.layout import STDIN, FileLayout
 
 SECONDS_BELOW = 100_000_000_000
 """A number smaller than this is seconds (until the year 5138), a larger one milliseconds (since 1973)."""
@@ -49,7 +49,7 @@ class Dataset(Protocol):
         ...
 
 
-def open_dataset(options: ReplayOptions) -> Dataset:
+def open_dataset(options: FileLayout) -> Dataset:
     """The dataset in ``options.file``."""
     return EventLines(options) if options.is_events else Table(options)
 
@@ -62,7 +62,7 @@ class Table:
 
     __slots__ = ("_chunks", "_event", "_left", "_options", "_row", "labels")
 
-    def __init__(self, options: ReplayOptions) -> None:
+    def __init__(self, options: FileLayout) -> None:
         self._options = options
         self._chunks = tables.read_table(options.file)
         self._left: tuple[Columns, int, int] | None = None  # columns, first row, rows
@@ -160,7 +160,7 @@ class EventLines:
 
     __slots__ = ("_event", "_lines", "_options", "labels")
 
-    def __init__(self, options: ReplayOptions) -> None:
+    def __init__(self, options: FileLayout) -> None:
         self._options = options
         self._event = 0
         self._lines = _chosen(options)
@@ -196,7 +196,7 @@ def _numbered(file: str) -> Iterator[tuple[int, bytes]]:
         raise FormatError(f"{file}: cannot be read: {error.strerror or error}") from None
 
 
-def _chosen(options: ReplayOptions) -> Iterator[tuple[int, bytes]]:
+def _chosen(options: FileLayout) -> Iterator[tuple[int, bytes]]:
     """The lines of the chosen model and version, or all. What cannot be read is left to the decoder to name."""
     if options.model is None and options.version is None:
         yield from _numbered(options.file)
@@ -249,7 +249,7 @@ def moment_ms(value: object, where: str) -> int:
     return round(value * 1000) if abs(value) < SECONDS_BELOW else round(value)
 
 
-def _build(options: ReplayOptions, columns: Columns, moments: Sequence[int] | None, rows: int) -> Reference:
+def _build(options: FileLayout, columns: Columns, moments: Sequence[int] | None, rows: int) -> Reference:
     return builder.build_reference(
         options.model_name(),
         options.version or "1",
@@ -259,7 +259,7 @@ def _build(options: ReplayOptions, columns: Columns, moments: Sequence[int] | No
     )
 
 
-def _enough(options: ReplayOptions, taken: int, rows: int | None) -> None:
+def _enough(options: FileLayout, taken: int, rows: int | None) -> None:
     if taken == 0:
         raise FormatError(f"{options.file}: holds no rows")
     if rows is not None and taken < rows:

@@ -5,7 +5,7 @@ from typing import Any
 
 from detectors.errors import FormatError
 from detectors.features import ModelKey
-from stream.files.layout import ReplayOptions
+from stream.files.layout import FileLayout
 from stream.formats import registry
 from stream.formats.message import Message
 from stream.formats.row import Limits, Row
@@ -15,7 +15,7 @@ LIMITS = Limits(event_bytes=16_777_216, rows_per_message=100_000)
 EventColumns = tuple[dict[str, list[Any]], list[int], ModelKey]
 
 
-def feature_columns(lines: Iterable[tuple[int, int, bytes]], options: ReplayOptions) -> EventColumns:
+def feature_columns(lines: Iterable[tuple[int, int, bytes]], options: FileLayout) -> EventColumns:
     """Values by feature key (None where an event lacks it), event times, and whose they are.
 
     ``lines`` are (number, time in ms, message). Raises FormatError naming a row that cannot be read, or a second model.

@@ -1,10 +1,8 @@
 """Incidents for the terminal: the one picture of them that replay, incidents and others share."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
@@ -12,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream.terminal.exit_status import ExitStatus
+from stream.terminal.output import number, when, write_json
 
 Incident = Mapping[str, Any]
 STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
@@ -116,26 +115,6 @@ def feature_table(features: Sequence[Mapping[str, Any]]) -> Table:
 def is_open(incident: Incident) -> bool:
     """Whether it has not been resolved."""
     return incident.get("resolved_at_ms") is None
-
-
-def when(moment_ms: int | None) -> str:
-    """A moment in UTC, to the second; a dash for none."""
-    if moment_ms is None:
-        return "-"
-    try:
-        return f"{datetime.fromtimestamp(moment_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
-    except (OverflowError, ValueError, OSError):
-        return f"{moment_ms} ms"
-
-
-def number(value: object) -> str:
-    """Three significant figures; a dash for none."""
-    return f"{value:.3g}" if isinstance(value, int | float) else "-"
-
-
-def write_json(console: Console, value: object) -> None:
-    """One JSON document, as it is: no colours, no wrapping."""
-    console.out(msgspec.json.format(msgspec.json.encode(value), indent=2).decode(), highlight=False)
 
 
 def _names(features: Sequence[Mapping[str, Any]]) -> str:

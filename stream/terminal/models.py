@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from stream.terminal.exit_status import ExitStatus
-from stream.terminal.incidents import when, write_json
 from stream.terminal.live import STATE_STYLES
+from stream.terminal.output import when, write_json
 
 NAMES = ("model", "version", "segment")
 """What is copied into other commands, and stays in one piece."""

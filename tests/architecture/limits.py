@@ -21,7 +21,6 @@ RATCHET: dict[str, tuple[int, int]] = {
 
 OPEN: dict[str, set[str]] = {
     "imports": {
-        "stream.survey.views",
     },
     "foreign": {
         "stream.demo.traffic",

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import orjson
+from stream.forgetting import Forgetting
 
 from detectors.features import Kind, UnitKey
 from detectors.incidents.incident import Change
@@ -21,7 +22,6 @@ from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from detectors.sketches.quantiles import QuantileSketch
 from stream import forgetting
-from stream.forgetting import Forgetting
 from stream.judge.effects import Health
 from stream.judge.outcomes import Objective, OutcomeRules
 from stream.judge.settings import JudgeSettings

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import orjson
+from stream.forgetting import Forgetting
 
 from detectors.features import UnitKey
 from detectors.profiles import Profile
 from detectors.reference import reference as references
 from detectors.reference.reference import Reference
-from stream.forgetting import Forgetting
 from stream.judge import snapshot
 from stream.judge.effects import DriftEvent, Effect, Health, IncidentRecord, ReferenceBuilt
 from stream.judge.judge import Judge
