@@ -1,4 +1,4 @@
-"""The web page: routes, headers and the cache. What the pages say is in ``stream.page``; the JSON is the server's."""
+"""The web pages: their routes, headers and cache. Each page is made in a module of its own in this folder."""
 
 import asyncio
 import hashlib
@@ -18,7 +18,7 @@ STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg
 
 SAMPLE_SECONDS = 1.0
 QUIET_SECONDS = 5.0
-"""Without a change a sample is taken this often, so that the rate of a silent model falls to nothing."""
+"""A sample is taken this often even without a change, so that the rate of a silent model falls to zero."""
 
 MAX_CACHED_PAGES = 64
 """A page of 100 models or 50 features is about 150 KB: 10 MB at most."""
@@ -30,7 +30,7 @@ Rendered = tuple[str, Markup] | None
 
 
 def add_pages(app: web.Application, views: Views, now_ms: Callable[[], int]) -> None:
-    """Adds ``/``, the pages below it and ``/static/``, and a task that samples the views while the app runs."""
+    """Adds ``/``, the pages below it and ``/static/``, and a task that samples the views while ``app`` runs."""
     pages = Pages(views, now_ms)
     app.add_routes(
         [
@@ -46,7 +46,7 @@ def add_pages(app: web.Application, views: Views, now_ms: Callable[[], int]) -> 
 
 
 class Pages:
-    """The handlers. A page is rendered once per change and second, however many look at it."""
+    """The handlers of the pages. A page is rendered once per change and second, for any number of viewers."""
 
     def __init__(self, views: Views, now_ms: Callable[[], int]) -> None:
         self._views = views
@@ -56,7 +56,7 @@ class Pages:
         self._static = _static_files()
 
     async def sampling(self, app: web.Application) -> AsyncIterator[None]:
-        """Samples while the application runs."""
+        """Runs the sampling task while the application runs."""
         task = asyncio.ensure_future(self._sample())
         yield
         task.cancel()
@@ -74,7 +74,7 @@ class Pages:
         return self._page(request, "Fleet", lambda now: fleet.render(self._views, self._history, query, now))
 
     async def model(self, request: web.Request) -> web.Response:
-        query, writable = _query(request), _takes_changes(request.app)
+        query, writable = _query(request), _is_writable(request.app)
 
         def render(now: int) -> Rendered:
             detail = self._views.detail(
@@ -100,7 +100,7 @@ class Pages:
         return self._page(request, "Incidents", lambda now: incident.render_list(self._views, query, now))
 
     async def incident(self, request: web.Request) -> web.Response:
-        writable = _takes_changes(request.app)
+        writable = _is_writable(request.app)
 
         def render(now: int) -> Rendered:
             found = self._views.incident(request.match_info["id"])
@@ -127,7 +127,7 @@ class Pages:
         cached = self._cache.get(key)
         if cached is None:
             rendered = render(now_ms)
-            title, body = rendered if rendered is not None else _not_here()
+            title, body = rendered if rendered is not None else _not_found()
             text = frame.document(title, body, self._views.generation, section)
             cached = (text, 200 if rendered is not None else 404)
             if len(request.path_qs) <= 2 * MAX_QUERY_LENGTH:
@@ -139,12 +139,12 @@ class Pages:
 
 
 def _query(request: web.Request) -> dict[str, str]:
-    """The parameters the pages know, cut to a sane length."""
+    """The query parameters that the pages use, each cut to ``MAX_QUERY_LENGTH`` characters."""
     return {name: request.query[name][:MAX_QUERY_LENGTH] for name in QUERY_NAMES if name in request.query}
 
 
-def _takes_changes(app: web.Application) -> bool:
-    """Whether the server beside us has routes that change something."""
+def _is_writable(app: web.Application) -> bool:
+    """Whether the application has routes that change an incident."""
     return any(
         route.method == "POST"
         and route.resource is not None
@@ -153,22 +153,22 @@ def _takes_changes(app: web.Application) -> bool:
     )
 
 
-def _not_here() -> tuple[str, Markup]:
+def _not_found() -> tuple[str, Markup]:
     body = [
-        element("h1", "Not here"),
+        element("h1", "Not found"),
         element(
             "p",
-            "No model, feature or incident of that name is known to this worker. "
-            "It may not have arrived yet, or have been forgotten.",
+            "This worker knows no model, feature or incident with that name. "
+            "It may not have arrived yet, or it may have been removed.",
             class_="lead",
         ),
-        element("p", element("a", "To the fleet", href="/")),
+        element("p", element("a", "Back to the fleet", href="/")),
     ]
-    return "Not here", element("section", body)
+    return "Not found", element("section", body)
 
 
 def _static_files() -> dict[str, tuple[bytes, str, str]]:
-    """Every static file with its type and tag, read once."""
+    """The content, type and tag of every static file; read once at start."""
     found = {}
     for file in resources.files("stream.http").joinpath("static").iterdir():
         suffix = file.name[file.name.rfind(".") :]
