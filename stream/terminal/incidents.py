@@ -1,4 +1,4 @@
-"""Incidents for the terminal: the one picture of them that replay, incidents and others share."""
+"""Tables of incidents and features for the terminal, which all commands share."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,11 +16,11 @@ Incident = Mapping[str, Any]
 STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 SHOWN_FEATURES = 4
 MOST_COLUMNS = 1_000
-"""Of a line that is written where no terminal bounds it."""
+"""Width of a line where standard output is no terminal."""
 
 
 def show_list(console: Console, incidents: Sequence[Incident], as_json: bool) -> int:
-    """Exit status 1 when one is open."""
+    """Prints the incidents. Exit status 1 if one of them is open."""
     if as_json:
         write_json(console, {"incidents": list(incidents)})
     elif not incidents:
@@ -31,7 +31,10 @@ def show_list(console: Console, incidents: Sequence[Incident], as_json: bool) ->
 
 
 def _print_list(console: Console, incidents: Sequence[Incident]) -> None:
-    """One line for each where that fits or nobody's eyes are on it, else two: an id that is broken cannot be copied."""
+    """Prints one line for each incident if that fits or the output is no terminal, else three.
+
+    An id is never broken over lines, since a broken id cannot be copied.
+    """
     shown = table(incidents, with_model=True)
     needed = Measurement.get(console, console.options.update(max_width=MOST_COLUMNS), shown).maximum
     if needed <= console.width:
@@ -61,7 +64,7 @@ def _model(incident: Incident) -> str:
 
 
 def show_one(console: Console, incident: Incident, as_json: bool) -> int:
-    """All that is known of one."""
+    """Prints everything that is known about one incident."""
     if as_json:
         write_json(console, incident)
         return ExitStatus.OK
@@ -71,14 +74,14 @@ def show_one(console: Console, incident: Incident, as_json: bool) -> int:
     console.print(f"[bold]{'opened':<9}[/] {when(incident.get('opened_at_ms'))}{_at(incident.get('opened_at_event'))}")
     console.print(f"[bold]{'resolved':<9}[/] {when(incident.get('resolved_at_ms'))}")
     for note in incident.get("notes") or ():
-        said = f"{when(note.get('at_ms'))} {note.get('by', '')}: {note.get('text', '')}"
-        console.print(f"[bold]{note.get('action', 'note')!s:<9}[/] {escape(said)}")
+        entry = f"{when(note.get('at_ms'))} {note.get('by', '')}: {note.get('text', '')}"
+        console.print(f"[bold]{note.get('action', 'note')!s:<9}[/] {escape(entry)}")
     console.print(feature_table(incident.get("features") or ()))
     return ExitStatus.OK
 
 
 def table(incidents: Sequence[Incident], *, with_model: bool = False) -> Table:
-    """One line for each."""
+    """A table with one row for each incident."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     over = not with_model or any(not is_open(incident) for incident in incidents)
     columns = ["incident", *(["model"] if with_model else []), "severity", "verdict", "opened"]
@@ -101,7 +104,7 @@ def table(incidents: Sequence[Incident], *, with_model: bool = False) -> Table:
 
 
 def feature_table(features: Sequence[Mapping[str, Any]]) -> Table:
-    """Evidence and sizes, strongest first as they come."""
+    """A table of the evidence and the sizes of features, in the given order."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     shown.add_column("feature")
     sizes = ("evidence_log10", "psi", "wasserstein", "kolmogorov_smirnov", "jensen_shannon")
@@ -113,7 +116,7 @@ def feature_table(features: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def is_open(incident: Incident) -> bool:
-    """Whether it has not been resolved."""
+    """Whether the incident has not been resolved."""
     return incident.get("resolved_at_ms") is None
 
 

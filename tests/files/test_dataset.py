@@ -73,10 +73,10 @@ def test_a_reference_of_the_predictions_has_their_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"prediction": "margin"}, "has no column 'margin'; it has when, amount, country, score, truth"),
+        ({"prediction": "margin"}, "has no column 'margin'; its columns are when, amount, country, score, truth"),
         ({"ignore": ("a",)}, "has no column 'a'"),
-        ({"columns": ("truth",), "label": "truth"}, "no column is left to watch"),
-        ({"timestamp": "country"}, "row 1: country: 'FR' is no time"),
+        ({"columns": ("truth",), "label": "truth"}, "no column is left to monitor"),
+        ({"timestamp": "country"}, "row 1: country: 'FR' is not a time"),
     ],
 )
 def test_what_does_not_fit_the_file_is_named(tmp_path: Path, options: dict[str, Any], expected: str) -> None:
@@ -163,7 +163,7 @@ def test_a_reference_of_lines_has_what_the_events_have_and_lacks_count_as_missin
 
 
 def test_a_reference_of_lines_of_two_models_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match=r"row 2: is of b/1, the rows before of a/1; choose"):
+    with pytest.raises(FormatError, match=r"row 2: is of b/1, but the rows before it are of a/1; choose"):
         lines(tmp_path, '{"model":"a","version":"1","features":{"x":1}}\n{"model":"b","version":"1"}\n').reference(2)
 
 

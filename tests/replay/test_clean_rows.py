@@ -84,7 +84,7 @@ def test_a_span_of_events_is_half_open(low: int, length: int, event: int) -> Non
     [
         (["--clean", "7"], "--clean 7: must be FROM:TO"),
         (["--clean", "900:800"], "--clean 900:800: FROM must be before TO"),
-        (["--clean", "2024-13-01:"], "--clean 2024-13-01:: '2024-13-01' is no time"),
+        (["--clean", "2024-13-01:"], "--clean 2024-13-01:: '2024-13-01' is not a time"),
         (["--clean", "0:100"], "--clean selects 100 of 2,000 events; at least 500 are needed"),
         (["--clean", "5000:"], "--clean selects 0 of 2,000 events"),
         (["--bootstrap", "5"], "--bootstrap and --seed need --clean"),

@@ -202,7 +202,13 @@ async def test_a_blind_model_says_that_what_is_shown_is_old(path: str) -> None:
 async def test_an_incident_of_the_environment_says_what_differs_and_how_it_ended() -> None:
     async with site.served(sample_views.fleet()) as url:
         _, text, _ = await fetch(url + "/incidents/77aa-environment")
-        for said in ("Environment: numpy", "1.26.4", "2.1.0", "By hand, by ana", "software versions differ from training"):
+        for said in (
+            "Environment: numpy",
+            "1.26.4",
+            "2.1.0",
+            "By hand, by ana",
+            "software versions differ from training",
+        ):
             assert said in text
 
 
