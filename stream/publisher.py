@@ -164,7 +164,7 @@ class InferencePublisher:
     is sent with the first event and then every ``environment_interval_seconds``, so that every partition gets it, and
     so does a worker that starts later. Safe to use from several threads, and after a fork (a child has its own queue).
 
-    :param max_queue_events, max_queue_bytes: what may wait while the broker is unreachable; 64 MiB: about 100,000 events.
+    :param max_queue_events, max_queue_bytes: limits while the broker is unreachable; 64 MiB: about 100,000 events.
     :param delivery_timeout_seconds: time after which an event that was not delivered is dropped.
     :param close_timeout_seconds: longest time that leaving the ``with`` block may take.
     :param environment: fingerprint to send; default: the libraries imported so far (``stream.fingerprint``).

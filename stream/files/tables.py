@@ -106,7 +106,8 @@ def _delimited(
             pending.extend(islice(rows, max(chunk_rows - len(pending), 0)))
             for number, row in enumerate(pending, first):
                 if len(row) != len(names):
-                    raise FormatError(f"{file}: row {number}: {len(row)} fields, but there are {len(names)} columns")
+                    fields = "1 field" if len(row) == 1 else f"{len(row)} fields"
+                    raise FormatError(f"{file}: row {number}: {fields}, but there are {len(names)} columns")
             columns = [kinds.values(place, column) for place, column in enumerate(zip(*pending, strict=True))]
             on_bytes(raw.tell())
             yield Chunk(dict(zip(names, columns, strict=True)), first, len(pending))
@@ -119,7 +120,8 @@ def _rows(file: str, reader: Any) -> Iterator[list[str]]:
         try:
             row = next(reader, None)
         except UnicodeDecodeError as error:
-            raise FormatError(f"{file}: after line {reader.line_num}: not UTF-8 ({error.reason})") from None
+            place = f"after line {reader.line_num}" if reader.line_num else "near its start"
+            raise FormatError(f"{file}: not UTF-8 {place} ({error.reason})") from None
         except csv.Error as error:
             raise FormatError(f"{file}: line {reader.line_num}: {error}") from None
         if row is None:

@@ -39,7 +39,9 @@ class Difference(msgspec.Struct, frozen=True):
 
 def show(console: Console, reference: Reference) -> None:
     """Prints where the reference comes from, and a line for every feature."""
-    console.print(f"[bold]{escape(str(reference.model_key))}[/]  {reference.rows:,} rows  {reference.digest}")
+    console.print(
+        f"[bold]{escape(str(reference.model_key))}[/]  {reference.rows:,} rows  {reference.digest}", soft_wrap=True
+    )
     for name, value in {**reference.source, **reference.environment}.items():
         console.print(f"  {escape(name)}: {escape(str(value))}")
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -187,7 +187,7 @@ def _months(months: float) -> str:
     if months >= LONG_MONTHS:
         return f"{_figure(months / 12)} years"
     if months >= 1.0:
-        return f"{_figure(months)} months"
+        return "1 month" if _figure(months) == "1" else f"{_figure(months)} months"
     days = months * 365.2425 / 12
     return f"{_figure(days)} days" if days >= 1.0 else f"{_figure(days * 24)} hours"
 

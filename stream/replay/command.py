@@ -110,7 +110,7 @@ def _named_by(reference: Reference, options: ReplayOptions) -> ReplayOptions:
     )
     if (named.model, named.version) != reference.model_key:
         raise errors.ReferenceError(
-            f"{options.reference_file}: is of {reference.model_key}, not of {named.model}/{named.version}; "
+            f"{options.reference_file}: is a reference of {reference.model_key}, not of {named.model}/{named.version}; "
             "leave out --model and --version, or build a reference for that model"
         )
     return named

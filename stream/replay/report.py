@@ -71,12 +71,11 @@ class Replayed(msgspec.Struct, frozen=True):
 def show(console: Console, found: Replayed) -> None:
     """Prints a headline, the incidents, and the ten features with the most evidence."""
     name = escape(f"{found.model}/{found.version}")
-    rows = (
-        f"a reference of {found.reference_rows:,} rows"
-        if found.reference_digest
-        else "no reference (still learning it)"
-    )
-    console.print(f"[bold]{name}[/]  {found.events:,} events against {rows}: {_headline(found)}")
+    if found.reference_digest is None:
+        reference = "no reference yet (see --reference-rows)"
+    else:
+        reference = f"compared with a reference of {found.reference_rows:,} rows"
+    console.print(f"[bold]{name}[/]  {found.events:,} events, {reference}: {_headline(found)}")
     if found.incidents:
         console.print()
         console.print(incident_tables.table(found.incidents))

@@ -259,7 +259,10 @@ def watch(url: str, interval_seconds: float) -> int:
             except (OSError, ValueError) as error:
                 if screen is None:
                     reason = getattr(error, "reason", error)
-                    Console(stderr=True).print(f"no worker answers at {url}: {reason}", markup=False, highlight=False)
+                    text = (
+                        f"no worker answers at {url}: {reason}. Is a worker running there? Set its address with --url"
+                    )
+                    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
                     return ExitStatus.ERROR
                 screen.report(f"{datetime.now(UTC):%H:%M:%S} no answer from {url}: {error}")
             else:

@@ -41,7 +41,7 @@ def render(detail: Json, name: str, history: History, now_ms: int) -> tuple[str,
         element(
             "section", element("h2", "Reference and present"), feature_table.legend(), _chart(found), class_="overlay"
         ),
-        frame.section("Figures", "numbers", _numbers(found)),
+        frame.section("Statistics", "numbers", _numbers(found)),
         _bins(found),
         terms.explained(terms.FEATURES),
     ]
@@ -75,9 +75,9 @@ def _numbers(f: Feature) -> Markup:
     ]
     if f.unexpected is not None:
         pairs.append(("Unexpected", "–", words.share(f.unexpected)))
-    columns = (Column("Figure"), Column("Reference", css="number"), Column("Present", css="number"))
+    columns = (Column("Statistic"), Column("Reference", css="number"), Column("Present", css="number"))
     return frame.table(
-        "Figures of the reference and the present",
+        "Statistics of the reference and the present",
         columns,
         [(f"number-{label}", (label, old, new)) for label, old, new in pairs],
     )

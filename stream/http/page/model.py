@@ -173,7 +173,7 @@ def _evidence(u: Unit, detail: Json, history: History, incidents: Sequence[Json]
     text = (
         f"Evidence (log₁₀) from {words.moment(points[0][0])} to {words.moment(points[-1][0])}: "
         f"now {words.number(points[-1][1])}, highest {words.number(highest[1])} at {words.moment(highest[0])}; "
-        f"the threshold of an alarm is {words.number(u.threshold)}."
+        f"the alarm threshold is {words.number(u.threshold)}."
     )
     charts = [
         svg.evidence_chart(points, u.threshold, marks, width, height, css)
@@ -185,7 +185,7 @@ def _evidence(u: Unit, detail: Json, history: History, incidents: Sequence[Json]
         element(
             "div", charts, class_="plot", tabindex="0", role="img", aria_label=text, aria_describedby="evidence-readout"
         ),
-        element("figcaption", element("span", text, class_="told"), readout),
+        element("figcaption", element("span", text, class_="in-words"), readout),
         data_points=orjson.dumps([[int(when), round(value, 3)] for when, value in points]).decode(),
         id="evidence-figure",
     )

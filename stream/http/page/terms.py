@@ -7,7 +7,7 @@ from stream.http.page.markup import Markup, element
 MEANINGS = {
     "Evidence": (
         "how strong the evidence of a change is, as a power of ten: each step of 1 is ten times as strong. Below 0 the "
-        "data agrees with the reference. The second number, the mark on the bar, is the threshold of an alarm. It "
+        "data agrees with the reference. The second number, the mark on the bar, is the alarm threshold. It "
         "follows from the number of false alarms a month that you accept."
     ),
     "Reference and present": "the share of the values in each bin: in the reference, and in recent events.",
