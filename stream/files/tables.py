@@ -38,10 +38,10 @@ class Chunk(NamedTuple):
 def read_table(file: str | Path, on_bytes: OnBytes | None = None, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
     """Chunks of the table in ``file``; ``on_bytes`` is called with the number of bytes read so far.
 
-    Parquet is recognised by suffix or first bytes; everything else is text. Delimiter, header and LIBSVM's ``label
-    1:v 2:v`` rows are detected; gzip is unpacked. A numeric column is a float64 array where every value is a number,
-    else a list of float, text (not a number) and None (missing). Raises FormatError naming the file, the row and
-    what is wrong.
+    Parquet is recognised by suffix or first bytes; everything else is text. Delimiter, header and the rows of LIBSVM
+    (``label 1:v 2:v``) are detected; gzip is unpacked. A numeric column is a float64 array where every value is a
+    number, else a list of float, text (not a number) and None (missing). Raises FormatError naming the file, the row
+    and what is wrong.
     """
     path = Path(file)
     try:

@@ -29,7 +29,7 @@ STATE_STYLES = {
     "learning": "cyan",
     "stable": "green",
 }
-"""Worst first."""
+"""The style of each state; worst first."""
 
 RANKS = {state: rank for rank, state in enumerate(STATE_STYLES)}
 

@@ -21,7 +21,7 @@ QUIET_SECONDS = 5.0
 """A sample is taken this often even without a change, so that the rate of a silent model falls to zero."""
 
 MAX_CACHED_PAGES = 64
-"""A page of 100 models or 50 features is about 150 KB: 10 MB at most."""
+"""Most pages in the cache. A page of 100 models or 50 features has about 150 KB, so they use 10 MB at most."""
 
 QUERY_NAMES = ("q", "state", "sort", "page", "segment")
 MAX_QUERY_LENGTH = 200

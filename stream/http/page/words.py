@@ -39,7 +39,7 @@ STATES = {
         State("stable", "Stable", "●", "stable", "Its data agrees with its reference."),
     )
 }
-"""Worst first."""
+"""The states that the judge publishes, worst first."""
 
 SILENT = State(
     "silent", "Silent", "◌", "silent", "It was well at its last event, but no event has arrived for a while."
