@@ -57,7 +57,7 @@ def values(feature: FeatureSurvey) -> str:
     if feature.quantiles:
         return "  ".join(number(feature.quantiles[q]) for q in ("0.01", "0.5", "0.99"))
     if feature.identifier:
-        return "nearly all values differ"
+        return "nearly all differ"
     return ", ".join(f"{name} {count / max(feature.present, 1):.0%}" for name, count in list(feature.top.items())[:4])
 
 
