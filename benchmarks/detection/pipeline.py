@@ -16,7 +16,7 @@ from detectors.columns import Floats
 from detectors.evidence.sheets import MONTH_SECONDS
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
-from stream.files.layout import ReplayOptions
+from stream.replay.options import ReplayOptions
 from stream.replay.replay import LOOK_EVENTS, Replay
 from stream.settings.settings import Settings
 

@@ -153,7 +153,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "confluent_kafka": ("stream.backends.kafka.", "stream.publisher", "benchmarks"),
     "faust": ("stream.judge.shell.faust",),
     "mode": ("stream.judge.shell.faust",),
-    "prometheus_client": ("stream.metrics.", "stream.http.server"),
+    "prometheus_client": ("stream.metrics.",),
     "numba": ("detectors.compiled",),
     "xxhash": ("stream.formats.ids",),
     "river": ("detectors.sequential.", "stream.demo.models"),

@@ -11,8 +11,10 @@ from aiohttp.streams import StreamReader
 from aiohttp.test_utils import make_mocked_request
 
 from detectors.features import UnitKey
+from stream.http.api import WriteApi
 from stream.http.page import routes
 from stream.http.server import Server
+from stream.metrics.exposition import Exposition
 from stream.metrics.registry import Metrics
 from stream.settings.layers import Secret
 from stream.settings.settings import HttpSettings
@@ -65,7 +67,7 @@ def requests() -> Iterator[Target]:
         view = {"model": "m", "version": "1", "segment": segment, "state": "blind"}
         views.apply_view(keys.unit_key(UnitKey("m", "1", segment)), orjson.dumps(view))
     settings = HttpSettings(port=0, token=Secret("sesame"))
-    server = Server(settings, views, Health(), Metrics(), add_pages, record)
+    server = Server(settings, views, Health(), Exposition(Metrics()), add_pages, WriteApi(views, record, lambda: 1_000))
     loop.run_until_complete(server.start())  # what freezes the routes
 
     async def answer(data: bytes) -> int:

@@ -5,6 +5,7 @@ import random
 from contextlib import suppress
 
 from stream.http.server import Server
+from stream.metrics.exposition import Exposition
 from stream.metrics.registry import Metrics
 from stream.settings.settings import HttpSettings
 from stream.topics.views import Views
@@ -38,7 +39,7 @@ class Health:
 async def fuzz(inputs: int, seed: int) -> tuple[int, list[tuple[bytes, str]]]:
     """How many were answered with 2xx, and what was found."""
     chance, findings, accepted = random.Random(seed), list[tuple[bytes, str]](), 0
-    server = Server(HttpSettings(port=0), Views(), Health(), Metrics())
+    server = Server(HttpSettings(port=0), Views(), Health(), Exposition(Metrics()))
     await server.start()
     try:
         for start in range(0, inputs, AT_ONCE):
