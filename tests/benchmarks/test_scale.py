@@ -1,4 +1,4 @@
-"""The benchmark of scale: its loads are what they say, what is missing counts, its processes share what they read."""
+"""The benchmark of scale: its loads have the stated sizes, missing figures count, and processes share the events."""
 
 import math
 from collections import Counter
