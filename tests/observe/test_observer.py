@@ -339,7 +339,7 @@ def test_broken_and_outdated_checkpoints_are_refused_by_name() -> None:
         fresh.assign(HERE, {**checkpoint, unit: checkpoint[unit][:-1] + b"x"})
     with pytest.raises(CheckpointError, match=r"inference-events/1.*begins at 900"):
         fresh.assign(HERE, checkpoint, beginning=900)
-    with pytest.raises(CheckpointError, match="not ours"):
+    with pytest.raises(CheckpointError, match="not the key of a checkpoint"):
         fresh.assign(HERE, {b"what": b""})
     for key, value in checkpoint.items():
         assert checkpoints.describe(key, value).stamp == 200
