@@ -1,4 +1,4 @@
-"""The public import of the test kit for detectors of one's own: ``from detectors import checks``.
+"""The public import of the test kit for custom detectors: ``from detectors import checks``.
 
 The checks themselves are in ``detectors.sequential.checks``.
 """

@@ -92,7 +92,7 @@ def coerced(columns: Columns, kinds: dict[str, Kind | None], lists: dict[str, li
     """The same events with one column for each feature, of its known kind; values of another kind are invalid.
 
     ``lists``: features that are lists of numbers, each with the names of the numeric features derived from it. Where a
-    value is no list, these are invalid.
+    value is not a list, these are invalid.
     """
     rows = len(columns)
     numeric = [n for n, kind in kinds.items() if kind is Kind.NUMERIC]

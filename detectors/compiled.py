@@ -22,7 +22,7 @@ EVERYTHING: Bools = np.ones((0, 0), np.bool_)
 def compiled(loop: Loop) -> Loop:
     """``loop``, compiled at its first call, which takes about a second; later processes read the result from disk.
 
-    The result is stored beside the source or in the user's cache folder (numba's ``NUMBA_CACHE_DIR`` names another).
+    The result is stored next to the source or in the user's cache folder (numba's ``NUMBA_CACHE_DIR`` sets another).
     Where neither is writable, every process compiles again.
     """
     try:

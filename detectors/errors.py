@@ -8,14 +8,14 @@
     ├── FormatError        a record or file cannot be read; its text is the reason in a dead letter's header
     ├── CheckpointError    a checkpoint or snapshot is broken, missing or of another schema
     ├── BrokerError        the broker or its topics are missing or have wrong settings
-    └── DetectorCheckError a detector of a user's own breaks the protocol; names the check and the reason
+    └── DetectorCheckError a custom detector breaks the protocol; names the check and the reason
 
 A bug of driftline is an ``AssertionError`` and ends the process. Everything else is one of these.
 """
 
 
 class DriftlineError(Exception):
-    """Base of all errors that are no bug of driftline. Its text names the problem, the place and the remedy."""
+    """Base of all errors that are not bugs of driftline. Its text names the problem, the place and the remedy."""
 
 
 class SettingsError(DriftlineError):

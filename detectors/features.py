@@ -1,8 +1,8 @@
 """What is monitored: units, features and their kinds. No statistics here.
 
-Every monitored column is a *feature*, whatever part of the event it comes from. Its key is its name. What a model emits
-beside its inputs has a key that begins with ``@``, so that it never has the name of an input: ``@prediction``,
-``@score.NAME``, ``@latency_ms``, ``@error``.
+Every monitored column is a *feature*, from any part of the event. Its key is its name. What a model emits besides its
+inputs has a key that begins with ``@``, so that it never has the name of an input: ``@prediction``, ``@score.NAME``,
+``@latency_ms``, ``@error``.
 """
 
 from enum import StrEnum
@@ -39,7 +39,8 @@ class ModelKey(NamedTuple):
 
 
 class UnitKey(NamedTuple):
-    """What is judged as one: a model version, or one segment of it. ``segment`` None is the whole model version."""
+    """A unit, which is judged as one: a model version, or one segment of it. ``segment`` None is the whole model
+    version."""
 
     model: str
     version: str

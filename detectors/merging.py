@@ -62,10 +62,10 @@ def _standing(epoch: Epoch, wanted: str | None) -> tuple[bool, int]:
 
 
 def span(parts: Sequence[tuple[Profile | None, Profile]], clock_ms: int | None) -> tuple[int, int] | None:
-    """The start and end of the time in which the new events of ``parts`` came, or None where no profile has a time.
+    """The start and end of the time in which the new events of ``parts`` came, or None if no profile has a time.
 
     Each part is a shard's profile before and its profile now. ``clock_ms`` is the newest time before. Times beyond it
-    came after it, in whichever shard. If all shards lag behind it, the span starts at their own last times.
+    came after it, in any shard. If all shards lag behind it, the span starts at their own last times.
     """
     until = max((p.last_timestamp_ms for _, p in parts if p.last_timestamp_ms is not None), default=None)
     if until is None:

@@ -76,7 +76,7 @@ class Tally(msgspec.Struct, frozen=True, omit_defaults=True):
         return Tally(*map(operator.add, msgspec.structs.astuple(self), msgspec.structs.astuple(other)))
 
     def minus(self, other: "Tally") -> "Tally":
-        """The rest after ``other``, which is contained in it, is taken out."""
+        """The tally without ``other``, which it contains."""
         return Tally(*map(operator.sub, msgspec.structs.astuple(self), msgspec.structs.astuple(other)))
 
 
@@ -88,7 +88,7 @@ class Outcomes(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``hours``: tallies by hour of prediction time, the newest HOURS_KEPT. ``residuals``: how many compared numbers are
     in each ``residual_cell``, since the first event. ``labels_next``: the sum of the offsets to read next of all label
-    partitions. Together with the profile's own next offset it tells which records are contained.
+    partitions. Together with the profile's own next offset it identifies the records that are contained.
     """
 
     total: Tally = NOTHING

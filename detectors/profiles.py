@@ -25,9 +25,9 @@ class FeatureProfile(msgspec.Struct, frozen=True, omit_defaults=True):
     """One feature in one shard and epoch. ``count`` + ``missing`` + ``invalid`` = the epoch's events.
 
     ``cells`` are little-endian int64 counts: numeric, of the reference's cells; categorical, of the reference's
-    categories, then other (known to the reference but not listed: never counted here, always 0), then unseen.
-    ``sum1`` and ``sum2`` are exact integers: the sums of q and q^2, q = rint((x - c) / s * 2^28),
-    with c, s the reference's centre and scale (see moments); None while learning, where ``mean`` and ``m2`` stand.
+    categories, then other (known to the reference but not listed: never counted here, always 0), then unseen. ``sum1``
+    and ``sum2`` are exact integers: the sums of q and q^2, q = rint((x - c) / s * 2^28), with c, s the reference's
+    centre and scale (see moments); None while learning, when ``mean`` and ``m2`` are set instead.
     """
 
     feature: str

@@ -93,7 +93,7 @@ def columns_of(data: Any, names: Sequence[str] | None = None) -> dict[str, Seque
     """
     if isinstance(data, Mapping):
         given = {str(name): values for name, values in data.items()}
-    elif hasattr(data, "columns") and hasattr(data, "__getitem__"):  # pandas and polars alike
+    elif hasattr(data, "columns") and hasattr(data, "__getitem__"):  # pandas or polars
         given = {str(name): data[name] for name in data.columns}
         if len(given) != len(data.columns):
             raise ReferenceError("the frame has two columns with the same name")
@@ -122,7 +122,7 @@ def _column(values: Any) -> Sequence[Any] | np.ndarray:
 
 
 def _as_array(values: Any) -> np.ndarray | None:
-    """The array inside a frame's column; None where there is no plain array."""
+    """The array inside a frame's column; None if there is no plain array."""
     if not hasattr(values, "to_numpy"):
         return None
     array = values.to_numpy()

@@ -1,7 +1,7 @@
 """The bank: all counts, sketches and sequential detectors that one shard keeps of one unit.
 
-Its state is a pure function of the unit's events in order, the reference and the settings. Neither the cuts between
-calls nor the moments of profiles and snapshots change a bit of it.
+Its state is a pure function of the unit's events in order, the reference and the settings. It does not depend on how
+events are split over calls, or on when profiles and snapshots are made.
 """
 
 import hashlib
@@ -72,15 +72,16 @@ _decoder = msgspec.msgpack.Decoder(BankState)
 
 
 class Bank:
-    """One unit in one partition under one reference (None: learning) and one set of settings, which is one epoch.
+    """The state of one unit in one partition in one epoch: under one reference (None: learning) and one set of
+    settings.
 
     :param reference: pass one PreparedReference to all shards of a unit, so that they share it.
     :param first_offset: the offset to read next, where the epoch begins.
     :param kinds: kinds of features that the settings name; any other feature has the kind of its first value.
     :param previous: the bank of the epoch before, or its decoded snapshot. Its running totals continue.
-    :param snapshot: bytes from ``snapshot()`` under the same reference and settings; others raise CheckpointError.
+    :param snapshot: bytes from ``snapshot()`` under the same reference and settings; any other raises CheckpointError.
 
-    Cost: 1.5-2 us an event of 20 numeric features in batches; ADWIN is 1 of them.
+    Cost: 1.5-2 us an event of 20 numeric features in batches, of which ADWIN takes 1 us.
     """
 
     __slots__ = (
@@ -164,7 +165,7 @@ class Bank:
         self.next_offset = max(self.next_offset, next_offset)
 
     def update(self, columns: Columns) -> None:
-        """Folds in events that follow all events before. For a few rows the calls cost more than the work."""
+        """Folds in events that follow all earlier events. For a few rows the calls cost more than the work."""
         assert columns.unit == self.unit
         if len(columns):
             self._fold_in(columns)
@@ -239,7 +240,7 @@ class Bank:
         )
 
     def _is_vector(self, name: str) -> bool:
-        """Whether a feature is known as a list of numbers, which shows in the features derived from it."""
+        """Whether a feature is known as a list of numbers: then features that are derived from it are known."""
         return all(self._kind(derived) is Kind.NUMERIC for derived in derived_names(name))
 
     def _register(self, name: str, kind: Kind) -> None:
@@ -328,7 +329,7 @@ class Bank:
         return msgspec.structs.replace(part, missing=missing) if missing else part
 
     def snapshot(self) -> bytes:
-        """The whole state. A bank made from it continues bit for bit."""
+        """The bank's whole state. A bank made from it continues with the same bits."""
         state = BankState(
             SCHEMA, self.reference_digest, self.settings.digest, self.first_offset, self.next_offset, self.events,
             self.epoch_events, self.first_timestamp_ms, self.last_timestamp_ms, self.late, self.duplicate,
@@ -370,7 +371,8 @@ def decode_state(data: bytes, where: str) -> BankState:
 
 
 def compile_loops() -> None:
-    """Compiles every loop before the first event needs it. This takes seconds once on a machine, later about 0.2 s."""
+    """Compiles every loop before the first event needs it. The first time on a machine this takes seconds, later about
+    0.2 s."""
     feature = FeatureReference("-", Kind.NUMERIC, 2, edges=[0.0, 1.0], counts=[0, 2, 0])
     numbers = ReferencedNumbers(PreparedReference(Reference(1, "-", "-", 2, [feature])), tuple(BUILT_IN), 2e-4, 53.0)
     list(numbers.update(np.zeros((1, 1)), None))

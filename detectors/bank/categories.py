@@ -1,6 +1,6 @@
 """Counts of categorical and boolean features in a shard: by category, exact up to a limit, and how many are distinct.
 
-Results depend on the order of events only (the first categories are kept), never on the cuts between calls.
+Results depend only on the order of events (the first categories are kept), not on how they are split over calls.
 """
 
 from collections import Counter
@@ -91,7 +91,7 @@ class CategoryCounts:
         )
 
     def snapshot(self) -> CategoryState:
-        """The whole state."""
+        """The whole state of the counts."""
         return CategoryState(
             self.present,
             self.invalid,

@@ -1,6 +1,6 @@
-"""Numeric features in a shard that no reference knows: sketches, moments in sequence, serial dependence.
+"""Numeric features in a shard without a reference: sketches, running mean and variance, serial dependence.
 
-Every result is the same for any cuts between calls.
+No result depends on how events are split over calls.
 """
 
 import math
@@ -37,7 +37,7 @@ class LearningState(msgspec.Struct, frozen=True):
 
 
 class LearningNumbers:
-    """Numeric features without a reference: quantile sketch, moments in sequence, extremes, serial dependence."""
+    """Numeric features without a reference: quantile sketch, running mean and variance, extremes, serial dependence."""
 
     __slots__ = ("_held", "dependence", "index", "invalid", "maximum", "minimum", "present", "sketches", "steps",
                  "sums")  # fmt: skip
@@ -53,7 +53,7 @@ class LearningNumbers:
         self._held: list[list[Floats]] = []
 
     def register(self, names: Sequence[str]) -> None:
-        """Starts to monitor features; they were missing in all events before."""
+        """Starts to monitor features; they were missing in all earlier events."""
         for name in names:
             self.index[name] = len(self.index)
             self.sketches.append(QuantileSketch())
@@ -120,7 +120,7 @@ class LearningNumbers:
         return made
 
     def snapshot(self) -> LearningState:
-        """The whole state."""
+        """The whole state of these features."""
         for at in self.index.values():
             self._update_sketch(at)
         return LearningState(

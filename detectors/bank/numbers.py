@@ -1,7 +1,7 @@
 """Numeric features in a shard that the reference knows: cells, exact sums, sequential detectors.
 
-The features of a shard lie side by side in arrays. Every result is the same for any cuts between calls: it is an
-integer, a minimum or maximum, a multiset, or a sum that continues in sequence from the carried value.
+The features of a shard are stored side by side in arrays. No result depends on how events are split over calls: each is
+an integer, a minimum or maximum, a multiset, or a sum that is continued in the order of events.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -73,7 +73,7 @@ class ReferencedNumbers:
                 self._custom[name] = (make, [make() for _ in range(count)])
 
     def update(self, numbers: Floats, status: Bytes8 | None) -> Iterator[tuple[str, Detection]]:
-        """Folds in at most BLOCK rows; yields pairs of detector name and detection, in no order."""
+        """Folds in at most BLOCK rows; yields pairs of detector name and detection, in no particular order."""
         present = None
         if status is not None:
             present = status == PRESENT
@@ -148,7 +148,7 @@ class ReferencedNumbers:
         ]
 
     def snapshot(self) -> ReferencedState:
-        """The whole state."""
+        """The whole state of these features."""
         self._update_sketches()
         sum1, sum2 = self.moments.sums()
         return ReferencedState(

@@ -1,6 +1,6 @@
 """Resampling of rows in blocks, which keeps neighbouring rows together: the block length, and the rows drawn.
 
-Rows are drawn by their numbers, whole, with all their features. Values matter only for the block length.
+A row is drawn by its number and with all its features. Values matter only for the block length.
 """
 
 import math
@@ -67,7 +67,8 @@ def _autocovariances(channel: Floats, lags: int) -> Floats:
 
 
 def circular_rows(rng: np.random.Generator, rows: int, block: int) -> Integers:
-    """The numbers of ``rows`` rows in blocks of ``block``, each started anywhere; the first row follows the last.
+    """The numbers of ``rows`` rows in blocks of ``block``. Each block starts at a random row; row 0 follows the last
+    row.
 
     Source: Politis and Romano (1992), "A circular block-resampling procedure for stationary data".
 
@@ -90,7 +91,7 @@ class TimedRows(NamedTuple):
 def rows_at_their_time(
     rng: np.random.Generator, moments_ms: Integers, block: int, period_ms: int, begin_ms: int
 ) -> TimedRows:
-    """As many rows as ``moments_ms`` (ascending, shape (n,)) has, in blocks, each moved by whole periods.
+    """Draws as many rows as ``moments_ms`` (ascending, shape (n,)) has, in blocks, each moved by whole periods.
 
     The block after time t starts with the first row at t plus a random number of days (or weeks). So the time of day,
     and with it season and traffic, stay the same. ``begin_ms``: the time of the first block. Source: the seasonal block

@@ -1,4 +1,4 @@
-"""The performance of a monitor on a model's own data: how often it alarms for nothing, and how soon it finds a change.
+"""The performance of a monitor on a model's own data: how many false alarms it raises, and how soon it finds a change.
 
 Numbers come in and results go out. Whose rows they are and how results are shown is decided elsewhere.
 """
@@ -37,8 +37,8 @@ class AlarmRate(msgspec.Struct, frozen=True):
     """Incidents in ``months`` of the events' own clock; rates per model and month, ``low`` to ``high`` at 95 %.
 
     ``months_between_at_least``: the mean time between false alarms, with 95 % confidence (one-sided). ``open_share``:
-    the part of the time in which an incident was open. An alarm that never ends is one alarm, but no sign of a clean
-    stretch.
+    the part of the time in which an incident was open. An alarm that never ends counts as one alarm, but the stretch is
+    then not clean.
     """
 
     alarms: int
@@ -75,10 +75,10 @@ class Calibration(msgspec.Struct, frozen=True):
 
 
 class Calibrator:
-    """Judges ``area``, a stretch that its owner calls clean: as it was, resampled ``copies`` times, and with changes.
+    """Judges ``area``, a stretch that the user named as clean: unchanged, resampled ``copies`` times, and with changes.
 
     The resampled rows are one long stream under one watch: alarms open, last and end as in service. Without ``copies``:
-    as many as zero alarms would need to support the budget (three times its mean time between alarms), at least
+    as many as are needed to confirm the budget if no alarm comes (three times its mean time between alarms), at least
     ``USUAL_COPIES``, within ``LOOK_FEATURES``. The same ``seed`` gives the same results.
 
     Cost: rows / look_events * (copies + 2) looks of about 120 us for 20 features, and as many as
@@ -179,7 +179,8 @@ def alarm_rate(alarms: int, months: float, counts: Sequence[int] = (), open_shar
     """The rate of ``alarms`` in ``months`` with exact Poisson limits.
 
     The limits are at least as wide as the scatter of ``counts``, alarms in equal parts of the time: alarms that come in
-    bunches are no Poisson process. No alarm in T supports only T / 3.
+    bunches are not a Poisson process. If a time T has no alarm, the mean time between alarms is only known to be at
+    least T / 3.
 
     >>> nothing = alarm_rate(0, 30.0)
     >>> nothing.low, round(nothing.high, 3), round(nothing.months_between_at_least, 1)

@@ -43,7 +43,7 @@ class FalseAlarms(msgspec.Struct, frozen=True):
 def false_alarms(alarms: int, watched: float) -> FalseAlarms:
     """The exact Poisson bound of the mean time between false alarms, from ``alarms`` in ``watched`` events.
 
-    No alarm in T supports only T / 3.
+    If a time T has no alarm, the bound is T / 3.
 
     >>> round(false_alarms(0, 3.0e6).mean_time_at_least)
     1001425

@@ -36,7 +36,7 @@ SHIFTS = {Injected.QUARTER_SIGMA: 0.25, Injected.HALF_SIGMA: 0.5, Injected.SIGMA
 
 
 def inject(column: Column, change: Injected, rng: np.random.Generator) -> Column | None:
-    """The column with the change in every row; None where the feature cannot change in this way.
+    """The column with the change in every row; None if the feature cannot change in this way.
 
     * a shift adds k reference standard deviations; variance x2 spreads values about their median by sqrt(2). Both leave
       a constant alone. In a discrete column the result is rounded up or down to a value of the column, at random and in

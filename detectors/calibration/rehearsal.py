@@ -178,7 +178,7 @@ class Found(NamedTuple):
     """The delays in events of all features, None where missed, shape (F,).
 
     ``quiet`` (F,) is False where the feature is reported without the change too, before it or within the horizon: its
-    delay then tells nothing about the change.
+    delay then does not measure the change.
     """
 
     delays: list[int | None]

@@ -1,8 +1,8 @@
-"""Streams with known changes, for benchmarks: nulls that raise false alarms elsewhere, and changes of known size and
-place.
+"""Streams with known changes, for benchmarks: streams without a change (nulls) on which other detectors raise false
+alarms, and changes of known size and place.
 
-One numeric feature each. Every null is a function (rng, n, start) -> values, where ``start`` counts the events before,
-for those with a season. Every change maps the values after the change point to others, given the standard deviation.
+One numeric feature each. Every null is a function (rng, n, start) -> values. ``start`` is the number of earlier events,
+which a season needs. Every change maps the values after the change point to others, given the standard deviation.
 """
 
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def autoregressive(coefficient: float) -> Null:
 
 
 def _filtered(noise: Floats, coefficient: float) -> Floats:
-    """The recursion, in blocks short enough that powers of the coefficient do not vanish."""
+    """The recursion of ``autoregressive``, in blocks short enough that powers of the coefficient do not vanish."""
     block = 64
     weights = coefficient ** np.arange(block + 1)
     lower = np.tril(coefficient ** np.abs(np.subtract.outer(np.arange(block), np.arange(block)).clip(0)))

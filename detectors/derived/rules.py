@@ -1,9 +1,9 @@
-"""The table of derived features: which numeric features are made of the values of a feature, by its kind.
+"""The table of derived features: which numeric features are derived from a feature of each kind.
 
 Decoder, bank and builder of references read it here, so that they agree on names and values. A derived feature is
-numeric and is watched like any other. It is derived from texts, truth values or lists, not from numbers, which the
-decoder reads many features at a time. Whoever changes the names of a kind that is in use must also say how a bank
-continues from a checkpoint with the old names.
+numeric and is watched like any other. Features are derived from texts, truth values or lists. None is derived from
+numbers, because the decoder reads many numeric features at a time. A change of the names of a kind that is in use must
+also define how a bank continues from a checkpoint with the old names.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from detectors.features import Kind
 
 
 class Rule(NamedTuple):
-    """D features that are made together of one value.
+    """The rule by which D features are derived from one value.
 
     ``suffixes``: D endings of names. ``derive``: from n values, None where missing, to numbers of shape (n, D), 0.0
     where absent, and one status a value, shape (n,).
@@ -30,7 +30,7 @@ class Rule(NamedTuple):
 RULES: dict[Kind, tuple[Rule, ...]] = {
     Kind.VECTOR: (Rule(vectors.SUFFIXES, vectors.derive),),
 }
-"""Every derived feature there is, by the kind of what it is made of."""
+"""All rules, by the kind of the feature from which others are derived."""
 
 
 class Derived(NamedTuple):
@@ -42,7 +42,7 @@ class Derived(NamedTuple):
 
 
 def derived_names(feature: str, kind: Kind = Kind.VECTOR) -> list[str]:
-    """The names of what is derived from a feature of a kind, in the order of ``derived``'s columns.
+    """The names of the features that are derived from a feature of a kind, in the order of ``derived``'s columns.
 
     >>> names = derived_names("embedding")
     >>> names[0], names[1], names[-1]

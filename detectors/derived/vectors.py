@@ -27,9 +27,10 @@ _BLOCK_NUMBERS = 1 << 22  # entries that are processed at once: 32 MB
 def derive(vectors: Sequence[Any] | np.ndarray) -> tuple[Floats, Bytes8]:
     """Derived numbers, shape (n, 2 + DIRECTIONS), and one status per vector, shape (n,).
 
-    Missing are None, an empty list, and a vector with a missing or non-finite entry. Invalid is what is no list of
-    numbers, or longer than MAX_DIMENSION. A vector gives the same bits in any batch. An array of shape (n, dimension)
-    is read as a whole. Cost: about DIRECTIONS * dimension ns a vector, and as much again for reading lists.
+    None, an empty list, and a vector with a missing or non-finite entry count as missing. A value that is not a list of
+    numbers, or is longer than MAX_DIMENSION, is invalid. A vector gives the same bits in any batch. An array of shape
+    (n, dimension) is read as a whole. Cost: about DIRECTIONS * dimension ns a vector, and as much again for reading
+    lists.
 
     >>> numbers, status = derive([[3.0, 4.0], None, ["a"]])
     >>> float(numbers[0, 0]), float(numbers[0, -1]), status.tolist()

@@ -2,7 +2,7 @@
 
 The null hypothesis is every distribution g of a band around the reference p. For an alternative f let g* be the member
 of the band with the smallest relative entropy KL(f | g). Then E_g[f / g*] <= 1 for every g of the band (the band is
-convex). So f / g* is an e-value whatever the truth in the band is, and of all e-values it grows fastest under f.
+convex). So f / g* is an e-value for every distribution of the band, and of all e-values it grows fastest under f.
 Source: Larsson, Ramdas and Ruf, "The numeraire e-variable and reverse information projection" (2024), arXiv:2402.18810.
 
 * Ordered bins, band |G - F_ref| <= eps_j at every border j: in coordinates (cumulative f, cumulative g) the band is a
@@ -27,7 +27,8 @@ BOTH = ((-1.0, 0.5), (1.0, 0.5), (-0.5, 0.71), (0.5, 0.71), (-0.5, 1.41), (0.5, 
 BUMP = 0.3
 EXTREME = 0.95
 CLIPPED = (0.05, 0.1)
-"""Quantiles of either end for a clipped range: values beyond them come no more, and pile up at the end of the rest."""
+"""Quantiles of either end for a clipped range: values beyond them no longer occur, and are counted at the end of the
+remaining range."""
 
 Mixture = tuple[tuple[float, float, float], ...]
 """Normal components on the reference's normal scale: weight, mean, standard deviation."""
@@ -56,7 +57,8 @@ _normal = NormalDist()
 
 
 def ordered(p: Floats, eps: Floats) -> Floats:
-    """E-values on ordered bins, shape (K, bins), cached and read-only: features whose rows were cut alike share them.
+    """E-values on ordered bins, shape (K, bins), cached and read-only: features with equal ``p`` and ``eps`` share
+    them.
 
     ``p``: reference shares (sum 1, all > 0). ``eps``: the band at the bins - 1 borders. The family has location and
     scale shifts and other shapes on the normal scale, and bumps of single bins.
@@ -113,7 +115,7 @@ def _toward(p: Floats, target: int, share: float) -> Floats:
 
 
 def _clipped(p: Floats, share: float) -> Floats:
-    """Most of the upper ``share``, moved to the bin below it."""
+    """``p`` with most of its upper ``share`` moved to the bin below it."""
     q = p.copy()
     last = min(int(np.searchsorted(np.cumsum(p), 1 - share - 1e-9)), len(p) - 1)
     q[last] += EXTREME * p[last + 1 :].sum()

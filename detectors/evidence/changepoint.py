@@ -1,6 +1,6 @@
 """The beginning of a feature's change: a change point with an interval, from the looks of the recent past.
 
-A look tells how many events of each bin came and not in which order, so a change point is exact to a look at best.
+A look has the number of events in each bin but not their order, so a change point is at best exact to one look.
 """
 
 import numpy as np
@@ -23,8 +23,8 @@ def date(sheet: Sheet, window: Window, feature: int, known: Beginning) -> Beginn
     look j is proportional to its events times the mean of sum_k L_k at its two borders: a uniform prior on place and
     bet (Shiryaev 1963; Carlin, Gelfand and Smith 1992, doi:10.2307/2347570). The estimate is the median; the interval
     holds all but OUTSIDE on either side. Evidence is divided by the dependence factor, so the interval is wider on
-    dependent streams. The CUSUM's estimate stays for a change from before the window, and for a feature that had left
-    the reference a little and now moved again, which raised the alarm. Cost: about 100 us.
+    dependent streams. The CUSUM's estimate is kept for a change that began before the window, and for a feature that
+    had already left the reference a little before the move that raised the alarm. Cost: about 100 us.
     """
     buckets = window.buckets()
     rows = [feature, len(sheet.layout.names) + feature]

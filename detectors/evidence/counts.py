@@ -21,7 +21,7 @@ class Counts:
         self.events = events
 
     def minus(self, other: "Counts") -> "Counts":
-        """The counts of what came after ``other``."""
+        """The counts of the events that came after those in ``other``."""
         return Counts(
             self.cells - other.cells,
             self.statuses - other.statuses,

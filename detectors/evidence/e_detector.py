@@ -17,12 +17,12 @@ everything that was seen, for a reference of any size, and R_k at any fixed time
 passed. A stable stream thus becomes part of what it is compared with, and a small reference grows.
 
 R_k is a detector that one may stop at any time: Shin, Ramdas and Rinaldo, "E-detectors" (2022), arXiv:2203.03532;
-Shiryaev (1963), Roberts (1966). With N_k = 1 the mean time between alarms is at least 1 / a by their theorem, whatever
-the dependence between features and whenever one looks; with N_k it is measured (benchmarks/detection).
+Shiryaev (1963), Roberts (1966). With N_k = 1 the mean time between alarms is at least 1 / a by their theorem, for any
+dependence between features and any times of looking; with N_k it is measured (benchmarks/detection).
 
 Assumption: tau covers the serial dependence of the feature (a heuristic). The evidence of one block of ``BLOCK_MS`` or
-``BLOCK_EVENTS``, whichever is less, is capped at half of what an alarm needs (the smaller of an e-value and a constant
-is an e-value), so that one burst cannot raise an alarm.
+``BLOCK_EVENTS``, the smaller of the two, is capped at half of what an alarm needs (the smaller of an e-value and a
+constant is an e-value), so that one burst cannot raise an alarm.
 
 The only inputs are histograms of what arrived since the last look, so shards add up.
 """
@@ -42,8 +42,8 @@ from detectors.reference.reference import FeatureReference
 BLOCK_MS = 1_000
 
 BLOCK_EVENTS = 1_000
-"""Events of a block at most. A backlog read at full speed holds hours in one second: it counts as many blocks, no
-burst."""
+"""Most events of a block. A backlog that is read at full speed brings hours of events in one second: they count as many
+blocks and not as one burst."""
 
 LONG_BLOCKS = 1.5
 """A look that spans more than one block may give half as much again, so that a slow stream needs two looks to alarm."""
@@ -52,7 +52,7 @@ LONGEST_STEP_SECONDS = 600.0
 """A longer silence counts as this long: the clock may be slowed (R grows less) but never hurried."""
 
 POOLED = 1_000_000
-"""Events that join the reference at most. By then its shares are known better than the tolerance."""
+"""Most events that join the reference. By then its shares are known better than the tolerance."""
 
 NORMAL_DENSITY = 0.399
 """The standard normal's density at its median: a share of .01 there is a shift of .025 standard deviations."""
@@ -102,7 +102,7 @@ class Evidence:
         self.features = len(sheets.layout.names)
         self.bets_of = sheet.bets_of
         self.share = 1.0  # this unit's share of the model's budget, which segments and versions divide
-        self.beside = 0  # features judged elsewhere under the same budget, over which A is a mean, too
+        self.beside = 0  # features judged elsewhere under the same budget; A is a mean over these too
         self._used = sheet.used
         self._base: Floats = np.full(sheet.used.shape, -np.inf)  # log R at the block's begin, its seconds included
         self._block: Floats = np.zeros(sheet.used.shape)  # log evidence of the present block
@@ -144,11 +144,12 @@ class Evidence:
         self.share, self.beside = share, beside
 
     def smallest_shift(self, sheet: Sheet, feature: int) -> float:
-        """The shift, in standard deviations of a normal feature, that even an endless stream does not show.
+        """The smallest shift that can be found, in standard deviations of a normal feature. No number of events shows a
+        smaller one.
 
         It is m / 0.4 (the tolerance) + 3 sqrt((tau - 1) / rows) / 0.8 (an unsure tau) + sqrt(2 tau ln(F K / a) / rows).
-        In the last term the log likelihood ratio of a reference of so many rows (and the events that joined it) against
-        an endless stream, rows shift^2 / (2 tau), reaches what blame needs.
+        In the last term the log likelihood ratio of a reference of this many rows (and the events that joined it)
+        against an endless stream, rows shift^2 / (2 tau), reaches what blame needs.
         """
         tau = float(sheet.tau[feature])
         rows = float(sheet.rows[feature] + self._pooled[feature])
@@ -169,7 +170,7 @@ class Evidence:
 
     @property
     def feature_log10(self) -> Floats:
-        """log10 M_f, shape (F,); M_f in seconds, -inf before the first look."""
+        """log10 of every feature's evidence M_f, which is in seconds; shape (F,). -inf before the first look."""
         halves = _log_means(self._log_r, self.bets_of).reshape(2, -1)
         return np.asarray((np.logaddexp(halves[0], halves[1]) - math.log(2)) / _LN10)
 
@@ -214,7 +215,7 @@ class Evidence:
             self._held[rows] = True
 
     def restart(self, features: Sequence[int]) -> None:
-        """Starts the evidence of these features at nothing: they are back, or already reported."""
+        """Resets the evidence of these features, because they are back in the band or already reported."""
         for feature in features:
             rows = [feature, self.features + feature]
             self._base[rows] = self._log_r[rows] = -np.inf
@@ -264,7 +265,7 @@ class Beginning(msgspec.Struct, frozen=True):
 
 
 def compile_loops() -> None:
-    """Compiles every loop before the first look needs it. This takes a second once on a machine."""
+    """Compiles every loop before the first look needs it. The first time on a machine this takes a second."""
     settings = EvidenceSettings(false_alarms_per_month=1.0, tolerance=0.02, band_z=4.5)
     sheets = Sheets([FeatureReference("-", Kind.NUMERIC, 2, edges=[0.0, 1.0], counts=[0, 2, 0])], settings)
     evidence = Evidence(sheets)
@@ -307,7 +308,7 @@ def _fold_look_in(
         for bet in range(count):
             at = component, bet
             if weights[at] == 0.0:
-                continue  # where there is no bet, no time passes: it alone would be an alarm in the end
+                continue  # without a bet no time is added: time alone would become an alarm
             if joins:
                 excess[at] += sums[most + bet]
             gain = sums[bet]

@@ -146,10 +146,10 @@ class Sheet:
     bins.
 
     ``gains``: (D, B, 2 K), 0 where padded. First the log ratios, divided by their bet's tau, then the ratios minus
-    their mean under the reference, so that what a bin adds to both sums lies together. ``weights``: (D, K), 1 / tau, or
-    0 for a bet that the tolerance leaves empty. ``rows``: (D,), rows of the reference. ``least``: (D, K), the least
-    value for the mean of a ratio. ``shares`` and ``bands``: (D, B), reference shares and the differences that count as
-    back (of cumulative shares where ordered). Cost to build: about 1 ms a feature.
+    their mean under the reference, so that both terms of a bin are adjacent. ``weights``: (D, K), 1 / tau, or 0 for a
+    bet that the tolerance leaves empty. ``rows``: (D,), rows of the reference. ``least``: (D, K), the least value for
+    the mean of a ratio. ``shares`` and ``bands``: (D, B), reference shares and the differences that count as back (of
+    cumulative shares where ordered). Cost to build: about 1 ms a feature.
     """
 
     __slots__ = (
@@ -220,9 +220,9 @@ def _weighed(ratios: Floats, tau: Floats, shares: Floats, rows: float, band: Flo
 
 
 def _value_bets(f: FeatureReference, cells_to_bins: Integers, usual: Usual | None, s: EvidenceSettings) -> _Bets:
-    """The bets on a feature's values: on all movements at their tau; and where dependence within a day (or part) is
-    much less, the same bets at that tau against a band that holds the differences between days (or parts), to find
-    large changes early.
+    """The bets on a feature's values. One family is for all movements, at their tau. If dependence within a day (or
+    part) is much less, a second family has the same bets at that smaller tau, against a band that includes the
+    differences between days (or parts). It finds large changes early.
     """
     whole = bin_counts(f, cells_to_bins)
     bins = whole if usual is None else bin_counts(f, cells_to_bins, usual)
@@ -260,9 +260,7 @@ def _of_families(
     band: bytes,
     s: EvidenceSettings,
 ) -> _Bets:
-    """The bets of several families, cached: features whose rows were cut alike share them. ``targets`` None: ordered
-    bins.
-    """
+    """The bets of several families, cached by their arguments. ``targets`` None: ordered bins."""
     p, widths = np.frombuffer(shares), [np.frombuffer(eps) for _, eps in families]
     ratios = [bets.ordered(p, eps) if targets is None else bets.unordered(p, eps, targets) for eps in widths]
     tau = np.repeat([tau for tau, _ in families], [len(own) for own in ratios])
@@ -339,7 +337,7 @@ class Sheets:
         self._kept: dict[tuple[tuple[tuple[int, ...], int], ...], Sheet] = {}
 
     def at(self, moment_ms: int) -> Sheet:
-        """The sheet for a moment of event time, UTC."""
+        """The sheet for a time in event time, UTC."""
         return self.over(moment_ms, moment_ms)
 
     def over(self, from_ms: int, to_ms: int) -> Sheet:

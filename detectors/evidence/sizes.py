@@ -1,5 +1,5 @@
-"""The size of a change, and the two histograms that it is computed from. Sizes are shown beside evidence and never
-alarm.
+"""The size of a change, and the two histograms that it is computed from. Sizes are shown together with evidence and
+never raise an alarm.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ NO_SIZES = Sizes(0.0, None, None, 0.0)
 
 
 def compile_loops() -> None:
-    """Compiles every loop before the first view needs it. This takes seconds once on a machine."""
+    """Compiles every loop before the first view needs it. The first time on a machine this takes seconds."""
     for size in (distances.psi, distances.jensen_shannon, distances.kolmogorov_smirnov):
         size([1], [1])
     distances.wasserstein([1, 1], [1, 1], [0.0], 1.0)

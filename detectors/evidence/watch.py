@@ -80,7 +80,7 @@ class Watch:
         """Judges the counts ``arrived`` of one look.
 
         ``now_ms``: event time of the look. ``events``: the unit's events so far, these included. ``span_ms``: start and
-        end of the time in which the counts came, where it is not a single moment.
+        end of the time in which the counts came, if they did not all come at one time.
         """
         sheet = self.sheets.over(*(span_ms or (now_ms, now_ms)))
         table = sheet.table(arrived.cells, arrived.statuses)
@@ -126,7 +126,7 @@ class Watch:
         return [int(f) for f in blamed[np.argsort(-fresh[blamed], kind="stable")]]
 
     def release(self, features: Sequence[int]) -> None:
-        """Ends the report of these features, which are back to the reference. Their evidence starts anew."""
+        """Ends the report of these features, which are back in the band. Their evidence starts again."""
         self.evidence.restart(features)
         self._weigh()
         for feature in features:

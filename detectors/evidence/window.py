@@ -15,7 +15,7 @@ BUCKETS = 8
 BUCKET_EVENTS = 128
 """Older looks are merged until they hold this many events.
 
-The recent past is the newest four looks and before them 1,024 events or 8 looks, whichever is more."""
+The recent past is the newest four looks and before them 1,024 events or 8 looks, the larger of the two."""
 
 OLD = 8
 """Buckets of older looks, each at most half as large as all newer ones: they date a change that took long to find. The
@@ -137,7 +137,7 @@ class Probe:
     def look(self, sheet: Sheet, table: Floats, feature: int, events: int) -> bool:
         """Adds the counts of a look; True when a whole window was seen and all of it fits.
 
-        A window that does not fit starts anew.
+        A window that does not fit starts again.
         """
         rows = [feature, len(sheet.layout.names) + feature]
         seen = table[rows]
@@ -160,7 +160,7 @@ class Probe:
 
     @classmethod
     def restored(cls, bins: int, wanted: int, events: int, data: bytes) -> "Probe":
-        """The probe whose ``encoded`` gave ``data``, with ``events`` seen so far."""
+        """The probe that ``encoded`` wrote as ``data``, with ``events`` seen so far."""
         probe = cls(bins, wanted)
         probe.events = events
         probe.counts, probe.expected, probe.tolerated = np.frombuffer(data).reshape(3, 2, -1).copy()

@@ -1,4 +1,4 @@
-"""Why a model cannot be judged, and after how long a silence it counts as silent."""
+"""Why a model cannot be judged, and after how long without events it counts as silent."""
 
 from enum import StrEnum
 

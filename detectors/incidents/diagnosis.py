@@ -1,8 +1,9 @@
-"""The second verdict, from whole distributions: what came since an incident was found, beside the reference.
+"""The second verdict, from whole distributions: the events since an incident was found, compared with the reference.
 
 The first verdict (``verdict.decide``) is based on the few events that an alarm took. This one waits for some hundreds
-and compares shapes, so that heavy tails and small factors do not mislead it. Two shapes are the same where their
-largest difference of cumulative shares (Kolmogorov 1933, Smirnov 1948) is within chance and the width of cells.
+and compares shapes, so that heavy tails and small factors do not mislead it. Two shapes count as the same if their
+largest difference of cumulative shares (Kolmogorov 1933, Smirnov 1948) is not larger than chance and the width of cells
+explain.
 """
 
 import math
@@ -35,7 +36,7 @@ FACTOR_ERRORS = ((50.0, 0.2), (verdict.LARGE_FACTOR, 0.05), (1.0, 0.015))
 not."""
 
 SLACK = 0.01
-"""Allowed on the log scale beside two standard errors: distributions of whole numbers fit in steps."""
+"""Allowed on the log scale in addition to two standard errors: distributions of whole numbers fit in steps."""
 
 OFFSETS = ((1.8, 32.0), (1 / 1.8, -32 / 1.8), (1.0, 273.15), (1.0, -273.15))
 """Units with another zero: Celsius, Fahrenheit, Kelvin. ``present = factor * reference + offset``."""

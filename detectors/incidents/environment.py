@@ -36,7 +36,7 @@ def environment_differences(reference: Mapping[str, str], seen: Mapping[str, int
 
 
 def parsed(text: str) -> dict[str, str]:
-    """A fingerprint as names and values; empty where it cannot be read."""
+    """A fingerprint as names and values; empty if it cannot be read."""
     try:
         value: Any = json.loads(text)
     except ValueError:

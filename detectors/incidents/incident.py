@@ -93,7 +93,7 @@ LIFECYCLE: dict[tuple[Status, Action], Status] = {
     (Status.ACKNOWLEDGED, Action.NOTE): Status.ACKNOWLEDGED,
     (Status.RESOLVED, Action.NOTE): Status.RESOLVED,
 }
-"""Every step there is. A step that is not in the table cannot happen."""
+"""All steps. A step that is not in the table cannot happen."""
 
 
 class Incident(msgspec.Struct, frozen=True):
@@ -147,7 +147,7 @@ def incident_id(unit: UnitKey, episode: int) -> str:
 
 
 def apply(incident: Incident, action: Action, **changes: Any) -> Incident | None:
-    """The incident after ``action``, or None where the table has no such step."""
+    """The incident after ``action``, or None if the table has no such step."""
     status = LIFECYCLE.get((incident.status, action))
     if status is None:
         return None

@@ -1,7 +1,7 @@
 """The first verdict: broken data or a changed world? Broken data needs an engineer and must not retrain a model.
 
-It is based on the events that an alarm took, some dozens: present moments and shares beside the reference's. With some
-hundreds of events ``diagnosis`` decides again from whole distributions.
+It compares the present mean, spread and shares with the reference's, over the few dozen events that an alarm took. With
+some hundreds of events ``diagnosis`` decides again from whole distributions.
 """
 
 import math
@@ -34,7 +34,8 @@ class Reason(StrEnum):
 
 
 class Symptom(msgspec.Struct, frozen=True):
-    """The state of one blamed feature: shares of all events, moments of the present values (None without values)."""
+    """The state of one blamed feature: shares of all events; mean and spread of the present values (None without
+    values)."""
 
     feature: str
     kind: Kind
@@ -130,8 +131,7 @@ def _moments(symptoms: Sequence[Symptom]) -> tuple[Reason, str] | None:
 
 
 def unit_factor(s: Symptom) -> float | None:
-    """The large factor between present and reference mean, where it is one between units and the spread changed with
-    it.
+    """The factor by which mean and spread changed, if it is a large factor between two units; else None.
 
     >>> unit_factor(Symptom("x", Kind.NUMERIC, 400, 0, 0, 0, 0, 2000.0, 300.0, 20.0, 3.0))
     100.0

@@ -1,4 +1,4 @@
-"""Outcomes watched like a feature: whether a model's answers are as often right, or as far off, as they were. Pure.
+"""Watches outcomes like a feature: whether a model's accuracy, or the size of its errors, has changed. Pure.
 
 The feature is ``@correct`` where answers are classes, and ``@residual`` = prediction - label where they are numbers,
 counted in half octaves. Its reference is learned from the first labels of the unit itself and not from training, where
@@ -54,7 +54,7 @@ class Seen(msgspec.Struct, frozen=True):
         return sum(self.cells.values())
 
     def minus(self, before: "Seen") -> "Seen | None":
-        """What came after ``before``; None while corrected labels have taken back more than came."""
+        """The labels after those in ``before``; None while corrections have removed more labels than came."""
         cells = {cell: n - before.cells.get(cell, 0) for cell, n in self.cells.items()}
         cells |= {cell: -n for cell, n in before.cells.items() if cell not in self.cells}
         invalid = self.invalid - before.invalid
@@ -77,7 +77,8 @@ def seen(shards: Outcomes, task: Task) -> Seen:
 
 
 class OutcomeWatchState(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The snapshot. ``blocks``: labels and sum of ``level`` of the learned blocks; the last one is still open."""
+    """The snapshot of an ``OutcomeWatch``. ``blocks``: labels and sum of ``level`` of the learned blocks; the last one
+    is still open."""
 
     task: Task
     begun: Seen
@@ -106,7 +107,7 @@ class OutcomeWatch:
         self.watch: Watch | None = None
 
     def restore(self, state: OutcomeWatchState) -> None:
-        """Restores a snapshot. Evidence of other bets starts anew."""
+        """Restores a snapshot. Evidence of other bets starts again."""
         self.task, self._begun, self.judged = state.task, state.begun, state.judged
         self._blocks, self.reference, self._found = list(state.blocks), state.reference, state.found
         if self.reference is not None and state.watch is not None:
@@ -121,12 +122,12 @@ class OutcomeWatch:
         return OutcomeWatchState(self.task, self._begun, self.judged, self._blocks, self.reference, watch, self._found)
 
     def learn(self, shards: Outcomes, task: Task) -> None:
-        """Learns the reference anew, from labels that come after these."""
+        """Learns the reference again, from labels that come after these."""
         self.task, self._begun = task, seen(shards, task)
         self.judged, self._blocks, self.reference, self.watch = self._begun, [], None, None
 
     def look(self, shards: Outcomes, task: Task, now_ms: int, share: float, beside: int) -> Findings | None:
-        """Judges the outcomes of all shards together at ``now_ms`` of event time; None where there is nothing to judge.
+        """Judges the outcomes of all shards together at ``now_ms`` of event time; None if there is nothing to judge.
 
         ``share``: the unit's share of the model's budget. ``beside``: features that are judged elsewhere under that
         budget.

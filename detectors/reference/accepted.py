@@ -23,10 +23,10 @@ from detectors.sketches.moments import mean_and_std
 from detectors.sketches.quantiles import QuantileSketch, merged
 
 ERROR_Z = 3.0
-"""Standard errors of the accepted rows' ranks that are allowed for, where their hours stand for other hours."""
+"""Standard errors of the accepted rows' ranks that are added as a margin, where their hours represent other hours."""
 
 MOMENTS = 2_016
-"""Moments at which a span is sampled: at least five minutes of a week apart."""
+"""Times at which a span is sampled: at least five minutes of a week apart."""
 
 
 class FeatureTally(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -45,7 +45,7 @@ class FeatureTally(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """A unit's counts under one reference at one moment. About 5 KB a feature, for any number of shards."""
+    """A unit's counts under one reference at one time. About 5 KB a feature, for any number of shards."""
 
     events: int
     clock_ms: int | None
@@ -190,9 +190,10 @@ def _numeric(
 def _dependence(old: FeatureReference, made: FeatureReference, span_ms: tuple[int, int] | None) -> FeatureReference:
     """``made`` with the dependence and the season of ``old``.
 
-    The hours of ``span_ms`` stand for all hours, on the assumption that hours differ as before: the value that had rank
-    q among the old rows of those hours and is now where the accepted rows have rank q, had rank C_s(q) in stratum s,
-    and still has it. ``rank_error`` is the error of C_s where q is wrong by three standard errors of the accepted rows.
+    The hours of ``span_ms`` represent all hours, on the assumption that hours differ as before. A value with rank q
+    among the accepted rows replaces the value with rank q among the old rows of those hours. The old value had rank
+    C_s(q) in stratum s, and the new value gets the same rank there. ``rank_error`` is the error of C_s where q is wrong
+    by three standard errors of the accepted rows.
     """
     strata: list[Stratum] = []
     error, rank = made.rank_error, _cumulative(old.counts or [*old.category_counts, old.other, 0])
@@ -225,7 +226,7 @@ def _cumulative(counts: Sequence[int]) -> Floats:
 
 
 def _weights(strata: Sequence[Stratum], span_ms: tuple[int, int] | None) -> Floats:
-    """The part of the span in which each stratum was in force, or of all time where the span is unknown; shape (S,)."""
+    """The part of the span in which each stratum applied, or of all time if the span is unknown; shape (S,)."""
     first, last = span_ms or (0, 7 * seasons.DAY_MS)
     hour, weekday = seasons.hour_and_weekday(np.linspace(first, last, MOMENTS).astype(np.int64))
     found = [

@@ -216,7 +216,7 @@ def numeric_reference(
 
 def _counts_on(ranks: Floats) -> bool:
     """Whether values follow their rows, like a row number, a clock, or ids handed out in order. New values are then
-    beyond.
+    beyond all earlier ones.
 
     The test is Spearman's correlation of value and row. A trend that matters to people has more noise than COUNTER
     allows.
@@ -325,8 +325,8 @@ def category_counts(
 ) -> FeatureReference:
     """The record of a categorical feature from the counts of its categories; most frequent first, ties by name.
 
-    ``overflow``: values whose category found no room in the tally, which keeps the first categories to come. The share
-    outside the list is then between these values' share and the share once the tally was full.
+    ``overflow``: values whose category found no room in the tally, which keeps the first categories that occur. The
+    share outside the list is then between these values' share and the share once the tally was full.
     """
     ordered = sorted(tally.items(), key=lambda item: (-item[1], item[0]))
     named = sum(tally.values())

@@ -94,7 +94,7 @@ class RunningDependence:
     """``dependence_factor`` of a stream in little memory. Cost: about 60 ns a value in batches of 512.
 
     It keeps the ranks of values among the first 256, and for every doubling block length the sum of squared block sums.
-    All are integers, so the cuts of the stream do not matter.
+    All are integers, so the result does not depend on how values are split over calls.
 
     >>> running = RunningDependence()
     >>> running.update(np.tile([0.0, 1.0], 500))
@@ -155,7 +155,7 @@ class RunningDependence:
         return corrected(best, count)
 
     def snapshot(self) -> RunningState:
-        """The whole state."""
+        """The whole state of the estimate."""
         return RunningState(
             self._first.tobytes(), list(self._left), list(self._blocks), list(self._squares), self._total
         )

@@ -23,7 +23,7 @@ SCHEMA = 1
 """Version of the artefact's layout. Another version is refused with an error that names it."""
 
 LARGEST = 2**53
-"""Counts above this are no exact floats."""
+"""Counts above this are not exact as floats."""
 
 
 class Stratum(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -85,13 +85,13 @@ def ranks(cells: Integers, timestamps_ms: Integers, found: list[Stratum]) -> Flo
 
 
 def days_of(timestamps_ms: Integers) -> Integers | None:
-    """The day of every row, shape (n,), counted from 0; None where days have too few rows."""
+    """The day of every row, shape (n,), counted from 0; None if days have too few rows."""
     days, day = np.unique(timestamps_ms // DAY_MS, return_inverse=True)
     return day if len(day) >= MIN_PART_ROWS * len(days) else None
 
 
 def parts_of(rows: int) -> Integers | None:
-    """The part, of ``PARTS`` equal ones, of every row, shape (n,); None where they have too few rows."""
+    """The part, of ``PARTS`` equal ones, of every row, shape (n,); None if they have too few rows."""
     return np.arange(rows) * PARTS // rows if rows >= MIN_PART_ROWS * PARTS else None
 
 

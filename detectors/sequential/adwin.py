@@ -1,8 +1,8 @@
 """ADWIN over many features at a time: river's, step for step, as one compiled loop over plain arrays.
 
-river's core is called once a value, which costs twice what it computes, and its state can be read only by the river
-that wrote it. Here the loop is inside and the state is arrays. A test over millions of values checks that every
-detection is river's.
+river's core is called once a value, and the call costs twice as much as the computation. Only the version of river that
+wrote its state can read it. Here the loop is inside and the state is arrays. A test over millions of values checks that
+every detection is river's.
 """
 
 import math
@@ -43,11 +43,11 @@ class Adwin:
 
     ADWIN keeps a window of variable length, as buckets of 1, 2, 4, ... values, and fires where two parts of it have
     means further apart than ``sqrt(2/m sigma^2 ln(2 ln n / delta)) + 2/(3m) ln(2 ln n / delta)``, 1/m the sum of the
-    parts' reciprocal sizes, n the width, sigma^2 the variance in the window. The bound wants values in [0, 1]. After
-    a detection the window starts anew, as river's does before its next value.
+    parts' reciprocal sizes, n the width, sigma^2 the variance in the window. The bound holds for values in [0, 1].
+    After a detection the window starts again, as river's does before its next value.
 
     :param features: F >= 0.
-    :param delta: in (0, 1); smaller is rarer.
+    :param delta: in (0, 1); a smaller one gives fewer detections.
 
     Cost: about 17 ns a value. Memory: 1.2 KB a feature, and 100 bytes for every doubling above 12,000 values.
     Source: Bifet and Gavalda (2007), doi:10.1137/1.9781611972771.42.
@@ -82,7 +82,7 @@ class Adwin:
         self._buckets = np.pad(self._buckets, ((0, 0), (0, MORE_LEVELS), (0, 0), (0, 0)))
 
     def snapshot(self) -> bytes:
-        """The whole state, in the same bytes for any cuts between calls."""
+        """The whole state. Its bytes do not depend on how values are split over calls."""
         levels = int(np.flatnonzero(self._counts.any(axis=0)).max(initial=-1)) + 1
         counts = self._counts[:, :levels].copy()
         buckets = _packed(counts, self._buckets)

@@ -1,4 +1,4 @@
-"""The test kit for detectors of a user's own: a list of checks that any ``FeatureDetector`` must pass.
+"""The test kit for custom detectors: a list of checks that any ``FeatureDetector`` must pass.
 
 ::
 
@@ -9,8 +9,8 @@
     def test_my_detector(check):
         check(MyDetector)
 
-Outside a test, ``checks.check_detector(MyDetector)`` runs all checks and raises one error with all that failed. The
-model are the generated checks of river and scikit-learn, where every estimator passes the same list.
+Outside a test, ``checks.check_detector(MyDetector)`` runs all checks and raises one error with all that failed. River
+and scikit-learn generate checks in the same way: every estimator must pass one list.
 """
 
 from collections.abc import Callable, Sequence
@@ -70,7 +70,7 @@ def check_protocol(make: Factory) -> None:
     detector = make()
     for method in ("update_many", "snapshot", "restore"):
         _demand(callable(getattr(detector, method, None)), f"it has no method {method}")
-    _demand(_channel(detector) in CHANNELS, f"channel {_channel(detector)!r} is none of {', '.join(CHANNELS)}")
+    _demand(_channel(detector) in CHANNELS, f"channel {_channel(detector)!r} is not one of {', '.join(CHANNELS)}")
     _demand(make() is not detector, "every feature needs a detector of its own: two calls gave the same object")
 
 
@@ -81,7 +81,7 @@ def check_rows(make: Factory) -> None:
         rows = list(detector.update_many(list(values)))
         _demand(all(isinstance(r, int | np.integer) for r in rows), f"rows must be whole numbers: {rows[:5]}")
         _demand(all(0 <= r < len(values) for r in rows), f"rows beyond the {len(values)} values given: {rows[-5:]}")
-        _demand(rows == sorted(set(rows)), f"rows must rise, each once: {rows[:10]}")
+        _demand(rows == sorted(set(rows)), f"rows must be ascending, each once: {rows[:10]}")
 
 
 def check_nothing(make: Factory) -> None:
@@ -102,16 +102,19 @@ def check_values_are_left_alone(make: Factory) -> None:
 
 
 def check_cuts_do_not_matter(make: Factory) -> None:
-    """The same values give the same rows for any cuts between calls, which depend on the size of a poll."""
+    """The rows do not depend on how values are split over calls, which changes with the size of a poll."""
     values = _stream(_channel(make()))
     whole = _rows_of(make(), values, [len(values)])
-    _demand(_rows_of(make(), values, [1] * len(values)) == whole, "value by value it fires elsewhere than in one call")
+    _demand(
+        _rows_of(make(), values, [1] * len(values)) == whole, "value by value it fires at other rows than in one call"
+    )
     lengths = np.random.default_rng(5).integers(1, 200, len(values)).tolist()
-    _demand(_rows_of(make(), values, lengths) == whole, "cut into pieces it fires elsewhere than in one call")
+    _demand(_rows_of(make(), values, lengths) == whole, "cut into pieces it fires at other rows than in one call")
 
 
 def check_runs_are_equal(make: Factory) -> None:
-    """Two detectors over the same values, side by side, fire equally: no clock, no chance, no shared state."""
+    """Two detectors over the same values, side by side, fire at the same rows: no clock, no randomness, no shared
+    state."""
     one, other = make(), make()
     values = _stream(_channel(one))
     found: tuple[list[int], list[int]] = ([], [])
@@ -123,7 +126,7 @@ def check_runs_are_equal(make: Factory) -> None:
 
 
 def check_snapshots_continue(make: Factory) -> None:
-    """A restored detector continues as if it had never stopped. Or ``restore`` raises, and it starts cold."""
+    """A restored detector continues as if it had never stopped, or ``restore`` raises and the detector starts cold."""
     values = _stream(_channel(make()))
     whole = _rows_of(make(), values, [len(values)])
     detector, found, start = make(), [], 0
@@ -135,7 +138,7 @@ def check_snapshots_continue(make: Factory) -> None:
         except Exception:
             return
         _demand(detector.snapshot() == data, "a snapshot taken straight after restoring differs from what was restored")
-    _demand(found == whole, "restored between calls it fires elsewhere than without")
+    _demand(found == whole, "restored between calls it fires at other rows than without")
 
 
 def check_snapshots_are_small_bytes(make: Factory) -> None:
@@ -146,17 +149,17 @@ def check_snapshots_are_small_bytes(make: Factory) -> None:
         detector.update_many(values[start : start + 500])
     data = detector.snapshot()
     _demand(isinstance(data, bytes), f"a snapshot must be bytes, not {type(data).__name__}")
-    _demand(len(data) <= SNAPSHOT_BYTES, f"a snapshot of {len(data):,} bytes; at most {SNAPSHOT_BYTES:,} are kept")
+    _demand(len(data) <= SNAPSHOT_BYTES, f"a snapshot has {len(data):,} bytes; at most {SNAPSHOT_BYTES:,} are allowed")
 
 
 def check_foreign_snapshots_are_refused(make: Factory) -> None:
-    """``restore`` raises for bytes that are no snapshot of the detector, so that it starts cold and is counted."""
+    """``restore`` raises for bytes that are not a snapshot of the detector, so that it starts cold and is counted."""
     for foreign in (b"not a snapshot of this detector", b"\x00"):
         try:
             make().restore(foreign)
         except Exception:
             continue
-        raise DetectorCheckError(f"restore took {foreign!r} for a snapshot")
+        raise DetectorCheckError(f"restore accepted {foreign!r} as a snapshot")
 
 
 def check_extremes(make: Factory) -> None:

@@ -15,16 +15,15 @@ class PageHinkley:
     """river's PageHinkley(alpha=1, mode="both") on F features at once.
 
     With ``dev_t = x_t - mean(x_1..x_t)``: fires up when ``U_t - min U > threshold``, ``U_t = sum(dev - delta)``; down
-    when ``max D - D_t > threshold``, ``D_t = sum(dev + delta)``, after 30 values; then starts anew.
+    when ``max D - D_t > threshold``, ``D_t = sum(dev + delta)``, after 30 values; then starts again.
 
     :param threshold: in units of x (here normal scores): 34.5 / 44 / 53 give one false alarm in 1e5 / 1e6 / 1e7
         independent events.
     :param delta: in units of x.
 
     The sums run in sequence, so state does not depend on how rows were cut into batches. Their rounding differs from
-    river's recurrence by some 1e-12 of the sums, and detections are the same. A value that is not ``present`` does not
-    exist for the detector. Cost: about 6 ns a value.
-    Source: Page (1954), doi:10.1093/biomet/41.1-2.100.
+    river's recurrence by some 1e-12 of the sums, and detections are the same. The detector ignores a value that is not
+    ``present``. Cost: about 6 ns a value. Source: Page (1954), doi:10.1093/biomet/41.1-2.100.
 
     >>> z = np.concatenate((np.tile([-1.0, 1.0], 200), np.full(40, 3.0)))[:, None]
     >>> [(d.row, d.channel) for d in PageHinkley(1, threshold=53.0, delta=0.125).update(z)]
@@ -40,7 +39,7 @@ class PageHinkley:
         self._state[4], self._state[5] = np.inf, -1.0
 
     def update(self, values: Floats, present: Bools | None = None) -> list[Detection]:
-        """Adds rows of values, shape (n, F), where ``present``; returns all detections, in no order."""
+        """Adds rows of values, shape (n, F), where ``present``; returns all detections, in no particular order."""
         mask = EVERYTHING if present is None else present
         hits = _page_hinkley(values, mask, self._state, self.threshold, self.delta, self.MIN_VALUES)
         return [Detection(row, column, "z.up" if rises else "z.down") for row, column, rises in hits.tolist()]

@@ -1,4 +1,4 @@
-"""Detectors by the names of the settings: built in, river's, or a user's own; and the protocol of a user's own."""
+"""Detectors by their names in the settings: built in, from river, or custom; and the protocol of a custom detector."""
 
 import importlib
 import inspect
@@ -10,12 +10,11 @@ from detectors.errors import CheckpointError, SettingsError
 
 @runtime_checkable
 class FeatureDetector(Protocol):
-    """The protocol of a detector of a user's own: one object per feature, named in the settings as
-    ``package.module:Class``.
+    """The protocol of a custom detector: one object per feature, named in the settings as ``package.module:Class``.
 
     It is made without arguments. It must be a pure function of its values: no clock, no randomness, no dependence on
-    the cuts between calls. ``channel`` (class attribute, optional) is its input: ``u`` (default; the rank under the
-    reference, in (0, 1)), ``spread`` (|u - 1/2|) or ``z`` (the normal score).
+    how values are split over calls. ``channel`` (class attribute, optional) is its input: ``u`` (default; the rank
+    under the reference, in (0, 1)), ``spread`` (|u - 1/2|) or ``z`` (the normal score).
     """
 
     def update_many(self, values: list[float]) -> Sequence[int]:
@@ -23,7 +22,7 @@ class FeatureDetector(Protocol):
         ...
 
     def snapshot(self) -> bytes:
-        """The whole state."""
+        """The detector's whole state, for a checkpoint."""
         ...
 
     def restore(self, data: bytes) -> None:
@@ -34,7 +33,7 @@ class FeatureDetector(Protocol):
 class RiverDetector:
     """Any drift detector of river by name, such as ``river.drift.KSWIN``, with a fixed seed where it is random.
 
-    river's only state format are pickles, which never enter a checkpoint: the detector starts cold after a restore.
+    river saves state only as pickles, which no checkpoint may contain: the detector starts cold after a restore.
     """
 
     channel = "u"

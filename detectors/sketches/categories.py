@@ -49,7 +49,7 @@ class DistinctSketch:
             self._sketch.update(category)
 
     def estimate(self) -> float:
-        """The composite estimate."""
+        """The composite estimate of the number of different categories."""
         return float(merge_distinct([self._sketch]).get_estimate())
 
     def to_bytes(self) -> bytes:

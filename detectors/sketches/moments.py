@@ -7,8 +7,8 @@ centre c and scale s (a power of two) the sums are integers instead:
 
 A term with |x - c| <= 256 s has at most 36 bits. Its square is summed in two halves of 14 and 22 bits, so that the sums
 of a block fit into 64 bits; the running sums are two words of 56 bits. Larger values are rare and are added as Python
-integers. The mean is exact to 2^-29 s. The standard deviation is that of the rounded values: that of a constant is 0,
-wherever it lies.
+integers. The mean is exact to 2^-29 s. The standard deviation is that of the rounded values: that of a constant is
+exactly 0.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The wall clock, which the modules that put things together hand to all others."""
+"""The wall clock. The modules that assemble the program pass it to all others."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What the shells need of the outside world, as protocols. Every backend passes one contract suite."""
+"""The protocols by which the shells reach the outside world. Every backend passes one contract suite."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol

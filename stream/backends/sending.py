@@ -36,7 +36,8 @@ class Sender:
         self._component = component
 
     async def send(self, records: Sequence[OutRecord], wanted: Callable[[], bool] = lambda: True) -> None:
-        """Returns when all ``records`` are acknowledged, or silently before an attempt for which ``wanted`` is false.
+        """Returns when all ``records`` are acknowledged, or, without an error, before an attempt for which ``wanted``
+        is false.
 
         Raises BrokerError when the last of SEND_ATTEMPTS attempts fails. A retry sends all records again.
         """

@@ -68,7 +68,7 @@ def verify(console: Console, settings: Settings, as_json: bool) -> int:
 def drop(console: Console, settings: Settings, selection: Selection) -> int:
     """Writes a tombstone for every selected unit, and a manifest without them.
 
-    Raises SettingsError for a selection that is not clear, BrokerError where it matches nothing.
+    Raises SettingsError for a selection that is not clear, BrokerError if it matches nothing.
     """
     if selection.topic is None and len(settings.topics.events) > 1:
         raise SettingsError("the settings name several events topics: choose one with --topic")

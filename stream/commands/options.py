@@ -46,12 +46,12 @@ def load_settings(config_file: str | None, flags: Mapping[str, Any]) -> "Setting
 
 
 def names(text: str | None) -> tuple[str, ...] | None:
-    """The names in ``a,b``; None where the option is not given."""
+    """The names in ``a,b``; None if the option is not given."""
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def output() -> "Console":
-    """The console for standard output; without colours where it is no terminal."""
+    """The console for standard output; without colours if it is not a terminal."""
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=False)

@@ -84,7 +84,7 @@ async def _demo(console: Console, seconds: float, port: int | None, plain: bool)
 
 
 class _Play:
-    """One run: the traffic, the reports from the topic of drift events, and the view."""
+    """One run of the demo: the traffic, the reports from the topic of drift events, and the view."""
 
     def __init__(self, settings: Settings, worker: Worker, traffic: Traffic, screen: Screen) -> None:
         self._settings = settings

@@ -9,7 +9,7 @@ Json = Mapping[str, Any]
 
 
 class Injection(msgspec.Struct, frozen=True):
-    """A planned change. ``at_share``: when, as a share of the demo's length. The incident must name one of
+    """A planned change. ``at_share``: its time, as a share of the demo's length. The incident must name one of
     ``expected``."""
 
     model: str
@@ -48,7 +48,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """The result of one injection. ``report`` is None where nothing was found or nothing was injected."""
+    """The result of one injection. ``report`` is None if nothing was found or nothing was injected."""
 
     injection: Injection
     injected: Injected | None

@@ -10,7 +10,7 @@ from stream.demo.story import Outcome, Summary
 from stream.terminal.live import brief, clock
 
 WIDTH = 150
-"""Width of the table where output is no terminal."""
+"""Width of the table if the output is not a terminal."""
 
 
 def show(console: Console, summary: Summary, logged: Mapping[str, int], dropped: Mapping[str, int]) -> None:
@@ -27,7 +27,7 @@ def show(console: Console, summary: Summary, logged: Mapping[str, int], dropped:
 
 
 def verdict(summary: Summary) -> str:
-    """The last line of the demo."""
+    """The last line that the demo prints: how many injected changes were found, and how many reports are false."""
     found = sum(outcome.found for outcome in summary.outcomes)
     false = len(summary.false_reports)
     return f"{found} of {len(summary.outcomes)} injected changes found, {false or 'no'} false report{'s'[: false != 1]}"

@@ -21,7 +21,7 @@ TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": Fals
 
 
 def number_of(text: str) -> float | None:
-    """The number that ``text`` is; None where it is no number. A text with underscores is no number.
+    """The number in ``text``; None if it is not a number. A text with underscores is not a number.
 
     >>> number_of(" 1e3 "), number_of("1_000"), number_of("1,5")
     (1000.0, None, None)
@@ -84,7 +84,7 @@ class Kinds:
 
 
 def kind_of(texts: Sequence[str]) -> Kind | None:
-    """The kind of a column by its first texts; None where all are missing values.
+    """The kind of a column by its first texts; None if all are missing values.
 
     >>> kind_of(["", "true"]), kind_of(["1", "?"]), kind_of(["1", "b"])
     (<Kind.BOOLEAN: 'boolean'>, <Kind.NUMERIC: 'numeric'>, <Kind.CATEGORICAL: 'categorical'>)
@@ -99,7 +99,7 @@ def kind_of(texts: Sequence[str]) -> Kind | None:
 
 
 def _clean_numbers(texts: Sequence[str]) -> Floats | None:
-    """All texts as numbers, the common case; None where one is not a finite number."""
+    """All texts as numbers, the common case; None if one is not a finite number."""
     try:
         numbers = np.array([float(text) for text in texts])
     except ValueError:

@@ -36,7 +36,7 @@ class Dataset(Protocol):
     """A file that is read once, from its start: ``reference`` first if it is needed, then ``events``."""
 
     def reference(self, rows: int | None) -> Reference:
-        """The reference of the next ``rows`` rows (None: of all). Raises FormatError where there are fewer."""
+        """The reference of the next ``rows`` rows (None: of all). Raises FormatError if there are fewer."""
         ...
 
     @property
@@ -221,7 +221,7 @@ def _events(line: bytes) -> list[dict[str, Any]]:
 
 
 def event_moment_ms(line: bytes) -> int | None:
-    """The newest ``ts`` in a message. None where it has no readable one; then the decoder's rule applies."""
+    """The newest ``ts`` in a message. None if it has no readable one; then the decoder's rule applies."""
     moments: list[int] = []
     for event in _events(line):
         stamps = event.get("ts")

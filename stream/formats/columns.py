@@ -167,7 +167,7 @@ class Gathered:
     def _vectors(self, name: str, at: list[int], values: list[list[Any]]) -> None:
         """Adds the features that are derived from lists.
 
-        The feature itself becomes invalid in these rows, in case it is known with another kind.
+        The feature itself becomes invalid in these rows, because it may be known with another kind.
         """
         absent = self._derive(name, Kind.VECTOR, at, values)
         if not absent.all():

@@ -188,7 +188,7 @@ class Decoder:
         self._fields = 0
 
     def decode(self, partition: Partition, records: Sequence[Record], *, fast: bool = True) -> Decoded:
-        """Decodes the next records of a partition. Never raises, whatever the bytes are."""
+        """Decodes the next records of a partition. It never raises, whatever bytes a record has."""
         decoded = Decoded()
         for _ in self.steps(partition, records, decoded, fast=fast):
             """Every step follows the last one at once."""

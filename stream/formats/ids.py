@@ -1,9 +1,9 @@
 """Ids of events as numbers. No I/O.
 
 An id is a text of up to 200 characters, and a unit keeps thousands of them. What is kept is the XXH3 hash of 64 bits.
-Every version of that library gives the same hash on every machine. A hash takes 8 bytes whatever the length of the id,
-and hashes lie side by side in an array instead of as objects all over the memory. Two ids among those that a unit keeps
-have the same hash once in 2^64 / 2,000 events: at a million events a second of one unit, once in 290 years.
+Every version of that library gives the same hash on every machine. A hash takes 8 bytes for an id of any length, and
+hashes are stored side by side in one array, not as separate objects. Two ids among those that a unit keeps have the
+same hash once in 2^64 / 2,000 events: at a million events a second of one unit, once in 290 years.
 """
 
 from collections.abc import Sequence

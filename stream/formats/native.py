@@ -13,9 +13,9 @@ _PER_ROW = ("id", "ts", "prediction", "segment", "latency_ms", "error")
 
 
 def read(message: Message, rules: Mapping[str, Rules], limits: Limits) -> list[Row] | None:
-    """The message's events, all or none of them; None when no object in the message has a text as ``model``.
+    """All events of the message; None if no object in the message has a text as ``model``.
 
-    Raises FormatError when an event is broken.
+    Raises FormatError if an event is broken; then no event is returned.
     """
     body = message.body
     if not (any(map(_names_a_model, body)) if isinstance(body, list) else _names_a_model(body)):

@@ -34,7 +34,7 @@ FORMATS: dict[str, Format] = {
 
 
 def read(message: Message, rules: Mapping[str, Rules], limits: Limits) -> list[Row]:
-    """The message's events, all or none of them.
+    """All events of the message.
 
     Raises FormatError, and nothing else. For a message in no known format it gives the reason why the message is not a
     native event.
@@ -60,7 +60,7 @@ def is_native(message: Message, rules: Mapping[str, Rules], limits: Limits) -> b
 
 
 def claimed_by_headers(headers: Iterable[Headers]) -> set[int]:
-    """Places of the records whose headers say that they are in another format than the native one."""
+    """Places of the records that are, by their headers, in another format than the native one."""
     checks = [form.in_headers for form in FORMATS.values() if form.in_headers is not None]
     if not checks:
         return set()

@@ -76,9 +76,10 @@ class Row(NamedTuple):
 
 
 def row_of(event: Any, record: Record, rules: Mapping[str, Rules]) -> Row:
-    """The row of one event that has the members of a native event, whatever format it was read from.
+    """The row of one event that has the members of a native event. It may come from a record in any format.
 
-    Raises FormatError when it is not an object, names no model, or has ``features`` or ``scores`` that are no object.
+    Raises FormatError when it is not an object, names no model, or has ``features`` or ``scores`` that are not an
+    object.
     """
     if not isinstance(event, dict):
         raise FormatError("not an event: no object")
@@ -162,7 +163,7 @@ def as_float(value: int | float) -> float:
 
 
 def environment_of(value: Any) -> str | None:
-    """An environment (``env``) as JSON with sorted names; None when it is no object, is empty, or is too long."""
+    """An environment (``env``) as JSON with sorted names; None if it is not an object, is empty, or is too long."""
     if not isinstance(value, dict) or not value:
         return None
     plain = {name: v if isinstance(v, str) else json.dumps(v) for name, v in value.items()}
@@ -176,8 +177,8 @@ def environment_of(value: Any) -> str | None:
 def event_time(value: Any, record_ms: int) -> tuple[int, bool]:
     """Event time in milliseconds, and whether the record's time replaces an unusable one.
 
-    ``value`` is milliseconds or RFC 3339 text; a text without a zone is UTC. Without a value the record's time holds. A
-    value is unusable when it is no time, lies before March 1973 or after 9999, or more than a day after its record.
+    ``value`` is milliseconds or RFC 3339 text; a text without a zone is UTC. Without a value the record's time is used.
+    A value is unusable if it is not a time, is before March 1973 or after 9999, or is more than a day after its record.
     """
     if value is None:
         return max(record_ms, 0), False

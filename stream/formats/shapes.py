@@ -54,7 +54,7 @@ _TYPES: dict[str, Any] = {
     "any": float | str | bool | None,
 }
 PIECE = 256
-"""Messages that are decoded at a time: 20 features of so many messages stay in the second-level cache."""
+"""Messages that are decoded at a time: 20 features of this many messages stay in the second-level cache."""
 
 
 def _struct(name: str, fields: dict[str, Any]) -> type[msgspec.Struct]:
@@ -73,10 +73,11 @@ Key = tuple[str, Any, Any]
 
 
 class Read(NamedTuple):
-    """What a shape read from events, in their order.
+    """The values that a shape read from events, in the order of the events.
 
-    ``times``: event times as the events hold them. ``identities``, ``numbers``: in pieces; numbers are rows by columns,
-    with NaN for no value. ``others``: each member that holds more than numbers.
+    ``times``: event times as the events hold them. ``identities`` and ``numbers`` are lists of arrays, one for each
+    piece that was read; ``numbers`` are rows by columns, with NaN for no value. ``others``: each member that holds more
+    than numbers.
     """
 
     keys: list[Key]

@@ -175,7 +175,7 @@ def _no_incident(request: web.Request) -> web.Response:
 
 
 def _whole_number(text: str | None, default: int) -> int | None:
-    """``text`` as a number of at least 0, ``default`` where it is None; None where it is no such number."""
+    """``text`` as a number of at least 0, ``default`` where it is None; None if it is not such a number."""
     if text is None:
         return default
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None

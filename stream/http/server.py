@@ -30,7 +30,7 @@ class Token(Protocol):
 
 
 class Access(Protocol):
-    """Where the server listens and what it lets in; the ``http`` section of the settings is one."""
+    """Where the server listens, and which requests it accepts; the ``http`` section of the settings is one."""
 
     @property
     def host(self) -> str: ...
@@ -42,7 +42,7 @@ class Access(Protocol):
 
     @property
     def token(self) -> Token | None:
-        """What a request that writes must carry; None: nothing can be written."""
+        """The token that a request must have in order to write; None: nothing can be written."""
         ...
 
     @property
@@ -50,10 +50,10 @@ class Access(Protocol):
 
 
 class Health(Protocol):
-    """What the server asks of the worker around it."""
+    """What the server must know about its worker."""
 
     def alive(self) -> bool:
-        """Whether the worker's loops turn, even while Kafka is unreachable."""
+        """Whether the worker's loops run, even while Kafka is unreachable."""
         ...
 
     def waiting_for(self) -> list[str]:

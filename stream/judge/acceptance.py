@@ -1,4 +1,4 @@
-"""The present that a person accepted: it becomes the unit's reference, and the incidents that wait for it are over."""
+"""A person accepts the present: it becomes the unit's reference, and the incidents that wait for it are resolved."""
 
 from detectors.features import UnitKey
 from detectors.incidents.incident import Change, Incident, Resolution, Status
@@ -10,12 +10,12 @@ from stream.judge.incident_log import IncidentLog
 from stream.judge.look import Look
 
 ACCEPT_EVENTS = 1_000
-"""Events since an incident was found that make a reference; with fewer, what is accepted waits for them."""
+"""Events since an incident was found that make a reference; with fewer, the acceptance waits."""
 
 
 class Acceptance:
-    """``wanted``: events that make a reference, at most ACCEPT_EVENTS. ``built``: the present was made a reference that
-    no shard is under yet; it is not stored."""
+    """``wanted``: events that make a reference, at most ACCEPT_EVENTS. ``built``: the reference of the present was
+    built, and no shard uses it yet; this is not stored."""
 
     __slots__ = ("_baselines", "_log", "_unit", "_wanted", "built")
 
@@ -37,7 +37,7 @@ class Acceptance:
         ]
 
     def follow(self, look: Look, waiting: list[tuple[Incident, str]]) -> list[Effect]:
-        """The reference of an accepted present, once there are enough events, and the end of all that are
+        """Builds the reference of an accepted present once there are enough events, and resolves all incidents that are
         ``waiting``."""
         for incident, by in waiting:
             built = self._build(incident, by, look)
@@ -47,7 +47,7 @@ class Acceptance:
         return []
 
     def leave(self) -> None:
-        """The unit moved to another reference: nothing is on its way any more."""
+        """Notes that the unit moved to another reference, so that no built reference is pending."""
         self.built = False
 
     def _resolve(self, waiting: list[tuple[Incident, str]], look: Look) -> list[Effect]:

@@ -13,7 +13,7 @@ BASELINES = 4
 
 
 class BaselinesState(msgspec.Struct, frozen=True):
-    """``Baselines`` in a snapshot."""
+    """The snapshot of a ``Baselines``."""
 
     baselines: dict[str, Tally]
 
@@ -28,7 +28,8 @@ class Baselines:
         self.tallies: dict[str, Tally] = {}
 
     def follow(self, look: Look) -> None:
-        """Counts for incidents that were opened at this look, and drops the baselines of those that were resolved."""
+        """Stores the counts for incidents that were opened at this look, and drops the baselines of those that were
+        resolved."""
         under = [i.id for i in self._log.incidents if i.status is not Status.RESOLVED and i.reference == look.digest]
         if not under and not self.tallies:
             return

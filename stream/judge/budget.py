@@ -21,7 +21,7 @@ class Sharing:
         insort(self._first_offsets.setdefault(model, []), first_offset)
 
     def exclude(self, model: str, first_offset: int) -> None:
-        """Counts a unit no more that ``include`` counted."""
+        """Removes a unit that ``include`` counted."""
         offsets = self._first_offsets[model]
         del offsets[bisect_right(offsets, first_offset) - 1]
         if not offsets:

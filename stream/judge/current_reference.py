@@ -17,7 +17,7 @@ Bound = Callable[[UnitKey, str], Found | None]
 
 
 class ReferenceState(msgspec.Struct, frozen=True):
-    """A ``CurrentReference`` in a snapshot. ``watch`` is None before the first evidence."""
+    """The snapshot of a ``CurrentReference``. ``watch`` is None before the first evidence."""
 
     digest: str | None
     left: list[str | None]
@@ -48,8 +48,8 @@ class CurrentReference:
         self.history = EvidenceHistory()
 
     def wanted(self, digest: str | None, newest: str | None) -> str | None:
-        """``newest``, the model's newest reference, where a shard's ``digest`` has been read. One that has not been
-        read may be newer, so that then nothing is wanted."""
+        """``newest``, the model's newest reference, if the shard's reference ``digest`` has been read; else None, since
+        a reference that has not been read may be newer."""
         return newest if digest in self._known else None
 
     def is_followed_by(self, digest: str | None, newest: str | None) -> bool:
@@ -60,7 +60,7 @@ class CurrentReference:
         return digest == newest or (digest not in self.left and self.digest != newest)
 
     def find(self, digest: str | None) -> Found | None:
-        """The reference of ``digest`` with a new watch, where it has been read."""
+        """The reference of ``digest`` with a new watch, if it has been read."""
         return None if digest is None else self._bound(self._unit, digest)
 
     def enter(self, digest: str | None, found: Found | None, first: bool) -> None:
@@ -74,7 +74,7 @@ class CurrentReference:
             self._bind(found)
 
     def bind(self) -> bool:
-        """Binds the unit to its reference if that has been read since. False where there is nothing to do."""
+        """Binds the unit to its reference if that has been read since. False if there is nothing to do."""
         found = self.find(self.digest) if self.watch is None else None
         if found is not None:
             self._bind(found)
@@ -85,19 +85,19 @@ class CurrentReference:
         self.share_budget(self.sharers)
 
     def restore_evidence(self) -> bool:
-        """Gives the watch the evidence of the snapshot. False where there is none or it does not fit the reference."""
+        """Gives the watch the evidence of the snapshot. False if there is none or it does not fit the reference."""
         restored = self.saved is not None and self.watch is not None and self.watch.restore(self.saved)
         self.saved = None
         return restored
 
     def share_budget(self, sharers: int) -> None:
-        """Gives the unit an equal part of its model's budget of false alarms, of ``sharers`` units."""
+        """Gives the unit one of ``sharers`` equal parts of its model's budget of false alarms."""
         self.sharers = sharers
         if self.watch is not None:
             self.watch.evidence.divide_budget(1 / sharers, self.watch.evidence.beside)
 
     def snapshot(self) -> ReferenceState:
-        """Everything but what the reference gives."""
+        """The whole state, without what can be computed from the reference."""
         watch = self.watch.snapshot() if self.watch is not None else self.saved
         return ReferenceState(self.digest, self.left, watch, self.history.points, self.history.step_ms, self.sharers)
 

@@ -1,4 +1,4 @@
-"""What the judge returns to be published or counted, and what it is given of the reading side."""
+"""What the judge returns to be published or counted, and the health of the reading side that it is given."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How a unit's serving environment differs from the one of training, and the incident of it."""
+"""How a unit's serving environment differs from the one of training, and the incident about the difference."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ DIFFERENCES_NAMED = 5
 
 
 class EnvironmentState(msgspec.Struct, frozen=True):
-    """``Environment`` in a snapshot."""
+    """The snapshot of an ``Environment``."""
 
     environment_event: int
 

@@ -14,7 +14,7 @@ from stream.judge.look import Look
 
 
 class FeatureIncidents:
-    """Has no state beside the incidents and the watch."""
+    """Opens, updates and resolves feature incidents. It has no state besides the incidents and the watch."""
 
     __slots__ = ("_environment", "_log")
 
@@ -59,7 +59,7 @@ class FeatureIncidents:
         )
 
     def report_returned(self, look: Look, watch: Watch) -> list[Effect]:
-        """Resolves the incidents of which every feature is back."""
+        """Resolves the incidents whose features are all back."""
         still = {watch.sheets.layout.names[f] for f in watch.probes}
         effects: list[Effect] = []
         for incident in self._log.incidents:
@@ -69,7 +69,7 @@ class FeatureIncidents:
         return effects
 
     def release(self, look: Look, incident: Incident) -> None:
-        """Starts the evidence of the incident's features again; nothing for an incident of another kind."""
+        """Starts the evidence of the incident's features again; does nothing for an incident of another kind."""
         if incident.kind is not IncidentKind.FEATURE or look.watch is None:
             return
         names = {f["feature"] for f in incident.features}
@@ -78,7 +78,7 @@ class FeatureIncidents:
 
 
 def _rows(watch: Watch, features: Sequence[int], since: int) -> tuple[list[dict[str, Any]], list[Symptom]]:
-    """The features' rows in an incident, and what the verdict is decided by."""
+    """The features' rows in an incident, and the symptoms from which the verdict is decided."""
     rows, symptoms = [], []
     for f in features:
         sizes, symptom, _ = watch.present(f, since)

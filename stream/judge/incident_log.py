@@ -25,7 +25,7 @@ INCIDENTS_KEPT = 50
 
 
 class IncidentsState(msgspec.Struct, frozen=True):
-    """An ``IncidentLog`` in a snapshot."""
+    """The snapshot of an ``IncidentLog``."""
 
     episodes: int
     incidents: list[Incident]
@@ -81,7 +81,7 @@ class IncidentLog:
         return self._publication(incident, EventType.INCIDENT_OPENED, look.clock_ms)
 
     def change(self, incident: Incident, action: Action, at_ms: int, **changes: Any) -> list[Effect]:
-        """Applies ``action`` and ``changes`` to ``incident``; nothing where its lifecycle has no such step."""
+        """Applies ``action`` and ``changes`` to ``incident``; does nothing if its lifecycle has no such step."""
         after = incidents.apply(incident, action, **changes)
         if after is None:
             return []
@@ -102,8 +102,8 @@ class IncidentLog:
         )
 
     def addressed(self, request: requests.IncidentRequest) -> Incident | None:
-        """The incident that ``request`` changes. None where it is not known, holds the request already or has no such
-        step: a resolved one accepts notes only, one with NOTES_KEPT notes only its end."""
+        """The incident that ``request`` changes. None if it is not known, has the request already or has no such step:
+        a resolved incident accepts only notes, and one with NOTES_KEPT notes can only be resolved or accepted."""
         incident = self.find(request.incident)
         if incident is None or any(note.id == request.id for note in incident.notes):
             return None
@@ -113,8 +113,8 @@ class IncidentLog:
         return None if len(incident.notes) >= NOTES_KEPT and not ends else incident
 
     def apply_request(self, incident: Incident, request: requests.IncidentRequest) -> list[Effect]:
-        """Adds what a person asked for to the notes of ``incident``, which is ``addressed``. Nothing is published of a
-        request to resolve: the resolution that follows carries the note."""
+        """Adds what a person asked for to the notes of ``incident``, which is ``addressed``. A request to resolve
+        publishes nothing here: the resolution that follows contains the note."""
         note = Note(request.id, request.change, request.by, request.at_ms, request.note)
         changes: dict[str, object] = {"notes": [*incident.notes, note]}
         if request.change is Change.RESOLVE:

@@ -132,15 +132,16 @@ class Judge:
             self._sharing.exclude(unit.model, judge.shards.first_offset)
 
     def act(self, action: IncidentRequest) -> list[Effect]:
-        """Applies what a person asked for about an incident; nothing where the incident is not known or the request was
-        applied before."""
+        """Applies what a person asked for about an incident; does nothing if the incident is not known or the request
+        was applied before."""
         for judge in self._units.values():
             if judge.log.find(action.incident) is not None:
                 return self._with_built(judge.act(action))
         return []
 
     def forget_model(self, forgetting: ForgetRequest) -> list[Effect]:
-        """Stops watching a unit, as a person asked; nothing where it is not known or the request was applied before."""
+        """Stops watching a unit, as a person asked; does nothing if it is not known or the request was applied
+        before."""
         judge = self._units.get(forgetting.unit)
         if judge is None:
             return []
@@ -155,8 +156,8 @@ class Judge:
         return self._units[unit].standing.away
 
     def _with_built(self, effects: list[Effect]) -> list[Effect]:
-        """``effects`` with those of the references among them. A reference that the judge built counts as read at once:
-        profiles under it may come before its record is read back."""
+        """``effects``, and the effects of applying the references among them. A reference that the judge built counts
+        as read at once: profiles under it may come before its record is read back."""
         for effect in list(effects):
             if isinstance(effect, ReferenceBuilt):
                 effects += self.on_reference(effect.reference)

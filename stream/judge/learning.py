@@ -9,7 +9,7 @@ from stream.judge.look import Look
 
 
 class LearningState(msgspec.Struct, frozen=True):
-    """``Learning`` in a snapshot."""
+    """The snapshot of a ``Learning``."""
 
     learned: bool
 

@@ -1,4 +1,4 @@
-"""The unit at one moment, as the parts of its judge read it. Frozen: a part returns effects and changes only itself."""
+"""The unit at one time, as the parts of its judge read it. Frozen: a part returns effects and changes only itself."""
 
 import msgspec
 

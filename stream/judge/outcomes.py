@@ -1,4 +1,4 @@
-"""How right a unit's predictions are: the outcomes of its shards put together, and the objectives for them."""
+"""The performance of a unit's predictions: the outcomes of its shards added up, and the objectives for them."""
 
 import math
 from typing import Any
@@ -38,7 +38,7 @@ class OutcomeRules(msgspec.Struct, frozen=True):
 
 
 class OutcomesState(msgspec.Struct, frozen=True):
-    """An ``OutcomeLog`` in a snapshot."""
+    """The snapshot of an ``OutcomeLog``."""
 
     outcomes: dict[str, tuple[int, Outcomes]]
     labelling: LabellingState | None
@@ -73,7 +73,7 @@ class OutcomeLog:
         self.labelling.record_read(labels)
 
     def advance(self, now_ms: int) -> None:
-        """Checks at ``now_ms`` of event time whether labels still come. To be called after profiles were folded in."""
+        """Checks at ``now_ms`` of event time whether labels still come. Call it after profiles were folded in."""
         self.labelling.update(now_ms, self._predicted, self._labelled, self._patience_ms)
 
     def snapshot(self) -> OutcomesState:
@@ -85,7 +85,7 @@ class OutcomeLog:
             self.watch.restore(state.outcome_watch)
 
     def look(self, now_ms: int, share: float, beside: int) -> Findings | None:
-        """See ``OutcomeWatch.look``. None where no label came since the last look."""
+        """See ``OutcomeWatch.look``. None if no label came since the last look."""
         if (labelled := self._labelled) == self._looked:
             return None
         self._looked = labelled
@@ -105,7 +105,7 @@ class OutcomeLog:
             self.watch.watch.release(list(self.watch.watch.probes))
 
     def learn_again(self) -> None:
-        """Makes the present the reference: how right the model is, is learned from the labels that come."""
+        """Makes the present the reference: the model's performance is learned again, from the labels that come next."""
         totals = self._totals()
         self.watch.learn(totals, self._task(totals))
 
@@ -130,12 +130,12 @@ class OutcomeLog:
 
     @property
     def labels(self) -> Labels:
-        """Whether labels come."""
+        """The state of the unit's labels."""
         return self.labelling.standing(self._rules.needs_labels)
 
     @property
     def blind(self) -> tuple[BlindReason, str] | None:
-        """Why the model's performance is not known, where an objective needs labels or labels are read."""
+        """Why the performance of a model that needs labels, or gets some, is not known; None otherwise."""
         labels, since = self.labels, self.labelling.state
         if since is None or labels not in (Labels.UNMATCHED, Labels.MISSING):
             return None

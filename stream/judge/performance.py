@@ -1,4 +1,5 @@
-"""Incidents of a unit's performance: opened when its predictions are right to another degree than was learned.
+"""Incidents of a unit's performance: opened when its accuracy, or the size of its errors, differs from what was
+learned.
 
 A drop counts as a changed world, for which the model can be retrained, unless an open incident of its features has
 the verdict that their data is broken.
@@ -25,7 +26,7 @@ CONFIRMED_AFTER_LABELS = 512
 
 
 class Performance:
-    """Has no state beside the incidents and the outcomes."""
+    """Opens, updates and resolves performance incidents. It has no state besides the incidents and the outcomes."""
 
     __slots__ = ("_log", "_outcomes", "_retraining")
 
@@ -33,7 +34,7 @@ class Performance:
         self._log, self._outcomes, self._retraining = log, outcomes, retraining
 
     def follow(self, look: Look) -> list[Effect]:
-        """Judges the labels that came since the last look. To be called after the unit's features were judged."""
+        """Judges the labels that came since the last look. Call it after the unit's features were judged."""
         if look.watch is None or look.clock_ms is None:
             return []
         incident = self._log.open_of(IncidentKind.PERFORMANCE)
@@ -55,7 +56,7 @@ class Performance:
         return effects
 
     def release(self, incident: Incident) -> None:
-        """Starts the evidence of the outcomes again; nothing for an incident of another kind."""
+        """Starts the evidence of the outcomes again; does nothing for an incident of another kind."""
         if incident.kind is IncidentKind.PERFORMANCE:
             self._outcomes.release()
 

@@ -1,4 +1,4 @@
-"""Whether an incident asks for a retraining: at most one request an incident, and only where the guard allows it."""
+"""Whether an incident asks for a retraining: at most one request an incident, and only if the guard allows it."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ RETRAIN_LOG = 50
 
 
 class RetrainingState(msgspec.Struct, frozen=True):
-    """``Retraining`` in a snapshot."""
+    """The snapshot of a ``Retraining``."""
 
     retrain_log: list[dict[str, Any]]
     requested_ms: list[int]

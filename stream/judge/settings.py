@@ -23,7 +23,7 @@ class BlindRules(msgspec.Struct, frozen=True):
 
 
 class JudgeSettings(msgspec.Struct, frozen=True):
-    """What the judge depends on, beside the profiles and the references. ``judge_settings`` makes it.
+    """What the judge depends on, besides the profiles and the references. ``judge_settings`` makes it.
 
     Nothing that the settings file can set has a default here. ``budgets`` (false alarms a month), ``learning``
     (events) and ``outcomes``: by model, where a model has its own.

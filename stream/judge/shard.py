@@ -12,8 +12,8 @@ PASSED_EPOCHS = 8
 
 
 class ShardState(msgspec.Struct, frozen=True):
-    """A ``Shard`` in a snapshot. ``judged``: the counts of ``profile`` are in the evidence. ``reached`` is None in rows
-    that were written before it was kept; the place of ``profile`` then stands for it."""
+    """The snapshot of a ``Shard``. ``judged``: the counts of ``profile`` are in the evidence. ``reached`` is None in
+    rows that were written before it was kept; the place of ``profile`` is then used instead."""
 
     profile: Profile
     passed: list[Epoch]
@@ -26,7 +26,7 @@ class Shard:
     """The newest profile of one shard. ``passed``: epochs that the shard has left, the newest PASSED_EPOCHS + 1.
     ``counts``: the profile's counts in the layout of the reference that is judged; None until that reference is here.
     ``base``: counting starts at this profile, its counts are not evidence. ``reached``: the furthest place that was
-    merged, in whichever epoch."""
+    merged, in any epoch."""
 
     __slots__ = ("base", "counts", "passed", "profile", "reached")
 
@@ -67,7 +67,7 @@ class Shard:
         return None if how is Step.BASE else new
 
     def count_again(self, layout: Layout) -> Counts | None:
-        """Counts the profile in the layout of a reference that was read only now. None where the shard is a base."""
+        """Counts the profile in the layout of a reference that was read only now. None if the shard is a base."""
         counted = counts_of(self.profile, layout)
         new = None if self.base else counted
         self.counts, self.base = counted, False

@@ -12,7 +12,7 @@ from stream.judge.shard import Shard, ShardState
 
 
 class ShardsState(msgspec.Struct, frozen=True):
-    """The shards in a snapshot, by name."""
+    """The snapshot of a ``Shards``: its shards by name."""
 
     shards: dict[str, ShardState]
     clock_ms: int | None
@@ -20,8 +20,8 @@ class ShardsState(msgspec.Struct, frozen=True):
 
 
 class Shards:
-    """``clock_ms``: the newest event time of all shards. ``first_offset``: where the unit's first profile lies in the
-    profiles topic."""
+    """``clock_ms``: the newest event time of all shards. ``first_offset``: the offset of the unit's first profile in
+    the profiles topic."""
 
     __slots__ = ("_by_name", "clock_ms", "first_offset")
 
@@ -76,7 +76,7 @@ class Shards:
 
     def count_again(self, digest: str | None, layout: Layout) -> list[Counts]:
         """Counts the shards under ``digest`` in the layout of that reference, which was read only now. Returns the
-        counts of all that are no base."""
+        counts of all that are not a base."""
         under = (s for s in self._by_name.values() if s.profile.epoch.reference == digest)
         counted = [shard.count_again(layout) for shard in under]
         return [counts for counts in counted if counts is not None]

@@ -12,7 +12,7 @@ LAG_LASTS_MS = 5_000
 
 
 class SightState(msgspec.Struct, frozen=True):
-    """``Sight`` in a snapshot: mean and longest gap in ms."""
+    """The snapshot of a ``Sight``: mean and longest gap in ms."""
 
     rhythm: tuple[float, float]
 
@@ -46,7 +46,7 @@ class Sight:
         self.reason, self.detail = self._checked(model, look, now_ms, health)
 
     def clear(self) -> None:
-        """Removes the reason: the unit is forgotten and its silence is no fault."""
+        """Removes the reason: the unit is forgotten, so its silence is not a fault."""
         self.reason = None
 
     def _checked(self, model: str, look: Look, now_ms: int, health: Health) -> tuple[BlindReason | None, str]:

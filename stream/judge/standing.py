@@ -20,7 +20,7 @@ from stream.topics.requests import ForgetRequest
 
 
 class StandingState(msgspec.Struct, frozen=True):
-    """``Standing`` in a snapshot."""
+    """The snapshot of a ``Standing``."""
 
     state: str
     transitions: int
@@ -44,7 +44,7 @@ class Standing:
         self.away = False
 
     def check_sight(self, look: Look, now_ms: int, health: Health) -> list[Effect]:
-        """Checks at ``now_ms`` of wall time whether the unit's data is seen; nothing of a forgotten unit."""
+        """Checks at ``now_ms`` of wall time whether the unit's data is seen; does nothing for a forgotten unit."""
         if self.away:
             return []
         self.sight.check(self._unit.model, look, now_ms, health)
@@ -64,7 +64,7 @@ class Standing:
         self.away = False
 
     def publish_state(self, look: Look) -> list[Effect]:
-        """The drift event of a changed state; nothing where the state is the published one."""
+        """The drift event of a changed state; empty if the state is already published."""
         state = self._state(look).value
         if state == self.state and self.transitions:
             return []

@@ -1,4 +1,4 @@
-"""One unit's judge: puts its shards together, makes one Look of them and hands it to the parts that judge.
+"""One unit's judge: adds up its shards, makes one Look of them and passes it to the parts that judge.
 
 The parts (evidence, incidents, verdicts, acceptance, performance, state) return effects, in the order in which they are
 called here; each keeps its own state. The clock is the events' own time. The wall clock decides only whether the unit
@@ -41,7 +41,7 @@ from stream.topics.requests import ForgetRequest
 
 class UnitJudge:
     """``bound(unit, digest)`` returns the reference and a new Watch, or None if that reference has not been read yet;
-    ``known``: digests of all references read so far. ``first_offset``: where its first profile lies in its topic.
+    ``known``: digests of all references read so far. ``first_offset``: the offset of its first profile in its topic.
 
     ``look``: the unit as of the newest profiles.
     """
@@ -145,7 +145,7 @@ class UnitJudge:
         return self._judge(reduce(Counts.plus, counted, no_counts(watch.sheets.layout)), {}, None)
 
     def _follow_epoch(self, digest: str | None, newest: str | None) -> list[Effect]:
-        """Moves to the reference of a shard's new epoch, where the unit is to follow it there."""
+        """Moves to the reference of a shard's new epoch, if the unit must follow it there."""
         first = not len(self.shards)
         if not first and not self.current.is_followed_by(digest, newest):
             return []
@@ -214,8 +214,8 @@ class UnitJudge:
     # people and time
 
     def act(self, request: requests.IncidentRequest) -> list[Effect]:
-        """Applies what a person asked for about an incident; nothing where it was applied before or is no step of the
-        incident."""
+        """Applies what a person asked for about an incident; does nothing if it was applied before or the incident has
+        no such step."""
         incident = self.log.addressed(request)
         if incident is None:
             return []
@@ -228,7 +228,7 @@ class UnitJudge:
         return effects
 
     def forget(self, request: ForgetRequest) -> list[Effect]:
-        """Stops watching the unit until it sends events again; nothing where the request was applied before."""
+        """Stops watching the unit until it sends events again; does nothing if the request was applied before."""
         if self.standing.holds(request):
             return []
         self.standing.forget(request)

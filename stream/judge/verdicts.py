@@ -11,8 +11,8 @@ from stream.judge.look import Look
 from stream.judge.retraining import Retraining
 
 CONFIRMED_AFTER = (512, 4_096)
-"""Events since an incident was found: enough to recognise most broken data, and enough to tell a factor of 1.8 from
-2."""
+"""Events since an incident was found: enough to recognise most broken data, and enough to distinguish a factor of 1.8
+from 2."""
 
 
 class Verdicts:

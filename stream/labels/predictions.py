@@ -44,7 +44,7 @@ class PredictionRules(msgspec.Struct, frozen=True):
 
 
 class _State(msgspec.Struct, frozen=True):
-    """The snapshot.
+    """The snapshot of a ``Predictions``.
 
     Where a value is a text, ``values`` and ``times`` hold the predictions. Otherwise ``numbers`` (float64, NaN for no
     value) and ``moments`` (int64) do. ``identities``: uint64. ``ids``: ids as texts, in checkpoints of version 1.

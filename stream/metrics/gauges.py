@@ -22,8 +22,8 @@ class Gauge(Metric):
         self._rows: list[tuple[Sequence[str], float]] = []
 
     def add_series(self, labels: Sequence[str], value: object) -> None:
-        """Adds a series, with the values of its labels in order. A value that is no finite number is left out: a zero
-        would be read as a measurement."""
+        """Adds a series, with the values of its labels in order. A value that is not a finite number is left out: a
+        zero would be read as a measurement."""
         if isinstance(value, int | float) and math.isfinite(value):
             self._rows.append((labels, float(value)))
 
@@ -38,7 +38,7 @@ class Gauge(Metric):
         """Ignored: the base class sets an empty list."""
 
     def text(self) -> str:
-        """The family in Prometheus' text format, which is OpenMetrics' too for gauges.
+        """The family in Prometheus' text format. For gauges OpenMetrics has the same format.
 
         >>> gauge = Gauge("heat", "How hot.", ("place",))
         >>> gauge.add_series(("the sun",), 5772)

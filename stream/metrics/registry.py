@@ -44,7 +44,7 @@ EVENTS = Spec(
 PUBLISHED = Spec("published", "Records written and acknowledged, by topic.", ("topic", "outcome"))
 DETECTIONS = Spec("detections", "Incidents opened.", ("model", "model_version", "kind", "severity"))
 RETRAINS = Spec("retrain_requests", "Retrain requests that were sent or withheld, by outcome.", ("model", "outcome"))
-ACTIONS = Spec("incident_actions", "Requests of people that took effect, by action.", ("model", "action"))
+ACTIONS = Spec("incident_actions", "Requests by people that were applied, by action.", ("model", "action"))
 SUPPRESSED = Spec(
     "series_suppressed", "Times that a feature lost its series to limits.feature_series_per_model.", ("model",)
 )
@@ -111,7 +111,8 @@ class Histogram:
         self._sums[place] += value
 
     def observe_many(self, series: Sequence[tuple[str, ...]], rows: Sequence[int], values: Floats) -> None:
-        """``values``: those of the first series, then of the second and so on; ``rows``: how many of each."""
+        """Adds values to several series. ``values``: those of the first series, then those of the second, and so on;
+        ``rows``: the number of values of each series."""
         places, ends = np.array([self._place(labels) for labels in series]), np.cumsum(rows)
         width, count = self._counts.shape[1], len(places)
         cells = np.repeat(np.arange(count) * width, rows) + np.searchsorted(self._bounds, values, side="left")

@@ -158,8 +158,8 @@ class Observer:
         """Reads the next records of an assigned partition, with a break after each step.
 
         Breaks come while records are decoded, and before each unit that is begun or folded in. During a break every
-        other method may be called. A unit is folded in when many of its rows wait, or a look may be due. Rows that
-        wait change no result: whoever needs the unit's profile, snapshot or labels has it folded in first.
+        other method may be called. A unit is folded in when many of its rows wait, or a look may be due. Rows that wait
+        change no result: they are folded in before the unit's profile, snapshot or labels are used.
         """
         assigned = self._partitions[partition]
         if not records:

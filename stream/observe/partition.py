@@ -87,11 +87,11 @@ class Assigned:
         return True
 
     def advance(self, position: int) -> None:
-        """The rows of all records below ``position`` are with their units."""
+        """Notes that the rows of all records below ``position`` have been handed to their units."""
         self.position = position
 
     def effects_returned(self) -> None:
-        """The effects of all records below ``position`` have been returned."""
+        """Notes that the effects of all records below ``position`` have been returned."""
         self.next = self.position
 
 
@@ -139,7 +139,7 @@ class Checkpoint:
         return checkpoints.manifest_key(self._partition), value
 
     def acknowledged(self) -> None:
-        """The manifest is acknowledged. From now on the epochs in this checkpoint may be published."""
+        """Notes that the manifest is acknowledged. From now on the epochs in this checkpoint may be published."""
         for key, epoch in self._epochs.items():
             unit = self._assigned.units.get(key)
             if unit is not None:

@@ -1,4 +1,4 @@
-"""The newest ids of a unit, which tell whether an event is a repeat. No I/O."""
+"""The newest ids of a unit, by which repeated events are recognised. No I/O."""
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def compile_loops() -> None:
 
 @compiled
 def _sift(identities: Identities, generations: Identities, counts: Integers, kept: Integers) -> int:
-    """Writes the rows that ``fresh`` returns into ``kept``, and returns how many there are."""
+    """The compiled loop of ``RecentIds.fresh``: writes the rows to return into ``kept``, and returns their number."""
     capacity = generations.shape[1]
     slots = 8
     while slots < 4 * capacity:
@@ -81,7 +81,7 @@ def _table(generations: Identities, counts: Integers, slots: int) -> Identities:
 
 @compiled
 def _insert(table: Identities, identity: np.uint64) -> bool:
-    """Inserts an id; whether it was not in the table before."""
+    """Inserts an id; returns whether it is new in the table."""
     slot = np.int64(identity & np.uint64(len(table) - 1))
     while table[slot] != NONE:
         if table[slot] == identity:

@@ -15,7 +15,7 @@ LOOK_EVENTS = 256
 
 
 class ObserveSettings(msgspec.Struct, frozen=True):
-    """What the state and the output of the observe stage depend on, beside the records and the references."""
+    """What the state and the output of the observe stage depend on, besides the records and the references."""
 
     bank: BankSettings
     message: Limits

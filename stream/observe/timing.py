@@ -64,9 +64,9 @@ class Timing:
         return max(start + wait, int(np.searchsorted(looks, self.look, side="right")))
 
     def count(self, rows: int) -> None:
-        """So many rows came without a look."""
+        """Notes that ``rows`` rows came without a look."""
         self.since_look += rows
 
     def looked(self, look: int) -> None:
-        """The look with that number was taken at the row before."""
+        """Notes that the look with that number was taken at the row before."""
         self.look, self.since_look = look, 0

@@ -203,12 +203,12 @@ class Unit:
         self.labels = labels
 
     def stamp_at(self, position: int) -> None:
-        """The unit is about to be written to a checkpoint, and contains all records below ``position``."""
+        """Notes that the unit is about to be written to a checkpoint, and contains all records below ``position``."""
         self.stamp, self.label_stamp = max(position, self.skip_below), sum(self.labels.values())
         self.dirty = False
 
     def make_durable(self, epoch: Epoch) -> None:
-        """An acknowledged checkpoint holds ``epoch`` of this unit."""
+        """Notes that an acknowledged checkpoint holds ``epoch`` of this unit."""
         if self.bank.epoch == epoch:
             self.durable = True
 
@@ -229,7 +229,7 @@ class Unit:
         return [(name, n) for name, n in found if n]
 
     def append(self, part: Part) -> bool:
-        """Lets the next rows of the log wait.
+        """Adds the next rows of the log to those that wait.
 
         Returns whether it is time to ``fold_in``: many rows wait, or a look may be due.
         """

@@ -1,7 +1,8 @@
 """Rows of a unit that were read and are not folded in yet. No I/O.
 
-Where events of many models lie mixed, each call brings only a few rows of a unit, and the calls cost more than the
-work. So rows wait until there are many. This changes no result: a fold gives the same however rows are cut into calls.
+When events of many models are mixed, each call brings only a few rows of a unit, and the calls cost more than the work.
+So rows wait until there are many. This changes no result: a fold gives the same result however rows are split over
+calls.
 """
 
 from collections.abc import Sequence

@@ -9,7 +9,7 @@ from detectors.reference.reference import Reference
 
 
 def read(file: str) -> Reference:
-    """The reference in ``file``. Raises ReferenceError naming the file where it cannot be read or is no reference."""
+    """The reference in ``file``. Raises ReferenceError naming the file if it cannot be read or is not a reference."""
     try:
         return references.decode(Path(file).read_bytes(), file)
     except OSError as error:

@@ -15,12 +15,12 @@ from detectors.reference.reference import FeatureReference, Reference
 from stream.terminal.output import number
 
 NOTABLE_PSI = 0.1
-"""By the usual rule for PSI, less than 0.1 is no notable change."""
+"""By the usual rule for PSI, a value below 0.1 is not a notable change."""
 BINS = 10
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One feature in two references. Sizes are None where one lacks it or has it as another kind."""
+    """One feature in two references. Sizes are None if one reference lacks it or has it as another kind."""
 
     feature: str
     kind: str

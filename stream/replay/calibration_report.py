@@ -14,7 +14,7 @@ from detectors.calibration.injection import Injected
 LONG_MONTHS = 24.0
 
 WIDE, PIPED_WIDTH = 116, 160
-"""Columns that medians with intervals need; and the width where output is no terminal."""
+"""Columns that medians with intervals need; and the width if the output is not a terminal."""
 
 MUCH = 0.05
 """Share of the time with an open incident above which a remark is printed."""
@@ -66,7 +66,7 @@ class Calibrated(msgspec.Struct, frozen=True):
 
 
 def held(figures: Calibration) -> bool | None:
-    """Whether the budget was kept on the resampled events; None where the figures do not decide it."""
+    """Whether the budget was kept on the resampled events; None if the figures do not decide it."""
     if figures.resampled.months_between_at_least * figures.budget >= 1.0 - 1e-9:
         return True
     return False if figures.resampled.low > figures.budget else None

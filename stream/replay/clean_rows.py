@@ -29,7 +29,7 @@ CHUNK = 4_096
 
 
 class Span(msgspec.Struct, frozen=True):
-    """A part of a history, by event numbers or by times. ``low`` or ``high`` is None where that end is open.
+    """A part of a history, by event numbers or by times. ``low`` or ``high`` is None if that end is open.
 
     Event numbers: the events after the ``low``-th, up to and with the ``high``-th. Times: from ``low`` ms to before
     ``high`` ms.
@@ -92,8 +92,7 @@ class CleanRows:
         self._chunks: list[list[tuple[Floats, Bytes8]]] = []
 
     def gather(self, rows: Sequence[Row]) -> None:
-        """Keeps the clean events among the next ``rows`` of the history. Raises FormatError where there are too
-        many."""
+        """Keeps the clean events among the next ``rows`` of the history. Raises FormatError if there are too many."""
         if self._timed is None and rows:
             self._timed = self._has_times(rows[0][2])
         for row in rows:
@@ -131,7 +130,7 @@ class CleanRows:
         self._pending = []
 
     def stretch(self) -> Stretch:
-        """The clean events. Raises FormatError where there are fewer than ``LEAST_ROWS``."""
+        """The clean events. Raises FormatError if there are fewer than ``LEAST_ROWS``."""
         self._convert_pending()
         if len(self._moments) < LEAST_ROWS:
             raise FormatError(

@@ -103,7 +103,7 @@ def _looks(rows: Iterator[Row]) -> Iterator[list[Row]]:
 def _named_by(reference: Reference, options: ReplayOptions) -> ReplayOptions:
     """The options with the model and version of the reference, since a table names none.
 
-    Raises ReferenceError where the options name another model or version.
+    Raises ReferenceError if the options name another model or version.
     """
     named = msgspec.structs.replace(
         options, model=options.model or reference.model, version=options.version or reference.version

@@ -46,7 +46,7 @@ def page(found: Replayed) -> str:
 
 
 def bins(histogram: object) -> tuple[list[float], list[str]]:
-    """Counts and names of a histogram in the form that the model's detail has; empty where there is none."""
+    """Counts and names of a histogram in the form that the model's detail has; empty if there is none."""
     if isinstance(histogram, Mapping):
         counts = [float(count) for count in histogram.get("counts") or ()]
         if histogram.get("labels"):

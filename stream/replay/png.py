@@ -12,8 +12,7 @@ SHOWN_FEATURES, SHOWN_DELAYS = 9, 40
 
 
 def write(found: Replayed, path: str) -> None:
-    """Writes the picture to ``path``. Raises DriftlineError where matplotlib is missing or the file cannot be
-    written."""
+    """Writes the picture to ``path``. Raises DriftlineError if matplotlib is missing or the file cannot be written."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -1,7 +1,7 @@
 """Runs the observer's shards and the judge over the rows of a file, without a broker.
 
-The judge looks after every ``LOOK_EVENTS`` rows of the whole file, whatever the number of partitions. It therefore sees
-the same merged counts at the same times however the rows are split.
+The judge looks after every ``LOOK_EVENTS`` rows of the whole file. So it sees the same merged counts at the same times
+for any number of partitions.
 """
 
 from collections.abc import Iterable, Sequence
@@ -86,7 +86,7 @@ class Replay:
         labels.clear()
 
     def report(self) -> Replayed:
-        """What has been found so far. Raises FormatError where no event was read."""
+        """What has been found so far. Raises FormatError if no event was read."""
         if self._unit is None:
             raise FormatError(f"{self._options.file}: no events after the rows of the reference")
         for profile in self._observer.profiles_due(self._now_ms, force=True):

@@ -58,7 +58,7 @@ class Replayed(msgspec.Struct, frozen=True):
 
     @property
     def performance(self) -> dict[str, Any] | None:
-        """The performance that the labels show; None where no prediction was labelled."""
+        """The performance that the labels show; None if no prediction was labelled."""
         performance = self.detail.get("performance")
         return performance if isinstance(performance, dict) and performance.get("labelled") else None
 

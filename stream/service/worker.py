@@ -1,4 +1,4 @@
-"""A worker, put together from its parts: observe, judge, HTTP. The one place that knows all of them."""
+"""A worker, assembled from its parts: observe, judge, HTTP. The one place that knows all of them."""
 
 import asyncio
 import logging
@@ -141,7 +141,7 @@ class Worker:
             await reader.stop()
 
     async def stop(self) -> None:
-        """Checkpoints, leaves the groups and closes, within ``shutdown_seconds`` whatever the broker does."""
+        """Checkpoints, leaves the groups and closes, within ``shutdown_seconds`` even if the broker does not answer."""
         seconds = self._settings.shutdown_seconds
         self._stop_observing.set()
         await asyncio.gather(self._end_observing(seconds), self._end_judging(seconds))

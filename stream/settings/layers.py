@@ -86,7 +86,7 @@ class Layers(Generic[T]):
         """Merges a YAML file, which holds a mapping or nothing. Raises SettingsError."""
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
-                raise SettingsError(f"{path}: larger than {MAX_FILE_BYTES:,} bytes; this is no settings file")
+                raise SettingsError(f"{path}: larger than {MAX_FILE_BYTES:,} bytes; this is not a settings file")
             content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
         except OSError as error:
             raise SettingsError(f"{path}: cannot be read: {error.strerror or error}") from None

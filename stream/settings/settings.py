@@ -31,7 +31,7 @@ TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 
 class SecurityProtocol(StrEnum):
-    """The protocols to connect to Kafka with, under Kafka's names."""
+    """The protocols for a connection to Kafka, by Kafka's names."""
 
     PLAINTEXT = "PLAINTEXT"
     SSL = "SSL"
@@ -40,7 +40,7 @@ class SecurityProtocol(StrEnum):
 
 
 class SaslMechanism(StrEnum):
-    """The mechanisms to log in to Kafka with, under Kafka's names."""
+    """The mechanisms for a login to Kafka, by Kafka's names."""
 
     PLAIN = "PLAIN"
     SCRAM_SHA_256 = "SCRAM-SHA-256"
@@ -254,7 +254,7 @@ class ModelSettings(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """All settings. ``Settings()`` watches whatever arrives on a broker at 127.0.0.1:9092."""
+    """All settings. ``Settings()`` watches every model whose events arrive on a broker at 127.0.0.1:9092."""
 
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
@@ -271,7 +271,7 @@ class Settings(msgspec.Struct, frozen=True):
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
     def model(self, name: str) -> ModelSettings:
-        """The model's own settings; what it leaves open is that of the top level."""
+        """The model's settings. A setting that the model leaves open has the value of the top level."""
         own = self.models.get(name, _NO_MODEL)
         budget, learning = own.false_alarms_per_model_per_month, own.learning_events
         return msgspec.structs.replace(

@@ -34,7 +34,7 @@ class SurveyOptions(NamedTuple):
 
 
 def main(console: Console, settings: Settings, wanted: SurveyOptions) -> int:
-    """Runs the command. Exit status 0; raises DriftlineError where the topic cannot be read or a file not written."""
+    """Runs the command. Exit status 0; raises DriftlineError if the topic cannot be read or a file not written."""
     topic = wanted.topic or settings.topics.events[0]
     progress.note(f"reading up to {wanted.events:,} records of {topic}, for at most {wanted.seconds:g} s ...")
     with progress.steps(topic, wanted.events, quiet=False) as done:

@@ -16,7 +16,7 @@ Incident = Mapping[str, Any]
 STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 SHOWN_FEATURES = 4
 MOST_COLUMNS = 1_000
-"""Width of a line where standard output is no terminal."""
+"""Width of a line if standard output is not a terminal."""
 
 
 def show_list(console: Console, incidents: Sequence[Incident], as_json: bool) -> int:
@@ -31,7 +31,7 @@ def show_list(console: Console, incidents: Sequence[Incident], as_json: bool) ->
 
 
 def _print_list(console: Console, incidents: Sequence[Incident]) -> None:
-    """Prints one line for each incident if that fits or the output is no terminal, else three.
+    """Prints one line for each incident if that fits or the output is not a terminal, else three.
 
     An id is never broken over lines, since a broken id cannot be copied.
     """

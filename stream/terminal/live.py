@@ -1,6 +1,6 @@
 """The live view of models and incidents in the terminal, and ``driftline watch``.
 
-It shows the data of ``/api/v1/models`` and ``/api/v1/incidents``, so that the demo and ``watch`` look alike.
+It shows the data of ``/api/v1/models`` and ``/api/v1/incidents``, so that the demo and ``watch`` look the same.
 """
 
 import json

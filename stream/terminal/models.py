@@ -18,7 +18,7 @@ COLUMNS = ("model", "version", "segment", "state", "events", "last event", "reas
 
 
 def show_list(console: Console, models: Sequence[Mapping[str, Any]], as_json: bool) -> int:
-    """Prints the models. The exit status is 0 whatever their states are."""
+    """Prints the models. The exit status is 0 for any states."""
     if as_json:
         write_json(console, {"models": list(models)})
     elif not models:

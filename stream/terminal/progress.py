@@ -48,7 +48,7 @@ def _bar(name: str, total: Callable[[], int | None], quiet: bool) -> Iterator[Ca
 
 
 def _lines(path: Path) -> int | None:
-    """The lines of a text file, for the length of the bar; None where they cannot be counted."""
+    """The lines of a text file, for the length of the bar; None if they cannot be counted."""
     if not path.is_file() or path.suffix.lower() in (".parquet", ".pq"):
         return None
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Requests of people, as records of the actions topic: to change an incident, or to stop watching a model.
+"""Requests by people, as records of the actions topic: to change an incident, or to stop watching a model.
 
 Any worker may receive a request over HTTP; the record carries it to the judge of the model. Pure.
 """

@@ -48,7 +48,7 @@ class Views:
         self.refused = 0
 
     def apply_view(self, key: bytes, value: bytes | None) -> None:
-        """Applies a record of the views topic; None removes the unit. A record that is no view counts as refused."""
+        """Applies a record of the views topic; None removes the unit. A record that is not a view counts as refused."""
         if value is None:
             unit = self._unit_of_key.pop(key, None)
             if unit is not None and self._units.pop(unit, None) is not None:

@@ -1,4 +1,4 @@
-"""Describes, creates and grows topics of a Kafka cluster. What topics must be is in ``stream.topics.rules``."""
+"""Describes, creates and grows topics of a Kafka cluster. The rules for topics are in ``stream.topics.rules``."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -66,7 +66,7 @@ class KafkaCluster:
         return found
 
     async def create(self, name: str, partitions: int, replication_factor: int, configs: Mapping[str, str]) -> None:
-        """Creates a topic. It is no error if another worker created it meanwhile."""
+        """Creates a topic. It is not an error if another worker created it meanwhile."""
         replicas = await self._default_replication() if replication_factor == BROKER_DEFAULT else replication_factor
         wanted = NewTopic(name, partitions, replicas, topic_configs=dict(configs))
         answer = await self._ask(f"create topic {name}", self._admin.create_topics([wanted]))
@@ -86,7 +86,7 @@ class KafkaCluster:
 
     async def _until_seen(self, name: str, partitions: int) -> None:
         """Waits until the brokers show the topic, since the controller answers before they know it. Gives up after some
-        seconds: whoever uses the topic next reports what is wrong."""
+        seconds: the next use of the topic then reports what is wrong."""
         for _ in range(LOOKS):
             found = (await self.topics([name])).get(name)
             if found is not None and found.partitions >= partitions:
@@ -94,8 +94,8 @@ class KafkaCluster:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _default_replication(self) -> int:
-        """The broker's default, for which aiokafka's request has no value. If it may not be read: 3, or the number of
-        brokers if that is lower."""
+        """The broker's default number of replicas, for which aiokafka's request has no value. If there is no permission
+        to read it: 3, or the number of brokers if that is lower."""
         cluster = await self._ask("describe the cluster", self._admin.describe_cluster())
         node = cluster["brokers"][0]["node_id"]
         resource = ConfigResource(ConfigResourceType.BROKER, str(node))
@@ -104,7 +104,7 @@ class KafkaCluster:
         return int(default) if default is not None else min(3, len(cluster["brokers"]))
 
     async def _configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
-        """The settings of each topic. A topic whose settings may not be read is absent."""
+        """The settings of each topic. A topic is absent if there is no permission to read its settings."""
         wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
         return self._entries(await self._ask("read topic settings", self._admin.describe_configs(wanted)))
 

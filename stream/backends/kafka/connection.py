@@ -56,8 +56,9 @@ class _Token(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no ty
 class _CheckedOAuth(OAuthAuthenticator):  # type: ignore[misc]  # aiokafka has no types
     """Reports a token that the broker refused.
 
-    aiokafka 0.14.0 takes any answer to a token for success. A broker that refuses one answers with JSON that has the
-    reason (RFC 7628, 3.2.2) and closes the connection at the next request, which would look like an unreachable broker.
+    aiokafka 0.14.0 treats every answer to a token as success. A broker that refuses a token answers with JSON that has
+    the reason (RFC 7628, 3.2.2) and closes the connection at the next request, which would look like an unreachable
+    broker.
     """
 
     async def step(self, payload: bytes | None) -> Any:
@@ -92,7 +93,8 @@ def connection(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 async def answer(kafka: KafkaSettings, what: str, question: Awaitable[T]) -> T:
-    """The answer to a request within ``request_timeout_ms``. Raises BrokerError with ``what`` could not be done."""
+    """The answer to a request within ``request_timeout_ms``. Raises BrokerError that names ``what`` as what could not
+    be done."""
     try:
         async with asyncio.timeout(kafka.request_timeout_ms / 1000):
             return await question
@@ -112,6 +114,6 @@ async def bounded(work: Awaitable[None], seconds: float) -> None:
 
 
 def failed(kafka: KafkaSettings, what: str, error: BaseException) -> BrokerError:
-    """The BrokerError that ``what`` could not be done, with the brokers and the reason."""
+    """The BrokerError for ``what``, which could not be done. Its text names the brokers and the reason."""
     reason = str(error) or type(error).__name__
     return BrokerError(f"{kafka.bootstrap_servers}: cannot {what}: {reason}")

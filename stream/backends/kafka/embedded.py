@@ -114,7 +114,7 @@ def _library() -> Any:
 
 
 def _path() -> Path:
-    """The library's file in the wheel: beside the package on Linux, inside it on macOS and Windows."""
+    """The library's file in the wheel: next to the package on Linux, inside it on macOS and Windows."""
     found = importlib.util.find_spec("confluent_kafka")
     if found is None or found.origin is None:
         raise BrokerError("the embedded broker needs the package confluent-kafka")
@@ -123,4 +123,4 @@ def _path() -> Path:
         for pattern in ("librdkafka-*.so*", "librdkafka*.so*", "librdkafka*.dylib", "librdkafka*.dll"):
             for path in sorted(folder.glob(pattern)):
                 return path
-    raise BrokerError(f"the embedded broker needs confluent-kafka as a wheel: no librdkafka beside {package}")
+    raise BrokerError(f"the embedded broker needs confluent-kafka as a wheel: no librdkafka next to {package}")

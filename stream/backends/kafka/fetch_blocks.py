@@ -1,8 +1,8 @@
-"""Records by the block: made from what aiokafka fetched, without a generator's step for each record.
+"""Makes Records from whole blocks that aiokafka fetched, without a step of a generator for each record.
 
-``getmany`` takes 1.6 us a record to make ConsumerRecords; one pass over a whole block makes Records in 1.0 us. What is
-fetched and when, positions, pauses, rebalances and errors stay aiokafka's. aiokafka has no public way to do this, so it
-depends on ``FetchResult.getall`` of the pinned version; the contract suite runs over it.
+``getmany`` takes 1.6 us a record to make ConsumerRecords; one pass over a whole block makes Records in 1.0 us. aiokafka
+still decides what is fetched and when, and handles positions, pauses, rebalances and errors. It has no public way to do
+this, so this module depends on ``FetchResult.getall`` of the pinned version; the contract suite runs over it.
 """
 
 import sys
@@ -27,7 +27,8 @@ _headers = attrgetter("headers")
 
 
 def read_blocks(consumer: AIOKafkaConsumer) -> None:
-    """Lets ``getmany`` of this started consumer return lists of Record. What it had fetched is fetched again."""
+    """Makes ``getmany`` of this started consumer return lists of Record. Records that were already fetched are fetched
+    again."""
     fetcher = consumer._fetcher
     assert fetcher._isolation_level == READ_UNCOMMITTED  # records of aborted transactions are not left out here
     fetcher._records = _Fetched()

@@ -1,6 +1,6 @@
 """Reads events from Kafka as a member of the consumer group, through aiokafka.
 
-What lasts longer than ``kafka.request_timeout_ms`` raises BrokerError.
+A request that lasts longer than ``kafka.request_timeout_ms`` raises BrokerError.
 """
 
 import asyncio
@@ -120,7 +120,7 @@ class KafkaSource:
             async with asyncio.timeout(self._settings.request_timeout_ms / 1000):
                 await self._consumer.commit(offers)
         except (CommitFailedError, IllegalStateError) as error:
-            log.info("a commit during a rebalance is left out: %s", error)
+            log.info("a commit was skipped because of a rebalance: %s", error)
         except (KafkaError, OSError, TimeoutError) as error:
             raise failed(self._settings, "commit", error) from None
 

@@ -75,19 +75,19 @@ class Member(Protocol):
     def group_id(self) -> str: ...
 
     def assign(self, partitions: list[Partition]) -> None:
-        """The member reads these partitions from now on; they are paused."""
+        """Gives the member these partitions, which are paused."""
         ...
 
     def revoke(self) -> None:
-        """The member lost all its partitions, and its listener is called."""
+        """Takes all partitions from the member and calls its listener."""
         ...
 
     def forget(self) -> None:
-        """The member lost all its partitions; its listener is not called."""
+        """Takes all partitions from the member without a call of its listener."""
         ...
 
     def kill(self) -> None:
-        """The member's process ended: its next poll raises Crash."""
+        """Makes the member's next poll raise Crash, as if its process had ended."""
         ...
 
 
@@ -136,7 +136,7 @@ class MemoryBroker:
         return [(Partition(topic, n), record) for n, log in enumerate(self._topic(topic)) for record in log.records]
 
     def append(self, records: Iterable[OutRecord]) -> None:
-        """Writes records as a producer does, with faults. Raises Crash as ``crash_after`` says."""
+        """Writes records as a producer does, with faults. Raises Crash if ``crash_after`` asked for it."""
         for record in records:
             if self._crash_after is not None and self.written >= self._crash_after:
                 self._crash_after = None
@@ -158,7 +158,7 @@ class MemoryBroker:
         self._crash_after = None if records is None else self.written + records
 
     def outage(self) -> None:
-        """Nothing is read, written or committed until ``restore``."""
+        """Refuses every read, write and commit until ``restore``."""
         self.available = False
 
     def restore(self) -> None:
@@ -196,7 +196,8 @@ class MemoryBroker:
             self._rebalance(source.group_id)
 
     def expire(self, source: Member) -> None:
-        """The member was silent for longer than its session timeout: its listener is called, and it joins again."""
+        """Treats the member as silent for longer than its session timeout: calls its listener and lets it join
+        again."""
         self.leave(source, notify=True)
         self.join(source)
 

@@ -18,7 +18,7 @@ METER_THRESHOLD = 72
 
 
 def meter(evidence: float | None, threshold: float | None, state: str) -> Markup:
-    """Evidence as a bar that reaches a tick at the threshold. The numbers are shown beside it as text."""
+    """Evidence as a bar that reaches a tick at the threshold. The numbers are shown next to it as text."""
     ratio = 0.0 if evidence is None or not threshold or threshold <= 0 else max(0.0, evidence / threshold)
     width = round(min(METER_WIDTH, METER_THRESHOLD * ratio), 1)
     return element(

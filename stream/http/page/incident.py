@@ -226,7 +226,7 @@ def _pictures(item: Json, detail: Json | None) -> Markup | None:
 
 
 def environment(detail: Json) -> Markup | None:
-    """A table of what differs between training and serving, from a model's view or an incident; None where nothing
+    """A table of what differs between training and serving, from a model's view or an incident; None if nothing
     does."""
     rows = words.rows(detail.get("environment_differences"))
     if not rows:

@@ -43,8 +43,7 @@ class Unit(NamedTuple):
 
     @property
     def why(self) -> str | None:
-        """The reason for its state in a few words; None where its features are the reason, and where it has no
-        problem."""
+        """The reason for its state in a few words; None if its features are the reason, or if it has no problem."""
         if self.state.name == "learning" and self.learning_wanted:
             return f"{words.count(self.learned)} of {words.count(self.learning_wanted)} events read"
         if self.state.name in ("blind", "drift") and self.reason and not self.drifted:

@@ -76,7 +76,7 @@ BLIND_REASONS: dict[str, str] = {
 }
 
 SILENT_AFTER_MS = 900_000
-"""A model without an event for this long is not shown as stable, whatever state was published last."""
+"""A model without an event for this long is not shown as stable, even if the last published state was stable."""
 
 
 NEW_SOFTWARE = "The software changed: training and serving use different versions. Retraining would hide this."
@@ -112,7 +112,7 @@ def plain(name: object) -> str:
 
 
 def number(value: object, digits: int = 3) -> str:
-    """A number with three significant digits and grouped thousands; a dash where there is none.
+    """A number with three significant digits and grouped thousands; a dash if there is none.
 
     >>> number(45312), number(0.01234), number(1.5e9), number(None)
     ('45,312', '0.0123', '1.5e+09', '–')
@@ -166,7 +166,7 @@ def age(milliseconds: float) -> str:
 
 
 def moment(timestamp_ms: object) -> str:
-    """A date and time in UTC; a dash where there is no time."""
+    """A date and time in UTC; a dash if there is no time."""
     when = _datetime(timestamp_ms)
     return when.strftime("%Y-%m-%d %H:%M:%S UTC") if when else "–"
 

@@ -146,7 +146,8 @@ class JudgeApp:
         await self._guarded(self._judge_tick())
 
     async def _commit(self) -> None:
-        """Not guarded, and beside the other steps: it may wait for the broker, and its offsets stay true meanwhile."""
+        """Commits without ``_guarded``, in parallel with the other steps: it may wait for the broker, and its offsets
+        stay valid meanwhile."""
         offsets = self._rows.offsets_to_commit()
         if offsets and await self._faust.commit(offsets):
             self._rows.confirm_commit(offsets)
@@ -223,8 +224,8 @@ class JudgeApp:
         self._counters.rebalanced()
 
     async def _restart_from_table(self) -> None:
-        """The table is restored: everything in memory starts again from it."""
+        """Is called when the table is restored: rebuilds everything in memory from it."""
         try:
             await self._rows.restart(lambda: self._faust.partitions, self._partition_count)
-        except Exception as error:  # Faust would only keep it in a task that nobody reads
+        except Exception as error:  # Faust would only keep it in a task that is never read
             self._failed(error)

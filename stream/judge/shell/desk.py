@@ -1,4 +1,4 @@
-"""Between the pure judge and its shell: the judge's effects become records that are ready to be sent. No Kafka."""
+"""Turns the effects of the pure judge into records that are ready to be sent by its shell. No Kafka."""
 
 import logging
 from collections import OrderedDict
@@ -139,7 +139,7 @@ class JudgeDesk:
             self._apply_forget(request)
 
     def forget(self, unit: UnitKey) -> None:
-        """The unit is assigned to another worker now."""
+        """Drops a unit that is assigned to another worker now."""
         self._judge.forget(unit)
         self._views.pop(unit, None)
         self._shown_ms.pop(unit, None)
@@ -174,7 +174,8 @@ class JudgeDesk:
         return OutRecord(self._topics.views, keys.unit_key(unit), view)
 
     def _records(self, effects: Sequence[Effect], now_ms: int | None) -> list[OutRecord]:
-        """``now_ms`` None: the effects come from no event, so no detection latency is measured."""
+        """The effects as records. ``now_ms`` None: the effects come from no event, so no detection latency is
+        measured."""
         records = []
         for effect in effects:
             self._views[effect.unit] = None
@@ -183,7 +184,7 @@ class JudgeDesk:
                 records.append(OutRecord(self._topics.incidents, effect.id.encode(), value))
             elif isinstance(effect, ReferenceBuilt):
                 key = keys.reference_key(effect.reference.model_key)
-                if effect.reference.segment is not None:  # kept beside the reference of the whole population
+                if effect.reference.segment is not None:  # kept in addition to the reference of the whole population
                     key = keys.unit_key(effect.unit)
                 records.append(OutRecord(self._topics.references, key, references.encode(effect.reference)))
             elif isinstance(effect, RetrainDecided):

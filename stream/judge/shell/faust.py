@@ -143,7 +143,7 @@ class Runtime:
             raise BrokerError(f"judge: cannot start: {error}") from error
 
     async def wait_for_crash(self) -> BaseException:
-        """Returns what the application stopped with."""
+        """Waits until the application has stopped; returns the error that stopped it."""
         await self._worker.wait_until_stopped()
         reason: BaseException | None = self._worker.crash_reason or self._app.crash_reason
         return reason or BrokerError("the judge's application stopped by itself")
@@ -164,7 +164,7 @@ class Runtime:
         return bool(await self._app.consumer._commit(offers))
 
     async def seek(self, partition: int, offset: int) -> None:
-        """The partition is read from ``offset`` on."""
+        """Continues to read the partition at ``offset``."""
         await self._app.consumer.seek(TP(self._topic, partition), offset)
 
     def send_row(self, partition: int, key: bytes, value: bytes) -> Awaitable[Any]:
@@ -220,7 +220,7 @@ def _embedded_worker(app: Any) -> Any:
 
 
 def _credentials(kafka: KafkaSettings, context: ssl.SSLContext | None, tokens: AbstractTokenProvider | None) -> Any:
-    """The settings as Faust wants them; None for a connection in plain text."""
+    """The login settings in Faust's form; None for a connection in plain text."""
     if kafka.security_protocol is SecurityProtocol.PLAINTEXT:
         return None
     if kafka.security_protocol is SecurityProtocol.SSL:

@@ -44,24 +44,25 @@ class Pending:
         return {n: offset for n, offset in self._committable.items() if offset > self._committed.get(n, 0)}
 
     def restore_unit(self, unit: UnitKey, partition: int, reach: Reach) -> None:
-        """The unit is as its stored row, which lies in ``partition`` and contains profiles up to ``reach``."""
+        """Notes that the unit equals its stored row, which is in ``partition`` and contains profiles up to
+        ``reach``."""
         self._partitions[unit] = partition
         self._reached[unit] = reach
 
     def start_offset(self, partition: int, offset: int) -> None:
-        """The record at ``offset`` is being processed. The first record of a partition may arrive twice."""
+        """Notes that the record at ``offset`` is being processed. The first record of a partition may arrive twice."""
         if offset >= self._committable.get(partition, 0):
             self._started.setdefault(partition, {}).setdefault(offset, False)
 
     def mark_changed(self, unit: UnitKey, partition: int, now_ms: int, offset: int | None = None) -> None:
-        """The unit changed, by the profile at ``offset`` if one is given."""
+        """Notes that the unit changed, by the profile at ``offset`` if one is given."""
         self._changed_ms[unit] = min(self._changed_ms.get(unit, now_ms), now_ms)  # the clock may be set back
         self._partitions[unit] = partition
         if offset is not None:
             self._unsaved.setdefault(unit, []).append(offset)
 
     def mark_reached(self, unit: UnitKey, timestamp_ms: int, offset: int) -> None:
-        """The unit contains the profile at ``offset``."""
+        """Notes that the unit contains the profile at ``offset``."""
         self._reached[unit] = max(self._reached.get(unit, (0, 0)), (timestamp_ms, offset))
 
     def reach(self, unit: UnitKey) -> Reach:
@@ -74,12 +75,13 @@ class Pending:
         return sorted(units, key=self._changed_ms.__getitem__)[:limit]
 
     def start_row(self, unit: UnitKey) -> list[int]:
-        """A row of the unit is being written. Returns the offsets of its profiles that are in no earlier row."""
+        """Notes that a row of the unit is being written. Returns the offsets of its profiles that are in no earlier
+        row."""
         self._changed_ms.pop(unit, None)
         return self._unsaved.pop(unit, [])
 
     def finish_offsets(self, partition: int, offsets: Iterable[int]) -> None:
-        """These records are done: nothing is lost if they are not delivered again."""
+        """Notes that these records are done: nothing is lost if they are not delivered again."""
         started = self._started.get(partition, {})
         started.update((offset, True) for offset in offsets if offset in started)
         while started and started[first := next(iter(started))]:
@@ -87,7 +89,7 @@ class Pending:
             self._committable[partition] = first + 1
 
     def confirm_commit(self, offsets: Mapping[int, int]) -> None:
-        """The broker has these offsets."""
+        """Notes that the broker has acknowledged the commit of these offsets."""
         self._committed.update(offsets)
 
     def clear(self) -> None:

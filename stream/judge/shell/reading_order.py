@@ -26,7 +26,7 @@ class ReadingOrder:
             known.clear()
 
     def set_begins(self, offsets: Mapping[int, int]) -> None:
-        """Partitions are read from these offsets from now on."""
+        """Sets the offsets from which partitions are read from now on."""
         self._begins.update(offsets)
         for partition in offsets:
             self._first.pop(partition, None)

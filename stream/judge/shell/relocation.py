@@ -1,8 +1,8 @@
 """Moves rows of the judge to the partition of their model's profiles, before the judge starts.
 
-Needed after an upgrade from partitioning by unit, and after the profiles topic was given more partitions. No judge of
-the deployment may run meanwhile that still reads the old partitions. Profiles in a wrong partition that nobody judged
-yet are sent on by the judge that reads them.
+Needed after an upgrade from partitioning by unit, and after the profiles topic was given more partitions. Meanwhile no
+judge that still reads the old partitions may run in the deployment. A profile that is in a wrong partition and was not
+judged yet is sent to the right one by the judge that reads it.
 """
 
 import logging

@@ -63,7 +63,8 @@ class Changelog(Protocol):
 
 
 class Rows:
-    """Between the judge's units and the table. Closed at first; ``restart`` opens it, ``close`` ends that."""
+    """Sends the output of the judge's units and writes their rows to the table. It starts closed: ``restart`` opens it,
+    ``close`` closes it."""
 
     def __init__(self, units: Units, sender: Sender, changelog: Changelog, clock: Clock) -> None:
         self._units = units
@@ -91,7 +92,7 @@ class Rows:
         return self._batch.locked()
 
     def close(self) -> None:
-        """Nothing is sent or written from now on, until ``restart`` is complete. A batch on its way is finished."""
+        """Stops sending and writing until ``restart`` is complete. A batch that is being sent is finished."""
         self.open = False
         self._closings += 1
 
@@ -102,18 +103,19 @@ class Rows:
             await self._room.wait()
 
     def start_offset(self, partition: int, offset: int) -> None:
-        """The record at ``offset`` is being processed."""
+        """Notes that the record at ``offset`` is being processed."""
         self._pending.start_offset(partition, offset)
 
     def enqueue(self, records: Sequence[OutRecord]) -> None:
-        """Output of a tick, and views."""
+        """Enqueues the output of a tick, and views."""
         self._output += records
         self._decided.set()
 
     def enqueue_judged(
         self, unit: UnitKey, partition: int, offset: int, timestamp_ms: int, records: Sequence[OutRecord]
     ) -> None:
-        """Output of the profile at ``offset``. The unit's row follows with it, or by ROW_INTERVAL_MS if it has none."""
+        """Enqueues the output of the profile at ``offset``. The unit's row follows with it, or by ROW_INTERVAL_MS if it
+        has none."""
         self._pending.mark_changed(unit, partition, self._clock.now_ms(), offset)
         self._pending.mark_reached(unit, timestamp_ms, offset)
         if records:
@@ -121,12 +123,13 @@ class Rows:
             self.enqueue(records)
 
     def enqueue_without_row(self, partition: int, offset: int, records: Sequence[OutRecord]) -> None:
-        """The record at ``offset`` changes no unit: it is done when ``records`` are acknowledged."""
+        """Enqueues ``records`` of the record at ``offset``, which changes no unit: it is done when they are
+        acknowledged."""
         self._without_row.append((partition, offset))
         self.enqueue(records)
 
     def mark_changed(self, units: Iterable[UnitKey]) -> None:
-        """These units changed without a profile."""
+        """Notes that these units changed without a profile."""
         for unit in units:
             self._pending.mark_changed(unit, self._pending.partitions[unit], self._clock.now_ms())
 
@@ -148,13 +151,13 @@ class Rows:
         return self._pending.uncommitted if self.open else {}
 
     def confirm_commit(self, offsets: Mapping[int, int]) -> None:
-        """The broker has these offsets."""
+        """Notes that the broker has acknowledged the commit of these offsets."""
         self._pending.confirm_commit(offsets)
 
     async def restart(self, partitions: Callable[[], set[int]], partition_count: int) -> None:
         """Restores the units of ``partitions`` from the table and opens, unless it is closed meanwhile.
 
-        A batch that waits for the broker is finished first: it ends on the state that it began with. Whatever follows
+        A batch that waits for the broker is finished first: it ends on the state that it began with. Everything after
         the rows is delivered again. Raises CheckpointError.
         """
         async with self._batch:

@@ -46,7 +46,8 @@ def furthest(rows: Iterable[Any], held: Mapping[bytes, bytes]) -> Iterator[Any]:
     """The changelog events in ``rows`` that are not behind the row of their key in ``held`` or earlier in ``rows``.
 
     A worker that was frozen and was replaced meanwhile may write a row over a newer one; its row contains fewer of the
-    same profiles. Nothing helps if compaction has removed the newer row by then; it never touches the active segment.
+    same profiles. The newer row is lost if compaction has removed it by then. Compaction never touches the active
+    segment.
     """
     reached: dict[bytes, Reach] = {}
     for row in rows:

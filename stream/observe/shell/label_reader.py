@@ -1,8 +1,8 @@
 """Reads the label topics in step with the events: a label waits until events are read up to its time at the broker.
 
 Every worker reads all labels, because the event of a label may be in any partition; labels are far fewer than events.
-There is no consumer group and no commit: the checkpoints of the event partitions say where to read from, and a label
-that is read twice changes nothing. Labels never delay events. Errors are retried.
+There is no consumer group and no commit: the checkpoints of the event partitions contain the offsets to read from, and
+a label that is read twice changes nothing. Labels never delay events. Errors are retried.
 """
 
 import asyncio
@@ -63,7 +63,8 @@ class LabelReader:
         self._counted: dict[str, int] = {}  # next offset of what was counted; below it nothing is counted again
 
     def rewind(self) -> None:
-        """Partitions of events were restored. Goes back to the labels that they lack, if those were read already."""
+        """Is called when partitions of events were restored. Goes back to the labels that they lack, if those were read
+        already."""
         wanted = self._observer.label_positions()
         reached = {**(self._wanted or {}), **self._joined}
         if self._wanted is None or any(wanted.get(name, 0) < offset for name, offset in reached.items()):

@@ -9,7 +9,7 @@ from stream.backends.ports import Source
 from stream.topics.record import Partition, Record
 
 POLL_MS = 50
-"""How long a poll waits for records. So whatever is due is at most this late while no records arrive."""
+"""How long a poll waits for records. So work that is due is at most this late while no records arrive."""
 
 TURN_SECONDS = 0.25
 """How long ``poll`` waits. aiokafka answers no poll while the group changes; the loop goes on all the same."""
@@ -32,7 +32,7 @@ class Polling:
         return self._polled_generation != self._generation
 
     def group_changed(self) -> None:
-        """The group changes: what a poll that began before returns may not be processed."""
+        """Is called when the group changes: records of a poll that began before may not be processed."""
         self._generation += 1
 
     def wake(self) -> None:

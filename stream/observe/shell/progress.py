@@ -19,13 +19,13 @@ class Progress:
         self._read_ms: dict[Partition, int] = {}  # the broker's time of the newest event read
 
     def start(self, place: Partition, offset: int) -> None:
-        """The partition is consumed from ``offset`` on."""
+        """Notes that the partition is consumed from ``offset`` on."""
         self.next[place] = offset
         self.running.add(place)
         self.lags[place] = None
 
     def lose(self, place: Partition) -> bool:
-        """The partition was revoked. Returns whether it was running."""
+        """Notes that the partition was revoked. Returns whether it was running."""
         self.lags.pop(place, None)
         if place not in self.running:
             return False
@@ -33,7 +33,7 @@ class Progress:
         return True
 
     def advance(self, place: Partition, newest: Record) -> None:
-        """All records up to ``newest`` were processed."""
+        """Notes that all records up to ``newest`` were processed."""
         self.next[place] = newest.offset + 1
         self._read_ms[place] = newest.timestamp_ms
 

@@ -81,7 +81,7 @@ class References:
             self._apply(record.key, record.value)
 
     def _apply(self, key: bytes, value: bytes | None) -> None:
-        """Sets or removes a reference. One that cannot be read is logged and counted; the one before stays in force."""
+        """Sets or removes a reference. One that cannot be read is logged and counted; the one before stays in use."""
         where = f"{self._topic}, key {key.decode(errors='replace')}"
         try:
             if value is None:

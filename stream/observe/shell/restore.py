@@ -87,7 +87,7 @@ class Restore:
                     "removes what is broken, and its counts start again"
                 )
             )
-        except Exception as error:  # nobody awaits this task, so the error would be lost
+        except Exception as error:  # this task is never awaited, so the error would be lost
             self._failed(error)
         self.seconds = asyncio.get_running_loop().time() - began
         self._telemetry.staged("restore", self.seconds)

@@ -203,7 +203,7 @@ class Runner:
     async def _process(self, place: Partition, records: Sequence[Record]) -> None:
         """Processes records in chunks, so that heartbeats, HTTP and checkpoints run between and within chunks.
 
-        When the group changes meanwhile, the remaining records are left: the partition is restored or lost.
+        When the group changes meanwhile, the remaining records are not processed: the partition is restored or lost.
         """
 
         def ours() -> bool:

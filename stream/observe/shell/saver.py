@@ -78,7 +78,7 @@ class Saver:
         await self._save(sorted(self._held), full=True)
 
     def abandon(self) -> None:
-        """The group changes: stops the checkpoint that is being written.
+        """Is called when the group changes: stops the checkpoint that is being written.
 
         Records that were already sent do no harm; a late owner may send such records at any time.
         """
