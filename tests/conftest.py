@@ -10,11 +10,11 @@ from hypothesis import settings
 
 from tests.kafka import server
 
-settings.register_profile("driftline", deadline=None)  # how long one example takes says nothing here
+settings.register_profile("driftline", deadline=None)  # the time that one example takes is no measure here
 settings.load_profile("driftline")
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
-# Workers and commands are processes of their own: without bytecode kept each would compile 2,000 modules anew.
+# Workers and commands are processes of their own: without stored bytecode each would compile 2,000 modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
@@ -46,7 +46,7 @@ def restartable_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[serv
 
 @pytest.fixture(scope="session")
 def secured_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
-    """A Kafka with listeners ``sasl`` (SCRAM, PLAIN), ``tls`` and ``sasl_tls`` beside the plain one."""
+    """A Kafka with listeners ``sasl`` (SCRAM, PLAIN), ``tls`` and ``sasl_tls`` in addition to the plain one."""
     broker = own_kafka(tmp_path_factory, security=True)
     yield broker
     broker.stop()

@@ -114,7 +114,7 @@ def _events(measured: Mapping[str, float], one: Fleet) -> Iterator[str]:
     by_traffic = math.ceil(per_second * REPLICAS / BROKER_BYTES_PER_SECOND)
     by_disk = math.ceil(disk / (BROKER_DISK_BYTES * DISK_FILLED))
     yield "## A fleet for a million events a second\n"
-    yield "The cost of the events, whatever the number of models:\n"
+    yield "The cost of the events, for any number of models:\n"
     yield "| | | based on |\n|---|---|---|"
     micros = measured["models_cpu_micros"]
     yield (

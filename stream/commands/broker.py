@@ -10,7 +10,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead 
 @click.command(short_help="Check the settings, the broker and the topics.")
 @options.settings_options
 @click.option(
-    "--show", is_flag=True, help="Only print the settings in force, with secrets masked; no broker is contacted."
+    "--show", is_flag=True, help="Only print the settings in use, with secrets masked; no broker is contacted."
 )
 @click.option("--create/--no-create", default=True, show_default=True, help="Create missing topics.")
 @JSON

@@ -17,7 +17,7 @@ STYLES = {"ok": "green", "created": "cyan", "warning": "yellow", "missing": "red
 
 
 def show(console: Console, settings: Settings, as_json: bool) -> int:
-    """Prints the settings in force, with secrets masked."""
+    """Prints the settings in use, with secrets masked."""
     plain = config.masked(settings)
     if as_json:
         output.write_json(console, plain)

@@ -295,7 +295,7 @@ def load(
     environ: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """The settings in force. ``flags``: values by dotted key (``kafka.bootstrap_servers``); None values are left out.
+    """The settings in use. ``flags``: values by dotted key (``kafka.bootstrap_servers``); None values are left out.
 
     ``path`` None: the file that DRIFTLINE_CONFIG names, or no file. Raises SettingsError.
     """

@@ -205,7 +205,7 @@ async def test_a_spent_budget_of_false_alarms_and_a_spent_objective_each_ring(
     deployment = Deployment(
         kafka.bootstrap_servers,
         tmp_path,
-        false_alarms_per_model_per_month=0.01,  # four more than it, and the fifth tells: see the rule
+        false_alarms_per_model_per_month=0.01,  # four more than the first, and the fifth raises the alert: see the rule
         models={"fraud": {"segment_by": "country", "objectives": {"accuracy": {"at_least": 0.99}}}},
     )
     await deployment.prepare()

@@ -72,7 +72,7 @@ FOLDERS: dict[str, Folder] = {
         "The records of the settings file; how file, environment and flags are layered.", _ANY_DETECTORS
     ),
     "stream/topics": Folder(
-        "What lies on driftline's topics: records, keys, checkpoints, drift events, requests, dead letters, views.",
+        "The contents of driftline's topics: records, keys, checkpoints, drift events, requests, dead letters, views.",
         (*_ANY_DETECTORS, "stream/settings"),
         pure=True,
     ),
@@ -122,7 +122,7 @@ FOLDERS: dict[str, Folder] = {
     "stream/demo": Folder("The demonstration with three models and three injected changes.", _ANY),
     "stream/charts": Folder("SVG, and the style of HTML reports.", ()),
     "stream/terminal": Folder("Tables, the live view and progress of the terminal.", ()),
-    "stream/service": Folder("The worker: everything put together, as a process.", _ANY),
+    "stream/service": Folder("The worker, assembled from all parts, as a process.", _ANY),
     "stream/commands": Folder("The command line: definitions, and commands without a folder of their own.", _ANY),
 }
 """Every folder with modules. The order is that of the page."""
@@ -146,7 +146,7 @@ ROOTS: dict[str, tuple[str, ...]] = {
     "stream/survey": ("stream/commands", "stream/survey"),
     "stream/references": ("stream/commands", "stream/references", "stream/replay", "stream/service"),
 }
-"""Folders that put things together, each with the only folders that may import it."""
+"""Folders that assemble the program, each with the only folders that may import it."""
 
 HOMES: dict[str, tuple[str, ...]] = {
     "aiokafka": ("stream.backends.kafka.", "stream.judge.shell.faust"),

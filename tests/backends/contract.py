@@ -1,4 +1,4 @@
-"""The backends under one roof: what the contract suite asks of each."""
+"""One interface to all backends: what the contract suite needs of each."""
 
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -54,7 +54,7 @@ class Backend:
         return sink
 
     async def source(self, listener: Rebalance, group: str | None = None) -> Source:
-        """Started; of a group of its own unless named."""
+        """A started source, in a group of its own unless one is named."""
         source = self._source([self.topic], group or f"{self.topic}-{next(_numbers)}")
         self._open.push_async_callback(source.stop)
         await source.start(listener)
@@ -148,7 +148,7 @@ def through_aiokafka(servers: str, create: Callable[[str, int], Awaitable[None]]
 
 
 class Listener:
-    """Remembers what it was told."""
+    """Records its calls."""
 
     def __init__(self) -> None:
         self.owned: set[Partition] = set()

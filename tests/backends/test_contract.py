@@ -1,4 +1,4 @@
-"""One suite for memory, files, the embedded broker and Apache Kafka: all keep the promises of the ports."""
+"""One suite for memory, files, the embedded broker and Apache Kafka: all fulfil the contract of the ports."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ async def until(condition: Callable[[], bool], work: Callable[[], Awaitable[obje
 
 
 async def read(source: Source, count: int) -> dict[Partition, list[Record]]:
-    """Polls until so many records came."""
+    """Polls until ``count`` records have arrived."""
     found: dict[Partition, list[Record]] = {}
 
     async def poll() -> None:

@@ -1,4 +1,4 @@
-"""A bank's numbers against plain ones, kinds that change, limits, and detectors of a user's own."""
+"""A bank's numbers compared with plain ones, kinds that change, limits, and custom detectors."""
 
 import struct
 from collections.abc import Sequence
@@ -173,7 +173,7 @@ def test_a_shift_is_signalled_with_the_event_it_was_seen_at() -> None:
 
 
 class EveryHundredth:
-    """A user's own detector: fires at every hundredth value over one half."""
+    """A custom detector: fires at every hundredth value over one half."""
 
     channel = "u"
 

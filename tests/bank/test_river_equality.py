@@ -1,4 +1,4 @@
-"""A shard's signals are river's own detections on the transformed values, whatever is missing, wherever it stops."""
+"""A shard's signals are river's own detections on the transformed values, for any missing values and any restarts."""
 
 import itertools
 
@@ -20,7 +20,8 @@ Found = set[tuple[int, str, str, str]]
 
 
 def drawn(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Values that change level every few thousand rows, and their status: single ones and a run are not there."""
+    """Values that change level every few thousand rows, and their status: some single values and one run of values are
+    missing."""
     level = np.repeat(rng.normal(0, 0.4, (rows // 4_000 + 1, FEATURES)), 4_000, axis=0)[:rows]
     status = np.where(rng.random((rows, FEATURES)) < 0.03, MISSING, PRESENT).astype(np.uint8)
     status[rng.random((rows, FEATURES)) < 0.01] = INVALID
@@ -29,7 +30,7 @@ def drawn(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ours(rng: np.random.Generator, numbers: np.ndarray, status: np.ndarray, bank: Bank, make) -> Found:  # type: ignore[no-untyped-def]
-    """Signals of a bank fed in pieces of chance size, taken down and restored between some of them."""
+    """Signals of a bank that gets its rows in pieces of random size and is restored between some of them."""
     rows, names = len(numbers), tuple(f"f{k}" for k in range(FEATURES))
     edges = [0, *np.sort(rng.integers(0, rows, rows // 400)).tolist(), rows]
     offsets = np.arange(1, rows + 1)

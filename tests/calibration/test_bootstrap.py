@@ -1,4 +1,4 @@
-"""Blocks: as long as the dependence asks for, whole rows, and at their own time of day."""
+"""Blocks are as long as the dependence needs, consist of whole rows, and keep their time of day."""
 
 import numpy as np
 import pytest

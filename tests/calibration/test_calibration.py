@@ -1,4 +1,4 @@
-"""Calibration says what the whole path would do, and its figures hold for processes whose rate is known."""
+"""Calibration predicts what the whole path does, and its figures hold for processes whose rate is known."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ REFERENCE = 4_000
 
 
 def calibrator(values: Floats, copies: int | None = 2, seed: int = 1, budget: float = 1.0) -> Calibrator:
-    """Of ``values``, shape (n, F), whose first REFERENCE rows are the reference; one row a second."""
+    """A calibrator of ``values``, shape (n, F), whose first REFERENCE rows are the reference; one row a second."""
     columns = {f"x{f}": values[:REFERENCE, f] for f in range(values.shape[1])}
     reference = build_reference("m", "1", columns)
     rest = values[REFERENCE:]

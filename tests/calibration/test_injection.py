@@ -1,4 +1,4 @@
-"""Injected changes are of the size they say, in the feature's own terms, and touch nothing else."""
+"""Injected changes have their stated size, in the feature's own unit, and change nothing else."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What calibration tells in one pass for all features is what a replay of the changed file tells, event for event."""
+"""Calibration finds in one pass for all features what a replay of the changed file finds, event for event."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is done to workers and broker, and a supervisor that brings back what ended, as systemd would."""
+"""The faults of workers and broker, and a supervisor that restarts processes that ended, as systemd would."""
 
 import asyncio
 import os
@@ -109,7 +109,7 @@ FAULTS: dict[str, tuple[Fault, int, int]] = {
 
 
 async def inflict(fleet: Fleet, *, short: bool) -> list[tuple[str, float]]:
-    """Every fault in an order that the seed decides; what was done and how long it took."""
+    """Causes every fault, in an order that the seed decides. Returns what was done and how long it took."""
     plan = [name for name, (_, often, seldom) in FAULTS.items() for _ in range(seldom if short else often)]
     fleet.chance.shuffle(plan)
     done = []

@@ -1,6 +1,5 @@
-"""What would have been told without any fault, against what was told: incidents, signals and retrain requests.
-
-Model states are left out, since being blind is a matter of the wall clock.
+"""Compares what would have been published without any fault with what was published: incidents, signals and retrain
+requests. Model states are not compared, since the state blind depends on the wall clock.
 """
 
 import json
@@ -32,8 +31,9 @@ Incident = tuple[str, str, tuple[str, ...]]
 
 
 class Comparison(NamedTuple):
-    """``missing``, ``extra`` and ``wrong``: ids against one judge that reads the same profiles and that nothing happens
-    to. ``elsewhere``: incidents that only this run has, or only one whole service that reads the same events."""
+    """``missing``, ``extra`` and ``wrong``: ids, compared with one judge that reads the same profiles without a fault.
+    ``elsewhere``: incidents that only this run has, or that only a whole service without faults has for the same
+    events."""
 
     missing: list[str]
     extra: list[str]
@@ -53,7 +53,7 @@ def compare(
     log: Mapping[Partition, list[Record]],
     told: Iterable[Event],
 ) -> Comparison:
-    """``given``: references that were there before the first event; those that are learned follow from the profiles."""
+    """``given``: references that were known before the first event; learned ones follow from the profiles."""
     seen = by_id(told)
     wanted = {name: event for records in profiles.values() for name, event in _judged(settings, given, records).items()}
     here, undisturbed = _incidents(seen), _incidents(_without_faults(settings, given, log))
@@ -71,7 +71,7 @@ def compare(
 
 
 def by_id(told: Iterable[Event]) -> dict[str, Event]:
-    """The first of each id, of what is judged."""
+    """The first drift event of each id, of the types that are compared."""
     found: dict[str, Event] = {}
     for event in told:
         if event["type"] in JUDGED:
@@ -80,7 +80,7 @@ def by_id(told: Iterable[Event]) -> dict[str, Event]:
 
 
 def _judged(settings: Settings, given: list[Reference], records: Iterable[Record]) -> dict[str, Event]:
-    """Everything that a judge says of these profiles in this order."""
+    """Everything that a judge returns for these profiles in this order."""
     desk = JudgeDesk(settings, Judge(judge_settings(settings), given), Metrics(), lambda _: Health())
     topics = {settings.topics.drift_events, settings.topics.retrain_requests}
     out = (o for r in records if r.value for o in desk.on_profile(table.decode_profile(r.value), 0))
@@ -105,7 +105,7 @@ def _without_faults(
 
 
 def _save(observer: Observer, place: Partition) -> None:
-    """An epoch is published once it is saved."""
+    """Saves a checkpoint: an epoch is published only after it is saved."""
     saving = observer.checkpoint(place)
     for unit in saving.dirty:
         saving.encode(unit)
@@ -127,6 +127,6 @@ def _text(event: Event) -> str:
 
 
 def _difference(told: Event, wanted: Event) -> str:
-    """What the two say, where they differ."""
+    """The contents of both, where they differ."""
     names = sorted(n for n in {*told["data"], *wanted["data"]} if told["data"].get(n) != wanted["data"].get(n))
     return "".join(f"; {n}: {told['data'].get(n)!r} instead of {wanted['data'].get(n)!r}" for n in names)

@@ -1,4 +1,4 @@
-"""What must have been counted, folded anew from the input topic, against what was published."""
+"""Compares what was published with what must have been counted, which is computed again from the input topic."""
 
 import json
 from collections.abc import Iterable
@@ -22,7 +22,8 @@ from tests.service.processes import PARTITIONS, Deployment
 
 
 class Verdict(NamedTuple):
-    """Events that were lost, counted too often, and shards whose profile is not the fold; ids told in two ways."""
+    """Events that were lost, counted too often, and shards whose profile is not the fold; ids that were published with
+    two contents."""
 
     produced: int
     counted: int
@@ -41,7 +42,7 @@ class Verdict(NamedTuple):
 
 
 async def read(deployment: Deployment, topic: str) -> dict[Partition, list[Record]]:
-    """A whole topic."""
+    """All records of a topic."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=deployment.bootstrap_servers, enable_auto_commit=False, auto_offset_reset="earliest"
     )
@@ -62,7 +63,7 @@ async def read(deployment: Deployment, topic: str) -> dict[Partition, list[Recor
 
 
 def newest(records: Iterable[Record]) -> dict[bytes, Profile]:
-    """As the judge takes them: of each shard the one that says most."""
+    """The profiles as the judge uses them: of each shard the furthest one."""
     held: dict[bytes, Shard] = {}
     for record in records:
         if record.value is None or record.key is None:
@@ -75,7 +76,8 @@ def newest(records: Iterable[Record]) -> dict[bytes, Profile]:
 
 
 async def judge(deployment: Deployment, given: list[Reference]) -> Verdict:
-    """Everything that was written, against everything that was read. ``given``: references of the beginning."""
+    """Compares everything that was written with everything that was read. ``given``: references known at the
+    beginning."""
     settings = config.load(deployment.path, {})
     profiles = await read(deployment, settings.topics.profiles)
     held = newest(record for records in profiles.values() for record in records)
@@ -100,7 +102,7 @@ async def judge(deployment: Deployment, given: list[Reference]) -> Verdict:
 
 
 def plain_counts(settings: config.Settings, log: dict[Partition, list[Record]]) -> dict[tuple[str, int], int]:
-    """Events by model and partition; a repeated id of one partition counts once. No code of ours takes part."""
+    """Events by model and partition; a repeated id of one partition counts once. Uses no code of driftline."""
     counts: dict[tuple[str, int], int] = {}
     for place, records in log.items():
         seen: set[str] = set()
@@ -116,7 +118,7 @@ def plain_counts(settings: config.Settings, log: dict[Partition, list[Record]]) 
 def difference(
     settings: config.Settings, log: dict[Partition, list[Record]], known: list[Reference], profile: Profile
 ) -> str:
-    """How a published profile differs from the fold of its partition by one observer that nothing happens to."""
+    """How a published profile differs from the fold of its partition by one observer without faults."""
     place, begin = Partition(profile.topic, profile.partition), profile.epoch.first_offset
     reference = next((r for r in known if r.digest == profile.epoch.reference), None)
     if profile.epoch.reference is not None and reference is None:
@@ -141,7 +143,7 @@ async def _told(deployment: Deployment) -> list[dict[str, Any]]:
 
 
 def _compared(told: list[dict[str, Any]]) -> tuple[int, int, list[str]]:
-    """How many ids, how many repeats, and ids whose repeats say something else."""
+    """The number of ids, the number of repeats, and the ids whose repeats have another content."""
     first: dict[str, dict[str, Any]] = {}
     contradicting = []
     for event in told:

@@ -19,7 +19,7 @@ SHIFT = 2.5
 
 
 class Producers:
-    """``shifted`` may be set while they run."""
+    """The producers. ``shifted`` may be set while they run."""
 
     def __init__(self, deployment: Deployment, seed: int) -> None:
         self._deployment = deployment
@@ -29,7 +29,7 @@ class Producers:
         self.failed = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until ``stop``, then waits for what is on its way."""
+        """Produces until ``stop``, then waits until everything is delivered."""
         producer = AIOKafkaProducer(
             bootstrap_servers=self._deployment.bootstrap_servers,
             enable_idempotence=True,
@@ -67,7 +67,7 @@ class Producers:
         event = {"id": f"e{self._number}", "model": model, "version": "1", "ts": now_ms, "features": features}
         value, partition = json.dumps(event).encode(), chance.randrange(PARTITIONS)
         for _ in range(2 if chance.random() < REPEATED else 1):
-            try:  # what fails here may still be in the log: the oracle reads that, not this
+            try:  # a record that failed here may still be in the log, which is what the oracle reads
                 await producer.send(self._deployment.topics["events"][0], value, partition=partition)
             except KafkaError:
                 self.failed += 1

@@ -22,8 +22,8 @@ COUNTED_SECONDS = 90.0
 
 
 class Outcome(NamedTuple):
-    """What was done, and what came of it. ``ended``: workers that gave up by themselves and were started again.
-    ``logs``: the last words of those, and of all when something is wrong."""
+    """What was done, and the result. ``ended``: workers that ended by themselves and were started again. ``logs``: the
+    last lines of their logs, and of all logs if something is wrong."""
 
     faults: list[tuple[str, float]]
     verdict: Verdict
@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
 
 
 async def chaos(broker: Server, folder: Path, *, short: bool, seed: int) -> Outcome:
-    """On a broker that may be killed."""
+    """Runs on a broker that may be killed."""
     began = time.monotonic()
     deployment = Deployment(broker.bootstrap_servers, folder, checkpoint_interval_seconds=2, learning_events=2_000)
     await deployment.prepare()
@@ -74,7 +74,7 @@ async def _shift(producers: Producers, seconds: float) -> None:
 
 
 async def _settled(deployment: Deployment, given: list[Reference]) -> Verdict:
-    """The verdict as soon as it is good, or when time is up."""
+    """Returns the verdict as soon as it is good, or when the time has passed."""
     deadline = time.monotonic() + COUNTED_SECONDS
     while True:
         async with asyncio.timeout(COUNTED_SECONDS):
@@ -85,7 +85,7 @@ async def _settled(deployment: Deployment, given: list[Reference]) -> Verdict:
 
 
 def table(outcome: Outcome) -> str:
-    """For people and for the docs."""
+    """The result as text, for people and for the docs."""
     verdict, lines = outcome.verdict, ["| fault | times |", "|---|---|"]
     judged = verdict.judged
     lines += [f"| {name} | {times} |" for name, times in Counter(name for name, _ in outcome.faults).items()]

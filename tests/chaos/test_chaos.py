@@ -1,4 +1,4 @@
-"""Whatever is killed, frozen or restarted: nothing is lost, nothing counts twice, nothing is told in two ways."""
+"""With any process killed, frozen or restarted, nothing is lost, counted twice, or published with two contents."""
 
 import secrets
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""``driftline checkpoints`` on a real Kafka: saved is listed, broken is named, dropped is gone."""
+"""``driftline checkpoints`` on a real Kafka: saved checkpoints are listed, broken ones are named, dropped ones are
+deleted."""
 
 import asyncio
 import io

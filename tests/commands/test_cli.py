@@ -1,4 +1,5 @@
-"""The command line: every command explains itself, errors are one line and 2, and 1 means drift and nothing else."""
+"""The command line: every command has a help text, an error is one line with exit status 2, and status 1 means only
+drift."""
 
 import json
 import subprocess
@@ -17,7 +18,7 @@ from tests.architecture.sources import ROOT
 
 
 def commands(group: click.Group, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """Every command's words."""
+    """The words that name each command."""
     found: list[tuple[str, ...]] = []
     for name, command in sorted(group.commands.items()):
         found.append((*above, name))

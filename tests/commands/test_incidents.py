@@ -1,4 +1,4 @@
-"""``driftline incidents`` against a worker's interface: what is asked, what is shown, what is refused."""
+"""``driftline incidents`` with a simulated worker: what is requested, what is shown, what is refused."""
 
 import io
 import json
@@ -31,7 +31,7 @@ INCIDENT = {
 
 
 class Worker(BaseHTTPRequestHandler):
-    """A worker's answers; remembers what it was asked."""
+    """A worker's answers; records the requests."""
 
     asked: list[tuple[str, str, str | None, Any]]
     incidents: list[dict[str, Any]]
@@ -66,7 +66,7 @@ class Worker(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def worker() -> Iterator[tuple[str, type[Worker]]]:
-    """A running worker's address, and what it remembers."""
+    """A running worker's address, and the requests that it recorded."""
     handler = type("Handler", (Worker,), {"asked": [], "incidents": [INCIDENT]})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

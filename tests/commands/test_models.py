@@ -1,4 +1,4 @@
-"""``driftline models`` against a worker's interface."""
+"""``driftline models`` with a simulated worker."""
 
 import io
 import json

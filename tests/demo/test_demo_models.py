@@ -1,4 +1,5 @@
-"""The demo's models: real data, production out of the reference's population, and damage that does what it says."""
+"""The demo's models: real data, production from the reference's population, and changes that have their stated
+effect."""
 
 from collections.abc import Callable, Mapping
 
@@ -67,7 +68,7 @@ def test_models_answer_well_on_rows_they_have_not_seen(deployed: Mapping[str, De
 
 
 def test_production_is_inside_the_tolerance_of_the_reference(deployed: Mapping[str, DeployedModel]) -> None:
-    """The promise of no false incident rests on this: the band of detection.md, at half its width."""
+    """The demo can promise no false incident because of this: the band of detection.md, at half its width."""
     for model in deployed.values():
         reference = model.reference_columns()
         served = [model.serve() for _ in range(6000)]

@@ -65,7 +65,7 @@ def get(url: str) -> Any:
 
 
 def drifted_models(base: str) -> dict[str, dict[str, Any]]:
-    """The models as the API tells them once all have drifted: views come a moment after the incident's event."""
+    """The models in the API once all have drifted: views are published shortly after the incident's event."""
     deadline = time.monotonic() + 30
     while True:
         models = {model["model"]: model for model in get(base + "/api/v1/models")["models"]}

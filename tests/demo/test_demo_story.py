@@ -1,4 +1,4 @@
-"""The judgement at the demo's end."""
+"""The decision at the demo's end about which changes were found."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def test_a_change_that_was_never_made_fails() -> None:
     [
         Report(11_000, incident("phishing", "age_of_domain")),  # before its injection by the clock
         Report(22_000, incident("phishing", "age_of_domain", opened_at_ms=19_900)),  # and by event time
-        Report(22_000, incident("phishing", "popup_window")),  # a feature that nobody touched
+        Report(22_000, incident("phishing", "popup_window")),  # a feature that was not changed
         Report(22_000, incident("stranger", "x")),
         Report(22_000, {"model": "phishing", "state": "blind", "verdict": "blind"}),
     ],

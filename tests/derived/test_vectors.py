@@ -65,7 +65,7 @@ def test_lists_are_learned_from_the_stream_and_may_be_named_in_the_settings() ->
     rng = np.random.default_rng(4)
     named = ModelSettings(features={"embedding": FeatureSettings(Kind.VECTOR)})
     for models in ({}, {"m": named}):
-        first = 5.0 if models else None  # no list: known to be wrong where the settings say so
+        first = 5.0 if models else None  # not a list: wrong if the settings name the feature as one
         late = [first, *vectors(rng, 999).tolist(), *stream(rng)]
         settings = Settings(learning_events=1_000, models=models)
         report = replayed(None, {"embedding": late, "x": rng.normal(size=len(late))}, settings=settings)

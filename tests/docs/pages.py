@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 WHEN = {
-    EventType.SIGNAL: "River's ADWIN or Page-Hinkley found a change of one feature in one partition. A second opinion: it pages nobody.",
+    EventType.SIGNAL: "River's ADWIN or Page-Hinkley found a change of one feature in one partition. A second opinion, which raises no alert.",
     EventType.INCIDENT_OPENED: "The evidence passed the threshold, or a library differs from training.",
     EventType.INCIDENT_UPDATED: "More features joined, or the verdict or another member changed.",
     EventType.INCIDENT_RESOLVED: "The features match the reference again, or the reference was replaced.",
@@ -66,7 +66,7 @@ def metrics_page() -> str:
     head = f"""# Metrics
 
 Every worker serves `GET /metrics`. A worker shows the models that it judges and the partitions that it reads, so sums over workers count
-nothing twice. During a rebalance two workers may show the same model for a moment: use `max by (model, ...)`. Counters start at zero with the
+nothing twice. During a rebalance two workers may show the same model for a short time: use `max by (model, ...)`. Counters start at zero with the
 process. An unknown value is absent, never zero.
 
 * `model_version` is the version; `segment` is empty for the whole population.

@@ -1,4 +1,4 @@
-"""LICENSE, NOTICE, SECURITY.md and the CI workflow: there, and true."""
+"""LICENSE, NOTICE, SECURITY.md and the CI workflow exist and are correct."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""The package ``driftline``: its names are those of the modules behind it, and importing it loads no library."""
+"""The package ``driftline``: its names are those of the modules that define them, and importing it loads no library."""
 
 import importlib
 import subprocess

@@ -1,4 +1,4 @@
-"""Bets are e-values under every distribution of their band, whatever the reference; checked by linear programming."""
+"""Bets are e-values under every distribution of their band, for any reference; checked by linear programming."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_unordered_bets_pay_at_most_one_on_average_under_all_of_the_band(p: np.n
 
 
 def test_no_bet_of_the_family_gains_while_the_change_stays_in_the_band() -> None:
-    """A shift of .05 sigma is what a tolerance of .02 calls immaterial."""
+    """A tolerance of .02 is a shift of .05 sigma."""
     p = np.full(16, 1 / 16)
     eps = bets.band(np.cumsum(p)[:-1], 1e9, 0.02, 4.5)
     values = np.random.default_rng(1).normal(size=400_000) + 0.04

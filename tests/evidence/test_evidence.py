@@ -1,4 +1,4 @@
-"""Evidence over streams: nothing on nulls, soon on changes, and the same however looks and restarts fall."""
+"""Evidence over streams: no alarm without a change, an early one with a change, and no effect of looks and restarts."""
 
 import numpy as np
 import pytest

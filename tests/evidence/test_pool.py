@@ -1,4 +1,4 @@
-"""A stable stream joins its reference: small references miss little later on, and false alarms stay away."""
+"""A stable stream joins its reference: small references later miss few changes, and no false alarm is raised."""
 
 import numpy as np
 import pytest
@@ -119,7 +119,7 @@ def test_a_column_that_is_the_time_of_day_raises_nothing_however_many_hours_a_lo
         sheet = sheets.over(now_ms, int(after[-1]))
         now_ms = int(after[-1])
         evidence.look(sheet, sheet.table(cells, np.array([[32, 0, 0]])), now_ms, look * 32, 32)
-    assert evidence.model_log10 <= np.log10(200 * 600.0)  # what the clock alone gives
+    assert evidence.model_log10 <= np.log10(200 * 600.0)  # the evidence that the clock alone adds
 
 
 def test_a_season_of_many_categories_makes_a_sheet_of_every_hour() -> None:

@@ -1,4 +1,4 @@
-"""Every example runs, against stand-ins that record calls where the other system is not installed."""
+"""Every example runs. Where the other system is not installed, a substitute records the calls."""
 
 import asyncio
 import json
@@ -191,7 +191,7 @@ def test_a_failing_fastapi_handler_fails_as_before_and_is_published_as_an_error(
 
 
 def fake_module(monkeypatch: pytest.MonkeyPatch, name: str, **members: Any) -> None:
-    """Puts stand-ins for a package that is not installed, and for its parents, into sys.modules."""
+    """Puts substitutes for a package that is not installed, and for its parents, into sys.modules."""
     parts = name.split(".")
     for end in range(1, len(parts) + 1):
         path = ".".join(parts[:end])

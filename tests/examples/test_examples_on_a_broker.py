@@ -36,7 +36,7 @@ def test_the_smallest_publisher_publishes(broker: Broker, monkeypatch: pytest.Mo
 
 @pytest.fixture
 async def kafka_broker(kafka: server.Cluster) -> Broker:
-    """Apache Kafka: the mock cluster's groups take their time when members come and go."""
+    """Runs on Apache Kafka, because groups of the mock cluster are slow when members join and leave."""
     topic = f"events-{uuid.uuid4().hex}"
     await kafka.create_topics({topic: 1})
     return Broker(kafka.bootstrap_servers, topic)

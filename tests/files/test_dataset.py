@@ -1,4 +1,4 @@
-"""A file's rows as events: each once, in order, with the columns meaning what the options say."""
+"""A file's rows as events: each once, in order, with the columns in the roles that the options give them."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tables: found out by looking, read in chunks without losing a row; what is wrong is named with its row."""
+"""Tables: the format is detected, chunks lose no row, and an error names its row."""
 
 import gzip
 import os

@@ -1,4 +1,4 @@
-"""Changes to incidents over HTTP: who may, what is refused, what is recorded."""
+"""Changes to incidents over HTTP: who may make them, what is refused, what is recorded."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -22,7 +22,7 @@ from stream.topics.views import Views
 
 
 class WatchedViews(Views):
-    """Says when somebody waits."""
+    """Signals when a request waits."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from stream.settings.settings import KafkaSettings, Settings, TopicSettings
 
 
 def settings(servers: str, mark: str) -> Settings:
-    """With topics and a group of its own; everything happens soon."""
+    """The settings of the process: its own topics and group, and short intervals."""
     return Settings(
         kafka=KafkaSettings(
             bootstrap_servers=servers, group_id=mark, session_timeout_ms=6_000, rebalance_timeout_ms=6_000

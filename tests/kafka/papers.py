@@ -1,4 +1,4 @@
-"""Who a test's broker and its clients are: an authority of our own, certificates, and tokens that a key has signed."""
+"""The identities of a test's broker and clients: a certificate authority for tests, certificates, and signed tokens."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ AUDIENCE = "driftline-tests"
 
 
 class Missing(Exception):
-    """A tool is not there; the text names it."""
+    """A tool is not installed; the text names it."""
 
 
 class Papers:
@@ -30,7 +30,7 @@ class Papers:
         return (self.folder / "keys.json").as_uri()
 
     def make(self) -> None:
-        """Some ten processes of openssl: half a second."""
+        """Makes the files with some ten processes of openssl: half a second."""
         if shutil.which("openssl") is None:
             raise Missing("openssl")
         self.folder.mkdir(parents=True)
@@ -77,7 +77,7 @@ def secured_properties(papers: Papers) -> Iterator[str]:
     module = "org.apache.kafka.common.security"
     yield "sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN,OAUTHBEARER"
     yield f"sasl.oauthbearer.jwks.endpoint.url={papers.keys_url}"
-    # without it Kafka 4.1 looks at the claims alone and takes a token that any key has signed
+    # without it Kafka 4.1 checks only the claims and accepts a token that any key has signed
     yield f"sasl.oauthbearer.jwt.validator.class={module}.oauthbearer.BrokerJwtValidator"
     yield f"sasl.oauthbearer.expected.audience={AUDIENCE}"
     for listener in ("password", "both"):

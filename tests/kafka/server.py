@@ -32,7 +32,7 @@ CLUSTER_ID = "ZHJpZnRsaW5lLXRlc3RzMA"
 
 
 class Unavailable(Exception):
-    """Kafka cannot be had here; the text says what is missing."""
+    """Kafka is not available here; the text names what is missing."""
 
 
 def jars() -> Path:
@@ -55,7 +55,7 @@ def jars() -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listened on a moment ago."""
+    """Ports on which nothing listened just before."""
     with contextlib.ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
@@ -70,7 +70,7 @@ class Cluster:
         self.bootstrap_servers = bootstrap_servers
 
     async def create_topics(self, topics: Mapping[str, int], configs: Mapping[str, str] | None = None) -> None:
-        """Creates topics with so many partitions; returns when every one has its leaders."""
+        """Creates topics with this many partitions; returns when every partition has a leader."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
         await admin.start()
         try:
@@ -92,7 +92,7 @@ class Cluster:
             await admin.close()
 
     async def delete_topics(self, *names: str) -> None:
-        """Deletes them; what is not there is no error."""
+        """Deletes topics; a topic that does not exist is not an error."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
         await admin.start()
         try:
@@ -123,7 +123,7 @@ class Server(Cluster):
 
     @property
     def tls(self) -> str:
-        """SSL, with a certificate of our own authority."""
+        """SSL, with a certificate of the tests' authority."""
         return f"127.0.0.1:{self._ports[3]}"
 
     @property
@@ -133,7 +133,7 @@ class Server(Cluster):
 
     @property
     def mutual_tls(self) -> str:
-        """SSL, and clients need a certificate of our own authority."""
+        """SSL, and clients need a certificate of the tests' authority."""
         return f"127.0.0.1:{self._ports[5]}"
 
     @property
@@ -142,7 +142,7 @@ class Server(Cluster):
         return self._process.pid
 
     def start(self) -> None:
-        """Starts it, with everything it kept from before; returns when it answers."""
+        """Starts the broker with the data of its earlier runs; returns when it answers."""
         self._folder.mkdir(parents=True, exist_ok=True)
         if not self._formatted:
             self._prepare()
@@ -159,15 +159,15 @@ class Server(Cluster):
             time.sleep(0.1)
 
     def stop(self) -> None:
-        """Ends it in order, by its process id."""
+        """Stops the broker cleanly, by its process id."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Ends it at once, as a power cut does; ``start`` brings it back."""
+        """Kills the broker at once, as a power cut does; ``start`` starts it again."""
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Lets it answer nothing until ``resume``."""
+        """Stops all answers of the broker until ``resume``."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -244,7 +244,8 @@ class Server(Cluster):
 
 
 def answers(bootstrap_servers: str) -> bool:
-    """Whether a Kafka listens there. Asked in a thread of its own, so that it may be called beside any event loop."""
+    """Whether a Kafka listens there. The request runs in its own thread, so that this works while an event loop
+    runs."""
     host, port = bootstrap_servers.split(",")[0].rsplit(":", 1)
     try:
         socket.create_connection((host, int(port)), 2.0).close()

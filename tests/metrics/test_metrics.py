@@ -1,4 +1,4 @@
-"""What /metrics says: names, kinds, limits; judged by promtool itself where it is installed."""
+"""The output of /metrics: names, kinds, limits; checked by promtool where it is installed."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""A model whose labels stay away or find nothing is never shown as one whose performance is known."""
+"""A model whose labels do not arrive, or match nothing, is never shown as one whose performance is known."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""How right a model is is watched like a feature: the same evidence, one more part of the same budget."""
+"""A model's accuracy is watched like a feature: the same evidence, one more part of the same budget."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ Pairs = list[tuple[Value, Value]]
 
 
 class Log:
-    """All outcomes so far, as shards together tell them."""
+    """All outcomes so far, added up over shards."""
 
     def __init__(self) -> None:
         self.total, self.residuals = NOTHING, Counter[int]()
@@ -56,7 +56,7 @@ def numbers(random: np.random.Generator, bias: float, std: float, rows: int) -> 
 
 
 def looks(log: Log, task: Task, watch: OutcomeWatch, pairs: Pairs, begin: int) -> Iterator[tuple[int, bool, bool]]:
-    """Per look that judged: the labels so far, whether a change was found, and whether it is over."""
+    """For each look that judged: the labels so far, whether a change was found, and whether it has ended."""
     for start in range(0, len(pairs), LOOK):
         labels = begin + start + LOOK
         found = watch.look(log.add(pairs[start : start + LOOK]), task, 1_000 * labels, 1.0, 20)

@@ -27,7 +27,7 @@ class Broker:
         self.topic = topic
 
     def records(self, count: int, topic: str | None = None) -> list[confluent_kafka.Message]:
-        """The first ``count`` records of the topic, or fewer when they do not come."""
+        """The first ``count`` records of the topic, or fewer if they do not arrive in time."""
         settings = {"bootstrap.servers": self.bootstrap_servers, "group.id": uuid.uuid4().hex, "log_level": 0}
         consumer = confluent_kafka.Consumer({**settings, "auto.offset.reset": "earliest"})
         name = topic or self.topic
@@ -52,7 +52,7 @@ class Broker:
 
 
 class Gate:
-    """A door in front of a broker's bootstrap address: behind a closed one the broker is away."""
+    """A proxy in front of a broker's bootstrap address: while it is closed, the broker is unreachable."""
 
     def __init__(self, target: str) -> None:
         host, port = target.rsplit(":", 1)

@@ -1,4 +1,4 @@
-"""The publisher never blocks, never raises, and knows what became of every event."""
+"""The publisher never blocks, never raises, and counts the result of every event."""
 
 import datetime
 import gc
@@ -235,7 +235,7 @@ def test_an_event_larger_than_a_message_is_dropped_alone(broker: Broker) -> None
 
 
 class Refuses:
-    """Nothing can be made of it, and asking raises."""
+    """A value that cannot be encoded, and whose attributes raise."""
 
     def tolist(self) -> None:
         raise RuntimeError("no")
@@ -286,7 +286,7 @@ def test_several_threads_may_log_at_once(broker: Broker) -> None:
 
 
 def test_a_forked_child_has_a_queue_of_its_own(broker: Broker) -> None:
-    """In an interpreter of its own: forking one that tests, threads and brokers live in is asking for trouble."""
+    """Runs in an interpreter of its own: a fork of one with tests, threads and brokers can hang."""
     code = f"""
 import os
 from stream.publisher import InferencePublisher

@@ -1,4 +1,4 @@
-"""The publisher against Apache Kafka: what is logged arrives once, whatever the broker goes through."""
+"""The publisher against Apache Kafka: a logged event arrives once, through every failure of the broker."""
 
 import uuid
 

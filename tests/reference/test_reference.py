@@ -1,4 +1,4 @@
-"""References and what passes through them."""
+"""References, and the values that are mapped by them."""
 
 from typing import Any
 

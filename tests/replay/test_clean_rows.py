@@ -1,4 +1,4 @@
-"""``replay --clean``: which events it means, what it prints and draws, and what it refuses."""
+"""``replay --clean``: which events it selects, what it prints and draws, and what it refuses."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Pictures of a replay: complete in themselves, and true to the numbers."""
+"""Pictures of a replay need no other file and show the numbers correctly."""
 
 import math
 import sys

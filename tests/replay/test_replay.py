@@ -1,4 +1,4 @@
-"""Replay: one file, one answer; the right features after the change, and nothing where there is none."""
+"""Replay: one file gives one result, with the right features after a change, and no incident without one."""
 
 import json
 import os

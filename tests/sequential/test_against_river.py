@@ -1,4 +1,4 @@
-"""ADWIN and Page-Hinkley against river itself, value by value."""
+"""ADWIN and Page-Hinkley compared with river itself, value by value."""
 
 import itertools
 

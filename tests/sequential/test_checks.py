@@ -1,4 +1,5 @@
-"""The test kit for detectors: what is built in and river's pass it, what breaks the protocol is told how."""
+"""The test kit for detectors: built-in and river detectors pass, and a broken detector gets an error that names the
+reason."""
 
 import struct
 from collections.abc import Sequence
@@ -56,7 +57,7 @@ class OnePageHinkley:
 
 
 class Count:
-    """Fires at every value that is a run of 20 above .9; what the ones below get wrong, it gets right."""
+    """Fires at every value that ends a run of 20 above .9. It is correct; the detectors below each have one fault."""
 
     def __init__(self) -> None:
         self.run = 0

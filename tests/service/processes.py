@@ -1,4 +1,4 @@
-"""A driftline worker as a process, and what is around it: events in, drift events out, HTTP."""
+"""A driftline worker as a process, with its surroundings: events in, drift events out, HTTP."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ STEP_MS = 20
 
 
 def topic_names(prefix: str) -> dict[str, Any]:
-    """Topics of one test alone."""
+    """Topics that only one test uses."""
     own = {name: f"{prefix}-{name.replace('_', '-')}" for name in TopicSettings.__struct_fields__}
     return {**own, "events": [f"{prefix}-events"], "labels": [f"{prefix}-labels"]}
 
@@ -65,12 +65,12 @@ class Deployment:
         self.clock_ms = time.time_ns() // 1_000_000 - 600_000
 
     def let_write(self) -> None:
-        """People with ``TOKEN`` may change what workers that start from now on show."""
+        """Lets people with ``TOKEN`` change incidents of workers that start from now on."""
         self.config["http"]["token"] = TOKEN
         self.path.write_text(yaml.safe_dump(self.config))
 
     async def prepare(self) -> None:
-        """Creates the topics, as a worker would, so that what is published before it starts has its place."""
+        """Creates the topics, as a worker would, so that records can be published before it starts."""
         settings = config.load(self.path, {})
         rules.refuse(await rules.ensure(settings, KafkaCluster(settings.kafka), create=True))
 
@@ -82,8 +82,8 @@ class Deployment:
     async def publish_events(
         self, model: str, version: str, columns: Mapping[str, Any], *, labels: Sequence[Any] | None = None
     ) -> int:
-        """Row by row over all partitions, fifty a second of event time. Returns how many. ``labels``: each event
-        then predicts true, and these follow all of them."""
+        """Publishes rows, one after the other over all partitions, fifty a second of event time. Returns their number.
+        ``labels``: each event predicts true, and these labels follow all events."""
         records, following = [], []
         count = len(next(iter(columns.values())))
         for row in range(count):
@@ -102,7 +102,7 @@ class Deployment:
         await self._send([(self.topics["events"][0], None, value, 0) for value in values])
 
     async def read_all(self, topic: str) -> list[dict[str, Any]]:
-        """Everything on a topic of ours up to now, parsed."""
+        """Everything on one of driftline's topics up to now, parsed."""
         consumer = AIOKafkaConsumer(
             self.topics[topic],
             bootstrap_servers=self.bootstrap_servers,
@@ -153,7 +153,7 @@ class WorkerProcess:
             self.process.wait(30)
 
     def get(self, path: str) -> Any:
-        """The answer's JSON or text; None while nobody answers."""
+        """The answer's JSON or text; None while the worker does not answer."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as answer:
                 body = answer.read()
@@ -165,7 +165,7 @@ class WorkerProcess:
             return None
 
     def post(self, path: str, **body: Any) -> tuple[int, dict[str, Any]]:
-        """Status and JSON of what Ann asks for, with the token (see ``Deployment.let_write``)."""
+        """Status and JSON of the answer to a request of Ann, with the token (see ``Deployment.let_write``)."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}",
             json.dumps({"by": "ann", **body}).encode(),
@@ -176,7 +176,8 @@ class WorkerProcess:
             return answer.status, json.loads(answer.read())
 
     def until(self, true: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
-        """What ``true`` returns once that is true; fails with the worker's log when it ends or time is up."""
+        """The result of ``true`` once it is true; fails with the worker's log if the worker ends or the time has
+        passed."""
         deadline = time.monotonic() + seconds
         while True:
             found = true()
@@ -198,7 +199,7 @@ class WorkerProcess:
         return found
 
     def until_events(self, model: str, version: str, count: int, seconds: float = 60.0) -> dict[str, Any]:
-        """The model's detail once it has counted so many."""
+        """The model's detail once it has counted this many events."""
 
         def counted() -> dict[str, Any] | None:
             detail = self.model(model, version)
@@ -210,7 +211,7 @@ class WorkerProcess:
         return found
 
     def terminate(self) -> tuple[int, float]:
-        """SIGTERM; exit status and seconds it took."""
+        """Sends SIGTERM; returns the exit status and the seconds until the end."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(30)

@@ -1,4 +1,5 @@
-"""What people do about an incident, on a real Kafka: asked of any worker, kept through kills, an accepted present."""
+"""Requests about incidents on a real Kafka: any worker accepts them, kills lose none, and the present can be
+accepted."""
 
 from pathlib import Path
 from typing import Any

@@ -16,7 +16,7 @@ def record(offset: int, key: bytes | None, value: bytes | None) -> Record:
 
 
 class Reader:
-    """A table reader whose topics are given, and that fails when told to."""
+    """A table reader with given topics, which fails on request."""
 
     def __init__(self, table: dict[bytes, Record], later: list[list[tuple[Partition, Record]] | None]) -> None:
         self._table = table
@@ -39,7 +39,7 @@ class Reader:
 
 
 async def follow(readers: list[Reader], count: int) -> list[tuple[bytes, bytes | None]]:
-    """What was applied, until it is ``count`` records."""
+    """Waits until ``count`` records were applied, and returns them."""
     applied: list[tuple[bytes, bytes | None]] = []
     enough = asyncio.Event()
 

@@ -1,4 +1,5 @@
-"""Labels through the whole service on a real Kafka: published by the client, joined, judged, and told everywhere."""
+"""Labels through the whole service on a real Kafka: published by the client, joined, judged, and shown in every
+output."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A real stream through the whole real path: 45,312 half-hours of an electricity market, published at full speed."""
+"""A real stream through the whole service: 45,312 half-hours of an electricity market, published at full speed."""
 
 import csv
 import os

@@ -1,4 +1,5 @@
-"""A whole worker, both stages, on a broker that wants passwords, tokens or certificates; and nothing shows a secret."""
+"""A whole worker, both stages, on a broker that requires passwords, tokens or certificates; no output contains a
+secret."""
 
 import asyncio
 import subprocess

@@ -1,4 +1,4 @@
-"""``driftline worker`` as a process against a real Kafka: from events to an incident, and through its ends."""
+"""``driftline worker`` as a process against a real Kafka: from events to an incident, and how it stops."""
 
 import json
 from pathlib import Path

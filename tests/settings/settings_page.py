@@ -32,7 +32,7 @@ models:
 * A secret can be in a file of its own: `DRIFTLINE_KAFKA__SASL_PASSWORD_FILE=/run/secrets/kafka`,
   or `sasl_password_file:` in YAML.
 * An unknown key is an error that names the file or variable, the key and the nearest known key.
-* `driftline check --show` prints the settings in force, with secrets masked.
+* `driftline check --show` prints the settings in use, with secrets masked.
 
 This page is written from the code by `python -m tests.settings.settings_page`.
 """

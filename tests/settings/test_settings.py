@@ -1,4 +1,4 @@
-"""Settings: what is written is what is in force, and what is wrong is named."""
+"""Settings: written values are used, and an error names what is wrong."""
 
 import contextlib
 from pathlib import Path

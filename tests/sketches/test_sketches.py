@@ -1,4 +1,5 @@
-"""Sketches: merging obeys its laws exactly, content depends on the multiset alone, errors are what they say."""
+"""Sketches: merging obeys its laws exactly, content depends on the multiset alone, and errors are within their
+bounds."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"""``python -m tests.soak [--minutes N] [--rate N]``: exit status 1 when something grew, was lost or warned of."""
+"""``python -m tests.soak [--minutes N] [--rate N]``: exit status 1 if something grew, was lost, or was logged as a
+warning."""
 
 import argparse
 import asyncio

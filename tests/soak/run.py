@@ -26,7 +26,7 @@ NOISE = ("is rebalancing",)
 
 
 class Sample(NamedTuple):
-    """Of the worker's process."""
+    """Measurements of the worker's process."""
 
     seconds: float
     megabytes: float
@@ -35,7 +35,7 @@ class Sample(NamedTuple):
 
 
 class Soak(NamedTuple):
-    """What was seen. ``said``: warnings and errors in the worker's log."""
+    """The result. ``said``: warnings and errors in the worker's log."""
 
     sent: int
     counted: int
@@ -44,7 +44,7 @@ class Soak(NamedTuple):
 
     @property
     def settled(self) -> tuple[Sample, Sample]:
-        """Means of the first and the last quarter of what came after warming up."""
+        """Means of the first and the last quarter of the measurements after the warm-up."""
         late = self.samples[int(len(self.samples) * WARM_SHARE) :]
         quarter = max(1, len(late) // 4)
         return _mean(late[:quarter]), _mean(late[-quarter:])
@@ -73,13 +73,13 @@ def _mean(samples: list[Sample]) -> Sample:
 
 
 async def soak(broker: Server, folder: Path, seconds: float, per_second: int, seed: int) -> Soak:
-    """On a running broker."""
+    """Runs on a broker that is already running."""
     deployment = Deployment(broker.bootstrap_servers, folder, checkpoint_interval_seconds=5, learning_events=500)
     await deployment.prepare()
     samples: list[Sample] = []
     with WorkerProcess(deployment) as worker:
         await asyncio.to_thread(worker.until_ready)
-        started = len(worker.log.read_bytes())  # what is said while groups form on a new broker is not meant
+        started = len(worker.log.read_bytes())  # lines that are logged while groups form on a new broker do not count
         watching = asyncio.create_task(_watch(worker, samples))
         try:
             sent = await _send(deployment, seconds, per_second, random.Random(seed))
@@ -127,7 +127,7 @@ async def _send(deployment: Deployment, seconds: float, per_second: int, chance:
 
 
 async def _counted(worker: WorkerProcess, wanted: int) -> int:
-    """Events over all models by the API, as soon as it is what is wanted, or after a minute."""
+    """The number of events of all models in the API, as soon as it has the expected value, or after a minute."""
     deadline = time.monotonic() + 60
     while True:
         answer = await asyncio.to_thread(worker.get, "/api/v1/models") or {"models": []}

@@ -1,4 +1,4 @@
-"""A survey counts what is there, exactly for its sample, and its settings file is one that loads."""
+"""A survey's counts are exact for its sample, and its settings file can be loaded."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The view in the terminal."""
+"""The live view of models and incidents in the terminal."""
 
 import io
 from typing import Any

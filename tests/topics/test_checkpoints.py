@@ -1,4 +1,4 @@
-"""The envelope and the reconciliation: whatever mixture of checkpoints is read back, every event counts once."""
+"""The envelope and the reconciliation: every event counts once, for any mixture of checkpoints that is read back."""
 
 import msgspec
 import pytest
@@ -50,7 +50,7 @@ def test_another_schema_and_a_record_too_large_are_refused_by_name() -> None:
 
 
 def write(history: list[int], log: dict[int, str], upto: int) -> tuple[int, dict[str, int]]:
-    """A checkpoint at offset ``upto``: units with an event since their last stamp are stamped anew."""
+    """A checkpoint at offset ``upto``: units with an event since their last stamp get a new one."""
     stamps: dict[str, int] = {}
     for end in [*history, upto]:
         for unit in set(log.values()):
@@ -69,7 +69,7 @@ def write(history: list[int], log: dict[int, str], upto: int) -> tuple[int, dict
 def test_torn_checkpoints_and_late_zombies_lose_and_repeat_nothing(
     events: list[str], cuts: list[int], torn: set[str], overwritten: set[str]
 ) -> None:
-    """Three checkpoints of one log; the second one's manifest stands, units are of the third (torn) or of the first
+    """Three checkpoints of one log; the manifest is the second one's, units are of the third (torn) or of the first
     (written late by an owner that had lost the partition)."""
     log = dict(enumerate(events))
     old, current, new = sorted(min(cut, len(events)) for cut in cuts)

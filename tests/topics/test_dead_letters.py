@@ -1,4 +1,4 @@
-"""Dead letters: the record as it came with the reason, within the limits of size and rate, whatever stage made it."""
+"""Dead letters: the record as it came with the reason, within the limits of size and rate, from every stage."""
 
 from collections import Counter
 

@@ -1,4 +1,5 @@
-"""Topics: what is missing is created as it must be, what is wrong is refused by name, what is weak is said."""
+"""Topics: missing ones are created with the right settings, wrong ones are refused by name, weak settings are
+reported."""
 
 from collections.abc import Mapping, Sequence
 

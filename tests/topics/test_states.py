@@ -1,4 +1,4 @@
-"""There is one list of states; whatever names states for people names these, in this order."""
+"""There is one list of states, and everything that shows states uses it, in this order."""
 
 from deploy.grafana import panels
 from detectors.incidents.states import SHOWN, State

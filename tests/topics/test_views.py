@@ -1,4 +1,4 @@
-"""The views: what the judges published, by unit and incident."""
+"""The views that the judges published, by unit and incident."""
 
 import asyncio
 

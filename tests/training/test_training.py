@@ -1,4 +1,4 @@
-"""The one call of a training script."""
+"""The one call with which a training script builds a reference."""
 
 from pathlib import Path
 from typing import Any

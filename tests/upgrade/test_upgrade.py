@@ -1,4 +1,5 @@
-"""What the version before the folders wrote is read and continued: references, checkpoints, judge rows, profiles.
+"""What the version before the change of folders wrote is read and continued: references, checkpoints, judge rows,
+profiles.
 
 ``data/`` was written by that version: two partitions of one model with labels, environments, late events and a model
 that learns; their checkpoints after 700 records, and rows of the judge in the middle of the profiles after them. The

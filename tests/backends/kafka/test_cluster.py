@@ -1,4 +1,4 @@
-"""Topics on a real Kafka: created, verified, grown and refused; and what a survey reads there."""
+"""Topics on a real Kafka are created, verified, grown and refused, and a survey reads them."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.kafka
 
 
 def settings_for(bootstrap_servers: str) -> Settings:
-    """Settings whose topics nobody else uses."""
+    """Settings with topics that no other test uses."""
     run = uuid.uuid4().hex[:8]
     names = {field.name: f"{run}-{field.name}" for field in msgspec.structs.fields(TopicSettings)}
     topics = TopicSettings(**{**names, "events": (f"{run}-events",), "labels": (f"{run}-labels",)})

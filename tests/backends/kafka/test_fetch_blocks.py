@@ -1,4 +1,4 @@
-"""Records read by the block are those that aiokafka itself hands out, and the reader stands where it would stand."""
+"""Records that are read by the block are those that aiokafka itself returns, and the reader has the same position."""
 
 import weakref
 from typing import Any
@@ -24,7 +24,7 @@ Rows = list[tuple[int, bytes | None, bytes | None, list[tuple[str, bytes | None]
 
 
 class Assignment:
-    """As much of aiokafka's as a result asks for."""
+    """The members of aiokafka's subscription state that a fetch result uses."""
 
     active = True
     paused = False
@@ -58,7 +58,7 @@ def fetched(data: bytes, position: int, *, check_crcs: bool = False) -> tuple[Fe
 
 
 def by_block(result: FetchResult) -> FetchResult:
-    """What a fetcher's buffer makes of it."""
+    """The result that a fetcher's buffer returns for it."""
     buffer = _Fetched()
     buffer[PLACE] = result
     return buffer[PLACE]  # type: ignore[no-any-return]
@@ -75,7 +75,8 @@ row_lists = st.lists(st.tuples(st.integers(1, 3), texts, texts, headers), min_si
 
 @st.composite
 def partitions(draw: st.DrawFn) -> bytes:
-    """Blocks with gaps inside and between them, as compaction leaves them, some compressed, some of markers."""
+    """Blocks with gaps inside and between them, as compaction leaves them. Some are compressed, some hold only
+    markers."""
     data, at = b"", draw(st.integers(0, 5))
     for rows in draw(st.lists(row_lists, max_size=4)):
         placed, delta = [], -1
@@ -136,7 +137,7 @@ def test_nothing_comes_of_a_partition_that_was_paused_or_sought_meanwhile() -> N
 
 
 def test_what_was_fetched_is_freed_at_once_read_or_not() -> None:
-    """Not by the garbage collector, which goes by the number of objects and not by their size."""
+    """Blocks are freed without the garbage collector, which counts objects and not their size."""
     for read in (False, True):
         result, _ = fetched(block(0, [(0, None, b"value", [])]), 0)
         freed = [weakref.ref(result), weakref.ref(result._partition_records)]

@@ -1,4 +1,4 @@
-"""Passwords and TLS: what the settings say reaches every client, and what is wrong is said."""
+"""Passwords and TLS: the settings reach every client, and errors name what is wrong."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -61,7 +61,7 @@ async def test_every_client_gets_in(
 
 
 async def gets_in(server: Server, chosen: KafkaSettings, topic: str) -> None:
-    """Each of our clients does something."""
+    """Uses each of driftline's clients once."""
     await server.create_topics({topic: 1})
     sink, table, admin = KafkaSink(chosen), KafkaTableReader(chosen), KafkaCluster(chosen)
     source, listener = KafkaSource(chosen, [topic]), Listener()

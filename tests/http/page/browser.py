@@ -1,4 +1,4 @@
-"""A headless Chromium driven over its DevTools protocol. No more of it than the tests need."""
+"""A headless Chromium, controlled over its DevTools protocol. Only what the tests need."""
 
 import asyncio
 import base64
@@ -41,8 +41,8 @@ def executable() -> str | None:
 
 
 class Chromium:
-    """One process with a profile of its own, for many tests: what one keeps of a site no other meets, since each
-    serves its own on a port of its own."""
+    """One process with its own profile, for many tests. No test sees what another one stored, since each serves its
+    site on its own port."""
 
     def __init__(self, profile: Path) -> None:
         program = executable()
@@ -88,8 +88,8 @@ class Browser:
 
     @asynccontextmanager
     async def visiting(self, site: AbstractAsyncContextManager[str]) -> AsyncIterator[str]:
-        """A site while it is served. Every tab leaves it before it ends: a script that went on asking would hold a
-        connection that nobody closes."""
+        """A site while it is served. Every tab leaves the site before it ends: a script that continues its requests
+        would keep a connection open."""
         async with site as url:
             try:
                 yield url
@@ -109,7 +109,7 @@ class Browser:
 
 class Page:
     """A tab. ``complaints`` are console errors, uncaught exceptions, refused resources and policy violations.
-    ``agrees`` is what it answers when it is asked to confirm; ``asked`` are those questions."""
+    ``agrees`` is its answer to a confirmation; ``asked`` are the texts of the confirmations."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
@@ -205,7 +205,7 @@ class Page:
         return self._socket.closed
 
     async def close(self) -> None:
-        """Ends what the page has under way, then the tab."""
+        """Stops the requests of the page, then closes the tab."""
         await self.go("about:blank")
         await self.send("Page.close")
         await self._socket.close()

@@ -1,4 +1,4 @@
-"""The page on a real port, beside the real server's JSON."""
+"""The page on a real port, together with the JSON of the real server."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ from tests.http.page import sample_views
 
 
 class Health:
-    """A worker that is well, as far as the server asks."""
+    """A healthy worker, with what the server needs to know about it."""
 
     def __init__(self) -> None:
         self.waiting: list[str] = []
@@ -49,7 +49,7 @@ async def served(views: Views, now_ms: int = sample_views.NOW_MS) -> AsyncIterat
 
 @asynccontextmanager
 async def running(app: web.Application) -> AsyncIterator[str]:
-    """An application of a test's own."""
+    """A server with the page, for one test."""
     runner = web.AppRunner(app, shutdown_timeout=0.2)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

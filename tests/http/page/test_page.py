@@ -1,4 +1,4 @@
-"""What a person meets, in a real Chromium."""
+"""The page as a person sees it, in a real Chromium."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -244,7 +244,7 @@ def _with_writes(recorded: list[tuple[str, str | None, object]]) -> web.Applicat
 
 
 async def _sign(page: Page, note: str) -> None:
-    """Types token, name and note into the form of what can be done, once it is there."""
+    """Types token, name and note into the form, once it is shown."""
     await page.until("document.querySelector('#actions') && document.querySelector('#actions').offsetParent")
     for name, text in (("token", "secret"), ("by", "ana"), ("note", note)):
         await page.value(f"document.querySelector('#actions').elements.{name}.focus()")

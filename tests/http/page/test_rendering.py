@@ -1,4 +1,4 @@
-"""The page as text: what must hold whatever a browser does with it."""
+"""The page as text: what must hold in any browser."""
 
 import re
 from typing import Any
