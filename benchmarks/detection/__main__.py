@@ -1,4 +1,5 @@
-"""``make bench-detection``: false alarms on null streams, delay and misses on changes, cost; beside others.
+"""``make bench-detection``: false alarms on null streams, delay and misses on changes, cost; compared with other
+libraries.
 
     python -m benchmarks.detection [--quick] [--seed N] [--jobs N] [--data DIR] [--alone] [--out DIR]
 

@@ -1,7 +1,7 @@
 """Real streams, from ``--data DIR``. None of them is part of the project.
 
-Each is read as its publishers describe it, so that where it changes is known, or that nobody knows; its events go
-through the whole pipeline at the default budget, one false alarm a month.
+Each is read as its publishers describe it, so that its changes are known, or it is known that they are unknown; its
+events go through the whole pipeline at the default budget, one false alarm a month.
 """
 
 import csv

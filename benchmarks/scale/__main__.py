@@ -1,7 +1,7 @@
 """``python -m benchmarks.scale [--quick] [--only PART]``: what grows with workers, features and models, on real Kafka.
 
 Two workers, 200 features, 1,000 models, the delay from event to drift event, memory, restore, and the publisher, each
-beside what it is held to. Checkpoints and profiles come as the settings have them.
+with its target. Checkpoints and profiles come as the settings have them.
 """
 
 import argparse

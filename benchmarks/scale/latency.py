@@ -91,7 +91,7 @@ class Publisher:
         self.moved_at: dict[int, float] = {}
 
     def run(self) -> None:
-        """Moves all models one after the other, then goes on while the last one is waited for."""
+        """Moves all models one after the other, then continues the load until the last one is found."""
         began, last = time.perf_counter(), self._load.models
         seconds = SETTLED_SECONDS + last * BETWEEN_SECONDS + PATIENCE_SECONDS
         while (passed := time.perf_counter() - began) < seconds:

@@ -1,4 +1,5 @@
-"""What every format must bring: ``CASES`` in ``tests/formats/test_NAME.py``, which ``test_registry`` runs.
+"""The test cases that every format must have: ``CASES`` in ``tests/formats/test_NAME.py``, which ``test_registry``
+runs.
 
 A sample is one record. ``accepted`` gives the rows that must come out of it, ``broken`` a part of the reason for which
 it must be refused.
@@ -45,7 +46,7 @@ class Sample(NamedTuple):
 
 
 class Cases(NamedTuple):
-    """The samples of one format, by a name that says what is special about each."""
+    """The samples of one format, by a name that describes what is special about each."""
 
     accepted: dict[str, tuple[Sample, list[Row]]]
     broken: dict[str, tuple[Sample, str]]

@@ -89,7 +89,7 @@ CASES = Cases(
 
 
 def value_of(decoded: Decoded, feature: str) -> Any:
-    """What the first row of a single unit says of a feature: (kind, status, value), or None when missing."""
+    """The feature in the first row of a single unit: (kind, status, value), or None when missing."""
     for (_, _, *key), value in cells(decoded).items():
         if key and key[0] == feature and len(key) == 2:
             return (key[1], *value)

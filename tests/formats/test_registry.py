@@ -71,7 +71,7 @@ def test_a_format_refuses_its_broken_samples_with_the_reason(name: str, case: st
 
 
 def first(other: str, name: str, sample: Sample) -> bool:
-    """Whether ``other`` is tried before ``name`` and its headers alone identify the sample, whatever the value is."""
+    """Whether ``other`` is tried before ``name`` and its headers alone identify the sample, with any value."""
     in_headers, order = FORMATS[other].in_headers, list(FORMATS)
     return order.index(other) < order.index(name) and in_headers is not None and in_headers(sample.headers)
 

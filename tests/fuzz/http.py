@@ -1,4 +1,4 @@
-"""Bytes to the HTTP side of a worker over a real socket: it never answers 5xx, and it goes on serving."""
+"""Bytes to the HTTP side of a worker over a real socket: it never answers 5xx, and it continues to serve."""
 
 import asyncio
 import random

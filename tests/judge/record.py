@@ -1,4 +1,4 @@
-"""``python -m tests.judge.record`` writes the recording anew: run it only with a judge that is known to be right.
+"""``python -m tests.judge.record`` writes a new recording: run it only with a judge that is known to be correct.
 
 One seed plays a small deployment: two models with versions and segments, references that come late or are replaced,
 labels, broken and changed data, another environment, people who act, ticks of the clock, restarts.
@@ -40,7 +40,7 @@ SETTINGS = judge_settings(
 
 
 class LearningShard:
-    """A shard without a reference: what is learned from is a sketch of all values."""
+    """A shard without a reference: its reference is learned from a sketch of all values."""
 
     def __init__(self, unit: UnitKey) -> None:
         self.unit = unit
@@ -92,7 +92,7 @@ class Stream:
         return msgspec.structs.replace(made, segment=self.unit.segment, outcomes=outcomes, signals=signals)
 
     def follow(self, reference: Reference) -> None:
-        """As observers do when a reference is published."""
+        """Switches the shards to a published reference, as observers do."""
         self.shards = [
             MiniShard(reference, 0, old.events, old.events)
             if isinstance(old, LearningShard)
@@ -164,7 +164,7 @@ class Script:
         return self.steps
 
     def change(self, stream: Stream) -> None:
-        """Now and then something about the unit's traffic is another from now on."""
+        """Sometimes changes a property of the unit's traffic from now on."""
         dice = self.chance.random()
         if dice < 0.12:
             stream.shift = self.chance.choice((0.0, 1.0, 4.0))

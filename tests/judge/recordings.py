@@ -1,4 +1,4 @@
-"""What a judge was given and what it returned, step by step, as plain JSON; and the player that gives it again."""
+"""What a judge was given and what it returned, step by step, as plain JSON; and the player that repeats it."""
 
 import base64
 import json
@@ -32,8 +32,8 @@ Plain = Any
 
 
 class Step(msgspec.Struct):
-    """One call of the judge, named by ``op``, and what came of it. ``late``: after a restart the references are read
-    after the rows."""
+    """One call of the judge, named by ``op``, and its result. ``late``: after a restart the references are read after
+    the rows."""
 
     op: str
     now_ms: int = 0
@@ -59,7 +59,7 @@ class Player:
         self.judge = Judge(settings)
 
     def play(self, step: Step) -> Step:
-        """The step with what this judge makes of it."""
+        """The step with the result of this judge."""
         effects = getattr(self, f"_{step.op}")(step)
         units = sorted(self.judge.units, key=str)
         return msgspec.structs.replace(
@@ -107,7 +107,7 @@ class Player:
 
 
 def plain_effect(effect: Effect) -> Json:
-    """An effect as plain JSON. A reference's digest is left out: it is another one where a last digit is."""
+    """An effect as plain JSON. A reference's digest is left out: it differs if a last digit differs."""
     if isinstance(effect, DriftEvent):
         made: Json = {"event": effect.kind.value, "at_ms": effect.at_ms, "data": effect.data, "what": list(effect.what)}
     elif isinstance(effect, IncidentRecord):
@@ -121,7 +121,7 @@ def plain_effect(effect: Effect) -> Json:
 
 
 def write(steps: list[Step]) -> None:
-    """One JSON text a line. The standard library's: moments are integers beyond 64 bits."""
+    """One JSON text a line. By the standard library, because sums of squares are integers beyond 64 bits."""
     lines = "\n".join(json.dumps(msgspec.to_builtins(step), separators=(",", ":")) for step in steps)
     FILE.write_bytes(lzma.compress(lines.encode(), preset=9))
 
@@ -132,7 +132,7 @@ def read() -> list[Step]:
 
 
 def differences(wanted: Plain, found: Plain, where: str = "") -> Iterator[str]:
-    """Where the two differ: texts and integers in anything, numbers by more than rounding."""
+    """The places where both differ: in texts and integers at all, in floats by more than rounding."""
     if isinstance(wanted, dict) and isinstance(found, dict):
         if list(wanted) != list(found):
             yield f"{where}: members {list(wanted)}, now {list(found)}"

@@ -18,7 +18,7 @@ from detectors.sketches.quantiles import QuantileSketch
 
 
 class MiniShard:
-    """Counts what it is given under one reference."""
+    """One shard, which counts columns under one reference."""
 
     def __init__(self, reference: Reference, partition: int = 0, first_offset: int = 0, events_before: int = 0) -> None:
         self.reference = reference

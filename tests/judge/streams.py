@@ -1,4 +1,4 @@
-"""Columns through the product without a broker: native events in, shards, judge, the replay's report out."""
+"""Runs columns through driftline without a broker: native events in, shards, judge, the replay's report out."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,7 +32,7 @@ def replayed(
     step_ms: int = 1_000,
     environments: Sequence[Mapping[str, str]] | None = None,
 ) -> dict[str, Any]:
-    """What a replay of these columns reports. Keys that begin with ``@`` are what the model emits."""
+    """The report of a replay of these columns. Keys that begin with ``@`` are what the model emits."""
     options = ReplayOptions("columns.jsonl", partitions=partitions)
     replay = Replay(options, settings or Settings(), reference)
     rows = events(columns, step_ms, environments)

@@ -1,4 +1,5 @@
-"""An accepted present of a stream with a daily season: hours that it did not see are no change; a change still is."""
+"""An accepted present of a stream with a daily season: hours that it does not contain are not reported as a change; a
+real change still is."""
 
 from typing import Any
 
@@ -68,7 +69,7 @@ def opened(effects: list[Any]) -> list[dict[str, Any]]:
 
 
 def accept(reference: Reference) -> tuple[Stream, Reference]:
-    """A day as it was, then six sigma more, accepted as soon as it is found, in the afternoon."""
+    """A day without a change, then a shift of six sigma, which is accepted as soon as it is found, in the afternoon."""
     stream = Stream(reference)
     assert not opened(stream.play(24 + 14, 0.0))
     [incident] = opened(stream.play(4, 6.0))
@@ -100,7 +101,7 @@ def test_without_the_old_season_the_next_hours_would_be_a_change(reference: Refe
 
 
 def test_an_hours_shares_are_those_of_the_stream_that_moved(reference: Reference) -> None:
-    """Where the accepted hours reach; what lies beyond them is put together at their ends."""
+    """Within the range of the accepted hours; values beyond it are counted at its ends."""
     _, built = accept(reference)
     assert references.decode(references.encode(built)).digest == built.digest
     rng = np.random.default_rng(8)

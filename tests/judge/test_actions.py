@@ -1,4 +1,4 @@
-"""Requests of people about incidents are applied once and survive a restart; an accepted present raises nothing."""
+"""Requests about incidents are applied once and survive a restart; an accepted present raises no incident."""
 
 from typing import Any
 
@@ -66,7 +66,7 @@ class World:
         self.judge.restore(unit, blob)
 
     def switch(self, reference: Reference) -> None:
-        """What observers do when a reference is published."""
+        """Switches the shards to a published reference, as observers do."""
         self.judge.on_reference(reference)
         self.shards = [
             MiniShard(reference, s.partition, s.first_offset + s.events, s.events_before + s.events)

@@ -1,4 +1,4 @@
-"""When a change began, as an incident dates it: the interval holds the true event, and is no wider than it must be."""
+"""The beginning of a change in an incident: the interval contains the true event, and is not too wide."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The pure judge merges shards and returns states and incidents; a restart changes nothing of that."""
+"""The pure judge merges shards and returns states and incidents; a restart does not change these."""
 
 import zlib
 from typing import Any
@@ -289,7 +289,7 @@ def test_learning_becomes_a_reference_once(reference: Reference) -> None:
 def test_a_new_reference_is_followed_before_the_next_event_and_a_zombie_brings_no_old_one_back(
     reference: Reference,
 ) -> None:
-    """Two references between two events: epochs that begin at the same offset and have none of their own yet."""
+    """Two references between two events: epochs that begin at the same offset and have no events of their own yet."""
     judge, shard = Judge(SETTINGS, [reference]), MiniShard(reference)
     play(judge, [shard], 4, 1)
     unit = shard.profile().unit

@@ -122,7 +122,7 @@ def test_a_profile_without_outcomes_is_from_before_they_were_counted() -> None:
 
 
 def judged(judge: Judge, moments: Sequence[tuple[int, int, int]], read: int = 0) -> str:
-    """The state after each (hours, right, predicted); the reading side has read so many labels."""
+    """The state after each (hours, right, predicted); ``read``: labels that the reading side has read."""
     for hours, right, predicted in moments:
         one = profile(predicted, right, right, 0)
         outcomes = msgspec.structs.replace(one.outcomes, total=one.outcomes.total) if one.outcomes else None

@@ -1,4 +1,4 @@
-"""The judge returns what it returned when the recording was made. ``python -m tests.judge.record`` makes it anew."""
+"""The judge returns what it returned when the recording was made. ``python -m tests.judge.record`` makes a new one."""
 
 import copy
 from collections import Counter

@@ -1,4 +1,5 @@
-"""Whatever order two owners' profiles of one shard arrive in, no event is merged twice and the furthest one is held."""
+"""Profiles of one shard from two owners may arrive in any order: no event is merged twice, and the furthest one is
+held."""
 
 import msgspec
 from hypothesis import given, settings
@@ -59,7 +60,8 @@ def test_an_epoch_that_begins_behind_what_was_merged_counts_from_where_that_ende
 
 
 def test_an_epoch_that_was_left_does_not_come_back_by_records_that_are_read_again() -> None:
-    """Found by simulation: the new epoch's first record lay far behind, so that the old epoch's looked new again."""
+    """Found by simulation: the new epoch's first record was far behind, so that the old epoch's records seemed new
+    again."""
     shard = Shard(profile(0, 28), [])
     assert shard.step(profile(5, 5)) is Step.BASE
     shard.hold(profile(5, 5))
@@ -69,7 +71,7 @@ def test_an_epoch_that_was_left_does_not_come_back_by_records_that_are_read_agai
 
 
 def test_of_two_owners_that_end_at_the_same_place_the_later_epoch_stays() -> None:
-    """Found by simulation: a zombie got ahead for a moment, and its old epoch stayed until the next event."""
+    """Found by simulation: a zombie was ahead for a short time, and its old epoch stayed until the next event."""
     shard = Shard(profile(1, 18), [])
     for came in (profile(3, 18), profile(1, 25)):
         assert shard.step(came) is Step.BASE
@@ -93,7 +95,8 @@ def epoch(reference: str, first_offset: int, next_offset: int) -> Profile:
 def test_of_owners_that_end_at_the_same_place_the_newest_reference_stays_whoever_comes_last(
     arriving: list[tuple[str, int, int]], count: int
 ) -> None:
-    """Two references between two events: B and C begin at offset 5, and no event may follow that would decide it."""
+    """Two references between two events: B and C begin at offset 5, and perhaps no event follows that decides between
+    them."""
     came = arriving[:count]
     shard = Shard(epoch(*came[0]), [])
     for one in came[1:]:

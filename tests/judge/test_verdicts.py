@@ -1,4 +1,5 @@
-"""Broken data is distinguished from a changed world, over independent and dependent rows; a likeness is no proof."""
+"""Broken data is distinguished from a changed world, over independent and dependent rows; a similar factor alone does
+not prove broken data."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,7 @@ Change = Callable[[np.random.Generator, Columns], Columns]
 
 
 def drawn(rng: np.random.Generator, rows: int, dependent: bool) -> Columns:
-    """Four numbers far apart in scale, two categories of like kind."""
+    """Four numbers of very different scale, two similar categories."""
     noise = autoregressive(0.7) if dependent else normal
     a, b, c, d = (noise(rng, rows, 0) for _ in range(4))
     town = rng.choice(["oslo", "bern", "rome"], rows, p=[0.5, 0.3, 0.2]).tolist()

@@ -1,4 +1,4 @@
-"""Whether what a world ended with is what its input says."""
+"""Checks that the final state of a simulated world follows from its input."""
 
 import msgspec
 
@@ -10,11 +10,11 @@ from tests.simulation import traffic
 from tests.simulation.world import Diverged, Scheme, World
 
 CHECKED = 4
-"""Published profiles of a run that are folded anew, beside each shard's last."""
+"""Published profiles of a run that are computed again, in addition to each shard's last one."""
 
 
 def simulate(seed: int, scheme: Scheme | None = None) -> World:
-    """Raises Diverged."""
+    """Runs one world and checks it. Raises Diverged."""
     world = World(seed, scheme or Scheme())
     try:
         world.run()
@@ -29,7 +29,7 @@ def simulate(seed: int, scheme: Scheme | None = None) -> World:
 
 
 def _check_states(seed: int, world: World) -> None:
-    """Bit for bit, where the moment at which a reference arrived makes no difference."""
+    """Compares states bit for bit, unless references arrived during the run."""
     if world.choice.coming:
         return
     for place, worker in world.owners.items():
@@ -46,8 +46,8 @@ def _check_letters(seed: int, world: World) -> None:
 
 
 def _check_shards(seed: int, world: World) -> None:
-    """What the judge holds in the end is each unit at the end of the log, and what it merged is each event once: never
-    twice, and late by a few only where a reference came meanwhile."""
+    """In the end the judge holds each unit as of the end of the log, and has merged each event once: never twice, and a
+    few are missing only if a reference came meanwhile."""
     held = set()
     for place, worker in world.owners.items():
         for key, unit in worker.observer._partitions[place].units.items():
@@ -65,8 +65,9 @@ def _check_shards(seed: int, world: World) -> None:
 
 
 def _tied(world: World, judged: Profile, last: Profile) -> bool:
-    """A zombie that began under the same reference elsewhere and ended at the same event: as good a fold of the log,
-    with the same counts over all epochs, which stays until the next event. Nothing tells whose the partition is."""
+    """Whether the judge's profile is of a zombie that began under the same reference at another offset and ended at the
+    same event. It is an equally valid fold of the log, with the same counts over all epochs, and stays until the next
+    event. Nothing shows which worker owns the partition."""
     same = judged.epoch != last.epoch and judged.epoch.reference == last.epoch.reference
     tied = same and merging.place(judged) == merging.place(last) and world.choice.zombies
     world.troubles["tie"] += tied
@@ -80,7 +81,8 @@ def _check_profile(seed: int, world: World, profile: Profile) -> None:
 
 
 def _plain(profile: Profile, world: World) -> object:
-    """Without signals of epochs before, where there were several; without outcomes, which no bank makes."""
+    """The profile without signals of earlier epochs, if there were several, and without outcomes, which no bank
+    makes."""
     return msgspec.structs.replace(
         profile, signal_count=len(profile.signals) if world.choice.coming else profile.signal_count, outcomes=None
     )

@@ -72,7 +72,7 @@ def publish(seed: int) -> list[Record]:
 
 
 class Worker:
-    """What JudgeApp does, without Faust: a judge, what is ahead of its rows, and where it reads."""
+    """What JudgeApp does, without Faust: a judge, the units that are ahead of their rows, and its position."""
 
     def __init__(self) -> None:
         self.judge = judge()
@@ -110,7 +110,7 @@ class World:
         self.deal()
 
     def deal(self) -> None:
-        """A rebalance: everybody starts from the rows."""
+        """A rebalance: every judge starts from the rows."""
         owners = [self.chance.randrange(WORKERS) for _ in range(PARTITIONS)]
         for number, worker in enumerate(self.workers):
             worker.start(self, {place for place, owner in enumerate(owners) if owner == number})
@@ -158,7 +158,7 @@ class World:
 
 
 def remember(published: Published, effects: Sequence[Effect]) -> None:
-    """Keeps drift events. Raises Diverged where one is published again with another content."""
+    """Keeps drift events. Raises Diverged if one is published again with another content."""
     for effect in effects:
         if isinstance(effect, DriftEvent):
             name, content = (effect.kind, effect.unit, *effect.what), msgspec.json.encode(effect.data)
@@ -167,7 +167,7 @@ def remember(published: Published, effects: Sequence[Effect]) -> None:
 
 
 def look_of(published: Published, judge: Judge, profile: Profile) -> None:
-    """Keeps the threshold of the unit's last look. Raises Diverged where the same look had another one."""
+    """Keeps the threshold of the unit's last look. Raises Diverged if the same look had another one."""
     unit = judge._units[profile.unit]
     assert unit.look.watch is not None
     name = (profile.unit, unit.shards.newest[profile.shard].next_offset)
@@ -189,7 +189,7 @@ def undisturbed(seed: int) -> tuple[Published, Judge]:
 
 
 def simulate(seed: int) -> World:
-    """Raises Diverged."""
+    """Runs one world and checks it. Raises Diverged."""
     world = World(seed)
     world.run()
     wanted, whole = undisturbed(seed)

@@ -1,6 +1,6 @@
-"""Whole workers on the memory backend: ``Runner`` with all it has, in a time that passes only when nobody has anything
-to do. One seed decides when a worker crashes in the middle of a write, when it loses its partitions without knowing,
-when the broker is away or its disk slow, and when references come.
+"""Whole workers on the memory backend: complete ``Runner`` objects, with a clock that advances only when every task
+waits. One seed decides when a worker crashes in the middle of a write, when it loses its partitions without noticing,
+when the broker is unreachable or its disk slow, and when references come.
 """
 
 import asyncio
@@ -30,16 +30,17 @@ from tests.simulation.world import PARTITIONS, Diverged, choose
 SETTINGS = Settings(checkpoint_interval_seconds=1.0)
 WORKERS = 2
 SECONDS = 8.0
-"""Of trouble."""
+"""Seconds with faults."""
 SETTLED_SECONDS = 8.0
-"""Until everything must be published: longer than a send is tried for, and a start takes."""
+"""Until everything must be published: longer than the attempts of a send, and than a start."""
 IDLE_MS = 400
-"""Between two turns in which nothing comes; fewer turns, as many places for trouble."""
+"""Time between two turns without records. A longer time gives fewer turns, and as many points at which a fault can
+come."""
 TROUBLES = ("crash", "crash", "zombie", "outage", "slow disk", "reference", "stop")
 
 
 class _Instant(selectors.DefaultSelector):
-    """Nothing comes from outside: what is waited for passes at once."""
+    """A selector without input from outside: every wait ends at once and advances the clock."""
 
     loop: "TimelessLoop"
 
@@ -52,7 +53,7 @@ class _Instant(selectors.DefaultSelector):
 
 
 class TimelessLoop(asyncio.SelectorEventLoop):
-    """``time`` jumps to whatever is next."""
+    """An event loop whose ``time`` jumps to the next timer."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -70,13 +71,13 @@ class Clock:
 
 
 class Still:
-    """In place of ``time``, whose processor time is dear to ask for on some machines."""
+    """Replaces ``time``, because reading processor time is slow on some machines."""
 
     thread_time = staticmethod(lambda: 0.0)
 
 
 class SlowSink(MemorySink):
-    """What is on its way may arrive though nobody waits for it any more."""
+    """A sink whose records may still arrive after its caller was cancelled."""
 
     def __init__(self, service: "Service") -> None:
         super().__init__(service.broker)
@@ -93,7 +94,7 @@ class SlowSink(MemorySink):
 
 
 class Service:
-    """The broker, the workers and a supervisor that starts again what ended."""
+    """The broker, the workers and a supervisor that starts ended workers again."""
 
     def __init__(self, seed: int) -> None:
         self.choice = choose(seed)
@@ -150,7 +151,7 @@ class Service:
         await asyncio.gather(*self._sending, return_exceptions=True)
 
     async def _write(self) -> None:
-        """Both logs, at random moments, as they are: the records' own times and no faults."""
+        """Writes both logs at random times, unchanged: with the records' own times and without faults."""
         for record in range(traffic.LENGTH):
             await asyncio.sleep(self.chance.random() * SECONDS / traffic.LENGTH)
             for place in self.places:
@@ -172,7 +173,8 @@ class Service:
 
     async def _trouble(self, what: str) -> None:
         if what == "crash":
-            self.broker.crash_after(self.chance.randrange(12))  # whoever writes then, in the middle of its batch
+            # the worker that writes then crashes in the middle of its batch
+            self.broker.crash_after(self.chance.randrange(12))
         elif what == "stop":
             self.chance.choice(self.stops).set()
         elif what == "zombie" and self.sources and self.choice.zombies:
@@ -183,7 +185,8 @@ class Service:
                 self.broker.expire(source)
         elif what == "outage":
             self.broker.outage()
-            await asyncio.sleep(self.chance.random() * self.chance.choice((0.5, 10.0)))  # now and then until they end
+            # sometimes long enough that workers end
+            await asyncio.sleep(self.chance.random() * self.chance.choice((0.5, 10.0)))
             self.broker.restore()
         elif what == "slow disk":
             self.delay_seconds = 2.0 * self.chance.random()
@@ -205,9 +208,9 @@ class Service:
 
 
 def simulate(seed: int) -> Service:
-    """Raises Diverged."""
+    """Runs one world and checks it. Raises Diverged."""
     usual = polling.POLL_MS, pace.SMALLEST_CHUNK, pace.HELD_SECONDS, pace.time
-    # no real clock cuts a batch, or breaks into it: after every unit there is a break, or there is none
+    # the real clock has no effect on batches and breaks: there is a break after every unit, or there is none
     held = 0.0 if seed % 2 else 1e6
     polling.POLL_MS, pace.SMALLEST_CHUNK, pace.HELD_SECONDS, pace.time = IDLE_MS, traffic.LENGTH, held, Still
     try:
@@ -226,7 +229,7 @@ async def _simulated(seed: int) -> Service:
 
 
 def _check(seed: int, service: Service) -> None:
-    """What is published in the end is each unit's fold of the whole log, and each unreadable record a dead letter."""
+    """In the end each unit's fold of the whole log is published, and each unreadable record is a dead letter."""
     shards: dict[bytes, Shard] = {}
     topics = SETTINGS.topics
     for _, record in service.broker.records(topics.profiles):
@@ -260,6 +263,7 @@ def _check(seed: int, service: Service) -> None:
 
 
 def _plain(profile: Profile, service: Service) -> Profile:
-    """Without signals of epochs before, where there were several; without outcomes, which no bank makes."""
+    """The profile without signals of earlier epochs, if there were several, and without outcomes, which no bank
+    makes."""
     count = len(profile.signals) if service.choice.coming else profile.signal_count
     return msgspec.structs.replace(profile, signal_count=count, outcomes=None)

@@ -1,6 +1,7 @@
-"""Whole workers, their own loop and order of writing included: whatever fails, every event counts once.
+"""Whole workers, including their own loop and order of writing: every event counts once, after any failure.
 
-``DRIFTLINE_TEST_SEED=N`` replays one seed, ``DRIFTLINE_TEST_SEEDS=N`` says how many are tried: a tenth of it.
+``DRIFTLINE_TEST_SEED=N`` replays one seed, ``DRIFTLINE_TEST_SEEDS=N`` sets the number of seeds, of which this test
+tries a tenth.
 """
 
 import logging
@@ -21,7 +22,7 @@ from tests.simulation.world import Diverged
 
 SEEDS = int(os.environ.get("DRIFTLINE_TEST_SEEDS", "2000")) // 10
 SHARES = 2
-"""Tests that the seeds are dealt to, so that processes of a parallel run share them."""
+"""Tests over which the seeds are distributed, so that processes of a parallel run share them."""
 GIVEN = os.environ.get("DRIFTLINE_TEST_SEED")
 FOUND_WITHIN = 100
 """Seeds in which a broken worker must be found."""
@@ -29,7 +30,7 @@ FOUND_WITHIN = 100
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    """Outages are what is looked for."""
+    """Outages must have happened."""
     logging.disable(logging.ERROR)
     yield
     logging.disable(logging.NOTSET)

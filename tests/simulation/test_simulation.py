@@ -1,7 +1,8 @@
-"""Crashes, torn checkpoints, zombies, outages and late references change no number; and what was broken is found.
+"""Crashes, torn checkpoints, zombies, outages and late references change no number; and a deliberately broken scheme is
+found.
 
-``DRIFTLINE_TEST_SEED=N`` replays one seed, ``DRIFTLINE_TEST_SEEDS=N`` says how many are tried: some 2,500 a
-minute and core, and ``make test`` uses two.
+``DRIFTLINE_TEST_SEED=N`` replays one seed, ``DRIFTLINE_TEST_SEEDS=N`` sets the number of seeds: some 2,500 a minute and
+core, and ``make test`` uses two.
 """
 
 import os
@@ -24,7 +25,7 @@ from tests.simulation.world import Diverged, Scheme
 
 SEEDS = int(os.environ.get("DRIFTLINE_TEST_SEEDS", "2000"))
 SHARES = 4
-"""Tests that the seeds are dealt to, so that processes of a parallel run share them."""
+"""Tests over which the seeds are distributed, so that processes of a parallel run share them."""
 GIVEN = os.environ.get("DRIFTLINE_TEST_SEED")
 FOUND_WITHIN = 300
 """Seeds in which a broken scheme must be found."""
@@ -67,24 +68,24 @@ def test_a_seed_is_the_same_world_again() -> None:
 
 
 def _one_common_offset(manifest: Manifest | None, stamps: Stamps, where: str) -> Restore | None:
-    """Every unit goes on from the manifest's offset, whatever its own record says."""
+    """Broken: every unit continues at the manifest's offset, with any stamp of its own record."""
     true = true_reconcile(manifest, stamps, where)
     return true and Restore(true.floor, true.floor, dict.fromkeys(stamps, true.floor))
 
 
 def _no_manifest(manifest: Manifest | None, stamps: Stamps, where: str) -> Restore | None:
-    """Units go on from their own stamps, and nothing says what belongs together."""
+    """Broken: units continue at their own stamps, without a manifest that says which stamps belong together."""
     return Restore(min(stamps.values()), 0, dict(stamps)) if stamps else None
 
 
 def _nothing_skipped(manifest: Manifest | None, stamps: Stamps, where: str) -> Restore | None:
-    """What is read again is counted again."""
+    """Broken: events that are read again are counted again."""
     true = true_reconcile(manifest, stamps, where)
     return true and Restore(true.seek, 0, dict.fromkeys(stamps, 0))
 
 
 def _old_owner_believed(manifest: Manifest | None, stamps: Stamps, where: str) -> Restore | None:
-    """A record that a zombie wrote over a newer one is taken for the newer one."""
+    """Broken: a record that a zombie wrote over a newer one is treated as the newer one."""
     true = true_reconcile(manifest, stamps, where)
     return true and Restore(true.floor, true.floor, {unit: max(at, true.floor) for unit, at in stamps.items()})
 
@@ -106,21 +107,21 @@ def test_a_broken_order_is_found(fault: str) -> None:
 def _last_one_written(
     newest: Profile, profile: Profile, passed: Sequence[Epoch], reached: Place, wanted: str | None
 ) -> Step:
-    """What was written last counts, whoever wrote it."""
+    """Broken: the last written profile counts, from any worker."""
     return Step.NEXT
 
 
 def _epochs_come_back(
     newest: Profile, profile: Profile, passed: Sequence[Epoch], reached: Place, wanted: str | None
 ) -> Step:
-    """An epoch that was left is taken for a new one."""
+    """Broken: an epoch that was left is treated as a new one."""
     return true_step(newest, profile, passed, reached) if profile.epoch == newest.epoch else Step.FULL
 
 
 def _newest_is_furthest(
     newest: Profile, profile: Profile, passed: Sequence[Epoch], reached: Place, wanted: str | None
 ) -> Step:
-    """What an epoch before brought is forgotten when the next begins behind it."""
+    """Broken: the counts of the earlier epoch are forgotten when the next one begins behind it."""
     return true_step(newest, profile, passed, merging.place(newest), wanted)
 
 
@@ -133,7 +134,8 @@ def test_a_broken_merge_is_found(broken: Callable[..., Step], once: int, monkeyp
 
 
 def _first_found(scheme: Scheme, once: int = 0) -> str:
-    """What is seen of it. ``once``: the seed that showed it when this was written, and is tried first."""
+    """The text of the first divergence; empty if there is none. ``once``: the seed that showed it when this was
+    written; it is tried first."""
     for seed in (*range(once, FOUND_WITHIN), *range(once)):
         try:
             simulate(seed, scheme)
@@ -143,7 +145,7 @@ def _first_found(scheme: Scheme, once: int = 0) -> str:
 
 
 def test_worlds_are_as_bad_as_they_should_be() -> None:
-    """Each kind of trouble happens, or the suite shows nothing."""
+    """Each kind of trouble happens; otherwise the suite would prove nothing."""
     troubles: dict[str, int] = {}
     for seed in range(40):
         for trouble, times in simulate(seed).troubles.items():

@@ -1,4 +1,4 @@
-"""Logs to simulate with, and the oracle: what one uninterrupted reader makes of them."""
+"""Logs to simulate with, and the oracle: the state of one uninterrupted reader of them."""
 
 import json
 import random
@@ -38,7 +38,7 @@ WATCHING = msgspec.structs.replace(PLAIN, bank=bank_settings())
 
 @lru_cache(maxsize=1)
 def references() -> tuple[Reference, ...]:
-    """Three for the first model, one for the second; the third learns."""
+    """The references: three for the first model, one for the second; the third model learns."""
     rng = np.random.default_rng(5)
     made = [build_reference("m0", "1", {"x": rng.normal(shift, 1.0, 60)}) for shift in (0.0, 1.0, 2.0)]
     return (*made, build_reference("m1", "1", {"x": rng.normal(size=60), "c": ["a", "b"] * 30}))
@@ -46,7 +46,8 @@ def references() -> tuple[Reference, ...]:
 
 @lru_cache(maxsize=4 * LOGS)
 def log(seed: int, number: int) -> tuple[Record, ...]:
-    """Missing and wrong values, repeats, late events, arrays, rubbish, and more units than there is room for."""
+    """One log: missing and wrong values, repeats, late events, arrays, rubbish, and more units than there is room
+    for."""
     chance, last = random.Random(f"{seed}/{number}"), 0
     records = []
     for offset in range(LENGTH):
@@ -92,7 +93,7 @@ class RememberingDecoder(Decoder):
 
 @lru_cache(maxsize=20_000)
 def _decoded(partition: Partition, records: tuple[Record, ...]) -> Decoded:
-    """By the general path, which is the quicker one for few records; that both give the same is tested elsewhere."""
+    """Decodes by the general path, which is faster for few records; other tests show that both paths give the same."""
     return Decoder(PLAIN.rules, PLAIN.message).decode(partition, records, fast=False)
 
 
@@ -134,7 +135,7 @@ def oracle_state(watching: bool, known: tuple[int, ...], seed: int, number: int)
 
 @lru_cache(maxsize=4 * LOGS)
 def oracle_events(seed: int, number: int) -> dict[UnitKey, int]:
-    """Events of each unit at the log's end, whatever they are compared with."""
+    """Events of each unit at the log's end, under any reference."""
     place, made = Partition(TOPIC, number), observer(PLAIN, ())
     made.assign(place)
     made.process(place, log(seed, number))
@@ -146,7 +147,7 @@ def unreadable(seed: int, number: int) -> set[tuple[int, int]]:
 
 
 def oracle_profiles(settings: ObserveSettings, seed: int, profile: Profile) -> list[Profile]:
-    """What the profile may be: as of its record, or of a look among that record's rows."""
+    """All correct contents of the profile: as of its record, or as of a look among that record's rows."""
     at = next((at for at, r in enumerate(references()) if r.digest == profile.epoch.reference), None)
     return _folded(settings is WATCHING, seed, profile.partition, profile.unit, at, profile.epoch.first_offset,
                    profile.next_offset)  # fmt: skip

@@ -1,7 +1,7 @@
 """A world in which everything fails: brokers, workers, deliveries; one seed decides all of it.
 
 The product is ``Observer`` with its checkpoints; this module is the shell that ``Runner`` and ``Saver`` are in
-production, with every wait made a place where a crash, an outage or another worker may come in between.
+production, and every wait is a point at which a crash, an outage or another worker may come in between.
 """
 
 import random
@@ -22,11 +22,11 @@ from tests.simulation import traffic
 PARTITIONS = 2
 STEPS = 60
 FROZEN, AFTERLIFE = 20, 12
-"""Steps at most that a worker sleeps when it loses its partitions, and goes on for then without knowing."""
+"""Steps at most that a worker sleeps when it loses its partitions, and then continues for without noticing."""
 SLOW = 15
 """Steps at most that the broker's disk is slow for."""
 JUDGES = 2
-"""Partitions of the profiles: each is read in its order, and which one is read next is chance."""
+"""Partitions of the profiles: each is read in its order, and the next one to read is random."""
 REREAD = 12
 """Profiles at most that a judge reads again when it was restarted: its state is newer than its offset."""
 
@@ -36,7 +36,7 @@ class Diverged(AssertionError):
 
 
 class Scheme(NamedTuple):
-    """What the shell does right, to be broken on purpose."""
+    """The rules that the shell follows; a test breaks one of them on purpose."""
 
     outputs_first: bool = True
     units_first: bool = True
@@ -46,7 +46,7 @@ class Scheme(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What a seed is about."""
+    """The choices that a seed makes for its world."""
 
     settings: ObserveSettings
     logs: int
@@ -67,7 +67,7 @@ def choose(seed: int) -> Choice:
 
 
 class Worker:
-    """One process. ``doomed``: partitions it has lost and does not know of yet, with the steps that remain to it."""
+    """One process. ``doomed``: partitions that it has lost without noticing yet, with the steps until it notices."""
 
     def __init__(self, world: "World") -> None:
         self.world = world
@@ -102,7 +102,7 @@ class Worker:
             return False
         effects = Effects()
         for _ in self.observer.steps(place, records, effects):
-            """What is not due waits for more."""
+            """Rows that are not due wait for more."""
         self._hasten()
         self.outbox += self.observer.drain_aside().profiles
         self.outbox += effects.profiles
@@ -117,7 +117,7 @@ class Worker:
         self.world.publish(sent)
 
     def save(self, place: Partition) -> Iterator[None]:
-        """A checkpoint; every ``yield`` is a wait for the broker, at which anything may happen."""
+        """Writes a checkpoint. Every ``yield`` is a wait for the broker, during which anything may happen."""
         scheme = self.world.scheme
         run = self.observer.checkpoint(place)
         outputs = list(self.outbox)
@@ -159,7 +159,7 @@ class Worker:
         return key, traffic.checkpoints.encode_unit(old.stamp, new.settings, new.reference, blob, "", 1 << 22)
 
     def _hasten(self) -> None:
-        """The broken scheme that publishes an epoch before its checkpoint."""
+        """Publishes an epoch before its checkpoint, under the scheme that is broken in this way."""
         if not self.world.scheme.waits_for_switch:
             for assigned in self.observer._partitions.values():
                 for unit in assigned.units.values():
@@ -167,7 +167,7 @@ class Worker:
 
 
 class World:
-    """Logs, what is saved and published, and workers."""
+    """The logs, the saved and the published records, and the workers."""
 
     def __init__(self, seed: int, scheme: Scheme) -> None:
         self.choice, self.scheme = choose(seed), scheme
@@ -183,7 +183,7 @@ class World:
         self.delivered: list[list[tuple[bytes, Profile]]] = [[] for _ in range(JUDGES)]
         self.read = [0] * JUDGES
         self.judged: dict[bytes, Shard] = {}
-        self.merged: Counter[bytes] = Counter()  # events by differences, as evidence is drawn from them
+        self.merged: Counter[bytes] = Counter()  # events by differences, from which evidence is computed
         self.troubles: Counter[str] = Counter()
         self.workers = [Worker(self) for _ in range(2)]
         self.owners: dict[Partition, Worker] = {}
@@ -203,16 +203,16 @@ class World:
 
     @property
     def moves(self) -> int:
-        """How often a partition changed hands."""
+        """How often a partition moved to another worker."""
         return self.troubles["crash"] + self.troubles["move"]
 
     def write(self, worker: Worker, place: Partition, key: bytes, value: bytes) -> None:
-        """To the checkpoint topic, which takes it from anyone."""
+        """Writes to the checkpoint topic, which accepts records of every worker."""
         self.troubles["zombie write"] += place in worker.doomed
         self.saved[place][key] = value
 
     def publish(self, outputs: list[Profile | tuple[int, int]]) -> None:
-        """To the profiles' topic; a batch whose acknowledgement was lost is written again, whole."""
+        """Writes to the profiles topic. A batch whose acknowledgement was lost is written again as a whole."""
         repeated = self.chance.random() < 0.1
         self.troubles["repeated batch"] += repeated and bool(outputs)
         for output in outputs * (1 + repeated):
@@ -224,7 +224,7 @@ class World:
             self.delivered[keys.model_partition(output.unit.model, JUDGES)].append((key, output))
 
     def judge(self, number: int, count: int) -> None:
-        """Takes in what comes next of a partition of the profiles."""
+        """Judges the next profiles of a partition of the profiles topic."""
         begin = self.read[number]
         for key, profile in self.delivered[number][begin : begin + count]:
             held = self.judged.get(key)
@@ -287,7 +287,8 @@ class World:
             self.troubles["judge restarted"] += 1
 
     def _crash(self, worker: Worker) -> None:
-        """At any point of what it does: what it had not written is gone, and half of a batch may be."""
+        """Crashes a worker at any point: everything that it had not written is lost, and half of a batch may be
+        lost."""
         self.troubles["crash"] += 1
         self.troubles["torn checkpoint"] += worker.saving is not None
         worker.flush(self.chance.randint(0, len(worker.outbox)) if self.available else 0)
@@ -297,7 +298,7 @@ class World:
             self.give(place)
 
     def _move(self, place: Partition) -> None:
-        """To another worker; the old one hears of it at once, or goes on as a zombie."""
+        """Moves a partition to another worker. The old one notices at once, or continues as a zombie."""
         old = self.owners[place]
         if not self.choice.zombies:
             self._told(old, place)
@@ -337,7 +338,7 @@ class World:
                 worker.saving = worker.save(worker.saved_place)
 
     def _settle(self) -> None:
-        """Faults end, everything is read, saved and published."""
+        """Ends all faults; then everything is read, saved and published."""
         self.available = True
         self.written = dict.fromkeys(self.places, traffic.LENGTH)
         for worker in list(self.workers):

@@ -1,6 +1,6 @@
-"""What we rely on in Faust, seen on a real Kafka: rows, acknowledgements, restarts.
+"""The behaviour of Faust on which the judge depends, tested on a real Kafka: rows, acknowledgements, restarts.
 
-The embedded broker's rebalances take minutes at times; what the judge does on it is seen by the demo's tests.
+Rebalances of the embedded broker sometimes take minutes, so only the demo's tests run the judge on it.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Clock:
 
 
 class Desk:
-    """Remembers the newest offset of each unit, and says something of every profile whose offset is a round number."""
+    """Keeps the newest offset of each unit, and returns output for every profile whose offset is a multiple of ten."""
 
     def __init__(self) -> None:
         self.units: set[UnitKey] = set()
@@ -75,7 +75,7 @@ class Desk:
 
 
 class Sink:
-    """Takes everything, after ``failures`` refusals."""
+    """Accepts all records, after ``failures`` errors."""
 
     def __init__(self, failures: int = 0) -> None:
         self.sent: list[OutRecord] = []
@@ -238,14 +238,15 @@ async def test_a_profile_is_acknowledged_only_with_its_row(world: World, monkeyp
         turned = app.turned_at_ms
         await until(lambda: app.turned_at_ms > turned + 2_500)  # two commit intervals
         assert await world.committed() == 0
-        await world.publish(("a", 10))  # said aloud, so its row is written at once
+        await world.publish(("a", 10))  # it has output, so its row is written at once
         await until_equal(world.committed, 4)
 
 
 async def test_of_units_that_share_a_partition_none_is_committed_over(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Faust would: of acknowledged messages it commits the first that follow each other, wherever they begin."""
+    """Faust would commit too far: it commits the first consecutive acknowledged messages, at any offset where they
+    begin."""
     monkeypatch.setattr(rows, "ROW_INTERVAL_MS", 10**9)
     desk = Desk()
     async with world.judge(desk, Sink()) as app:
@@ -337,7 +338,7 @@ async def test_a_row_that_a_late_zombie_writes_over_a_newer_one_is_not_believed(
 async def test_what_waited_through_a_rebalance_is_judged_after_what_is_before_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Profile 11 is in the agent's hands when the partitions are given out anew, and 1 to 10 are in no row."""
+    """The agent holds profile 11 when the partitions are assigned again, and 1 to 10 are in no row."""
     monkeypatch.setattr(rows, "ROW_INTERVAL_MS", 10**9)
     monkeypatch.setattr(rows, "WAITING_RECORDS", 1)
     gate = asyncio.Event()

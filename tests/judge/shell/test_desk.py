@@ -1,4 +1,5 @@
-"""What the judge says, as records: topics, keys, envelopes, counts; and what the reading side tells the judge."""
+"""The judge's output as records: topics, keys, envelopes, counts; and the health that the reading side gives to the
+judge."""
 
 from typing import Any
 
@@ -31,7 +32,7 @@ LOOK_MS = 60_000
 
 
 class Run:
-    """A desk that is fed looks of 200 events each."""
+    """A desk that gets looks of 200 events each."""
 
     def __init__(self) -> None:
         self.random = np.random.default_rng(5)

@@ -1,4 +1,4 @@
-"""A retired model leaves everything at a person's word, and is there again, counts and all, when it sends events."""
+"""A retired model is removed everywhere on request, and returns with its counts when it sends events again."""
 
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,7 @@ async def test_a_retired_model_is_gone_from_page_and_metrics_through_a_kill_and_
         worker.kill()
     with WorkerProcess(deployment) as worker:
         worker.until_ready()
-        # What it was killed before it had acknowledged it reads again, and that may be the wish to forget.
+        # It was killed before some records were acknowledged, and reads these again, perhaps with the forget request.
         worker.until(lambda: worker.model("fraud", "3") is None, "the model's end, again")
         count += await deployment.publish_events("fraud", "3", population(random, 100))
         detail = worker.until_events("fraud", "3", count)

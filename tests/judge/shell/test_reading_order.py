@@ -1,4 +1,4 @@
-"""After Faust went back to where it had committed, nothing is passed over, whatever was fetched before arrives late."""
+"""After Faust seeks back to the committed offset, no record is skipped, even if records fetched before arrive late."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,8 +9,8 @@ START, END = 100, 130
 
 
 def taken(log: list[int], stale: list[int], every: int) -> list[int]:
-    """Offsets taken, repetitions left out, of what is left of the log when reading begins at START: ``stale`` arrive
-    first, and where it is astray it goes back after every so many messages, or when there are no more."""
+    """The accepted offsets, without repetitions, when reading begins at START: ``stale`` arrive first. When a record
+    was skipped, it seeks back after ``every`` messages, or at the end of the log."""
     order, found, at, count = ReadingOrder(), list[int](), 0, 0
     order.set_begins({0: START})
     while True:

@@ -27,7 +27,7 @@ START_MS = 1_763_700_000_000
 
 
 class StillClock:
-    """A wall clock that stands still until it is set."""
+    """A wall clock that changes only when it is set."""
 
     def __init__(self) -> None:
         self.ms = START_MS

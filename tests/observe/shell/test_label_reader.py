@@ -40,7 +40,7 @@ def tallied(broker: MemoryBroker) -> Tally:
 
 
 async def joined(service: Service, broker: MemoryBroker, count: int) -> None:
-    """Waits until so many are published, with a second of the clock between two checks."""
+    """Waits until this many are published, with a second of the clock between two checks."""
 
     def published() -> bool:
         service.clock.ms += 1_000
