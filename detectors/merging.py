@@ -40,8 +40,8 @@ def step(
     worker does not know yet that it was replaced. Such an epoch counts again once it is further than everything merged:
     then the other worker has stopped. Of two epochs that are equally far, the one under the wanted reference stays,
     then the one that begins later: otherwise a replaced worker that ends where the owner ends could keep the unit under
-    an old reference for ever. What another epoch has already contributed is not merged twice: until a record is as far
-    as that, every next record is a base again.
+    an old reference for ever. Events that another epoch has already contributed are not merged twice: as long as
+    ``newest`` is behind ``reached``, each next record is a base, and only the events after it are merged.
     """
     if newest is None:
         return Step.FULL

@@ -13,7 +13,8 @@ from detectors.columns import Floats, Integers
 DAY_MS, WEEK_MS = 86_400_000, 604_800_000
 
 MIN_PERIODS = 3
-"""Days (or weeks) that a stretch must span for blocks to be drawn at their own time of day; fewer leave no choice."""
+"""Days (or weeks) that a stretch must span for blocks to be drawn at their own time of day; with fewer there is no
+choice of blocks."""
 
 
 class BlockLength(NamedTuple):

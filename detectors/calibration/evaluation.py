@@ -16,7 +16,7 @@ class Delays(msgspec.Struct, frozen=True):
 
 
 def delays(found: Sequence[int | None]) -> Delays:
-    """The summary of delays, None for a change that was not found.
+    """The summary of ``found``: the delay of each change, or None for a change that was not found.
 
     >>> delays([10, 20, 30, None])
     Delays(runs=4, median=20.0, p90=30.0, missed=0.25)

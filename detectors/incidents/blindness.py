@@ -45,7 +45,7 @@ class Rhythm:
     def patience_ms(self, factor: float, least_ms: int, unknown_ms: int) -> float:
         """The longest usual silence: ``factor`` mean gaps or three times the longest gap, at least ``least_ms``.
 
-        ``unknown_ms`` is the answer before the first gap.
+        ``unknown_ms`` is returned before the first gap.
         """
         if not self.mean_ms:
             return float(unknown_ms)

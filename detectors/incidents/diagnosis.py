@@ -32,8 +32,8 @@ STUCK_TOP = 0.95
 """A category with this share in the reference may well be the only one for a while."""
 
 FACTOR_ERRORS = ((50.0, 0.2), (verdict.LARGE_FACTOR, 0.05), (1.0, 0.015))
-"""The largest error at which a factor is recognised, by its size: a doubled or tenfold world is plausible, fifty is
-not."""
+"""The largest error at which a factor is recognised, by the size of the factor: real values may double or grow tenfold,
+but hardly fiftyfold."""
 
 SLACK = 0.01
 """Allowed on the log scale in addition to two standard errors: distributions of whole numbers fit in steps."""

@@ -10,7 +10,8 @@ WEEK_MS = 7 * 86_400_000
 
 
 class Outcome(StrEnum):
-    """The decision. Only REQUESTED is sent; DRY_RUN would be."""
+    """The decision. A request is sent only for REQUESTED. DRY_RUN: it would have been sent without the setting
+    ``dry_run``."""
 
     REQUESTED = "requested"
     DRY_RUN = "dry-run"

@@ -5,7 +5,7 @@ from enum import StrEnum
 import msgspec
 
 LEAST = 100
-"""Predictions, and labels read, from which on a missing match counts."""
+"""The number of predictions, and of labels read, from which on a missing match counts."""
 
 SMALL_SHARE = 0.05
 """A share of the expected labels below this counts as none."""

@@ -63,7 +63,7 @@ class TableReader(Protocol):
         ...
 
     async def read_from(self, topics: Sequence[str], offsets: Mapping[Partition, int]) -> None:
-        """``poll`` then returns every record of ``topics`` from ``offsets`` on. A partition without an offset, or whose
+        """Makes ``poll`` return every record of ``topics`` from ``offsets`` on. A partition without an offset, or whose
         offset is deleted, starts with its first record. Topics that were read before are no longer followed."""
         ...
 

@@ -41,7 +41,7 @@ SAMPLED = 16
 """Most events that a shape is learned from."""
 
 CODES = 1 << 32
-"""Groups of one shape at most. The number of a group divided by it is the number of the shape."""
+"""Most groups of one shape. The number of a group divided by it is the number of the shape."""
 
 SLICE = 1_024
 """Events that are read between two breaks: some 4 ms."""

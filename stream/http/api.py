@@ -135,7 +135,8 @@ class WriteApi:
         return await self._recorded([action], answer)
 
     async def _forget_model(self, request: web.Request) -> web.Response:
-        """Every segment of a model version, or the one that ``segment`` names; an empty one is the whole population."""
+        """Records a request to forget a model version with all its segments, or only the one that ``segment`` names. An
+        empty ``segment`` names the whole population."""
         model, version = request.match_info["model"], request.match_info["version"]
         found = self._views.segments(model, version)
         of_segment = ""

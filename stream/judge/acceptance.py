@@ -25,7 +25,7 @@ class Acceptance:
         self.built = False
 
     def waiting(self, look: Look) -> list[tuple[Incident, str]]:
-        """Accepted incidents that are still open, with who accepted them."""
+        """Accepted incidents that are still open, each with the person who accepted it."""
         if look.watch is None or not self._baselines.tallies:
             return []
         return [

@@ -1,7 +1,7 @@
 """A unit's evidence over event time, thinned out so that it stays small."""
 
 HISTORY = 240
-"""Points at most. When that many are there, every second one is dropped and the interval doubles."""
+"""Most points of a unit. When there are this many, every second one is dropped and the interval doubles."""
 
 FIRST_STEP_MS = 1_000
 

@@ -198,7 +198,7 @@ def _objective_row(objective: Objective, total: Tally, recent: Tally, task: Task
 
 
 def _good(objective: Objective, tally: Tally, task: Task) -> tuple[int, int]:
-    """Good events, and all events that count for the objective."""
+    """The number of good events, and of all events that count for the objective."""
     if objective.kind == "availability":
         return tally.events - tally.errors, tally.events
     if objective.kind == "latency":

@@ -116,7 +116,8 @@ class Checkpoint:
         self._epochs = {key: unit.bank.epoch for key, unit in assigned.units.items() if not unit.dirty}
 
     def encode(self, key: UnitKey) -> tuple[bytes, bytes]:
-        """Key and value of the record of a dirty unit, as the unit is now. Raises CheckpointError when it is too large.
+        """Returns key and value of the record of a dirty unit, as the unit is now. Raises CheckpointError when it is
+        too large.
 
         The unit is not dirty afterwards.
         """

@@ -35,7 +35,7 @@ class DeadLetters:
         self._limited = limited
 
     def records(self, place: Partition, rejected: Sequence[tuple[Record, str]], now_ms: int) -> list[OutRecord]:
-        """Dead letters for ``rejected``: records of the partition ``place``, each with the reason."""
+        """Returns dead letters for ``rejected``: records of the partition ``place``, each with the reason."""
         if now_ms // 1000 != self._second:
             self._second, self._made = now_ms // 1000, 0
         room = min(max(0, self._per_second - self._made), len(rejected))

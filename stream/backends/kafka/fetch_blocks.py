@@ -71,7 +71,7 @@ class Blocks:
         self.next_fetch_offset: int = fetched.next_fetch_offset
 
     def read(self, most: int) -> list[Record]:
-        """At most ``most`` records; fewer if no more are left. Raises CorruptRecordException."""
+        """Returns at most ``most`` records; fewer if no more are left. Raises CorruptRecordException."""
         found: list[Record] = []
         while len(found) < most:
             if self._block is None:

@@ -95,7 +95,7 @@ class MemorySource:
         self.dead = True
 
     def forget(self) -> None:
-        """Called by the broker: the partitions are lost, and the listener is not called."""
+        """Is called by the broker: drops the partitions without a call of the listener."""
         self._positions = {}
         self._paused = set()
 

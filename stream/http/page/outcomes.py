@@ -23,7 +23,7 @@ LABELS = {
 
 
 def render(detail: Json) -> Markup | None:
-    """The section; None for a model without labels and objectives."""
+    """The section on performance; None for a model without labels and objectives."""
     performance = detail.get("performance")
     performance = performance if isinstance(performance, dict) else {}
     objectives = words.rows(detail.get("objectives"))

@@ -105,7 +105,8 @@ class JudgeDesk:
         return records
 
     def drain(self) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
-        """Output of references and requests since the last profile or tick, and the units that they changed."""
+        """Returns the output of references and requests since the last profile or tick, and the units that they
+        changed."""
         records, changed = self._outbox, self._changed
         self._outbox, self._changed = [], set()
         return records, changed

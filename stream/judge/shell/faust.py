@@ -1,4 +1,5 @@
-"""Faust: the judge's application with its settings, and the application while it runs. Faust's one home.
+"""Faust: the judge's application with its settings, and the application while it runs. The only module that imports
+Faust.
 
 Every default of Faust that can lose or repeat records is replaced here. Nothing is decided here.
 """
@@ -154,12 +155,14 @@ class Runtime:
         _, late = await asyncio.wait((stop,), timeout=timeout_seconds)
         if late:
             stop.cancel()
-            log.warning("the judge's application did not stop within %.0f s and is left", timeout_seconds)
+            log.warning(
+                "the judge's application did not stop within %.0f s; driftline no longer waits for it", timeout_seconds
+            )
         elif (error := stop.exception()) is not None:
             log.warning("the judge's application stopped with an error: %r", error)
 
     async def commit(self, offsets: Mapping[int, int]) -> bool:
-        """``offsets``: by partition the next one to read. False if a rebalance came first."""
+        """Commits ``offsets``: the next one to read, by partition. Returns False if a rebalance came first."""
         offers = {TP(self._topic, partition): offset for partition, offset in offsets.items()}
         return bool(await self._app.consumer._commit(offers))
 

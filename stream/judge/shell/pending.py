@@ -35,7 +35,7 @@ class Pending:
 
     @property
     def committable(self) -> dict[int, int]:
-        """By partition the offset to start from after a restart: everything below it is done."""
+        """The offset of each partition to start from after a restart: everything below it is done."""
         return dict(self._committable)
 
     @property

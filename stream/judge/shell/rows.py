@@ -38,7 +38,7 @@ class Units(Protocol):
     def units(self) -> set[UnitKey]: ...
 
     def drain(self) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
-        """Output since the last call that belongs to no profile or tick, and the units that it changed."""
+        """Returns the output since the last call that belongs to no profile or tick, and the units that it changed."""
         ...
 
     def snapshot(self, unit: UnitKey) -> bytes: ...
@@ -147,7 +147,7 @@ class Rows:
         await self._flush(lambda: self._pending.due(self._clock.now_ms(), len(self._pending)))
 
     def offsets_to_commit(self) -> dict[int, int]:
-        """By partition the offset to commit, where it rose; none while closed."""
+        """The offset to commit for each partition in which it has risen; empty while closed."""
         return self._pending.uncommitted if self.open else {}
 
     def confirm_commit(self, offsets: Mapping[int, int]) -> None:

@@ -54,7 +54,8 @@ class Outbox:
         self._profile_partitions = await self._sink.partitions(self._topic)
 
     def enqueue_profiles(self, profiles: Sequence[Profile]) -> None:
-        """Each profile is sent to the partition of its model, so that one judge receives all shards of all its units.
+        """Enqueues profiles, each for the partition of its model, so that one judge receives all shards of all its
+        units.
 
         A profile above ``kafka.max_message_bytes`` is logged, counted and not sent.
         """
@@ -74,7 +75,7 @@ class Outbox:
             self._waiting.append(OutRecord(self._topic, key, value, partition=partition))
 
     def enqueue_dead_letters(self, place: Partition, rejected: Sequence[tuple[Record, str]], now_ms: int) -> None:
-        """Dead letters for records of the partition ``place``, each with the reason; see ``DeadLetters``."""
+        """Enqueues dead letters for records of the partition ``place``, each with the reason; see ``DeadLetters``."""
         self._waiting.extend(self._dead_letters.records(place, rejected, now_ms))
 
     async def flush(self) -> None:

@@ -40,7 +40,7 @@ class Polling:
         self._woken.set()
 
     async def poll(self) -> Mapping[Partition, list[Record]]:
-        """New records; none when TURN_SECONDS have passed or ``wake`` was called.
+        """Returns new records; none if TURN_SECONDS have passed or ``wake`` was called.
 
         A poll that is not answered by then goes on, and the next call waits for it.
         """
