@@ -72,8 +72,7 @@ _decoder = msgspec.msgpack.Decoder(BankState)
 
 
 class Bank:
-    """The state of one unit in one partition in one epoch: under one reference (None: learning) and one set of
-    settings.
+    """One unit in one partition in one epoch: under one reference (None: learning) and one set of settings.
 
     :param reference: pass one PreparedReference to all shards of a unit, so that they share it.
     :param first_offset: the offset to read next, where the epoch begins.
