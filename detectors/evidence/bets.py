@@ -204,7 +204,7 @@ def tolerated(share: Floats, tolerance: float) -> Floats:
 
 
 def band(share: Floats, rows: float, tolerance: float, z: float) -> Floats:
-    """``tolerated`` plus what sampling may hide in a reference of ``rows`` effective rows.
+    """``tolerated`` plus the sampling error of a reference of ``rows`` effective rows.
 
     The second part is sqrt(q (1 - q)) z / sqrt(n) + z^2 / (2 n); its last term is for shares of zero.
 

@@ -284,7 +284,7 @@ def _fold_look_in(
     seconds: float,
     cap: float,
 ) -> None:
-    """Adds one look; ``seconds`` of the clock where a block begins, else 0."""
+    """Adds one look. ``seconds``: the time to add if a block begins with this look, else 0."""
     gains, weights, least, rows, bets_of = bets
     base, block, log_r, climb, excess = running
     pooled, held = pool

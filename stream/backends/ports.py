@@ -72,7 +72,8 @@ class TableReader(Protocol):
         ...
 
     async def catch_up(self, apply: Callable[[Partition, Record], None]) -> None:
-        """Calls ``apply`` with each new record, up to the end at the call; if cancelled, the rest comes later."""
+        """Calls ``apply`` with each new record, up to the end at the call. After a cancellation later calls continue
+        with the rest."""
         ...
 
     async def stop(self) -> None: ...

@@ -37,7 +37,7 @@ class ReferenceBuilt(msgspec.Struct, frozen=True):
 
 
 class RetrainDecided(msgspec.Struct, frozen=True):
-    """Whether an incident asks for a retraining, or why not, to count. The request itself is a DriftEvent."""
+    """The decision whether an incident asks for a retraining, to be counted. The request itself is a DriftEvent."""
 
     unit: UnitKey
     outcome: Outcome

@@ -28,7 +28,7 @@ from stream.topics.requests import ForgetRequest
 MAGIC = b"DLJU"
 SCHEMA = 2
 DEFLATED = 1
-"""The schema before, which differs in how the body is packed; read and never written."""
+"""The earlier schema, which packs the body in another way. It is read and never written."""
 
 MAX_PLAIN_BYTES = 256_000_000
 

@@ -31,7 +31,7 @@ So on a busy stream the next look comes first, and no profile is published by th
 
 
 class UnitSettings(msgspec.Struct, frozen=True):
-    """See ``ObserveSettings``."""
+    """The settings of one unit; see ``ObserveSettings``."""
 
     bank: BankSettings
     late_ms: int

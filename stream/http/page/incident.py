@@ -265,6 +265,6 @@ def _notes(item: Json) -> Markup | None:
 
 
 def _done(row: Json) -> str:
-    """What the person did who wrote the note."""
+    """The action of the person who wrote the note, as text."""
     labels = {action.name: action.label for action in buttons.OF_INCIDENTS if action.name != "note"}
     return f"{labels[row['action']]}: " if row.get("action") in labels else ""
