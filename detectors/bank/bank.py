@@ -16,7 +16,7 @@ from detectors.bank.numbers import BLOCK, ReferencedNumbers, ReferencedState
 from detectors.bank.prepared import PreparedReference
 from detectors.column_batches import coerced, first_row
 from detectors.columns import MISSING, PRESENT, Bytes8, Columns, Floats
-from detectors.derived.rules import derived_names
+from detectors.derived.rules import derived_names, known_names
 from detectors.errors import CheckpointError
 from detectors.features import FeatureSpec, Kind, UnitKey
 from detectors.profiles import SCHEMA, Epoch, FeatureProfile, Profile, Signal
@@ -224,13 +224,13 @@ class Bank:
             if (row := first_row(columns, at)) is not None and self._kind(spec.feature) is None
         )
         for _, name, at in first_seen:
-            if self._kind(name) is None and not self._is_vector(name):
+            if self._kind(name) is None and not self._derived(name):
                 self._register(name, specs[at].kind)
         if self._are_known(specs):
             return columns
         kinds = {spec.feature: self._kind(spec.feature) for spec in specs}
-        lists = {name: derived_names(name) for name, kind in kinds.items() if kind is None and self._is_vector(name)}
-        return coerced(columns, kinds, lists)
+        lists = {name: self._derived(name) for name, kind in kinds.items() if kind is None}
+        return coerced(columns, kinds, {name: derived for name, derived in lists.items() if derived})
 
     def _are_known(self, specs: Sequence[FeatureSpec]) -> bool:
         """Whether every column belongs to another feature and has that feature's kind."""
@@ -238,9 +238,9 @@ class Bank:
             self._kind(spec.feature) is spec.kind for spec in specs
         )
 
-    def _is_vector(self, name: str) -> bool:
-        """Whether a feature is known as a list of numbers: then features that are derived from it are known."""
-        return all(self._kind(derived) is Kind.NUMERIC for derived in derived_names(name))
+    def _derived(self, name: str) -> list[str]:
+        """The known features that are derived from a feature; none if it is not known as a list of numbers."""
+        return known_names(name, lambda derived: self._kind(derived) is Kind.NUMERIC)
 
     def _register(self, name: str, kind: Kind) -> None:
         if self.feature_count >= self.settings.max_features:

@@ -2,8 +2,9 @@
 
 Decoder, bank and builder of references read it here, so that they agree on names and values. A derived feature is
 numeric and is watched like any other. Features are derived from texts, truth values or lists. None is derived from
-numbers, because the decoder reads many numeric features at a time. A change of the names of a kind that is in use must
-also define how a bank continues from a checkpoint with the old names.
+numbers, because the decoder reads many numeric features at a time. A new rule needs nothing for old references and
+checkpoints: its features are new ones there, and are learned. A change of the names of an existing rule must also
+define how a bank continues from a checkpoint with the old names.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,10 +46,26 @@ def derived_names(feature: str, kind: Kind = Kind.VECTOR) -> list[str]:
     """The names of the features that are derived from a feature of a kind, in the order of ``derived``'s columns.
 
     >>> names = derived_names("embedding")
-    >>> names[0], names[1], names[-1]
-    ('embedding.norm', 'embedding.direction_1', 'embedding.length')
+    >>> names[0], names[1]
+    ('embedding.norm', 'embedding.direction_1')
     """
     return [feature + suffix for rule in RULES.get(kind, ()) for suffix in rule.suffixes]
+
+
+def known_names(feature: str, known: Callable[[str], bool], kind: Kind = Kind.VECTOR) -> list[str]:
+    """The derived names for which ``known`` holds, if it holds for every name of at least one rule; else none.
+
+    So a feature whose reference or checkpoint is older than one of the rules is still recognised by the others.
+
+    >>> len(known_names("embedding", derived_names("embedding").__contains__))
+    10
+    >>> known_names("price", ["price.norm"].__contains__)
+    []
+    """
+    found = [[feature + suffix for suffix in rule.suffixes] for rule in RULES.get(kind, ())]
+    if not any(all(map(known, names)) for names in found):
+        return []
+    return [name for names in found for name in names if known(name)]
 
 
 def derived(feature: str, values: Sequence[Any] | np.ndarray, kind: Kind = Kind.VECTOR) -> Derived:

@@ -27,6 +27,19 @@ def test_names_and_values_of_a_kind_are_those_of_all_its_rules(monkeypatch: pyte
     assert (found.numbers[0, -1], found.status[:, -1].tolist()) == (2.0, [PRESENT, MISSING])
 
 
+def test_a_new_rule_leaves_a_list_known_under_a_reference_from_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    reference = reference_of({"v": rng.normal(size=(5_000, 3)), "x": rng.normal(size=5_000)})
+    monkeypatch.setitem(rules.RULES, Kind.VECTOR, (*RULES[Kind.VECTOR], Rule((".entries",), length)))
+    values: list[Any] = rng.normal(size=(2_000, 3)).tolist()
+    values[0] = "text"  # before any list was seen
+    values[100::5] = ["text"] * len(values[100::5])
+    report = replayed(reference, {"v": values, "x": rng.normal(size=2_000)})
+    ((_, features, reason),) = opened(report)
+    assert (set(features), reason) == ({*derived_names("v")} - {"v.entries"}, "wrong-type")
+    assert {f["feature"] for f in report["features"]} == {*derived_names("v"), "x"}
+
+
 def test_one_line_derives_a_feature_from_texts_in_references_and_in_the_stream(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
