@@ -18,12 +18,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from detectors.errors import DetectorCheckError
+from detectors.sequential import plugins
 from detectors.sequential.plugins import FeatureDetector
 
 Factory = Callable[[], FeatureDetector]
 Check = Callable[[Factory], None]
 
-CHANNELS = ("u", "spread", "z")
+CHANNELS = plugins.CHANNELS
 SNAPSHOT_BYTES = 16_384
 """The largest snapshot. A unit's checkpoint is one record of at most 4 MB, for all its features and detectors."""
 

@@ -7,6 +7,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from detectors.errors import CheckpointError, SettingsError
 
+CHANNELS = ("u", "spread", "z")
+"""The inputs that a detector can choose from; the first is the default."""
+
 
 @runtime_checkable
 class FeatureDetector(Protocol):
@@ -77,7 +80,10 @@ def is_compiled(name: str) -> bool:
 
 
 def detector_factory(name: str) -> Callable[[], FeatureDetector]:
-    """The factory of the detector that a settings name means. Raises SettingsError for an unknown one.
+    """The factory of the detector that a settings name means.
+
+    Raises SettingsError for a name that cannot be imported, and for a class that breaks the protocol where that shows
+    without running it: a missing method, a constructor that needs arguments, an unknown ``channel``.
 
     >>> isinstance(detector_factory("river.drift.KSWIN")(), FeatureDetector)
     True
@@ -93,8 +99,25 @@ def detector_factory(name: str) -> Callable[[], FeatureDetector]:
             f"detector {name!r}: {error}; it is one of {', '.join(BUILT_IN)}, a river detector such as "
             "river.drift.KSWIN, or your own as package.module:Class"
         ) from error
+    if not inspect.isclass(made):
+        raise SettingsError(f"detector {name!r} is no class")
     if module_name.split(".")[0] == "river":
         return lambda: RiverDetector(made)
     if not issubclass(made, FeatureDetector):
         raise SettingsError(f"detector {name!r} lacks update_many, snapshot or restore")
-    return made  # type: ignore[no-any-return]
+    if _needs_arguments(made):
+        raise SettingsError(f"detector {name!r} must be made without arguments")
+    channel = getattr(made, "channel", CHANNELS[0])
+    if channel not in CHANNELS:
+        raise SettingsError(f"detector {name!r}: channel {channel!r} is none of {', '.join(CHANNELS)}")
+    return made
+
+
+def _needs_arguments(made: type) -> bool:
+    try:
+        inspect.signature(made).bind()
+    except TypeError:
+        return True
+    except ValueError:  # a class in another language, without a signature
+        return False
+    return False

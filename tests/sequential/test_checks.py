@@ -10,10 +10,11 @@ import pytest
 from river import drift
 
 from detectors import checks
-from detectors.errors import DetectorCheckError
+from detectors.errors import DetectorCheckError, SettingsError
 from detectors.sequential import detector_factory, plugins
 from detectors.sequential.adwin import Adwin
 from detectors.sequential.page_hinkley import PageHinkley
+from stream.observe.shell.settings import observe_settings
 from stream.settings.settings import DetectionSettings, Settings
 from tests.judge.streams import reference_of, replayed
 
@@ -82,7 +83,7 @@ class Count:
 
 RIVER = ("river.drift.ADWIN", "river.drift.PageHinkley", "river.drift.KSWIN")
 GOOD: dict[str, Any] = {"adwin": OneAdwin, "page_hinkley": OnePageHinkley, "own": Count}
-GOOD |= {name: detector_factory(name) for name in RIVER}
+GOOD |= {name: detector_factory(name) for name in (*RIVER, *plugins.BUILT_IN) if not plugins.is_compiled(name)}
 SLOW = [pytest.mark.slow]  # KSWIN takes 200 us a value
 NAMES = [pytest.param(name, marks=SLOW if "KSWIN" in name else []) for name in GOOD]
 
@@ -196,6 +197,32 @@ def test_a_detector_named_in_the_settings_is_seen_in_the_signals(name: str) -> N
     report = replayed(reference, {"x": values}, settings=settings, partitions=2)
     assert {s["detector"] for s in report["signals"]} == {name}
     assert any(400 < s["at_event"] <= 600 for s in report["signals"])
+
+
+class Wants(Count):
+    def __init__(self, longest: int) -> None:
+        super().__init__()
+
+
+def count() -> Count:
+    return Count()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("adwinn", "it is one of adwin, page_hinkley"),
+        ("river.drift.NoSuch", "river.drift.NoSuch"),
+        ("river.drift", "is no class"),
+        (f"{__name__}:count", "is no class"),
+        (f"{__name__}:NoSnapshot", "lacks update_many, snapshot or restore"),
+        (f"{__name__}:Wants", "must be made without arguments"),
+        (f"{__name__}:OtherChannel", "channel 'raw' is none of u, spread, z"),
+    ],
+)
+def test_a_detector_that_cannot_be_used_is_refused_with_the_settings(name: str, reason: str) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        observe_settings(Settings(detection=DetectionSettings(detectors=("adwin", name))))
 
 
 def test_rivers_own_adwin_by_name_says_what_the_built_in_one_says() -> None:

@@ -2,6 +2,7 @@
 
 from detectors.bank.bank import BankSettings
 from detectors.features import Kind
+from detectors.sequential.plugins import detector_factory, is_compiled
 from stream.formats.row import Limits, Rules
 from stream.labels.predictions import PredictionRules
 from stream.observe.settings import LOOK_EVENTS, ObserveSettings
@@ -12,8 +13,15 @@ ADWIN_DELTA = 2e-4
 
 
 def observe_settings(settings: Settings, *, look_events: int = LOOK_EVENTS) -> ObserveSettings:
-    """The part of ``settings`` that the observer needs. ``look_events``: fewest events between two looks of a unit."""
+    """The part of ``settings`` that the observer needs. ``look_events``: fewest events between two looks of a unit.
+
+    Raises SettingsError for a detector that cannot be used, so that a worker fails at its start and not at the first
+    model with a reference.
+    """
     limits, detection = settings.limits, settings.detection
+    for name in detection.detectors:
+        if not is_compiled(name):
+            detector_factory(name)
     return ObserveSettings(
         bank=BankSettings(
             detectors=detection.detectors,
