@@ -136,7 +136,8 @@ def test_no_function_assigns_to_an_attribute_of_another_files_class(source: Sour
 def test_tests_mirror_the_tree() -> None:
     mirrored = {"tests/" + folder.split("/", 1)[1] for folder in folders.FOLDERS if "/" in folder}
     found = {source.folder for source in sources("tests")} - {"tests"}
-    assert not found - mirrored - set(folders.TEST_SUITES)
+    unknown = found - mirrored - set(folders.TEST_SUITES)
+    assert not unknown, f"{unknown}: neither on the map nor in TEST_SUITES of tests/architecture/folders.py"
 
 
 @pytest.mark.parametrize("source", **by_name(PRODUCT))

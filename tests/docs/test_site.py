@@ -9,11 +9,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 import jsonschema
+import msgspec
 import pytest
 import yaml
 
 from detectors.errors import FormatError
 from stream.labels.record import read_labels
+from stream.settings.settings import Settings
 from stream.topics.drift_events import EventType
 from stream.topics.record import Partition, Record
 from tests.docs import pages
@@ -65,7 +67,8 @@ def test_files_and_settings_named_in_the_text_exist(page: str) -> None:
     files = re.findall(r"`((?:examples|deploy|tests|detectors|stream|docs)/[\w./-]+)`", text)
     assert not [file for file in files if not (ROOT / file).exists()]
     known = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
-    settings = re.findall(r"`((?:kafka|topics|http|limits|blind|detection|retrain)\.[a-z_]+)`", text)
+    sections = "|".join(f.name for f in msgspec.structs.fields(Settings) if isinstance(f.default, msgspec.Struct))
+    settings = re.findall(rf"`((?:{sections})\.[a-z_]+)`", text)
     assert not [name for name in settings if f"`{name}`" not in known]
     metrics = set(re.findall(r"`(driftline_[a-z_]+)[`{]", text))
     assert not [name for name in metrics if f"`{name}`" not in (ROOT / "docs" / "metrics.md").read_text()]

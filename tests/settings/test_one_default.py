@@ -31,15 +31,25 @@ NO_SETTING = {
 """Members with a default, which the settings file cannot set or names only by model."""
 
 
-@pytest.mark.parametrize(
-    "record",
-    [Limits, ObserveSettings, UnitSettings, BankSettings, PredictionRules, JudgeSettings, BlindRules, EvidenceSettings,
-     RetrainGuard],
+RECORDS: tuple[type[msgspec.Struct], ...] = (
+    Limits, ObserveSettings, UnitSettings, BankSettings, PredictionRules, JudgeSettings, BlindRules, EvidenceSettings,
+    RetrainGuard,
 )  # fmt: skip
+
+
+@pytest.mark.parametrize("record", RECORDS)
 def test_a_record_of_a_stage_has_no_default_for_a_setting(record: type[msgspec.Struct]) -> None:
-    with_default = {field.name for field in msgspec.structs.fields(record) if not field.required}
+    with_default = _with_default(record)
     assert with_default <= NO_SETTING
     assert not with_default & _names(Settings)
+
+
+def test_the_list_of_what_is_no_setting_names_only_members_with_a_default() -> None:
+    assert set().union(*map(_with_default, RECORDS)) == NO_SETTING
+
+
+def _with_default(record: type[msgspec.Struct]) -> set[str]:
+    return {field.name for field in msgspec.structs.fields(record) if not field.required}
 
 
 def _names(record: type[msgspec.Struct]) -> set[str]:

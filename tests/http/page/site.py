@@ -14,6 +14,19 @@ from stream.settings.settings import HttpSettings
 from stream.topics.views import Views
 from tests.http.page import sample_views
 
+UNKNOWN = "/models/nobody/1"
+
+PATHS = (
+    "/",
+    "/models/fraud/3",
+    "/models/fraud/3/features/amount",
+    "/models/fraud/3/features/merchant_category",
+    "/incidents",
+    "/incidents/5a1f0c6e-incident",
+    UNKNOWN,
+)
+"""Every page with the views of ``sample_views.fleet``, for the tests that hold for all pages."""
+
 
 class Health:
     """A healthy worker, with what the server needs to know about it."""

@@ -5,9 +5,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from detectors.incidents import blindness, verdict
-from stream.http.page import history, markup, units, words
+from stream.http.page import history, markup, routes, units, words
 from stream.topics.views import Views
 from tests.http.page import sample_views, site
 
@@ -49,18 +50,21 @@ async def test_names_from_the_stream_never_become_markup() -> None:
 
 async def test_nothing_inline_nothing_from_elsewhere_and_a_strict_policy() -> None:
     async with site.served(sample_views.fleet()) as url:
-        for place in (
-            "/",
-            "/models/fraud/3",
-            "/models/fraud/3/features/amount",
-            "/incidents",
-            "/incidents/5a1f0c6e-incident",
-        ):
+        for place in site.PATHS:
             status, text, headers = await fetch(url + place)
-            assert status == 200
+            assert status == (404 if place == site.UNKNOWN else 200)
             assert "unsafe" not in headers["Content-Security-Policy"]
             assert headers["Content-Security-Policy"].startswith("default-src 'none'")
             assert not re.search(r"\sstyle=|\son[a-z]+=|<style|javascript:|https?://", text)
+
+
+def test_every_route_has_a_sample_in_the_list_of_paths() -> None:
+    app = web.Application()
+    routes.add_pages(app, Views(), lambda: sample_views.NOW_MS)
+    known = {route.resource.canonical for route in app.router.routes() if route.resource} - {"/static/{name}"}
+    patterns = {canonical: re.sub(r"\{\w+\}", "[^/]+", canonical) for canonical in known}
+    without = {name for name, form in patterns.items() if not any(re.fullmatch(form, path) for path in site.PATHS)}
+    assert not without, "add a path of the new page to PATHS in tests/http/page/site.py"
 
 
 async def test_a_name_with_a_slash_is_one_name() -> None:
