@@ -1,4 +1,4 @@
-"""The Kafka that the benchmarks measure on: one that is there already, or one of our own for as long as they run."""
+"""The Kafka that the benchmarks measure on: an existing one, or one that is started for the run."""
 
 import sys
 import tempfile
@@ -11,7 +11,7 @@ HEAP = "1g"
 
 
 def on_kafka(bootstrap_servers: str | None, measure: Callable[[Cluster], int]) -> int:
-    """The status to exit with: what ``measure`` gives, or 2 where no Kafka can be had."""
+    """The exit status: that of ``measure``, or 2 when there is no Kafka and none can be started."""
     if bootstrap_servers:
         return measure(Cluster(bootstrap_servers))
     with tempfile.TemporaryDirectory() as folder:

@@ -46,7 +46,7 @@ def features(kind: str, rng: np.random.Generator, count: int) -> dict[str, Any]:
 
 
 def log(kind: str, rows: int, count: int = 20, models: int = 1) -> list[Record]:
-    """Events as a publisher writes them, the models in turn."""
+    """Events as a publisher writes them; the models take turns."""
     rng = np.random.default_rng(0)
     records = []
     for offset in range(rows):
@@ -63,7 +63,7 @@ def log(kind: str, rows: int, count: int = 20, models: int = 1) -> list[Record]:
 
 
 def reference(kind: str, model: str, count: int = 20) -> Reference:
-    """Of 10,000 rows like those."""
+    """A reference of 3,000 rows of the same kind."""
     rng = np.random.default_rng(1)
     rows = [features(kind, rng, count) for _ in range(3_000)]
     columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in rows[0]}
@@ -81,7 +81,7 @@ def timed(rows: int, run: Callable[[], Any]) -> float:
 
 
 def whole(records: list[Record], references: list[Reference], poll: int) -> Callable[[], None]:
-    """The path from records to effects, as the runner drives it, profiles every 20 polls."""
+    """The whole path from records to effects, in polls of ``poll`` records."""
 
     def run() -> None:
         observer = Observer(observe_settings(Settings()), references)
@@ -95,7 +95,7 @@ def whole(records: list[Record], references: list[Reference], poll: int) -> Call
 
 
 def steady(records: list[Record], references: list[Reference]) -> float:
-    """Microseconds per event of the second half, when every unit and shape is known."""
+    """Microseconds per event for the second half of the records, when every unit and shape is known."""
     observer = Observer(observe_settings(Settings()), references)
     observer.assign(HERE)
     middle = len(records) // 2
@@ -111,8 +111,8 @@ def steady(records: list[Record], references: list[Reference]) -> float:
 
 
 def pieces(records: list[Record], known: Reference) -> dict[str, float]:
-    """Of the path for one model, microseconds per event."""
-    decoder = Decoder()
+    """Microseconds per event of each piece of the path, for one model."""
+    decoder = Decoder({}, observe_settings(Settings()).message)
     polls = [records[at : at + POLL] for at in range(0, len(records), POLL)]
     for poll in polls[:2]:
         decoder.decode(HERE, poll)

@@ -1,4 +1,4 @@
-"""What ``InferencePublisher.log`` costs in the caller, beside what a user would write instead, in one run.
+"""Time that ``InferencePublisher.log`` takes in the caller, and the same for what a user would write instead.
 
     python -m benchmarks.publisher [--bootstrap-servers HOST:PORT] [--events N] [--json]
 
@@ -38,7 +38,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def measure(what: str, call: Callable[[], object], calls: int, pause_every: int = 1000) -> Row:
-    """Times single calls, with a short pause now and then so that the sender keeps up as it does under real load."""
+    """Times single calls. Short pauses between them let the sender keep up, as it does under real load."""
     spent = np.empty(calls, np.int64)
     clock = time.perf_counter_ns
     for _ in range(1000):
@@ -65,7 +65,7 @@ def mixed_features() -> dict[str, object]:
 
 @contextmanager
 def busy_thread() -> Iterator[None]:
-    """Another thread of the serving process that computes in Python all the time: the interpreter's lock is shared."""
+    """Another thread of the serving process, which computes in Python and so competes for the interpreter's lock."""
     stop = threading.Event()
 
     def compute() -> None:

@@ -1,4 +1,4 @@
-"""Batches of columns joined, cut and brought to the kinds that are known. No statistics here."""
+"""Joins and cuts batches of columns, and converts them to the known kinds of features. No statistics here."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from detectors.features import FeatureSpec, Kind
 
 
 def selected(columns: Columns, rows: Integers) -> Columns:
-    """The given rows, in that order. Environments are left to the caller."""
+    """A batch of the given rows, in that order. The caller sets environments."""
     at = rows.tolist()
     return Columns(
         columns.unit,
@@ -25,7 +25,7 @@ def selected(columns: Columns, rows: Integers) -> Columns:
 
 
 def sliced(columns: Columns, start: int, end: int) -> Columns:
-    """Rows start..end without copying numbers. Environments are left to the caller."""
+    """A batch of rows start..end, which shares the numbers. The caller sets environments."""
     rows = slice(start, end)
     return Columns(
         columns.unit,
@@ -41,12 +41,12 @@ def sliced(columns: Columns, start: int, end: int) -> Columns:
 
 
 def same_shape(left: Columns, right: Columns) -> bool:
-    """Whether both have the same columns in the same order."""
+    """Whether both batches have the same columns in the same order."""
     return left.numeric == right.numeric and left.categorical == right.categorical
 
 
 def joined(parts: Sequence[Columns]) -> Columns:
-    """Batches of one shape as one."""
+    """One batch of the rows of several batches of one shape."""
     environments: dict[str, int] = {}
     for part in parts:
         for environment, count in part.environments.items():
@@ -75,7 +75,9 @@ def _joined_status(parts: Sequence[Bytes8 | None], shapes: Sequence[tuple[int, .
 
 
 def first_row(columns: Columns, at: int) -> int | None:
-    """The first row in which a column is not missing; numeric columns come first, then categorical ones."""
+    """The first row in which a column is not missing, or None. Numeric columns are numbered first, then categorical
+    ones.
+    """
     if at < len(columns.numeric):
         status = None if columns.number_status is None else columns.number_status[:, at]
     else:
@@ -87,10 +89,10 @@ def first_row(columns: Columns, at: int) -> int | None:
 
 
 def coerced(columns: Columns, kinds: dict[str, Kind | None], lists: dict[str, list[str]]) -> Columns:
-    """The same events with one column per feature of its known kind; values that came in another kind are invalid.
+    """The same events with one column for each feature, of its known kind; values of another kind are invalid.
 
-    ``lists``: features that are lists of numbers, with the numeric features derived from them, which are invalid where
-    something else came.
+    ``lists``: features that are lists of numbers, each with the names of the numeric features derived from it. Where a
+    value is no list, these are invalid.
     """
     rows = len(columns)
     numeric = [n for n, kind in kinds.items() if kind is Kind.NUMERIC]

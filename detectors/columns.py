@@ -1,4 +1,4 @@
-"""The columnar batch that flows from the decoder to a unit's bank. No decoding and no statistics here."""
+"""The columnar batch that goes from the decoder to a unit's bank. No decoding and no statistics here."""
 
 from dataclasses import dataclass, field
 

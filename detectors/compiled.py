@@ -1,8 +1,8 @@
-"""Loops over single values, compiled to machine code: the one module that knows numba.
+"""Loops over single values, compiled to machine code. This is the only module that imports numba.
 
-A pass of numpy over a block costs a microsecond before it does anything, and forty of them make a batch of five rows
-cost what a batch of five hundred does. One compiled loop does the work of many passes, at 1 ns a value and step, with
-the same bits: nothing is reordered or fused.
+A pass of numpy over a block costs a microsecond before it does anything. Forty passes make a batch of five rows cost as
+much as a batch of five hundred. One compiled loop does the work of many passes, at 1 ns a value and step, with the same
+bits: nothing is reordered or fused.
 """
 
 from collections.abc import Callable
@@ -16,17 +16,17 @@ from detectors.columns import Bools
 Loop = TypeVar("Loop", bound=Callable[..., object])
 
 EVERYTHING: Bools = np.ones((0, 0), np.bool_)
-"""Where a mask is wanted and nothing is left out: loops ask ``len(mask)`` first."""
+"""The mask that leaves nothing out: loops test ``len(mask)`` first."""
 
 
 def compiled(loop: Loop) -> Loop:
-    """``loop``, compiled when it is first called, about a second; later processes take that from the disk.
+    """``loop``, compiled at its first call, which takes about a second; later processes read the result from disk.
 
-    It is kept beside the source or in the user's cache folder (numba's ``NUMBA_CACHE_DIR`` names another); where
-    neither can be written every process compiles anew.
+    The result is stored beside the source or in the user's cache folder (numba's ``NUMBA_CACHE_DIR`` names another).
+    Where neither is writable, every process compiles again.
     """
     try:
         made: Loop = numba.njit(cache=True)(loop)
-    except RuntimeError:  # nowhere to keep it
+    except RuntimeError:  # no folder is writable
         made = numba.njit(loop)
     return made

@@ -5,17 +5,17 @@
     DriftlineError
     ├── SettingsError      a key or value of the settings is wrong; names the key and the nearest known one
     ├── ReferenceError     a reference artefact cannot be built, read or used
-    ├── FormatError        a record or file cannot be read; carries the reason a dead letter is stamped with
+    ├── FormatError        a record or file cannot be read; its text is the reason in a dead letter's header
     ├── CheckpointError    a checkpoint or snapshot is broken, missing or of another schema
-    ├── BrokerError        topics or broker are not as they must be
-    └── DetectorCheckError a detector of a user's own breaks the protocol; says which check and why
+    ├── BrokerError        the broker or its topics are missing or have wrong settings
+    └── DetectorCheckError a detector of a user's own breaks the protocol; names the check and the reason
 
-A bug of ours is an ``AssertionError`` and ends the process; everything a user or the world can cause is one of these.
+A bug of driftline is an ``AssertionError`` and ends the process. Everything else is one of these.
 """
 
 
 class DriftlineError(Exception):
-    """Base of every error that is not a bug of ours. Its text says what, where and what to do."""
+    """Base of all errors that are no bug of driftline. Its text names the problem, the place and the remedy."""
 
 
 class SettingsError(DriftlineError):
@@ -35,8 +35,8 @@ class CheckpointError(DriftlineError):
 
 
 class BrokerError(DriftlineError):
-    """The broker or its topics are not as they must be."""
+    """The broker or its topics are missing or have wrong settings."""
 
 
 class DetectorCheckError(DriftlineError):
-    """A detector does not do what the protocol asks of it."""
+    """A detector breaks the plug-in protocol."""

@@ -1,8 +1,8 @@
-"""What is monitored: units, feature keys and kinds. No statistics here.
+"""What is monitored: units, features and their kinds. No statistics here.
 
-Every monitored column is a *feature*, whatever part of the event it came from. Its key is its name; what a model
-emits beside its inputs has a key that begins with ``@`` so that it can never clash with an input's name:
-``@prediction``, ``@score.NAME``, ``@latency_ms``, ``@error``.
+Every monitored column is a *feature*, whatever part of the event it comes from. Its key is its name. What a model emits
+beside its inputs has a key that begins with ``@``, so that it never has the name of an input: ``@prediction``,
+``@score.NAME``, ``@latency_ms``, ``@error``.
 """
 
 from enum import StrEnum
@@ -17,9 +17,9 @@ ERROR = "@error"
 
 
 class Kind(StrEnum):
-    """How a feature's values are read. BOOLEAN is categorical with the categories ``false`` and ``true``.
+    """How the values of a feature are read. BOOLEAN is categorical with the categories ``false`` and ``true``.
 
-    VECTOR is a list of numbers; it is monitored through numeric features derived from it, never itself.
+    VECTOR is a list of numbers; it is monitored only through numeric features derived from it.
     """
 
     NUMERIC = "numeric"
@@ -29,7 +29,7 @@ class Kind(StrEnum):
 
 
 class ModelKey(NamedTuple):
-    """What a reference belongs to."""
+    """A model version, which a reference belongs to."""
 
     model: str
     version: str
@@ -39,7 +39,7 @@ class ModelKey(NamedTuple):
 
 
 class UnitKey(NamedTuple):
-    """What is judged as one: a model version, or one segment of its population. ``segment`` None is the whole."""
+    """What is judged as one: a model version, or one segment of it. ``segment`` None is the whole model version."""
 
     model: str
     version: str

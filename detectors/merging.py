@@ -12,33 +12,36 @@ from detectors.profiles import Epoch, FeatureProfile, Profile
 
 
 class Step(StrEnum):
-    """What a profile is to a shard."""
+    """How a profile follows the newest one of its shard."""
 
-    IGNORED = "ignored"  # says nothing new
+    IGNORED = "ignored"  # contains nothing new
     NEXT = "next"  # more of the same epoch
     FULL = "full"  # a new epoch, all of it new
-    BASE = "base"  # a new epoch that may overlap what is merged: its first record is where counting starts
+    BASE = "base"  # a new epoch that may overlap merged profiles: counting starts after its first record
 
 
 Place = tuple[int, int, int]
 
 
 def place(profile: Profile) -> Place:
-    """How far in its log a profile is. Rows of one message share their offset, and a look may fall between them."""
+    """How far a profile is in its log. Rows of one message share their offset, and a look may fall between them."""
     return profile.next_offset, profile.events, profile.late + profile.duplicate
 
 
 def step(
     newest: Profile | None, profile: Profile, passed: Sequence[Epoch], reached: Place, wanted: str | None = None
 ) -> Step:
-    """How ``profile`` follows the shard's ``newest``; ``passed`` are epochs that the shard has left, ``reached`` is the
-    furthest place of what was merged, ``wanted`` the digest of the model's newest reference.
+    """How ``profile`` follows the shard's ``newest``.
 
-    An older or equal offset is ignored, and so is an epoch that was left or begins earlier: a worker that does not know
-    it was replaced. It counts again once it is further than all that was merged: then it is the other one that stopped.
-    Where both are as far, the one under the wanted reference stays, then the epoch that begins later: a zombie that
-    ends where the owner does, perhaps for ever, leaves the unit under the reference that it is to be under.
-    What another epoch brought already is not merged again: until a record is as far, the next one is a base anew.
+    ``passed``: epochs that the shard has left. ``reached``: the furthest place of all merged profiles. ``wanted``: the
+    digest of the model's newest reference.
+
+    A profile with an older or equal offset is ignored. So is one of an epoch that was left or that begins earlier: its
+    worker does not know yet that it was replaced. Such an epoch counts again once it is further than everything merged:
+    then the other worker has stopped. Of two epochs that are equally far, the one under the wanted reference stays,
+    then the one that begins later: otherwise a replaced worker that ends where the owner ends could keep the unit under
+    an old reference for ever. What another epoch has already contributed is not merged twice: until a record is as far
+    as that, every next record is a base again.
     """
     if newest is None:
         return Step.FULL
@@ -54,15 +57,15 @@ def step(
 
 
 def _standing(epoch: Epoch, wanted: str | None) -> tuple[bool, int]:
-    """What of two epochs that are as far decides."""
+    """The sort key of two epochs that are equally far: first the wanted reference, then the later start."""
     return wanted is not None and epoch.reference == wanted, epoch.first_offset
 
 
 def span(parts: Sequence[tuple[Profile | None, Profile]], clock_ms: int | None) -> tuple[int, int] | None:
-    """After when and until when what is new in ``parts`` came, each a shard's profile after the one before it.
+    """The start and end of the time in which the new events of ``parts`` came, or None where no profile has a time.
 
-    ``clock_ms`` is the newest time before: what goes beyond it came after it, in whichever shard; of shards that lag
-    behind the others it is from their own last time. None where no profile has a time.
+    Each part is a shard's profile before and its profile now. ``clock_ms`` is the newest time before. Times beyond it
+    came after it, in whichever shard. If all shards lag behind it, the span starts at their own last times.
     """
     until = max((p.last_timestamp_ms for _, p in parts if p.last_timestamp_ms is not None), default=None)
     if until is None:
@@ -74,7 +77,7 @@ def span(parts: Sequence[tuple[Profile | None, Profile]], clock_ms: int | None) 
 
 
 def cells_of(data: bytes, length: int) -> Integers:
-    """Counts from a profile's bytes; zeros where there are none or of another length."""
+    """The counts in a profile's bytes; zeros where the bytes are absent or have another length."""
     if len(data) != 8 * length:
         return np.zeros(length, np.int64)
     return np.frombuffer(data, np.int64)
@@ -99,7 +102,10 @@ class Total(msgspec.Struct):
 
 
 def totals(profiles: Sequence[Profile]) -> list[Total]:
-    """Features of all ``profiles`` added up, sorted by name; ``count + missing + invalid`` = their epoch events."""
+    """The features of all ``profiles`` added up, sorted by name.
+
+    ``count + missing + invalid`` of each is the sum of their epoch events.
+    """
     parts: dict[str, list[FeatureProfile]] = {}
     for profile in sorted(profiles, key=lambda p: p.shard):
         for feature in profile.features:
@@ -139,7 +145,7 @@ def _total(name: str, parts: list[FeatureProfile], events: int) -> Total:
 
 
 def _pooled(parts: Sequence[FeatureProfile]) -> tuple[float | None, float | None]:
-    """Chan, Golub and LeVeque (1979): means and sums of squares of separate samples put together."""
+    """Means and sums of squares of separate samples, combined. Source: Chan, Golub and LeVeque (1979)."""
     count, mean, m2 = 0, 0.0, 0.0
     for part in parts:
         if part.mean is None or not part.count:
@@ -162,7 +168,10 @@ class Merged(msgspec.Struct, frozen=True):
 
 
 def merge_profiles(profiles: Sequence[Profile]) -> Merged:
-    """The merged profile of ``profiles``, one a shard and all of one reference; independent of how rows were dealt."""
+    """The merged profile of ``profiles``, one for each shard and all under one reference.
+
+    It does not depend on how rows were distributed over shards.
+    """
     first = profiles[0]
     assert len({(p.unit, p.epoch.reference) for p in profiles}) == 1, "profiles of one unit and reference"
     return Merged(

@@ -1,7 +1,7 @@
-"""What labels say of predictions: exact tallies that add up over shards in any order, and the measures read from them.
+"""Labels against predictions: exact tallies that add up over shards in any order, and the measures computed from them.
 
-A tally is a commutative sum of integers, so that neither the order in which labels and events were read nor how they
-were dealt to shards changes it; a label that is replaced is taken out again exactly.
+A tally is a commutative sum of integers. Neither the order in which labels and events were read nor their distribution
+over shards changes it. A label that is replaced is subtracted again exactly.
 """
 
 import math
@@ -13,23 +13,23 @@ from enum import StrEnum
 import msgspec
 
 BITS = 60
-"""Errors are kept in steps of 2^-60, about 1e-18: finer than the rounding of any float above 0.01."""
+"""Errors are stored in steps of 2^-60, about 1e-18: finer than the rounding of any float above 0.01."""
 
 LARGEST_ERROR = 1e150
-"""A larger difference has no finite square: it counts as not comparable."""
+"""A larger difference has no finite square, and counts as not comparable."""
 
 LEAST_PROBABILITY = 1e-15
-"""A model that was sure and wrong pays at most 34.5 nats, as in other libraries' log loss."""
+"""A model that was certain and wrong pays at most 34.5 nats, as in the log loss of other libraries."""
 
 HOUR_MS = 3_600_000
 HOURS_KEPT = 48
-"""Hours of prediction time that a shard keeps apart; some 150 bytes each in a profile."""
+"""Hours of prediction time that a shard counts separately; about 150 bytes each in a profile."""
 
 RECENT_HOURS = 24
-"""What "recent" means: the last day's predictions, as far as their labels have come."""
+"""Hours of prediction time that count as recent, as far as labels have come."""
 
 UNIT_CELL, LAST_CELL = 82, 242
-"""Errors are told apart from 2^-41 to 2^80: 485 cells at most, some dozens in use."""
+"""Errors are distinguished from 2^-41 to 2^80: at most 485 cells, some dozens of them in use."""
 
 HALF_OCTAVE = math.sqrt(0.5)
 
@@ -38,7 +38,7 @@ Value = str | float
 
 
 class Task(StrEnum):
-    """What kind of answer a model gives, which decides the measures."""
+    """The kind of answer that a model gives; it decides the measures."""
 
     CLASSIFICATION = "classification"
     PROBABILITY = "probability"  # of the label being 1
@@ -46,16 +46,17 @@ class Task(StrEnum):
 
 
 class Tally(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Counts and exact sums, every member an integer. ``predicted``: events that a label can find, by id.
+    """Counts and exact sums, all of them integers. ``predicted``: events with an id, which a label can find.
 
-    ``labelled`` = ``incomparable`` + those compared; of these ``numeric`` are two numbers, of these ``whole`` two whole
-    numbers and ``binary`` a probability and 0 or 1. Sums of errors e = prediction - label are in steps of 2^-BITS.
+    ``labelled`` = ``incomparable`` + compared. Of the compared, ``numeric`` are pairs of numbers. Of these, ``whole``
+    are pairs of whole numbers and ``binary`` are a probability and 0 or 1. Sums of errors e = prediction - label are in
+    steps of 2^-BITS.
     """
 
     events: int = 0
-    errors: int = 0  # events that say the model failed
+    errors: int = 0  # events with an error of the model
     timed: int = 0  # events with a latency
-    in_time: int = 0  # of these, within the objective
+    in_time: int = 0  # events with a latency within the objective
     predicted: int = 0
     labelled: int = 0
     incomparable: int = 0
@@ -63,7 +64,7 @@ class Tally(msgspec.Struct, frozen=True, omit_defaults=True):
     numeric: int = 0
     whole: int = 0
     binary: int = 0
-    binary_correct: int = 0  # on the label's side of one half
+    binary_correct: int = 0  # prediction and label on the same side of one half
     error: int = 0
     absolute_error: int = 0
     squared_error: int = 0
@@ -71,11 +72,11 @@ class Tally(msgspec.Struct, frozen=True, omit_defaults=True):
     delay_ms: int = 0
 
     def plus(self, other: "Tally") -> "Tally":
-        """Both together."""
+        """The sum of both."""
         return Tally(*map(operator.add, msgspec.structs.astuple(self), msgspec.structs.astuple(other)))
 
     def minus(self, other: "Tally") -> "Tally":
-        """Without ``other``, which is in it."""
+        """The rest after ``other``, which is contained in it, is taken out."""
         return Tally(*map(operator.sub, msgspec.structs.astuple(self), msgspec.structs.astuple(other)))
 
 
@@ -83,11 +84,11 @@ NOTHING = Tally()
 
 
 class Outcomes(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A shard's part, cumulative through all its epochs. ``hours``: by hour of prediction time, the newest HOURS_KEPT.
+    """The outcomes of one shard, cumulative through all its epochs.
 
-    ``residuals``: how many compared numbers are in each ``residual_cell``, since the first event.
-    ``labels_next`` adds up the offsets to read next of the label partitions: with the profile's own next offset it says
-    which records are contained.
+    ``hours``: tallies by hour of prediction time, the newest HOURS_KEPT. ``residuals``: how many compared numbers are
+    in each ``residual_cell``, since the first event. ``labels_next``: the sum of the offsets to read next of all label
+    partitions. Together with the profile's own next offset it tells which records are contained.
     """
 
     total: Tally = NOTHING
@@ -97,7 +98,7 @@ class Outcomes(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def compared(prediction: Value, label: Value, delay_ms: int) -> Tally:
-    """The tally of one labelled prediction.
+    """The tally of one prediction and its label.
 
     >>> compared("spam", "spam", 10).correct, compared(0.8, 1.0, 10).binary_correct
     (1, 1)
@@ -126,7 +127,7 @@ def compared(prediction: Value, label: Value, delay_ms: int) -> Tally:
 
 
 def residual(prediction: Value, label: Value) -> float | None:
-    """The error prediction - label, of what ``compared`` counts as numeric; else None."""
+    """The error prediction - label where ``compared`` counts the pair as numeric, else None."""
     number = None if isinstance(prediction, str) else _as_number(label)
     if number is None or isinstance(prediction, str) or not abs(prediction - number) < LARGEST_ERROR:
         return None
@@ -134,10 +135,12 @@ def residual(prediction: Value, label: Value) -> float | None:
 
 
 def residual_cell(error: float) -> int:
-    """The half octave that an error lies in, above 0 for errors above 0: exact, the same for every unit of measure.
+    """The half octave in which an error lies, positive for errors above 0; exact, and the same for every unit of
+    measure.
 
-    Cell k > 0 holds 2^((k - 82) / 2) <= error < 2^((k - 81) / 2), the first also all smaller errors, the last all
-    larger; 0 is no error at all, and -k holds what k does with the sign changed.
+    Cell k > 0 holds 2^((k - 82) / 2) <= error < 2^((k - 81) / 2). The first cell also holds all smaller errors, the
+    last one all larger errors. Cell 0 holds errors of exactly 0, and cell -k the errors of cell k with the sign
+    changed.
 
     >>> residual_cell(1.0), residual_cell(1.4), residual_cell(1.5), residual_cell(-1.0), residual_cell(0.0)
     (82, 82, 83, -82, 0)
@@ -160,19 +163,21 @@ def cell_begin(cell: int) -> float:
 
 
 def task_of(tally: Tally) -> Task:
-    """The task that everything seen agrees with: whole numbers are classes, fractions with labels of 0 and 1 are
-    probabilities, all other numbers are estimates of a quantity."""
+    """The task that agrees with all labels so far.
+
+    Whole numbers only: classes. Fractions with labels of 0 and 1 only: probabilities. Anything else: a quantity.
+    """
     if tally.whole == tally.numeric:
         return Task.CLASSIFICATION
     return Task.PROBABILITY if tally.binary == tally.numeric else Task.REGRESSION
 
 
 def measures(tally: Tally, task: Task) -> dict[str, float]:
-    """By name, those of the task that are known; empty without comparable labels.
+    """The known measures of a task by name; empty without comparable labels.
 
-    accuracy = share correct (of a probability: on the right side of 1/2); brier = mean e^2; log_loss = mean -ln of the
-    probability given to what happened, in nats; mean_absolute_error = mean |e|, bias = mean e, root_mean_squared_error
-    = sqrt(mean e^2), in the label's unit.
+    accuracy: the share correct (of a probability: on the right side of 1/2). brier: mean e^2. log_loss: mean -ln of the
+    probability given to what happened, in nats. mean_absolute_error: mean |e|. bias: mean e. root_mean_squared_error:
+    sqrt(mean e^2). The last three are in the label's unit.
 
     >>> two = compared(3.0, 1.0, 0).plus(compared(2.5, 2.5, 0))
     >>> measures(two, Task.REGRESSION)
@@ -197,7 +202,7 @@ def measures(tally: Tally, task: Task) -> dict[str, float]:
 
 
 def totals(shards: Iterable[Outcomes]) -> Outcomes:
-    """All shards of a unit together, hours left out."""
+    """The outcomes of all shards of a unit added up, without hours."""
     total, residuals, labels_next = NOTHING, Counter[int](), 0
     for shard in shards:
         total = total.plus(shard.total)
@@ -207,7 +212,7 @@ def totals(shards: Iterable[Outcomes]) -> Outcomes:
 
 
 def merged(shards: Sequence[Outcomes]) -> Outcomes:
-    """All shards of a unit together."""
+    """The outcomes of all shards of a unit added up."""
     hours: dict[int, Tally] = {}
     for shard in shards:
         for hour, tally in shard.hours.items():
@@ -222,7 +227,7 @@ def pruned(hours: dict[int, Tally]) -> dict[int, Tally]:
 
 
 def recent(outcomes: Outcomes) -> Tally:
-    """The last RECENT_HOURS of prediction time."""
+    """The tally of the last RECENT_HOURS of prediction time."""
     first = max(outcomes.hours, default=0) - RECENT_HOURS
     found = NOTHING
     for hour, tally in outcomes.hours.items():
@@ -232,7 +237,7 @@ def recent(outcomes: Outcomes) -> Tally:
 
 
 def _as_text(label: Value, prediction: str) -> str:
-    """A number as the category that it names: 1.0 is ``1``, or ``true`` where predictions are truth values."""
+    """The category that a number names: 1.0 is ``1``, or ``true`` where predictions are truth values."""
     if isinstance(label, str):
         return label
     if prediction in ("true", "false") and label in (0.0, 1.0):

@@ -1,8 +1,8 @@
-"""The cumulative profile of a shard, and merging. Counts since the epoch began, never increments.
+"""The cumulative profile of a shard: counts since the epoch began, never increments.
 
-A profile is a grow-only counter: of two profiles of one shard and epoch the one with the larger ``next_offset``
-contains the other, and profiles of different shards of one epoch add up. Everything that evidence is taken from is an
-integer, so the sum does not depend on the order or on how rows were dealt to shards.
+A profile is a grow-only counter: of two profiles of one shard and epoch, the one with the larger ``next_offset``
+contains the other, and profiles of different shards of one epoch add up. All inputs of evidence are integers, so their
+sum does not depend on the order or on how rows were distributed over shards.
 """
 
 import msgspec
@@ -14,7 +14,7 @@ SCHEMA = 1
 
 
 class Epoch(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The span of a shard under one reference and settings. ``reference`` None: learning."""
+    """The span of a shard under one reference and one set of settings. ``reference`` None: learning."""
 
     reference: str | None
     settings: str
@@ -42,17 +42,17 @@ class FeatureProfile(msgspec.Struct, frozen=True, omit_defaults=True):
     m2: float | None = None
     minimum: float | None = None
     maximum: float | None = None
-    sketch: bytes = b""  # quantile sketch: all values while learning, those outside the reference's range after
-    categories: dict[str, int] = {}  # learning: exact counts up to the limit; under a reference: the unseen ones
+    sketch: bytes = b""  # quantile sketch: of all values while learning, else of those outside the reference's range
+    categories: dict[str, int] = {}  # exact counts up to the limit; under a reference of unlisted ones only
     category_overflow: int = 0  # values of categories beyond the limit
-    distinct: bytes = b""  # HLL sketch of the categories, or of nothing
+    distinct: bytes = b""  # HLL sketch of the categories; empty for numeric features
     rises: int = 0  # numeric while learning: values above the one before
-    falls: int = 0  # and below it
-    tau: float = 1.0  # serial-dependence factor of this shard while learning, 1 before it can be told
+    falls: int = 0  # numeric while learning: values below the one before
+    tau: float = 1.0  # serial-dependence factor of this shard while learning; 1 until it can be estimated
 
 
 class Signal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One statement of one detector on one feature of one shard. ``event`` counts the unit's events in this shard."""
+    """One finding of one detector on one feature of one shard. ``event`` counts the unit's events in this shard."""
 
     feature: str
     detector: str
@@ -63,7 +63,7 @@ class Signal(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a shard (topic, partition, unit) has seen. ``signals``: the newest, bounded; ``signal_count``: all."""
+    """What a shard (topic, partition, unit) has counted. ``signals``: the newest, limited; ``signal_count``: all."""
 
     schema: int
     model: str
@@ -83,11 +83,11 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     signals: list[Signal] = []
     signal_count: int = 0
     environments: dict[str, int] = {}  # canonical JSON of the fingerprint -> events of this epoch, bounded
-    suppressed: dict[str, int] = {}  # limit name -> how often it bit
+    suppressed: dict[str, int] = {}  # name of a limit -> how often it was reached
     slot_end_ms: int | None = None  # end of the slot up to which it counts; None: of a version without slots
     slot_level: int = 0
     slot_open: bool = False  # the slot has not ended: a later profile with the same end holds more
-    outcomes: Outcomes | None = None  # what labels said; like ``events`` through all epochs
+    outcomes: Outcomes | None = None  # from labels; like ``events`` through all epochs
 
     @property
     def unit(self) -> UnitKey:
@@ -95,5 +95,5 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def shard(self) -> str:
-        """The shard's place in the input; never a worker."""
+        """The shard's place in the input; it never names a worker."""
         return f"{self.topic}/{self.partition}"

@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 from detectors.calibration import synthetic  # noqa: E402
 from detectors.reference.builder import build_reference  # noqa: E402
 from detectors.reference.reference import Reference  # noqa: E402
-from stream.files.layout import ReplayOptions  # noqa: E402
+from stream.replay.options import ReplayOptions  # noqa: E402
 from stream.replay.replay import LOOK_EVENTS, Replay  # noqa: E402
 from stream.replay.report import Replayed  # noqa: E402
 from stream.settings.settings import Settings  # noqa: E402

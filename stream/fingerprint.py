@@ -1,6 +1,6 @@
-"""The environment fingerprint: which libraries a model runs with. Called once when training and once when serving.
+"""The environment fingerprint: the libraries that a model runs with. Taken once in training and once in serving.
 
-Two fingerprints are compared on the keys they share, so a training process that has more imported says nothing false.
+Two fingerprints are compared only on their common keys, so further imports in training cause no false difference.
 """
 
 import importlib.metadata
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 
 MODEL_PACKAGES: dict[str, str] = {
-    # module -> distribution; those whose behaviour changes a model's input or output
+    # module -> distribution, of libraries that can change the input or the output of a model
     "numpy": "numpy",
     "scipy": "scipy",
     "pandas": "pandas",
@@ -36,9 +36,9 @@ MODEL_PACKAGES: dict[str, str] = {
 
 
 def fingerprint(packages: Iterable[str] | None = None) -> dict[str, str]:
-    """Python's version and the versions of the ``packages`` (distribution names) that are installed.
+    """The versions of Python and of those ``packages`` (distribution names) that are installed.
 
-    Without ``packages``: of those known to matter to models that this process has imported so far.
+    Default for ``packages``: those of ``MODEL_PACKAGES`` that this process has imported so far.
     """
     if packages is None:
         packages = [package for module, package in MODEL_PACKAGES.items() if module in sys.modules]

@@ -1,8 +1,8 @@
-"""InferencePublisher: what a model calls for every prediction. It never blocks and never raises in the caller.
+"""InferencePublisher, which a model calls for every prediction. It never blocks and never raises in the caller.
 
-The caller pays for one JSON encoding and one append to librdkafka's queue; batching, compression, sending and retries
-happen in librdkafka's own threads, outside the interpreter's lock. One more thread of ours serves its callbacks.
-What does not fit, or cannot be delivered in time, is dropped and counted by reason; at every moment
+A call costs one JSON encoding and one append to librdkafka's queue. Batching, compression, sending and retries
+happen in librdkafka's own threads, outside the interpreter's lock. One further thread serves its callbacks. An event
+that does not fit into the queue, or that cannot be delivered in time, is dropped and counted by reason. At any time
 ``logged == delivered + queued + sum(dropped.values())``.
 """
 
@@ -34,18 +34,18 @@ DEFAULT_EVENTS_TOPIC = "inference-events"
 DEFAULT_LABELS_TOPIC = "inference-labels"
 
 QUEUE_FULL = "queue_full"
-"""The queue's count or bytes are used up: the broker is away or slower than the model."""
+"""The queue is full, by events or by bytes: the broker is unreachable, or slower than the model."""
 TOO_LARGE = "too_large"
 """The event is larger than a Kafka message may be."""
 UNENCODABLE = "unencodable"
-"""The event has no JSON form."""
+"""The event cannot be written as JSON."""
 UNDELIVERED = "undelivered"
-"""The broker did not take it within the delivery timeout, or refused it."""
+"""The broker did not accept the event within the delivery timeout, or refused it."""
 CLOSED = "closed"
-"""Logged after close, or still queued when close ran out of time."""
+"""The event was logged after ``close``, or was still queued when ``close`` ran out of time."""
 
 POLL_SECONDS = 0.25
-COMPLAINT_SECONDS = 60.0
+WARNING_SECONDS = 60.0
 EXIT_FLUSH_SECONDS = 2.0
 
 _ENCODING = orjson.OPT_SERIALIZE_NUMPY
@@ -53,7 +53,7 @@ _GENERAL_ENCODING = _ENCODING | orjson.OPT_NON_STR_KEYS
 
 
 class PublisherStats(msgspec.Struct, frozen=True):
-    """Counts since the publisher began (in this process); ``queued`` are on their way."""
+    """Counts of events since the publisher started in this process. ``queued`` events are still being sent."""
 
     logged: int
     delivered: int
@@ -63,16 +63,17 @@ class PublisherStats(msgspec.Struct, frozen=True):
 
 
 class _Link:
-    """The producer, its callback thread and the counters: all that must outlive the publisher object until flushed."""
+    """The producer, its callback thread and the counters. They outlive the publisher object until everything is
+    flushed."""
 
     __slots__ = (
         "_client",
-        "_complained_at",
         "_fatal",
         "_lock",
         "_reported",
         "_stopping",
         "_thread",
+        "_warned_at",
         "dropped",
         "last_error",
         "producer",
@@ -83,7 +84,7 @@ class _Link:
         self._fatal = False
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._complained_at = -math.inf
+        self._warned_at = -math.inf
         self._reported = 0
         self.dropped: dict[str, int] = {}
         self.last_error: str | None = None
@@ -99,7 +100,7 @@ class _Link:
             self.dropped[reason] = self.dropped.get(reason, 0) + 1
 
     def close(self, timeout_seconds: float) -> None:
-        """Sends what is queued; what is left at the deadline is dropped as CLOSED."""
+        """Sends queued events. Events that are left at the deadline are dropped as CLOSED."""
         if self._stopping.is_set():
             return
         self.producer.flush(timeout_seconds)
@@ -107,10 +108,11 @@ class _Link:
         self.producer.purge()
         self.producer.flush(1.0)
         self._thread.join(1.0)
-        self._complain(time.monotonic(), math.inf)
+        self._warn(time.monotonic(), math.inf)
 
     def abandon(self) -> None:
-        """In a forked child: librdkafka's threads are not there, and destroying the handle would wait for them."""
+        """Keeps the producer from being destroyed in a forked child. Its threads do not exist there, and destroying
+        it would wait for them."""
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.producer))
 
     def _serve(self) -> None:
@@ -118,22 +120,22 @@ class _Link:
             self.producer.poll(POLL_SECONDS)
             if self._fatal:
                 self._replace()
-            self._complain(time.monotonic(), COMPLAINT_SECONDS)
+            self._warn(time.monotonic(), WARNING_SECONDS)
 
     def _replace(self) -> None:
-        """An idempotent producer that lost its place says so once and then refuses everything: begin with a new one."""
+        """Starts a new producer. After a fatal error an idempotent producer refuses every further event."""
         self._fatal = False
         broken, self.producer = self.producer, confluent_kafka.Producer(self._client, logger=log)
         broken.purge()
         broken.flush(1.0)
 
-    def _complain(self, now: float, interval: float) -> None:
+    def _warn(self, now: float, interval: float) -> None:
         dropped = sum(self.dropped.values())
-        if dropped > self._reported and (interval is math.inf or now - self._complained_at >= interval):
+        if dropped > self._reported and (interval is math.inf or now - self._warned_at >= interval):
             log.warning(
                 "dropped %d events so far: %s (%s)", dropped, self.dropped, self.last_error or "no broker error"
             )
-            self._complained_at, self._reported = now, dropped
+            self._warned_at, self._reported = now, dropped
 
     def _on_error(self, error: confluent_kafka.KafkaError) -> None:
         if self.last_error is None:
@@ -142,7 +144,7 @@ class _Link:
         self._fatal = self._fatal or error.fatal()
 
     def _on_delivery(self, error: confluent_kafka.KafkaError | None, _message: object) -> None:
-        if error is None:  # not called for these: delivery.report.only.error
+        if error is None:  # never called for delivered events: delivery.report.only.error
             return
         purged = error.code() in (confluent_kafka.KafkaError._PURGE_QUEUE, confluent_kafka.KafkaError._PURGE_INFLIGHT)
         if not purged:
@@ -158,16 +160,16 @@ class InferencePublisher:
         with InferencePublisher("fraud", "3", bootstrap_servers="kafka:9092") as publisher:
             publisher.log({"amount": 12.5, "country": "NL"}, prediction=0, scores={"fraud": 0.03})
 
-    Events are spread over the topic's partitions, a whole batch to one at a time. The environment fingerprint goes
-    with the first event and with one every ``environment_interval_seconds``, so that every partition, and a worker
-    that starts later, meets it. Safe to use from several threads and after a fork (a child has a queue of its own).
+    Events are spread over the topic's partitions, one whole batch to a partition at a time. The environment fingerprint
+    is sent with the first event and then every ``environment_interval_seconds``, so that every partition gets it, and
+    so does a worker that starts later. Safe to use from several threads, and after a fork (a child has its own queue).
 
-    :param max_queue_events, max_queue_bytes: what may wait while the broker is away; 64 MiB is about 100,000 events.
-    :param delivery_timeout_seconds: how long one event may wait before it is given up.
-    :param close_timeout_seconds: how long leaving the ``with`` block may take.
-    :param environment: fingerprint to record; default: the libraries imported by now (``stream.fingerprint``).
-    :param client: further librdkafka settings (``security.protocol``, ``sasl.username``, ...), last word.
-    :raises SettingsError: a client setting is wrong. Nothing is raised because a broker is away.
+    :param max_queue_events, max_queue_bytes: limits while the broker is unreachable; 64 MiB: about 100,000 events.
+    :param delivery_timeout_seconds: time after which an event that was not delivered is dropped.
+    :param close_timeout_seconds: longest time that leaving the ``with`` block may take.
+    :param environment: fingerprint to send; default: the libraries imported so far (``stream.fingerprint``).
+    :param client: further librdkafka settings (``security.protocol``, ``sasl.username``, ...); they win over others.
+    :raises SettingsError: a client setting is wrong. An unreachable broker raises nothing.
     """
 
     _environment_due_ms: int
@@ -200,7 +202,7 @@ class InferencePublisher:
             "enable.idempotence": True,  # a retry must not become a second event
             "linger.ms": 20,
             "compression.type": "lz4",
-            "log_level": 2,  # its connection errors reach us through error_cb, once
+            "log_level": 2,  # connection errors are reported once, through error_cb
             **(client or {}),
         }
         self._close_timeout_seconds = close_timeout_seconds
@@ -214,16 +216,16 @@ class InferencePublisher:
         prediction: Any = None,
         *,
         scores: Mapping[str, float] | None = None,
-        id: str | None = None,  # noqa: A002 - the event's field
+        id: str | None = None,  # noqa: A002 - the name of the event's field
         segment: str | None = None,
         latency_ms: float | None = None,
         error: bool | None = None,
         ts: int | datetime | None = None,
     ) -> str:
-        """Queues one inference and returns its id (made up when not given), to send a label under later.
+        """Queues one inference and returns its id, under which a label can be sent later.
 
-        Never blocks, never raises: see ``stats()`` for what was dropped. Non-finite numbers become null (missing).
-        Cost: about 2 us for 20 features.
+        Without ``id`` a new one is made. Never blocks and never raises; ``stats()`` counts dropped events. Numbers that
+        are not finite become null (missing). Cost: about 2 us for 20 features.
         """
         number = next(self._numbers)
         event_id = id if id is not None else f"{self._id_prefix}{number:x}"
@@ -251,31 +253,31 @@ class InferencePublisher:
         return event_id
 
     def log_label(self, id: str, label: Any, *, ts: int | datetime | None = None) -> None:  # noqa: A002
-        """Queues the truth that became known about the inference ``id``. Never blocks, never raises."""
+        """Queues the label (the true outcome) of the inference ``id``. Never blocks and never raises."""
         next(self._numbers)
         ts = time.time_ns() // 1_000_000 if ts is None else ts
         self._send(self.labels_topic, {"id": id, "model": self.model, "label": label, "ts": ts})
 
     def stats(self) -> PublisherStats:
-        """What became of everything logged so far."""
+        """Counts of all events logged so far, by what happened to them."""
         link = self._link
         with self._stats_lock:
-            # Reading the counter takes a number from it: log() then needs no lock, next() being atomic and += not.
+            # Reading the counter advances it. So log() needs no lock: next() is atomic, += is not.
             logged = next(self._numbers) - 1 - self._stats_calls
             self._stats_calls += 1
-        # In this order an event on its way through can only be missing from ``delivered``.
-        waiting = len(link.producer)  # counts librdkafka's own notices too
+        # In this order an event that is being sent can only be missing from ``delivered``.
+        waiting = len(link.producer)  # also counts librdkafka's own messages
         dropped = dict(link.dropped)
         kept = logged - sum(dropped.values())
         queued = min(waiting, kept)
         return PublisherStats(logged, kept - queued, queued, dropped, link.last_error)
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Waits until everything logged is delivered or given up; False when time ran out. The only call that waits."""
+        """Waits until every event is delivered or dropped; False when time ran out. Blocks, like ``close``."""
         return int(self._link.producer.flush(timeout_seconds)) == 0
 
     def close(self, timeout_seconds: float | None = None) -> None:
-        """Sends what is queued, for at most ``close_timeout_seconds``. Later ``log`` calls are dropped as CLOSED."""
+        """Sends queued events for at most ``timeout_seconds``. Events that are logged later are dropped as CLOSED."""
         self._closed = True
         self._link.close(self._close_timeout_seconds if timeout_seconds is None else timeout_seconds)
 
@@ -311,7 +313,7 @@ class InferencePublisher:
         try:
             value = orjson.dumps(event, _default, _ENCODING)
         except Exception:
-            encoded = _encode_anyhow(event)
+            encoded = _encode_slowly(event)
             if encoded is None:
                 link.drop(UNENCODABLE)
                 return
@@ -336,7 +338,8 @@ def _after_fork(reference: "weakref.ref[InferencePublisher]") -> Any:
 
 
 def _default(value: Any) -> Any:
-    """The JSON form of what orjson does not know: arrays, tensors and scalars of other libraries, Series, Decimal."""
+    """A JSON value for types that orjson does not know: arrays, tensors and scalars of other libraries, Series,
+    Decimal."""
     for method in ("tolist", "item", "to_dict"):
         convert = getattr(value, method, None)
         if callable(convert):
@@ -348,12 +351,12 @@ def _default(value: Any) -> Any:
     return str(value)
 
 
-def _encode_anyhow(event: dict[str, Any]) -> bytes | None:
-    """The slow way, for keys that are no strings, integers over 64 bits and broken text. None: there is no way."""
+def _encode_slowly(event: dict[str, Any]) -> bytes | None:
+    """The slow encoding, for keys that are not strings, integers over 64 bits and broken text. None if it fails too."""
     try:
         return orjson.dumps(event, _default, _GENERAL_ENCODING)
     except Exception:
-        log.debug("an event has no direct JSON form", exc_info=True)
+        log.debug("an event cannot be encoded directly as JSON; trying the slow encoding", exc_info=True)
     try:
         return json.dumps(_plain(event), allow_nan=False).encode()
     except Exception:

@@ -1,4 +1,4 @@
-"""A reference from a training script, in one call::
+"""Builds a reference in a training script with one call::
 
     from stream.training import build_reference, publish_reference, save_reference
 
@@ -6,7 +6,7 @@
     save_reference(reference, "reference.json")
     publish_reference(reference, "kafka:9092")
 
-It records which libraries and preprocessing made the data, and which revision of the code and the data it was.
+The reference records the libraries and the preprocessing that made the data, and the revisions of code and data.
 """
 
 import asyncio
@@ -53,14 +53,14 @@ def build_reference(
     data_files: Iterable[str | Path] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Reference:
-    """The reference of training (better: held-out) rows, in the order they happened where there is one.
+    """The reference of training rows (better: held-out rows), in the order in which they happened if there is one.
 
     ``data``: a two-dimensional array with ``names`` for its columns, a dict of columns, a pandas or a polars frame.
-    ``predictions`` and ``scores`` are the model's output on the same rows. ``preprocessing`` is the function, or the
-    file, source text or bytes, that made the features; its hash joins the environment. ``data_files`` are recorded
-    by the hash in their ``.dvc`` file, or their own. A column of lists (of an embedding; or an array of shape
-    (rows, dimension) in a dict) is monitored through its norm, length and projections. Raises ReferenceError naming
-    the column.
+    ``predictions`` and ``scores`` are the model's output on the same rows. ``preprocessing`` is the function, file,
+    source text or bytes that made the features; its hash is added to the environment. ``data_files`` are recorded by
+    the hash in their ``.dvc`` file, or else by their own hash. A column of lists (an embedding; in a dict also an
+    array of shape (rows, dimension)) is monitored through its norm, length and projections. Raises ReferenceError
+    naming the column.
     """
     columns = columns_of(data, names)
     if predictions is not None:
@@ -87,30 +87,33 @@ def build_reference(
 
 
 def columns_of(data: Any, names: Sequence[str] | None = None) -> dict[str, Sequence[Any] | np.ndarray]:
-    """Columns by name. Frames are known by what they can do, so that none has to be installed."""
+    """Columns by name. Frames are recognised by their methods, so that neither pandas nor polars has to be installed.
+
+    Raises ReferenceError for data without columns, wrong ``names`` or an unknown column.
+    """
     if isinstance(data, Mapping):
         given = {str(name): values for name, values in data.items()}
     elif hasattr(data, "columns") and hasattr(data, "__getitem__"):  # pandas and polars alike
         given = {str(name): data[name] for name in data.columns}
         if len(given) != len(data.columns):
-            raise ReferenceError("the frame has two columns of one name")
+            raise ReferenceError("the frame has two columns with the same name")
     else:
         array = np.asarray(data)
         if array.ndim != 2:
-            raise ReferenceError(f"an array of shape {array.shape}: rows and columns are needed")
+            raise ReferenceError(f"the array has the shape {array.shape}; it must have rows and columns")
         if names is None or len(names) != array.shape[1]:
             got = "none" if names is None else len(names)
-            raise ReferenceError(f"an array of {array.shape[1]} columns needs as many names, not {got}")
+            raise ReferenceError(f"an array with {array.shape[1]} columns needs as many names, not {got}")
         return {name: array[:, place] for place, name in enumerate(names)}
     chosen = given if names is None else names
     absent = [name for name in chosen if name not in given]
     if absent:
-        raise ReferenceError(f"no column {absent[0]!r}; there are {', '.join(given)}")
+        raise ReferenceError(f"no column {absent[0]!r}; the columns are {', '.join(given)}")
     return {name: _column(given[name]) for name in chosen}
 
 
 def _column(values: Any) -> Sequence[Any] | np.ndarray:
-    """An array of numbers or truth values, or a list of Python values with None for what is missing."""
+    """An array of numbers or booleans, or a list of Python values with None for missing ones."""
     array = values if isinstance(values, np.ndarray) else _as_array(values)
     if array is not None and array.ndim in (1, 2) and array.dtype.kind in "fiub":
         return array
@@ -119,7 +122,7 @@ def _column(values: Any) -> Sequence[Any] | np.ndarray:
 
 
 def _as_array(values: Any) -> np.ndarray | None:
-    """What a frame's column is inside, where that is a plain array."""
+    """The array inside a frame's column; None where there is no plain array."""
     if not hasattr(values, "to_numpy"):
         return None
     array = values.to_numpy()
@@ -127,7 +130,8 @@ def _as_array(values: Any) -> np.ndarray | None:
 
 
 def preprocessing_hash(preprocessing: Preprocessing) -> str:
-    """SHA-256 over the bytes of a file or text, or over the source of a function or class.
+    """SHA-256 (shortened) of the bytes of a file or text, or of the source of a function or class. Raises
+    ReferenceError.
 
     >>> preprocessing_hash("x / 2")
     'sha256:42483466cc8d18c0'
@@ -145,12 +149,12 @@ def preprocessing_hash(preprocessing: Preprocessing) -> str:
         try:
             content = inspect.getsource(preprocessing).encode()
         except (OSError, TypeError):
-            raise ReferenceError(f"preprocessing {preprocessing!r} has no source to hash; give its file") from None
+            raise ReferenceError(f"preprocessing {preprocessing!r} has no readable source; give its file") from None
     return "sha256:" + hashlib.sha256(content).hexdigest()[:16]
 
 
 def code_revision(folder: str | Path = ".") -> dict[str, Any]:
-    """Git's commit of ``folder``, and whether tracked files differ from it; nothing outside a repository."""
+    """The Git commit of ``folder``, and whether tracked files differ from it; empty outside a repository."""
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return {}
@@ -169,7 +173,7 @@ def _git(folder: str | Path, *words: str) -> str:
 
 
 def data_revision(file: str | Path) -> dict[str, str]:
-    """Name and hash of a data file: DVC's where ``file.dvc`` lies beside it (the data need not), else SHA-256.
+    """Name and hash of a data file: the hash in ``file.dvc`` if that exists (the data itself need not), else SHA-256.
 
     Raises ReferenceError when neither can be read.
     """
@@ -196,13 +200,14 @@ def _dvc_revision(tracked: Path) -> dict[str, str]:
     outs = content.get("outs") if isinstance(content, dict) else None
     out = outs[0] if isinstance(outs, list) and outs else None
     if not isinstance(out, dict) or not any(isinstance(out.get(key), str) for key in ("md5", "etag", "checksum")):
-        raise ReferenceError(f"{tracked}: names no output with a hash, so it is no data file of DVC's")
+        raise ReferenceError(f"{tracked}: has no output with a hash, so it is not a DVC file for data")
     key = next(key for key in ("md5", "etag", "checksum") if isinstance(out.get(key), str))
     return {"file": str(out.get("path", tracked.stem)), f"dvc_{key}": out[key]}
 
 
 def save_reference(reference: Reference, file: str | Path) -> None:
-    """Writes the artefact; ``driftline reference publish FILE`` sends it later."""
+    """Writes the reference to ``file``, to be sent later with ``driftline reference publish FILE``. Raises
+    ReferenceError."""
     try:
         Path(file).write_bytes(references.encode(reference))
     except OSError as error:
@@ -210,9 +215,10 @@ def save_reference(reference: Reference, file: str | Path) -> None:
 
 
 def publish_reference(reference: Reference, bootstrap_servers: str, *, settings: Settings | None = None) -> None:
-    """Sends the artefact to the references topic; returns when the broker has it. Raises BrokerError.
+    """Sends the reference to the references topic; returns when the broker has acknowledged it. Raises BrokerError.
 
-    Works inside a notebook, whose thread has a loop of its own already. ``settings`` say more than where the broker is.
+    It also works in a notebook, whose thread already runs an event loop. With ``settings``, all connection settings
+    come from there and ``bootstrap_servers`` is not used.
     """
     chosen = config.load(None, {}, {"kafka.bootstrap_servers": bootstrap_servers}) if settings is None else settings
     with ThreadPoolExecutor(1) as thread:

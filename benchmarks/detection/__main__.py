@@ -32,14 +32,14 @@ def options() -> argparse.Namespace:
 
 
 def arguments(given: argparse.Namespace) -> str:
-    """What makes these results again; where data lies is the reader's to know."""
+    """The command that gives these results again, without the path of the data."""
     flags = [name for name in ("quick", "alone") if getattr(given, name)]
     words = [*(f"--{flag}" for flag in flags), *(["--data DIR"] if given.data else []), f"--seed {given.seed}"]
     return " ".join(words)
 
 
 def main() -> int:
-    """Exit status 1 where a target is missed or a null stream alarmed."""
+    """Runs the benchmark. Exit status 1 when a target is missed or a null stream raised an alarm."""
     given, console = options(), Console(highlight=False)
     console.print(f"seed {given.seed}; guarantee: one false alarm in {looks.GUARANTEE:.0e} feature-events")
     rows: Rows = {"left_out": [{"detector": name, "reason": why} for name, why in opponents.NOT_COMPARED.items()]}
@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def write(folder: Path, results: dict[str, Any]) -> None:
-    """benchmark-detection.json, benchmark-detection.md and the pictures."""
+    """Writes benchmark-detection.json, benchmark-detection.md and the pictures."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "benchmark-detection.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     (folder / "benchmark-detection.md").write_text(report.page(results), encoding="utf-8")

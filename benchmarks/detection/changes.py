@@ -11,7 +11,7 @@ from detectors.columns import Floats
 
 TARGETS = {".5 sigma": 400, "1 sigma": 100, "variance x2": 400, "shape": 700}
 TARGET_ROWS = 100_000
-"""Targets are for references of that many rows or more."""
+"""Fewest rows of a reference for which the targets hold."""
 
 SIZES = (1_000, 10_000, 20_000, 100_000, 1_000_000)
 HORIZON = 10_000
@@ -44,7 +44,7 @@ def suite(size: int, quick: bool, seed: int) -> Rows:
 
 
 def dependent(quick: bool, seed: int) -> Rows:
-    """A change is found on dependent, seasonal and heavy-tailed streams too, later."""
+    """Delays on dependent, seasonal and heavy-tailed streams, on which a change is found later."""
     rows = []
     for name in ("ar1-.8", "daily-sine") if quick else ("ar1-.8", "ar1-.95", "daily-sine", "student-t3", "lognormal"):
         bench = looks.Bench(synthetic.NULLS[name], 40_000, 1, seed, name in SEASONAL)

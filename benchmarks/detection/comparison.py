@@ -1,7 +1,7 @@
 """Contenders side by side: at their defaults, and at one measured false alarm in ``TARGET`` events.
 
-Each has the same reference, the same null streams and the same changes. Zero alarms in T events support a mean time of
-T / 3 at 95 %; a parameter is tuned on no fewer than ``TARGET`` events.
+All have the same reference, the same null streams and the same changes. No alarm in T events supports a mean time of
+T / 3 between alarms at 95 % confidence. A parameter is tuned on at least ``TARGET`` events.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -23,10 +23,10 @@ TARGET = 100_000
 
 REFERENCE_ROWS = 20_000
 BEFORE, HORIZON = 500, 5_000
-"""Events before a change and after it. Half a window before it, so that windows are met in their middle."""
+"""Events before and after a change. The change comes half a window after the start, in the middle of a window."""
 
 FEATURES = 20
-"""Null streams side by side, as those of a model would be: windowed libraries take them as the columns of one table."""
+"""Null streams of one model. Libraries with windows get them as the columns of one table."""
 
 CHANGED, BLAME_HORIZON = (1, 5, 20), 3_000
 OTHER_NULLS = ("student-t3", "lognormal", "ar1-.8", "daily-sine")
@@ -34,7 +34,7 @@ TOO_SLOW_FOR_BLAME = 20
 
 
 class Plan(NamedTuple):
-    """How much is run: events of null streams, runs of each change, and of each number of changed features."""
+    """How much is run: events of null streams, runs of each change, runs of each number of changed features."""
 
     null_events: int
     delays: int
@@ -52,7 +52,7 @@ def ours(quick: bool, seed: int) -> Rows:
 
 
 def theirs(opponent: Opponent, quick: bool, seed: int) -> Rows:
-    """An opponent's rows, or its name and the reason that there are none."""
+    """The rows of an opponent, or its name and the reason why there are none."""
     if quick and not opponent.quick:
         return {"left_out": [{"detector": opponent.title, "reason": "not with --quick"}]}
     try:
@@ -104,7 +104,7 @@ def _count(contender: Contender, parameter: float | None, reference: Floats, str
 
 
 def _false_alarms(contender: Contender, parameter: float | None, normal: int, plan: Plan, seed: int) -> dict[str, Any]:
-    """Per 100,000 events of null streams of each kind; those that are not normal get a quarter of the events."""
+    """False alarms per 100,000 events of each null stream. Streams that are not normal get a quarter of the events."""
     row: dict[str, Any] = {"normal": normal * 1e5 / plan.null_events}
     rng, events = np.random.default_rng(seed + 1), plan.null_events // 4 // FEATURES
     for name in OTHER_NULLS:
@@ -134,7 +134,7 @@ def _delays(
 def _blames(
     contender: Contender, parameter: float | None, reference: Floats, runs: int, seed: int
 ) -> list[dict[str, Any]]:
-    """Features named within ``BLAME_HORIZON`` events of half a sigma in some of them."""
+    """Which features are named within ``BLAME_HORIZON`` events after some of them move by half a sigma."""
     rows = []
     for changed in CHANGED:
         rng, found = np.random.default_rng(seed + 3), []

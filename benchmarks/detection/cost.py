@@ -1,4 +1,4 @@
-"""What a look costs. Timed alone: nothing else of the benchmark runs beside."""
+"""The cost of a look. No other part of the benchmark runs at the same time."""
 
 import time
 
@@ -21,7 +21,7 @@ LOOKS = 200
 def measured(seed: int) -> dict[str, float]:
     """One look of a 20-feature model: the evidence alone, and the whole judge with a profile of one shard.
 
-    ``core_share``: of a core, for MODELS models that are looked at once a second.
+    ``core_share``: share of a core for MODELS models with one look a second.
     """
     e_detector.compile_loops()
     bench = looks.Bench(synthetic.normal, 20_000, 20, seed)
@@ -34,10 +34,10 @@ def measured(seed: int) -> dict[str, float]:
     judge, shard = Judge(judge_settings(Settings()), [bench.reference]), MiniShard(bench.reference)
     parts = np.split(bench.stream(100 * LOOKS, 0), LOOKS)
     profiles = [
-        shard.add({f"x{f}": part[:, f].tolist() for f in range(20)}, i * 1_000)  # counted outside of what is timed
+        shard.add({f"x{f}": part[:, f].tolist() for f in range(20)}, i * 1_000)  # not part of the measured time
         for i, part in enumerate(parts)
     ]
-    judge.on_profile(profiles.pop(0), 0)  # builds the bets, once a reference
+    judge.on_profile(profiles.pop(0), 0)  # builds the bets, once per reference
     start = time.process_time()
     for i, profile in enumerate(profiles):
         judge.on_profile(profile, i * 1_000)

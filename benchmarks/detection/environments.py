@@ -1,4 +1,4 @@
-"""The environment of each opposing library: its own, since they pin old packages. Made here, kept under build/."""
+"""Makes one environment for each library to compare with, because they pin old packages. Kept under build/."""
 
 import hashlib
 import os
@@ -11,18 +11,18 @@ ROOT = Path(__file__).parents[2]
 PINS = Path(__file__).parent / "environments"
 KEPT = ROOT / "build" / "benchmark-environments"
 OWN = "river"
-"""What driftline's own environment holds."""
+"""The library that driftline's own environment has."""
 
 ALSO = {"nannyml": ["statsmodels"]}
-"""What a library imports and does not say that it needs."""
+"""Packages that a library imports without requiring them."""
 
 
 class LeftOut(Exception):
-    """A library that cannot be compared with here; the text is the reason."""
+    """A library cannot be compared with on this machine. The text is the reason."""
 
 
 def python_of(library: str) -> Path:
-    """The interpreter that can import ``library``; makes its environment at the first time. Raises LeftOut."""
+    """The interpreter that can import ``library``; makes its environment when there is none. Raises LeftOut."""
     if library == OWN:
         return Path(sys.executable)
     pins = PINS / f"{library}.txt"

@@ -1,4 +1,4 @@
-"""Contenders at equal measured mean time between false alarms: the loosest parameter that keeps to it, by bisection."""
+"""Finds the parameter at which contenders have equal mean times between false alarms, by bisection."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -8,21 +8,21 @@ import numpy as np
 from detectors.columns import Floats
 
 STEPS = 12
-"""Halvings of the parameter's range on a logarithmic scale."""
+"""How often the range of the parameter is halved, on a logarithmic scale."""
 
 
 class Contender(Protocol):
-    """A detector under a parameter. ``one_by_one``: what it says of a model is what it says of each feature alone."""
+    """A detector with a parameter. ``one_by_one``: it judges each feature of a model alone."""
 
     @property
     def one_by_one(self) -> bool: ...
 
     def alarms(self, parameter: float | None, reference: Floats, streams: Floats) -> list[list[int]]:
-        """Events at which it alarmed in each of ``streams``, shape (runs, events)."""
+        """Events at which the detector alarms in each of ``streams``, shape (runs, events)."""
         ...
 
     def named(self, parameter: float | None, reference: Floats, streams: Floats, after: int) -> list[int]:
-        """Features as they were blamed after event ``after``; ``streams``, shape (F, events), are one model's."""
+        """Features that are blamed after event ``after``. ``streams``: features of one model, shape (F, events)."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Streams into looks: many independent copies of a feature judged side by side, one histogram a look."""
+"""Turns streams into looks: many independent copies of a feature are judged together, one histogram per look."""
 
 from collections.abc import Iterator, Mapping
 
@@ -17,7 +17,7 @@ from stream.judge.settings import judge_settings
 from stream.settings.settings import Settings
 
 GUARANTEE = 1e10
-"""Feature-events per false alarm that is promised."""
+"""Feature-events per false alarm that the evidence guarantees."""
 
 EVENT_MS = 60_000
 """One event a minute, so that a day is synthetic.DAY_EVENTS events."""
@@ -27,12 +27,12 @@ RESOLVE_AFTER = 1_000
 
 
 def budget(features: int, guarantee: float = GUARANTEE) -> float:
-    """False alarms per model and month that make ``guarantee`` come out, with one event a minute of every feature."""
+    """False alarms per model and month that give ``guarantee`` with one event a minute of every feature."""
     return MONTH_SECONDS / (guarantee / features * EVENT_MS / 1000)
 
 
 class Desk:
-    """Where the looks at one reference of numbers are taken."""
+    """Makes watches on one reference of numbers, and looks for them."""
 
     def __init__(self, reference: Reference, guarantee: float = GUARANTEE) -> None:
         self.reference = reference
@@ -44,11 +44,11 @@ class Desk:
         self._edges = [np.asarray(f.edges) for f in reference.features]
 
     def watch(self) -> Watch:
-        """A fresh one."""
+        """A new watch."""
         return Watch(self.sheets, self._yardsticks, RESOLVE_AFTER)
 
     def looks(self, values: Floats, look_events: int = LOOK_EVENTS) -> Iterator[Counts]:
-        """``values``, shape (events, F), as counts of ``look_events`` events each."""
+        """Counts of ``look_events`` events each, from ``values`` of shape (events, F)."""
         cells = np.empty(values.shape, np.int64)
         for f, edges in enumerate(self._edges):
             cells[:, f] = edges.searchsorted(values[:, f], side="right") + self.sheets.layout.offsets[f]
@@ -60,9 +60,9 @@ class Desk:
             yield Counts(np.bincount(part.reshape(-1), minlength=total), status, sums, len(part))
 
     def alarms(self, watch: Watch, values: Floats, start: int) -> list[tuple[int, list[int]]]:
-        """(events of ``values`` seen, features) of every alarm, after which evidence begins anew.
+        """Every alarm as (events of ``values`` seen, features). After an alarm the evidence starts again.
 
-        ``start`` events went before.
+        ``start``: events before ``values``.
         """
         found, seen = [], 0
         for counts in self.looks(values):
@@ -87,12 +87,12 @@ class Bench:
         self.watch, self.looks = self.desk.watch, self.desk.looks
 
     def stream(self, events: int, start: int) -> Floats:
-        """``events`` more of every copy, shape (events, F)."""
+        """The next ``events`` events of every copy, shape (events, F)."""
         return np.stack([self.null(self.rng, events, start) for _ in range(self.features)], axis=1)
 
 
 def alarms(bench: Bench, events: int, block: int = 16_384) -> int:
-    """Alarms in ``events`` of the null stream; after each the evidence begins anew."""
+    """Number of alarms in ``events`` events of the null stream. After an alarm the evidence starts again."""
     watch, found = bench.watch(), 0
     for start in range(0, events, block):
         values = bench.stream(min(block, events - start), bench.rows + start)

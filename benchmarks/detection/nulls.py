@@ -11,20 +11,20 @@ QUICK_SIZES = (10_000, 100_000)
 FEATURE_EVENTS, QUICK_SHARE = 1_500_000, 10
 SEASONAL = ("daily-sine", "day-effects")
 DAYS = 15
-"""Days that a reference must hold for its seasons to be told."""
+"""Fewest days of a reference from which seasons can be learned."""
 
 Rows = dict[str, list[dict[str, Any]]]
 
 
 def suite(size: int, quick: bool, seed: int) -> Rows:
-    """Every null stream against a reference of ``size`` rows."""
+    """Runs every null stream against a reference of ``size`` rows."""
     features = 20 if size < 1_000_000 else 5
     events = FEATURE_EVENTS // (QUICK_SHARE if quick else 1) // features
     return {"nulls": [_row(name, size, features, events, seed) for name in synthetic.NULLS]}
 
 
 def wide(quick: bool, seed: int) -> Rows:
-    """A model of 300 features."""
+    """Runs null streams of a model with 300 features."""
     events = 2 * FEATURE_EVENTS // (QUICK_SHARE if quick else 1) // 300
     return {"nulls": [_row(name, 20_000, 300, events, seed) for name in ("normal", "ar1-.8")]}
 

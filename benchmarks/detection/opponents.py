@@ -1,4 +1,4 @@
-"""What a user would pick instead: the real libraries, each asked in a process of its own."""
+"""The libraries that a user could choose instead, each run in a process of its own."""
 
 import hashlib
 import json
@@ -18,9 +18,9 @@ from detectors.columns import Floats
 
 
 class Opponent(NamedTuple):
-    """One detector of a library. ``strict`` .. ``loose``: its parameter's range, fewest alarms first.
+    """One detector of a library. ``strict`` to ``loose``: the range of its parameter, fewest alarms first.
 
-    ``cost``: events of it that take as long as one of the quickest; its runs are as many times fewer.
+    ``cost``: how many times slower than the fastest detector it is. It gets as many times fewer runs.
     """
 
     title: str
@@ -57,13 +57,13 @@ NOT_COMPARED = {
     "alibi-detect, MMD and LSDD online": "need TensorFlow or PyTorch, and judge all features together",
     "alibi-detect, FET online": "is for streams of zeros and ones only",
 }
-"""What the libraries have besides, each with its reason."""
+"""Detectors of the libraries that are not compared, each with the reason."""
 
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 
 
 class Asked:
-    """An opponent's process, from ``with`` to its end. Raises LeftOut where there is none."""
+    """The process of an opponent, which runs inside the ``with`` block. Raises LeftOut when it cannot be started."""
 
     one_by_one = True
 
@@ -98,7 +98,7 @@ class Asked:
         self._folder.cleanup()
 
     def alarms(self, parameter: float | None, reference: Floats, streams: Floats) -> list[list[int]]:
-        """Events at which it alarmed in each of ``streams``, shape (runs, events); its default where no parameter."""
+        """Events at which the detector alarms in each of ``streams``, shape (runs, events). None: the default."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         question = {
@@ -116,12 +116,12 @@ class Asked:
         if not answer:
             self._errors.seek(0)
             lines = [line.strip() for line in self._errors.read().splitlines() if line.strip()]
-            raise LeftOut(f"its process ended: {lines[-1][:200] if lines else 'without a word'}")
+            raise LeftOut(f"its process ended: {lines[-1][:200] if lines else 'without output'}")
         found: list[list[int]] = json.loads(answer)["alarms"]
         return found
 
     def named(self, parameter: float | None, reference: Floats, streams: Floats, after: int) -> list[int]:
-        """Features as they alarmed after event ``after``; ``streams``, shape (F, events), are one model's."""
+        """Features that alarm after event ``after``. ``streams``: features of one model, shape (F, events)."""
         found = self.alarms(parameter, reference, streams)
         return [feature for feature, events in enumerate(found) for event in events if event > after]
 
@@ -135,6 +135,6 @@ class Asked:
 
 
 def by_library(opponents: Sequence[Opponent] = OPPONENTS) -> list[list[Opponent]]:
-    """Those of one library together: one process after the other in one environment."""
+    """The opponents by library. Those of one library run one after the other in one environment."""
     names = dict.fromkeys(opponent.library for opponent in opponents)
     return [[o for o in opponents if o.library == name] for name in names]

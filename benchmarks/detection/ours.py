@@ -1,4 +1,4 @@
-"""driftline as one contender among others: the evidence of one feature, or of a model's features, look by look."""
+"""driftline as a contender: the evidence of one feature, or of the features of a model, look by look."""
 
 from benchmarks.detection.looks import Desk
 from detectors.columns import Floats
@@ -7,21 +7,21 @@ from detectors.reference.builder import build_reference
 
 TITLE = "driftline"
 DEFAULT_GUARANTEE = MONTH_SECONDS
-"""Feature-events per false alarm with the budget's default, one a month, where one event comes a second."""
+"""Feature-events per false alarm with the default budget, one alarm a month, at one event a second."""
 
 
 class Ours:
-    """Its parameter is the guarantee: feature-events per false alarm that are promised."""
+    """driftline. Its parameter is the guarantee: feature-events per false alarm."""
 
     one_by_one = False
 
     def alarms(self, parameter: float | None, reference: Floats, streams: Floats) -> list[list[int]]:
-        """Events at which it alarmed in each of ``streams``, shape (runs, events)."""
+        """Events at which the detector alarms in each of ``streams``, shape (runs, events)."""
         desk = Desk(build_reference("bench", "1", {"x": reference}), parameter or DEFAULT_GUARANTEE)
         return [[seen for seen, _ in desk.alarms(desk.watch(), run[:, None], 0)] for run in streams]
 
     def named(self, parameter: float | None, reference: Floats, streams: Floats, after: int) -> list[int]:
-        """Features as they were blamed after event ``after``; ``streams``, shape (F, events), are one model's."""
+        """Features that are blamed after event ``after``. ``streams``: features of one model, shape (F, events)."""
         columns = {f"x{i}": reference for i in range(len(streams))}
         guarantee = parameter or DEFAULT_GUARANTEE * len(streams)
         desk = Desk(build_reference("bench", "1", columns), guarantee)

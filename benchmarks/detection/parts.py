@@ -1,4 +1,4 @@
-"""The benchmark's parts: what is run, each in a process of the pool, and their rows by the tables' names."""
+"""The parts of the benchmark. Each runs in a process of the pool and returns rows, by the name of their table."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -24,11 +24,11 @@ TABLES = (
     "real_incidents",
     "left_out",
 )
-"""In the order in which they are shown."""
+"""The tables, in the order in which they are shown."""
 
 
 class Part(NamedTuple):
-    """Its name for people, and what makes its rows."""
+    """A name for people, and the function that makes the rows."""
 
     name: str
     run: Callable[[], Rows]
@@ -76,7 +76,7 @@ def merge(rows: Rows, more: Rows) -> None:
 
 
 def run(parts: list[Part], jobs: int) -> Iterator[tuple[Part, Rows, float]]:
-    """Parts as they are done, with the seconds since the start."""
+    """Runs parts. Yields each when it is done, with the seconds since the start."""
     start = perf_counter()
     with ProcessPoolExecutor(jobs) as pool:
         waiting = {pool.submit(part.run): part for part in parts}
@@ -85,7 +85,7 @@ def run(parts: list[Part], jobs: int) -> Iterator[tuple[Part, Rows, float]]:
 
 
 def ordered(rows: Rows) -> Rows:
-    """Tables in their order; rows in one that does not depend on which part was done first."""
+    """The tables in their order, with rows in an order that does not depend on which part was done first."""
     found: Rows = {}
     for table in TABLES:
         if table in rows:
@@ -97,6 +97,6 @@ TITLES = ("driftline", *(opponent.title for opponent in opponents.OPPONENTS))
 
 
 def _place(row: dict[str, Any]) -> tuple[int, int, int]:
-    """Contenders as they are listed, others by rows of the reference and partitions; one part's rows stay in order."""
+    """Sort key of a row: contenders as they are listed, other rows by rows of the reference and partitions."""
     title = row.get("detector")
     return TITLES.index(title) if title in TITLES else len(TITLES), row.get("reference", 0), row.get("partitions", 0)

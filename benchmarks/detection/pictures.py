@@ -17,7 +17,7 @@ MOSTLY = 0.5
 
 
 def delay(rows: list[dict[str, Any]], path: Path) -> None:
-    """A panel for every change, a bar for every contender; a cross where more than half was missed."""
+    """Draws a panel for every change and a bar for every contender; a cross when more than half was missed."""
     rows = [row for row in rows if row["setting"] == "equal"]
     titles = list(dict.fromkeys(row["detector"] for row in rows))[::-1]
     figure, panels = pyplot.subplots(1, len(SHOWN), figsize=(13, 0.32 * len(titles) + 1.4), sharey=True)
@@ -40,7 +40,7 @@ def delay(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def false_alarms(rows: list[dict[str, Any]], path: Path) -> None:
-    """False alarms per 100,000 events at defaults, by null stream; none is drawn at the left edge."""
+    """Draws false alarms per 100,000 events at defaults, by null stream. None is drawn at the left edge."""
     rows = [row for row in rows if row["setting"] == "default"][::-1]
     streams = ("normal", "student-t3", "ar1-.8", "daily-sine")
     figure, panels = pyplot.subplots(1, len(streams), figsize=(13, 0.32 * len(rows) + 1.4), sharey=True)

@@ -16,7 +16,7 @@ from detectors.columns import Floats
 from detectors.evidence.sheets import MONTH_SECONDS
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
-from stream.files.layout import ReplayOptions
+from stream.replay.options import ReplayOptions
 from stream.replay.replay import LOOK_EVENTS, Replay
 from stream.settings.settings import Settings
 
@@ -34,8 +34,8 @@ _encoder = msgspec.json.Encoder()
 
 
 def null_suite(partitions: int, quick: bool, seed: int) -> Rows:
-    """Null runs at the default budget, one false alarm a month."""
-    events = (5_000 if quick else 60_000) // (1 if partitions == 1 else 3)  # sixteen cost five times as much
+    """Runs without a change at the default budget, one false alarm a month."""
+    events = (5_000 if quick else 60_000) // (1 if partitions == 1 else 3)  # sixteen partitions cost five times as much
     rows = []
     for name in ("normal", "ar1-.8") if quick else (n for n in synthetic.NULLS if n != "day-effects"):
         rng = np.random.default_rng(seed)
@@ -59,7 +59,7 @@ def null_suite(partitions: int, quick: bool, seed: int) -> Rows:
 
 
 def change_suite(partitions: int, quick: bool, seed: int) -> Rows:
-    """Changes of one, five and all features, and of what only some kinds have."""
+    """Runs with changes of one, five and all features, and changes that only some kinds of features can have."""
     rows = []
     rng = np.random.default_rng(seed)
     reference = built(columns(rng, synthetic.normal, REFERENCE_ROWS, 0))
@@ -94,7 +94,7 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def columns(rng: np.random.Generator, null: synthetic.Null, rows: int, start: int) -> Columns:
-    """``rows`` events, of which ``start`` went before."""
+    """Columns of ``rows`` events that follow ``start`` events."""
     found: Columns = {f"x{i}": null(rng, rows, start).tolist() for i in range(NUMBERS)}
     found["category"] = rng.choice(CATEGORIES, rows, p=SHARES).tolist()
     found["flag"] = (rng.random(rows) < FLAG_SHARE).tolist()
@@ -109,7 +109,7 @@ def _with_gaps(rng: np.random.Generator, values: Floats, share: float) -> list[f
 
 
 def built(known: Columns, *, seasonal: bool = False) -> Reference:
-    """A reference of ``known``, with the times of its rows where it is to tell seasons."""
+    """A reference of ``known``, with the times of its rows when it has to learn seasons."""
     times = np.arange(len(known["flag"]), dtype=np.int64) * EVENT_MS if seasonal else None
     return build_reference("bench", "1", known, timestamps_ms=times)
 
@@ -122,7 +122,7 @@ def replayed(
     first: int = 0,
     event_ms: int = EVENT_MS,
 ) -> list[dict[str, Any]]:
-    """The incidents that the events would have raised at the default budget; the first comes ``first`` events late."""
+    """The incidents that the events would have raised at the default budget. ``first``: events before the first one."""
     options = ReplayOptions(file=reference.model, partitions=partitions)
     replay = Replay(options, Settings(), reference)
     head = {"model": reference.model, "version": reference.version}
@@ -140,7 +140,7 @@ def replayed(
 
 
 Alter = Callable[[np.random.Generator, Columns], list[str]]
-"""Changes columns in place after BEFORE; names of those that changed."""
+"""Changes columns in place after BEFORE. Returns the names of those that changed."""
 
 
 def _shifted(features: int, size: float = 0.5) -> Alter:

@@ -1,4 +1,4 @@
-"""Real streams, where there are any: ``--data DIR``. Nothing of them is part of the project.
+"""Real streams, from ``--data DIR``. None of them is part of the project.
 
 Each is read as its publishers describe it, so that where it changes is known, or that nobody knows; its events go
 through the whole pipeline at the default budget, one false alarm a month.
@@ -19,7 +19,7 @@ from detectors.reference.builder import build_reference
 
 DAY_MS = 86_400_000
 NEAR = 1_000
-"""Events after a known change within which an incident is its."""
+"""Most events between a known change and an incident that is attributed to it."""
 
 
 class Stream(NamedTuple):
@@ -31,7 +31,7 @@ class Stream(NamedTuple):
     reference_rows: int
     event_ms: int
     changes: list[int]
-    timed: bool  # the rows have times of their own: seasons can be told
+    timed: bool  # the rows have times of their own, so seasons can be learned
 
 
 def elec2(folder: Path, rng: np.random.Generator) -> Stream:
@@ -82,7 +82,7 @@ STREAMS: dict[str, Callable[[Path, np.random.Generator], Stream]] = {
 
 
 def suite(name: str, folder: Path, seed: int) -> Rows:
-    """One real stream; its name and a reason where it is not in ``folder``."""
+    """Runs one real stream. When it is not in ``folder``, returns its name and the reason."""
     try:
         stream = STREAMS[name](folder, np.random.default_rng(seed))
     except FileNotFoundError as error:
@@ -129,6 +129,6 @@ def _told(stream: Stream, incident: dict[str, Any]) -> dict[str, Any]:
 
 
 def _change_of(stream: Stream, incident: dict[str, Any]) -> int | None:
-    """The known change that an incident is of: one that came at most NEAR events before it opened."""
+    """The known change that an incident is attributed to: one at most NEAR events before it opened."""
     row = stream.reference_rows + incident["opened_at_event"]
     return next((change for change in reversed(stream.changes) if change < row <= change + NEAR), None)

@@ -28,7 +28,7 @@ TITLES = {
 
 
 def pivoted(rows: list[Row], column: str, cell: str) -> list[Row]:
-    """One row a contender and setting, one column for every value of ``column``."""
+    """Rows with one column for every value of ``column``: one row for each contender and setting."""
     found: dict[tuple[str, str], Row] = {}
     for row in rows:
         head = {key: row[key] for key in ("detector", "setting", "parameter")}
@@ -44,7 +44,7 @@ def _cells(row: Row) -> Row:
 
 
 def tables(results: Row) -> dict[str, list[Row]]:
-    """What is shown of each table of the results."""
+    """The parts of each table of the results that are shown."""
     found: Rows = {name: results[name] for name in TITLES if results.get(name)}
     if "comparison" in found:
         found["comparison"] = pivoted(found["comparison"], "change", "{median} ({p90}; {missed})")
@@ -54,7 +54,7 @@ def tables(results: Row) -> dict[str, list[Row]]:
 
 
 def text(value: object) -> str:
-    """A figure for people; a dash where there is none."""
+    """A figure as text; a dash when there is none."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -65,7 +65,7 @@ def text(value: object) -> str:
 
 
 def show(console: Console, results: Row) -> None:
-    """Every table."""
+    """Prints every table."""
     for name, rows in tables(results).items():
         shown = Table(title=TITLES[name], header_style="bold", title_justify="left")
         for key in rows[0]:
@@ -78,7 +78,7 @@ def show(console: Console, results: Row) -> None:
 
 
 def verdicts(results: Row) -> tuple[str, list[str]]:
-    """What the null streams support, and what did not hold."""
+    """What the null streams show, and which targets failed."""
     counted = [row for row in results["nulls"] if row["counts"]]
     bound = evaluation.false_alarms(
         sum(row["alarms"] for row in counted), sum(row["feature_events"] for row in counted)
@@ -133,7 +133,7 @@ The figures below were made with `{arguments}`.
 
 
 def page(results: Row) -> str:
-    """docs/benchmark-detection.md."""
+    """The text of docs/benchmark-detection.md."""
     told, failed = verdicts(results)
     said = "Nothing was above its target." if not failed else "What did not hold: " + "; ".join(failed) + "."
     parts = [HEAD.format(arguments=results["arguments"], told=told[0].upper() + told[1:], failed=said)]

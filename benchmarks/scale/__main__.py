@@ -19,10 +19,10 @@ from tests.kafka.server import ROOT, Cluster
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small loads and one round: does it run")
-    parser.add_argument("--rounds", type=int, help="how often each load is read; the best counts")
-    parser.add_argument("--bootstrap-servers", help="an existing Kafka instead of one of our own")
-    parser.add_argument("--only", default="", help="parts with this in their name; nothing is written then")
+    parser.add_argument("--quick", action="store_true", help="small loads and one round, to see that it runs")
+    parser.add_argument("--rounds", type=int, help="how often each load is read; the best round counts")
+    parser.add_argument("--bootstrap-servers", help="an existing Kafka; default: one is started for the run")
+    parser.add_argument("--only", default="", help="only parts with this in their name; no file is written")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of scale.json, .svg, .png and scale.md")
     options = parser.parse_args()
     sizes = QUICK if options.quick else FULL

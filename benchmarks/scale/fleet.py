@@ -1,4 +1,4 @@
-"""What a fleet costs, from what was measured: ``python -m benchmarks.scale.fleet`` makes docs/scale.md anew."""
+"""The cost of a fleet, computed from the measurements. ``python -m benchmarks.scale.fleet`` writes docs/scale.md."""
 
 # ruff: noqa: E501 - the page's own text
 
@@ -17,19 +17,19 @@ from tests.kafka.server import ROOT
 
 EVENTS_PER_SECOND = 1_000_000
 UTILISED = 0.6
-"""Of a core: the rest is for catching up after a restart, and for the day's peak."""
+"""Share of a core that is used. The rest is for catching up after a restart, and for the peak of the day."""
 REPLICAS, RETENTION_DAYS = 3, 7
 BROKER_BYTES_PER_SECOND = 150e6
-"""Written by a broker, replicas included: what three disks or a 10 Gb/s network carry with room to spare."""
+"""Bytes that a broker writes, replicas included. Three disks or a 10 Gb/s network carry more than that."""
 BROKER_DISK_BYTES = 16e12
 DISK_FILLED = 0.7
 ENOUGH = 10
-"""Models a worker, or those with a partition of their own are not dealt out evenly."""
+"""Fewest models per worker. With fewer, models with one partition each are not spread evenly."""
 MODELS = (10, 100, 1_000, 10_000)
 
 
 class Fleet(NamedTuple):
-    """Of 1 M events a second over so many models, each model's events over all partitions (``spread``) or in one."""
+    """A fleet for 1 M events a second. ``spread``: the events of a model go to all partitions; otherwise to one."""
 
     models: int
     spread: bool
@@ -44,14 +44,14 @@ class Fleet(NamedTuple):
 
 
 def fleet(measured: Mapping[str, float], faust_micros: float, models: int, *, spread: bool) -> Fleet:
-    """``faust_micros``: what Faust takes for a record. Memory is a worker's, for units; everything else the fleet's."""
+    """Computes a fleet. ``faust_micros``: Faust's time for a record. Memory is per worker, for units; the rest per fleet."""
     settings = Settings()
     observe = observe_settings(settings)
     workers = math.ceil(EVENTS_PER_SECOND * measured["models_cpu_micros"] / 1e6 / UTILISED)
     partitions = 2 * workers
     units = models * (partitions if spread else 1)
     own = units / workers
-    # a unit speaks when a second of its events, and 256 of them, went by; of the others the worker asks 200 a second
+    # a unit publishes after 256 events and one second of event time; of the others the worker publishes 200 a second
     by_events = min(units * 1_000 / observe.look_ms, EVENTS_PER_SECOND / observe.look_events)
     profiles = by_events + workers * min(own, UNITS_PER_LOOK)
     rows = min(models * 1_000 / ROW_INTERVAL_MS, profiles)
@@ -168,7 +168,7 @@ def _rate(per_second: float) -> str:
 
 
 def text(folder: Path) -> str:
-    """The page made of the folder's scale.json and throughput.json."""
+    """Writes the page from the folder's scale.json and throughput.json."""
     programs = json.loads((ROOT / "docs" / "throughput.json").read_text())["programs"]
     faust = next(program for program in programs if program["title"] == "Faust agent, orjson, nothing else")
     return page(json.loads((folder / "scale.json").read_text()), faust["cpu_us_per_event"])

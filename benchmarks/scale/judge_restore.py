@@ -1,4 +1,4 @@
-"""How long a judge of many models takes to be ready: ``driftline worker --role judge`` over a table that is there.
+"""How long a judge of many models takes to be ready: ``driftline worker --role judge`` with an existing table.
 
 A first one judges a profile of every model and is ended in order, with all rows written. A second one is timed from the
 beginning of its process: references read and made ready, the group joined, the changelog read back into the table, and
@@ -27,7 +27,7 @@ SHUTDOWN_SECONDS = 25
 
 
 class Restored(NamedTuple):
-    """``seconds``: from the process's beginning until it is ready; ``empty_seconds``: of one with an empty table."""
+    """``seconds``: from the start of the process until it is ready; ``empty_seconds``: the same with an empty table."""
 
     seconds: float
     cpu_seconds: float
@@ -61,7 +61,7 @@ def _judged(worker: WorkerProcess) -> int:
 
 
 def _started(deployment: Deployment) -> tuple[float, float]:
-    """Seconds until a judge is ready, and those of processor that it took."""
+    """Seconds until a judge is ready, and the processor seconds that it took."""
     began = time.perf_counter()
     with WorkerProcess(deployment, "--role", "judge") as worker:
         worker.until(lambda: worker.get("/readyz"), "readiness", PATIENCE_SECONDS)

@@ -1,4 +1,4 @@
-"""What judging takes, without Kafka and Faust: a profile, a row of the table and a view, of a unit of 20 features."""
+"""Time of judging a unit of 20 features, without Kafka and Faust: a profile, a row of the table and a view."""
 
 import statistics
 import time
@@ -23,7 +23,7 @@ WALL_MS = 1_763_700_000_000
 
 
 class Judging(NamedTuple):
-    """Microseconds of processor and bytes, each of one. ``begin_micros``: once a reference, when its bets are made."""
+    """Processor microseconds and bytes of one of each. ``begin_micros``: making the bets, once per reference."""
 
     begin_micros: float
     profile_micros: float

@@ -1,4 +1,4 @@
-"""From the first event that is different to what is said of it: a worker with both roles under a steady load.
+"""Delay from the first event that is different to the drift event: a worker with both roles under a steady load.
 
 Events are written at a fixed rate; one by one the models' first feature moves by three standard deviations for good.
 A model's clock starts when its first such event is handed to the producer and stops when a consumer of drift-events has
@@ -28,16 +28,18 @@ MOVED = "feature_000"
 SHIFT = 42.0
 """Three standard deviations of the load's gamma distribution."""
 SETTLED_SECONDS, BETWEEN_SECONDS, PATIENCE_SECONDS = 10.0, 0.4, 10.0
-"""Before the first shift, between two, and after the last."""
+"""Seconds before the first shift, between two shifts, and after the last."""
 TURN_SECONDS = 0.002
 ORDER = 1_000_003
-"""A prime: no model meets its rows in the same order again."""
+"""A prime number, so that no model gets its rows in the same order twice."""
 CHECKPOINT_SECONDS = 5.0
 
 
 class Latency(NamedTuple):
-    """Seconds to an incident and to the first signal of the feature, of the models where one came. ``early``: incidents
-    before the shift. ``worker_cpu_micros``: of the whole worker, both roles, per event."""
+    """Seconds to an incident, and to the first signal of the feature, for the models that had one.
+
+    ``early``: incidents before the shift. ``worker_cpu_micros``: of the whole worker, both roles, per event.
+    """
 
     incident: list[float]
     signal: list[float]
@@ -49,7 +51,7 @@ class Latency(NamedTuple):
 
 
 class Listener:
-    """Reads drift-events in a thread; when those of each kind came for each model, of signals those of what moves."""
+    """Reads drift-events in a thread. Notes when each kind came for each model; signals only of the moved feature."""
 
     def __init__(self, servers: str, topic: str) -> None:
         self.came: dict[tuple[str, str], list[float]] = {}
@@ -76,20 +78,20 @@ class Listener:
 
 
 class Publisher:
-    """Writes the load at a steady rate and notes when each model's first moved event was written."""
+    """Writes the load at a steady rate, and notes when the first moved event of each model was written."""
 
     def __init__(self, servers: str, load: Load, per_second: float) -> None:
         self._to = loads.producer(servers)
         self._load, self._rate = load, per_second
         self._plain = loads.bodies(load.features, 7)
         self._moved = loads.bodies(load.features, 8, shifted={MOVED: SHIFT})
-        # in random order: taken in turn, a model would meet the same few rows again and again, which is a change
+        # in random order: in turn a model would get the same few rows again and again, which is a change
         self._rows = np.random.default_rng(9).integers(loads.POOL, size=ORDER).tolist()
         self.sent = 0
         self.moved_at: dict[int, float] = {}
 
     def run(self) -> None:
-        """All models are moved in turn, then it goes on for as long as the last one is waited for."""
+        """Moves all models one after the other, then goes on while the last one is waited for."""
         began, last = time.perf_counter(), self._load.models
         seconds = SETTLED_SECONDS + last * BETWEEN_SECONDS + PATIENCE_SECONDS
         while (passed := time.perf_counter() - began) < seconds:
@@ -139,18 +141,18 @@ def measure(cluster: Cluster, folder: Path, models: int, per_second: float) -> L
 
 
 def percentiles(seconds: list[float], wanted: int) -> tuple[float, float]:
-    """p50 and p99 over all that were moved; what did not come counts as infinite."""
+    """p50 and p99 over all moved models; a missing event counts as infinite."""
     every = np.sort([*seconds, *[np.inf] * (wanted - len(seconds))])
     return float(every[int(0.5 * (wanted - 1))]), float(every[int(np.ceil(0.99 * (wanted - 1)))])
 
 
 def _moved(publisher: Publisher, listener: Listener, kind: EventType) -> list[tuple[float, list[float]]]:
-    """Of each model: when it moved, and when it was told."""
+    """For each model: when it moved, and when its drift events came."""
     return [(at, listener.came.get((f"model_{model}", kind), [])) for model, at in publisher.moved_at.items()]
 
 
 def _delays(publisher: Publisher, listener: Listener, kind: EventType) -> list[float]:
-    """To the first that came after the move, where one did."""
+    """Seconds from each move to the first drift event after it, where there is one."""
     later = [[one - moved for one in came if one >= moved] for moved, came in _moved(publisher, listener, kind)]
     return [found[0] for found in later if found]
 

@@ -17,11 +17,11 @@ from detectors.reference.reference import Reference
 VERSION = "3"
 REFERENCE_ROWS = 20_000
 POOL = 2_000
-"""Rows that are made and written in turn: the values of an event matter less than that there are many."""
+"""Rows that are made once and written in turn. The number of events matters more than their values."""
 
 
 class Load(NamedTuple):
-    """``spread``: a model's events go over all partitions, as the publisher sends them; else each model has one."""
+    """``spread``: a model's events go to all partitions, as the publisher sends them; otherwise each model has one."""
 
     topic: str
     models: int = 1
@@ -30,11 +30,11 @@ class Load(NamedTuple):
 
     @property
     def units(self) -> int:
-        """Over all partitions."""
+        """Number of units of all partitions."""
         return self.models * (PARTITIONS if self.spread else 1)
 
     def place(self, number: int) -> tuple[int, int]:
-        """Model and partition of an event. Both take turns, so that every one has as many events."""
+        """Model and partition of an event. Both take turns, so that all have the same number of events."""
         model = number % self.models
         return model, (number // self.models if self.spread else model) % PARTITIONS
 
@@ -45,14 +45,14 @@ def columns(features: int, rows: int, seed: int) -> dict[str, list[float]]:
 
 
 def references(load: Load) -> Iterator[Reference]:
-    """One for each model, of the same rows."""
+    """One reference for each model, of the same rows."""
     built = build_reference("", VERSION, columns(load.features, REFERENCE_ROWS, 1))
     for model in range(load.models):
         yield msgspec.structs.replace(built, model=f"model_{model}")
 
 
 def bodies(features: int, seed: int, rows: int = POOL, shifted: Mapping[str, float] | None = None) -> list[bytes]:
-    """What of an event comes after its time, ready to be written. ``shifted``: is added to a feature."""
+    """The bytes of each event after its time, ready to be written. ``shifted``: is added to a feature."""
     table = columns(features, rows, seed)
     for name, shift in (shifted or {}).items():
         table[name] = [round(value + shift, 4) for value in table[name]]
@@ -65,20 +65,20 @@ def event(number: int, model: int, at_ms: int, body: bytes) -> bytes:
 
 
 def stored_bytes(load: Load, batch: int = 200) -> float:
-    """Of an event in a batch as ``InferencePublisher`` compresses it."""
+    """Bytes of an event in a batch as ``InferencePublisher`` compresses it."""
     rows = bodies(load.features, 7, rows=batch)
     events = b"".join(event(number, 0, START_MS + number, body) for number, body in enumerate(rows))
     return len(cramjam.lz4.compress(events)) / batch
 
 
 def producer(servers: str) -> confluent_kafka.Producer:
-    """It waits as long for a batch to fill as ``InferencePublisher`` does."""
+    """A producer that waits for a full batch as long as ``InferencePublisher`` does."""
     wanted = {"linger.ms": 20, "batch.size": 1_000_000, "queue.buffering.max.messages": 1_000_000}
     return confluent_kafka.Producer({"bootstrap.servers": servers, **wanted})
 
 
 def publish(servers: str, load: Load, count: int, seed: int = 7) -> float:
-    """Writes the events; the mean size of one in bytes."""
+    """Writes the events. Returns the mean size of an event in bytes."""
     to, rows, size = producer(servers), bodies(load.features, seed), 0
     for number in range(count):
         model, partition = load.place(number)

@@ -1,4 +1,4 @@
-"""What a shard keeps in memory, in a process of its own and without a broker: ``python -m benchmarks.scale.memory``.
+"""Memory of a shard, measured in a process of its own and without a broker: ``python -m benchmarks.scale.memory``.
 
 The growth of the process's resident set, divided by the features, over 200 models of 20 features: first their
 references are read and each counts 2,000 events in one partition, then 2,000 more in a second one. What the second adds
@@ -29,11 +29,11 @@ from tests.kafka.server import ROOT
 LOAD, EVENTS = Load("", models=200), 2_000
 HERE, THERE = Partition("inference-events", 0), Partition("inference-events", 1)
 LOOK_EVENTS = 300
-"""In event time a model has so many a second."""
+"""Events of a model per second of event time."""
 
 
 class Kept(NamedTuple):
-    """For each feature; ``checkpoint_bytes`` of a whole shard's record."""
+    """Bytes per feature; ``checkpoint_bytes``: of the record of a whole shard."""
 
     shard_bytes: float
     reference_bytes: float
@@ -41,25 +41,25 @@ class Kept(NamedTuple):
 
 
 def measure() -> Kept:
-    """In a process of its own."""
+    """Measures in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.scale.memory"]
     done = subprocess.run(command, stdout=subprocess.PIPE, cwd=ROOT, timeout=600, check=True)
     return Kept(**json.loads(done.stdout))
 
 
 def resident_bytes() -> int:
-    """Of this process, now."""
+    """Resident bytes of this process now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def observing(load: Load) -> Observer:
-    """That has read the load's references as they come from Kafka, each a record of its own."""
+    """An observer that has read the load's references as from Kafka, each from a record of its own."""
     encoded = map(reference.encode, loads.references(load))
     return Observer(settings.observe_settings(Settings()), (reference.decode(one, "") for one in encoded))
 
 
 def fold(observer: Observer, place: Partition, load: Load, events: int) -> Iterator[list[Profile]]:
-    """A new partition with so many events of every model, look by look; the profiles of each."""
+    """Assigns a partition and reads ``count`` events of every model, look by look. Yields the profiles of each look."""
     rows = loads.bodies(load.features, 7)
     observer.assign(place)
     _fold(observer, place, load, rows, range(1))
@@ -72,7 +72,7 @@ def fold(observer: Observer, place: Partition, load: Load, events: int) -> Itera
 
 
 def _fold(observer: Observer, place: Partition, load: Load, rows: list[bytes], numbers: range) -> list[Profile]:
-    """As a worker does it: events of all models in turn, and rows that are not due wait."""
+    """Reads events as a worker does: the models take turns, and rows that are not due wait."""
     profiles = []
     for number in numbers:
         records, effects = [], Effects()
@@ -81,22 +81,22 @@ def _fold(observer: Observer, place: Partition, load: Load, rows: list[bytes], n
             value = loads.event(offset, model, at_ms, rows[offset % len(rows)])
             records.append(Record(offset, at_ms, None, value))
         for _ in observer.steps(place, records, effects):
-            """Without a break."""
+            """Every step follows the last one at once."""
         profiles += effects.profiles
     return profiles
 
 
 def _grown(observer: Observer, place: Partition, load: Load, events: int, before: int) -> int:
-    """Resident bytes above those before."""
+    """Resident bytes that reading adds."""
     for _ in fold(observer, place, load, events):
-        """The profiles are somebody else's matter."""
+        """The profiles are not needed."""
     gc.collect()
     return resident_bytes() - before
 
 
 def _run() -> Kept:
     one = Load("", models=1)
-    _grown(observing(one), HERE, one, LOOK_EVENTS, 0)  # what is made only once is made
+    _grown(observing(one), HERE, one, LOOK_EVENTS, 0)  # makes what is made only once
     gc.collect()
     before = resident_bytes()
     observer = observing(LOAD)

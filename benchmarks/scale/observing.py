@@ -1,4 +1,4 @@
-"""driftline's observe stage in a process of its own, that waits for a word before it reads and says what it took.
+"""driftline's observe stage in a process of its own, which waits for a signal before it reads and returns its cost.
 
 ``python -m benchmarks.scale.observing '{"servers": ...}'`` (an ``Order``) writes one line of JSON when its partitions
 are restored (``Ready``), begins with the first line on its standard input, writes a second one when all is counted
@@ -36,8 +36,11 @@ T = TypeVar("T")
 
 
 class Order(msgspec.Struct, frozen=True):
-    """``events``: how many this process counts, of which the first ``skip`` are not measured; 0: it only restores.
-    ``mark`` names consumer group and topics, so that processes with the same one are workers of one deployment."""
+    """What a process has to do.
+
+    ``events``: how many events it counts, of which the first ``skip`` are not measured; 0: it only restores. ``mark``:
+    part of the names of consumer group and topics. Processes with the same mark are workers of one deployment.
+    """
 
     servers: str
     topic: str
@@ -48,7 +51,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """``seconds``: from the runner's begin, references and joining the group included; ``restore_seconds`` of it."""
+    """``seconds``: since the runner started, with references and joining the group; ``restore_seconds``: part of it."""
 
     seconds: float
     restore_seconds: float
@@ -56,7 +59,7 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class Done(msgspec.Struct, frozen=True):
-    """Of what was measured; ``began`` and ``ended`` on the machine's monotonic clock."""
+    """The measurement; ``began`` and ``ended`` by the machine's monotonic clock."""
 
     events: int
     began: float
@@ -69,7 +72,7 @@ class Done(msgspec.Struct, frozen=True):
 
 
 class HeldSource(KafkaSource):
-    """Fetches nothing before ``release``, so that no process has a start over the others."""
+    """A source that fetches nothing before ``release``, so that all processes start together."""
 
     released = False
 
@@ -110,7 +113,7 @@ async def _run(order: Order) -> None:
         waiting = asyncio.create_task(counted.wait())
         await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
         if running.done():
-            await running  # raises what ended it
+            await running  # raises the error that ended it
         _say(_done(meter, runner, order.mark + "-"))
     await asyncio.to_thread(sys.stdin.readline)
     stop.set()
@@ -137,7 +140,7 @@ def _say(what: msgspec.Struct) -> None:
 
 
 class Observing:
-    """The process, from outside."""
+    """The process, seen from the one that started it."""
 
     def __init__(self, order: Order) -> None:
         command = [sys.executable, "-m", "benchmarks.scale.observing", msgspec.json.encode(order).decode()]
@@ -155,12 +158,12 @@ class Observing:
         return self._next(Done)
 
     def leave(self) -> None:
-        """With a last checkpoint."""
+        """Ends the process after a last checkpoint."""
         self.go()
         self._process.wait(90)
 
     def end(self) -> None:
-        """At once, if it still runs."""
+        """Ends the process at once if it still runs."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait(10)

@@ -1,4 +1,4 @@
-"""The parts of the benchmark: each measures one thing and gives its rows."""
+"""The parts of the benchmark. Each measures one thing and returns its rows."""
 
 import itertools
 import json
@@ -37,18 +37,21 @@ PLAIN = Load("scale-plain")
 
 
 class Bench:
-    """On one broker. ``measured``: what the rows are made of, by name, for the page of costs."""
+    """Measures on one broker. ``measured``: the figures behind the rows, by name, for the page of costs."""
 
     def __init__(self, cluster: Cluster, sizes: Sizes) -> None:
         self._cluster, self._sizes = cluster, sizes
         self._plain: list[Cost] = []
-        self._numbers, self._mark = itertools.count(), ""  # of deployments; the last one's
+        self._numbers, self._mark = itertools.count(), ""  # numbers of deployments; the newest mark
         self._sizes_of: dict[Load, float] = {}
         self.measured: dict[str, float] = {"features": PLAIN.features, "stored_bytes": loads.stored_bytes(PLAIN)}
 
     def workers(self) -> list[Row]:
-        """Two on the same partitions against one. The events were written before; what the broker takes to give them
-        out comes from the same processors, and stands beside what is left for the workers at best."""
+        """Two workers on the same partitions against one worker.
+
+        The events were written before. The broker uses the same processors to send them, so the note also gives the
+        best that is left for the workers.
+        """
         ones, twos = self._beside_one(PLAIN, self._sizes.events, workers=2)
         one, two, arithmetic = (*(min(costs, key=_wall) for costs in (ones, twos)), runs.arithmetic_ratio())
         self.measured |= {
@@ -82,7 +85,7 @@ class Bench:
         return [Row("features", "200 features against 20, CPU of a value", ratio, "x", 1.1, 0.9, note=note)]
 
     def models(self) -> list[Row]:
-        """And the restore of what that left."""
+        """Many models, and the restore of what that run left."""
         sizes = self._sizes
         load = Load("scale-models", models=sizes.models, spread=False)
         ones, fleets = self._beside_one(load, sizes.models * sizes.each, skip=0.5)
@@ -105,7 +108,7 @@ class Bench:
         ]
 
     def judge(self) -> list[Row]:
-        """The judge's own restore: nobody promised a time, so it is held to the observe stage's."""
+        """The restore of a judge. It has no target of its own, so it has that of the observe stage."""
         models = self._sizes.models
         with tempfile.TemporaryDirectory() as folder:
             found = judge_restore.measure(self._cluster, Path(folder), models)
@@ -117,8 +120,10 @@ class Bench:
         return [Row("judge_restore", f"restore of a judge of {models:,} models", found.seconds, "s", 10, 3, note=note)]
 
     def delay(self) -> list[Row]:
-        """At a fifth of the rate that one worker of the plain load reaches here: broker, publisher and both roles share
-        the processors, and half of it would fill two of them."""
+        """Delay at a fifth of the rate that one worker reaches on the plain load.
+
+        Broker, publisher and both roles share the processors, and half of that rate would fill two of them.
+        """
         sizes, per_second = self._sizes, 0.2e6 / self._one().micros
         with tempfile.TemporaryDirectory() as folder:
             found = latency.measure(self._cluster, Path(folder), sizes.moved, per_second)
@@ -155,7 +160,7 @@ class Bench:
         return self.workers, self.features, self.models, self.judge, self.delay, self.memory, self.publisher
 
     def _one(self) -> Cost:
-        """One worker and the plain load, of all rounds so far."""
+        """The best cost of one worker on the plain load, of all rounds so far."""
         if not self._plain:
             self._plain.append(self._observed(PLAIN, self._sizes.events))
         return min(self._plain, key=_wall)
@@ -163,7 +168,7 @@ class Bench:
     def _beside_one(
         self, load: Load, events: int, workers: int = 1, skip: float = runs.SKIPPED
     ) -> tuple[list[Cost], list[Cost]]:
-        """One worker and the plain load, and what is held against it, in turn: machines change while they are asked."""
+        """Runs one worker on the plain load, and what is compared with it, in turn: the machine's speed changes."""
         ones, others = [], []
         for _ in range(self._sizes.rounds):
             ones.append(self._observed(PLAIN, self._sizes.events))

@@ -1,4 +1,4 @@
-"""The rows of scale beside what they are held to: a table, scale.json and a picture of the distance to the target."""
+"""The rows of scale and their targets: a table, scale.json and a picture of the distance to the target."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class Row(NamedTuple):
-    """One figure. ``first`` and ``goal``: what is to be reached; ``more``: a larger figure is better."""
+    """One figure. ``first`` and ``goal``: the targets; ``more``: a larger figure is better."""
 
     name: str
     title: str
@@ -36,7 +36,7 @@ def show(rows: Sequence[Row]) -> None:
 
 
 def write(rows: Sequence[Row], about: Mapping[str, Any], measured: Mapping[str, float], folder: Path) -> None:
-    """scale.json, scale.svg and scale.png. ``measured``: what the figures are made of, and a fleet's cost."""
+    """Writes scale.json, scale.svg and scale.png. ``measured``: the measurements behind the figures."""
     folder.mkdir(parents=True, exist_ok=True)
     document = {
         **about,
@@ -88,5 +88,5 @@ def _short(value: float) -> str:
 
 
 def _rounded(value: float) -> float | None:
-    """JSON knows no infinity."""
+    """A figure with four digits; None for infinity, which JSON does not have."""
     return float(f"{value:.4g}") if math.isfinite(value) else None

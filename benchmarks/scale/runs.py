@@ -1,4 +1,4 @@
-"""Runs of the observe stage over a load: what an event costs with one worker and several, how long a restore takes."""
+"""Runs of the observe stage over a load: the cost of an event with one and several workers, the time of a restore."""
 
 import asyncio
 import os
@@ -21,15 +21,18 @@ from stream.topics.record import OutRecord
 from tests.kafka.server import Cluster, Server
 
 SKIPPED = 0.25
-"""Of the events, before the measurement: units are made, shapes learned, buffers grown."""
+"""Share of the events before the measurement, in which units are made, shapes are learned and buffers grow."""
 
 
 ARITHMETIC = "sum(number * number for number in range(10_000_000))"
 
 
 class Cost(NamedTuple):
-    """Of an event, over all workers; ``broker_micros``: of the broker's processor time, 0 where the broker is not ours.
-    ``busy`` is the share of the machine's processors that was in use, by anybody."""
+    """Cost of an event over all workers.
+
+    ``broker_micros``: processor time of the broker, 0 when the benchmark did not start it. ``busy``: the share of the
+    machine's processors that was in use, by any process.
+    """
 
     micros: float
     cpu_micros: float
@@ -39,7 +42,7 @@ class Cost(NamedTuple):
 
 
 class Busy:
-    """How much of all processors is in use, from /proc/stat; 0 where there is none."""
+    """The share of all processors that is in use, from /proc/stat; 0 without that file."""
 
     def __init__(self) -> None:
         self._idle, self._all = self._read()
@@ -58,14 +61,16 @@ class Busy:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Of a process until now, from /proc."""
+    """Processor seconds of a process until now, from /proc."""
     words = (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def arithmetic_ratio() -> float:
-    """Two processes against one that do nothing but arithmetic: what the machine gives at best, which on virtual
-    processors changes with the hour. The best of three."""
+    """Speed of two processes against one that only do arithmetic, the best of three runs.
+
+    More the machine cannot give. On virtual processors it changes from hour to hour.
+    """
 
     def seconds(count: int) -> float:
         began = time.perf_counter()
@@ -81,13 +86,13 @@ def _broker_seconds(cluster: Cluster) -> float:
 
 
 def prepare(cluster: Cluster, load: Load, count: int) -> float:
-    """Writes the load's events into a topic of its own; the size of one in bytes."""
+    """Writes the load's events to a topic of its own. Returns the mean size of an event in bytes."""
     asyncio.run(cluster.create_topics({load.topic: PARTITIONS}))
     return loads.publish(cluster.bootstrap_servers, load, count)
 
 
 def deploy(cluster: Cluster, load: Load, name: str) -> str:
-    """Topics for a group of workers that reads the load, with its references in them; the mark to order them with."""
+    """Creates the topics of a group of workers that reads the load, with its references. Returns their mark."""
     mark = f"{load.topic}-{name}-{os.getpid()}"
     own = own_topics(load.topic, mark)
     asyncio.run(_create(cluster, [own.references, own.profiles, own.checkpoints, own.dead_letters]))
@@ -113,7 +118,7 @@ async def publish_references(servers: str, topic: str, load: Load) -> None:
 
 
 def observe(cluster: Cluster, load: Load, mark: str, events: int, workers: int = 1, skip: float = SKIPPED) -> Cost:
-    """Several workers share the partitions, and so the events, in equal parts. ``skip``: share that warms up."""
+    """Runs several workers that share the partitions equally. ``skip``: the share of the events that warms up."""
     own = events // workers
     order = Order(cluster.bootstrap_servers, load.topic, mark, workers, own, int(skip * own))
     processes = [Observing(order) for _ in range(workers)]
@@ -137,7 +142,7 @@ def observe(cluster: Cluster, load: Load, mark: str, events: int, workers: int =
 
 
 def restore(cluster: Cluster, load: Load, mark: str) -> Ready:
-    """Of a deployment that ran, all partitions by one new worker."""
+    """Restores all partitions of a deployment that ran before, in one new worker."""
     process = Observing(Order(cluster.bootstrap_servers, load.topic, mark))
     try:
         ready = process.ready()

@@ -1,7 +1,7 @@
 """``python -m benchmarks.throughput [--quick]``: peers, limits and driftline on one real broker in one run.
 
-Every program runs in a process of its own, in turn, over the same records. Of each the best round counts, since what
-disturbs a measurement only ever makes it slower.
+Every program runs in a process of its own, one after the other, over the same records. The best round of each program
+counts, because a disturbance can only make a round slower.
 """
 
 import argparse
@@ -22,8 +22,11 @@ from tests.kafka.server import ROOT, Cluster
 
 
 class Program(NamedTuple):
-    """``share`` of the events is enough for a slow one. ``kind``: peer, limit or ours. ``framework``: runs in the
-    environment made for it."""
+    """One program of the comparison.
+
+    ``kind``: peer, limit or ours. ``share``: the share of the events that it reads; a slow program reads fewer.
+    ``framework``: the program runs in the environment that is made for this framework.
+    """
 
     name: str
     title: str
@@ -54,7 +57,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="40,000 events and one round instead of 400,000 and three")
     parser.add_argument("--events", type=int, help="how many events")
     parser.add_argument("--rounds", type=int, help="how often each program runs")
-    parser.add_argument("--bootstrap-servers", help="an existing Kafka instead of one of our own")
+    parser.add_argument("--bootstrap-servers", help="an existing Kafka; default: one is started for the run")
     parser.add_argument("--only", help="programs whose title contains this")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of throughput.json, .svg and .png")
     options = parser.parse_args()
@@ -109,7 +112,7 @@ def measure(cluster: Cluster, events: int, rounds: int, only: str, out: Path) ->
 
 
 def run(python: str, servers: str, program: Program, count: int) -> Spent:
-    """Microseconds per event."""
+    """Runs one program. Returns microseconds per event."""
     command = [python, "-m", "benchmarks.throughput.program", program.name, servers, program.topic, str(count)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=600, check=False, cwd=ROOT)
     if done.returncode != 0:

@@ -1,4 +1,4 @@
-"""A virtual environment for the frameworks, made once beside the project's own: their pins do not fit ours."""
+"""A virtual environment for the frameworks: they pin versions that conflict with ours. It is made once and kept."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ REQUIREMENTS = ("quixstreams==3.28.1", "bytewax[kafka]==0.21.1", "river==0.26.1"
 
 
 def python(folder: Path) -> Path | None:
-    """Its interpreter; None when it cannot be made, which is then said."""
+    """The interpreter of the environment; None, with a message, when it cannot be made."""
     made = folder / "bin" / "python"
     stamp = folder / ".installed"
     if stamp.exists() and stamp.read_text() == _wanted():

@@ -1,7 +1,7 @@
-"""The same detectors in stream-processing frameworks, as their own documentation would have it.
+"""The same detectors in stream-processing frameworks, each in the style of the framework's documentation.
 
-They want libraries that do not go together with ours, so they run in an environment of their own (``environment``) and
-import nothing of the project but what reads the clock.
+The frameworks need libraries that conflict with ours. So they run in an environment of their own (``environment``), and
+of the project they import only river's detectors and the clock.
 """
 
 import os
@@ -12,7 +12,7 @@ from benchmarks.throughput.spent import Spent, emit, now, since
 
 
 class Timed:
-    """Updates river's detectors and ends the process when the last event was seen."""
+    """Updates river's detectors, and ends the process after the last event."""
 
     def __init__(self, count: int) -> None:
         self._count, self._seen = count, 0
@@ -29,7 +29,7 @@ class Timed:
 
 
 def quix_river(servers: str, topic: str, count: int) -> Spent:
-    """Its JSON is orjson."""
+    """Quix Streams, which decodes JSON with orjson."""
     from quixstreams import Application
 
     app = Application(
@@ -55,10 +55,10 @@ def bytewax_river(servers: str, topic: str, count: int) -> Spent:
     detect = Timed(count)
 
     class Detections(StatelessSinkPartition[Any]):
-        """Where detections would go."""
+        """A sink for detections, which drops them."""
 
         def write_batch(self, items: list[Any]) -> None:
-            """There is nobody to tell."""
+            """Drops the detections."""
 
     class Detected(DynamicSink[Any]):
         def build(self, step_id: str, worker_index: int, worker_count: int) -> Detections:

@@ -1,4 +1,4 @@
-"""driftline's observe stage with everything on, through the very runner that the worker uses."""
+"""driftline's observe stage with everything on, through the same runner that the worker uses."""
 
 import asyncio
 import os
@@ -25,11 +25,11 @@ from tests.kafka.server import Cluster
 
 REFERENCE_ROWS = 20_000
 CHECKPOINT_SECONDS = 2.0
-"""Fifteen times as often as by default, so that a short run has its share and more."""
+"""15 times as often as by default, so that a short run has at least its share of checkpoints."""
 
 
 def own_topics(topic: str, mark: str) -> TopicSettings:
-    """The topics of one run, so that runs do not meet."""
+    """Topics that only this run uses."""
     return TopicSettings(
         events=(topic,),
         references=f"{mark}-references",
@@ -40,8 +40,10 @@ def own_topics(topic: str, mark: str) -> TopicSettings:
 
 
 class Meter:
-    """Telemetry that knows when the first event, after about ``skip`` others, and the last one were read. What of many
-    models waits for more of its unit then is as much as waited when the measurement began."""
+    """Telemetry that measures the time from about the ``skip``-th event to the last one.
+
+    Events of many models wait for more of their unit. As many wait at the end as at the beginning of the measurement.
+    """
 
     def __init__(self, count: int, done: asyncio.Event, skip: int = 0) -> None:
         self._count, self._done, self._skip = count, done, skip
@@ -74,7 +76,7 @@ class Meter:
         self.other[component] = self.other.get(component, 0) + 1
 
     def rebalanced(self) -> None:
-        """Not of interest here."""
+        """Does not count."""
 
     def limited(self, limit: str, count: int) -> None:
         self.other[limit] = self.other.get(limit, 0) + count

@@ -1,6 +1,6 @@
 """The measurements as a table, as JSON and as a picture.
 
-The picture is of processor time: on a machine that does something else beside, the wall says little.
+The picture shows processor time, because wall time means little on a machine that also does something else.
 """
 
 import json
@@ -17,7 +17,7 @@ RATIOS = (
 
 
 class Row(NamedTuple):
-    """One program's best round: microseconds on the wall, and the least of processor, per event."""
+    """The best round of one program: microseconds of wall time and of processor time per event."""
 
     title: str
     kind: str
@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
 
 def ratios(rows: Sequence[Row]) -> list[tuple[str, float, float]]:
-    """driftline on the plain events against each of the programs that it is measured against: by wall, by CPU."""
+    """Ratios between driftline, on plain events, and the programs that it is compared with: by wall time, by CPU."""
     ours = next((row for row in rows if row.kind == "ours"), None)
     found = []
     for start, words, faster in RATIOS:
@@ -49,7 +49,7 @@ def show(rows: Sequence[Row], left_out: Sequence[str]) -> None:
 
 
 def write(rows: Sequence[Row], about: Mapping[str, Any], folder: Path) -> None:
-    """throughput.json, throughput.svg and throughput.png."""
+    """Writes throughput.json, throughput.svg and throughput.png."""
     folder.mkdir(parents=True, exist_ok=True)
     document = {
         **about,

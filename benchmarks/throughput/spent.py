@@ -1,4 +1,4 @@
-"""What a program took, and how it is told to whoever started it."""
+"""The time that a program took, and how it returns it to the process that started it."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Spent(NamedTuple):
-    """Seconds on the wall, and of processor over all threads."""
+    """Seconds of wall time, and of processor time over all threads."""
 
     seconds: float
     cpu_seconds: float
@@ -28,4 +28,4 @@ def since(began: Spent) -> Spent:
 
 def emit(spent: Spent) -> None:
     print(json.dumps(spent._asdict()), flush=True)
-    os._exit(0)  # clients that take their time to leave a group are not what is measured
+    os._exit(0)  # ends at once: some clients take long to leave their group, and that is not measured

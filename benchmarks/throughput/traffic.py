@@ -11,7 +11,7 @@ CLEAN, MIXED = "bench-clean", "bench-mixed"
 COUNTRIES = ("DE", "FR", "US", "CA", "BR", "JP")
 START_MS = 1_763_700_000_000
 EVENTS_PER_MS = 50
-"""In event time, as of a stream of 50,000 events a second: near what one process takes."""
+"""Event time of a stream of 50,000 events a second, which is near what one process can read."""
 
 
 def names() -> list[str]:
@@ -19,7 +19,7 @@ def names() -> list[str]:
 
 
 def columns(topic: str, count: int, seed: int) -> dict[str, list[object]]:
-    """Clean: 20 floats. Mixed: 14 floats of which some are null, 4 texts, 2 booleans."""
+    """Columns of events. Clean topic: 20 floats. Mixed topic: 14 floats with some nulls, 4 texts, 2 booleans."""
     rng = np.random.default_rng(seed)
     found: dict[str, list[object]] = {}
     for n, name in enumerate(names()):
@@ -36,7 +36,7 @@ def columns(topic: str, count: int, seed: int) -> dict[str, list[object]]:
 
 
 def publish(servers: str, topic: str, count: int, seed: int = 7) -> float:
-    """Writes the events; the mean size of one in bytes."""
+    """Writes the events. Returns the mean size of an event in bytes."""
     producer = confluent_kafka.Producer(
         {
             "bootstrap.servers": servers,

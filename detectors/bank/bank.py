@@ -1,7 +1,7 @@
-"""Everything one shard owns: its unit's counts, sketches and detectors, all features at once.
+"""The bank: all counts, sketches and sequential detectors that one shard keeps of one unit.
 
-State is a pure function of the unit's events in order, the reference and the settings. How events were cut into calls,
-and when a profile or snapshot was taken, changes no bit of it.
+Its state is a pure function of the unit's events in order, the reference and the settings. Neither the cuts between
+calls nor the moments of profiles and snapshots change a bit of it.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from detectors.sequential.plugins import BUILT_IN
 
 
 class BankSettings(msgspec.Struct, frozen=True):
-    """What state depends on beside the events. Thresholds: see ``sequential``."""
+    """The settings that a bank's state depends on. The unit of each threshold is in the docstring of its detector."""
 
     detectors: tuple[str, ...]
     adwin_delta: float
@@ -40,12 +40,12 @@ class BankSettings(msgspec.Struct, frozen=True):
 
     @property
     def digest(self) -> str:
-        """Names the settings in an epoch: other settings, other epoch."""
+        """Identifies the settings in an epoch: other settings make another epoch."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
 
 
 class BankState(msgspec.Struct, frozen=True):
-    """A bank's snapshot."""
+    """The snapshot of a ``Bank``."""
 
     schema: int
     reference: str | None
@@ -72,15 +72,15 @@ _decoder = msgspec.msgpack.Decoder(BankState)
 
 
 class Bank:
-    """One unit in one partition, under one reference (None: learning) and settings: one epoch.
+    """One unit in one partition under one reference (None: learning) and one set of settings, which is one epoch.
 
-    :param reference: share a PreparedReference between the shards of one unit.
-    :param first_offset: where the epoch begins; the offset to read next.
-    :param kinds: of features, where the settings say; else the kind of the first value holds.
-    :param previous: the epoch before (or its snapshot, decoded), whose running totals go on.
-    :param snapshot: what ``snapshot()`` gave under the same reference and settings; CheckpointError when it is not.
+    :param reference: pass one PreparedReference to all shards of a unit, so that they share it.
+    :param first_offset: the offset to read next, where the epoch begins.
+    :param kinds: kinds of features that the settings name; any other feature has the kind of its first value.
+    :param previous: the bank of the epoch before, or its decoded snapshot. Its running totals continue.
+    :param snapshot: bytes from ``snapshot()`` under the same reference and settings; others raise CheckpointError.
 
-    Cost: 1.5-2 us an event of 20 numeric features in batches, of which ADWIN is 1.
+    Cost: 1.5-2 us an event of 20 numeric features in batches; ADWIN is 1 of them.
     """
 
     __slots__ = (
@@ -115,7 +115,7 @@ class Bank:
         self.environments: dict[str, int] = {}
         self.suppressed: dict[str, int] = {}
         self._order: tuple[tuple[str, ...], tuple[int, ...] | None] = ((), None)
-        self._known: tuple[tuple[str, ...], tuple[FeatureSpec, ...]] | None = None  # came last, each of its kind
+        self._known: tuple[tuple[str, ...], tuple[FeatureSpec, ...]] | None = None  # names of the last batch
         self._refused: set[str] = set()
         known = [] if self.reference is None else self.reference.features
         self._numbers = ReferencedNumbers(
@@ -145,26 +145,26 @@ class Bank:
 
     @property
     def epoch(self) -> Epoch:
-        """The span under this reference and settings."""
+        """The span under this reference and these settings."""
         return Epoch(self.reference_digest, self.settings.digest, self.first_offset)
 
     @property
     def feature_count(self) -> int:
-        """How many features are monitored."""
+        """The number of features that are monitored."""
         return len(self._numbers.names) + len(self._learning.index) + len(self._categories)
 
     def suppress(self, limit: str, count: int = 1) -> None:
-        """Counts that a limit bit."""
+        """Counts that a limit of the settings was reached."""
         self.suppressed[limit] = self.suppressed.get(limit, 0) + count
 
     def left_out(self, next_offset: int, *, late: int, duplicate: int) -> None:
-        """Counts events that were not folded in."""
+        """Counts events that were read and not folded in."""
         self.late += late
         self.duplicate += duplicate
         self.next_offset = max(self.next_offset, next_offset)
 
     def update(self, columns: Columns) -> None:
-        """Folds events in, which follow all before. Of a few rows the calls cost more than the work."""
+        """Folds in events that follow all events before. For a few rows the calls cost more than the work."""
         assert columns.unit == self.unit
         if len(columns):
             self._fold_in(columns)
@@ -210,7 +210,7 @@ class Bank:
         return Kind.NUMERIC if name in self._learning.index or name in self._numbers.names else None
 
     def _admit(self, columns: Columns) -> Columns:
-        """Registers new features in log order; turns values of another kind than the feature's into invalid ones."""
+        """Registers new features in log order; marks values of another kind than the feature's as invalid."""
         names = (columns.numeric, columns.categorical)
         if names == self._known:
             return columns
@@ -233,13 +233,13 @@ class Bank:
         return coerced(columns, kinds, lists)
 
     def _are_known(self, specs: Sequence[FeatureSpec]) -> bool:
-        """Whether each column is of another feature, and of that one's kind."""
+        """Whether every column belongs to another feature and has that feature's kind."""
         return len({spec.feature for spec in specs}) == len(specs) and all(
             self._kind(spec.feature) is spec.kind for spec in specs
         )
 
     def _is_vector(self, name: str) -> bool:
-        """Whether a feature is known as a list of numbers: by what is derived from it."""
+        """Whether a feature is known as a list of numbers, which shows in the features derived from it."""
         return all(self._kind(derived) is Kind.NUMERIC for derived in derived_names(name))
 
     def _register(self, name: str, kind: Kind) -> None:
@@ -251,13 +251,13 @@ class Bank:
         kind = self._kinds.get(name, kind)
         if kind is Kind.NUMERIC:
             self._learning.register([name])
-        elif kind is Kind.VECTOR:  # seen through what is derived from it
+        elif kind is Kind.VECTOR:  # monitored through the features derived from it
             self._learning.register([derived for derived in derived_names(name) if self._kind(derived) is None])
         else:
             self._register_categories(name, kind)
 
     def _arranged(self, columns: Columns) -> tuple[Floats, Bytes8 | None]:
-        """The numbers in the reference's order, features without a column missing."""
+        """The numbers in the reference's order; features without a column are missing."""
         wanted = self._numbers.names
         if columns.numeric == wanted or not wanted:
             return columns.numbers, columns.number_status
@@ -298,7 +298,7 @@ class Bank:
         self.signals = (self.signals + made)[-self.settings.max_signals :]
 
     def profile(self) -> Profile:
-        """Cumulative counts as of the last event."""
+        """The cumulative counts up to the last event."""
         counted = [counts.profile() for counts in self._categories.values()]
         parts = sorted([*self._numbers.profiles(), *self._learning.profiles(), *counted], key=lambda p: p.feature)
         return Profile(
@@ -328,7 +328,7 @@ class Bank:
         return msgspec.structs.replace(part, missing=missing) if missing else part
 
     def snapshot(self) -> bytes:
-        """The whole state, to continue from bit for bit."""
+        """The whole state. A bank made from it continues bit for bit."""
         state = BankState(
             SCHEMA, self.reference_digest, self.settings.digest, self.first_offset, self.next_offset, self.events,
             self.epoch_events, self.first_timestamp_ms, self.last_timestamp_ms, self.late, self.duplicate,
@@ -342,7 +342,7 @@ class Bank:
         state = decode_state(data, str(self.unit))
         found = (state.schema, state.reference, state.settings)
         if found != (SCHEMA, self.reference_digest, self.settings.digest):
-            raise CheckpointError(f"{self.unit}: snapshot of schema, reference, settings {found}")
+            raise CheckpointError(f"{self.unit}: the snapshot has another schema, reference or settings: {found}")
         self.first_offset, self.next_offset = state.first_offset, state.next_offset
         self.events, self.epoch_events = state.events, state.epoch_events
         self.first_timestamp_ms, self.last_timestamp_ms = state.first_timestamp_ms, state.last_timestamp_ms
@@ -359,18 +359,18 @@ class Bank:
 
 
 def decode_state(data: bytes, where: str) -> BankState:
-    """A snapshot's content. Raises CheckpointError naming ``where``."""
+    """Decodes a snapshot. Raises CheckpointError, which names ``where``."""
     try:
         state = _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{where}: not a bank's snapshot: {error}") from error
+        raise CheckpointError(f"{where}: not a snapshot of a bank: {error}") from error
     if state.schema != SCHEMA:
         raise CheckpointError(f"{where}: snapshot schema {state.schema}, this driftline reads {SCHEMA}")
     return state
 
 
 def compile_loops() -> None:
-    """Has every loop compiled before the first event waits for it: seconds once on a machine, later some 0.2."""
+    """Compiles every loop before the first event needs it. This takes seconds once on a machine, later about 0.2 s."""
     feature = FeatureReference("-", Kind.NUMERIC, 2, edges=[0.0, 1.0], counts=[0, 2, 0])
     numbers = ReferencedNumbers(PreparedReference(Reference(1, "-", "-", 2, [feature])), tuple(BUILT_IN), 2e-4, 53.0)
     list(numbers.update(np.zeros((1, 1)), None))

@@ -1,6 +1,6 @@
-"""What a shard keeps of categorical and boolean features: counts by category, exact to a limit, and how many distinct.
+"""Counts of categorical and boolean features in a shard: by category, exact up to a limit, and how many are distinct.
 
-Results depend on the order of events only (first come, first kept), never on how they were cut into calls.
+Results depend on the order of events only (the first categories are kept), never on the cuts between calls.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from detectors.sketches.categories import DistinctSketch, add_counts
 
 
 class CategoryState(msgspec.Struct, frozen=True):
-    """Snapshot of ``CategoryCounts``."""
+    """The snapshot of a ``CategoryCounts``."""
 
     present: int
     invalid: int
@@ -29,9 +29,9 @@ class CategoryState(msgspec.Struct, frozen=True):
 
 
 class CategoryCounts:
-    """One feature. Under a reference its listed categories have cells, what is not listed is unseen.
+    """The counts of one feature. Categories in the reference's list have cells; all others are counted as unseen.
 
-    :param limit: unlisted categories kept by name; the rest is counted together as overflow.
+    :param limit: unlisted categories kept by name; further ones are counted together as overflow.
     :param length: characters of a category that are kept.
     """
 
@@ -49,7 +49,7 @@ class CategoryCounts:
         self._distinct = DistinctSketch()
 
     def update(self, categories: Sequence[str | None], status: Bytes8 | None) -> int:
-        """Folds rows in; returns how many values found no room in the limit."""
+        """Folds in rows; returns the number of values that found no room within the limit."""
         if status is not None:
             self.invalid += int(np.count_nonzero(status == INVALID))
         counts: dict[str | None, int] = Counter(categories)
@@ -66,7 +66,7 @@ class CategoryCounts:
             else:
                 category = category[: self._length]
                 if category not in self.categories:
-                    self._distinct.update_many((category,))  # here, since the sketch's bytes keep the order of arrival
+                    self._distinct.update_many((category,))  # in this loop: the sketch's bytes depend on the order
                 new[category] = new.get(category, 0) + count
         return self._unlisted(new) if new else 0
 
@@ -78,7 +78,7 @@ class CategoryCounts:
         return found_no_room
 
     def profile(self) -> FeatureProfile:
-        """``missing`` is left for the bank to fill in."""
+        """The feature's profile. The bank fills in ``missing``."""
         return FeatureProfile(
             feature=self.feature,
             kind=self.kind,
@@ -102,9 +102,9 @@ class CategoryCounts:
         )
 
     def restore(self, state: CategoryState) -> None:
-        """Takes up a snapshot made under the same reference; CheckpointError."""
+        """Restores a snapshot made under the same reference; raises CheckpointError for one of another reference."""
         if len(state.cells) != 8 * len(self.cells):
-            raise CheckpointError(f"categories of {self.feature!r} of another reference")
+            raise CheckpointError(f"the snapshot's categories of {self.feature!r} belong to another reference")
         self.present, self.invalid, self.overflow = state.present, state.invalid, state.overflow
         self.cells = np.frombuffer(state.cells, np.int64).tolist()
         self.categories = dict(state.categories)

@@ -1,6 +1,6 @@
-"""What a shard keeps of numeric features that no reference knows: sketches, moments in sequence, serial dependence.
+"""Numeric features in a shard that no reference knows: sketches, moments in sequence, serial dependence.
 
-Every result is the same however rows were cut into calls.
+Every result is the same for any cuts between calls.
 """
 
 import math
@@ -17,13 +17,13 @@ from detectors.reference.dependence import RunningDependence, RunningState
 from detectors.sketches.quantiles import QuantileSketch
 
 HELD = 4096
-"""Values a learning feature holds back before they go into its sketch: 32 KiB."""
+"""Values that a feature holds back before they go into its sketch: 32 KiB."""
 
 _TOP = float(np.finfo(np.float64).max)
 
 
 class LearningState(msgspec.Struct, frozen=True):
-    """Snapshot of ``LearningNumbers``."""
+    """The snapshot of a ``LearningNumbers``."""
 
     names: list[str]
     present: list[int]
@@ -37,7 +37,7 @@ class LearningState(msgspec.Struct, frozen=True):
 
 
 class LearningNumbers:
-    """Numeric features that no reference knows: quantile sketch, moments in sequence, extremes, serial dependence."""
+    """Numeric features without a reference: quantile sketch, moments in sequence, extremes, serial dependence."""
 
     __slots__ = ("_held", "dependence", "index", "invalid", "maximum", "minimum", "present", "sketches", "steps",
                  "sums")  # fmt: skip
@@ -53,7 +53,7 @@ class LearningNumbers:
         self._held: list[list[Floats]] = []
 
     def register(self, names: Sequence[str]) -> None:
-        """Begins to monitor features; they were missing in everything before."""
+        """Starts to monitor features; they were missing in all events before."""
         for name in names:
             self.index[name] = len(self.index)
             self.sketches.append(QuantileSketch())
@@ -68,7 +68,7 @@ class LearningNumbers:
         self.maximum = np.concatenate((self.maximum, np.full(more, -np.inf)))
 
     def update(self, names: Sequence[str], numbers: Floats, status: Bytes8 | None) -> None:
-        """Folds rows in; every name was added."""
+        """Folds in rows of registered features."""
         for column, name in enumerate(names):
             at = self.index[name]
             values = numbers[:, column]
@@ -93,7 +93,7 @@ class LearningNumbers:
             self._held[at] = []
 
     def profiles(self) -> list[FeatureProfile]:
-        """One per feature, ``missing`` left for the bank to fill in."""
+        """One profile for each feature. The bank fills in ``missing``."""
         made = []
         for name, at in self.index.items():
             self._update_sketch(at)
@@ -137,7 +137,7 @@ class LearningNumbers:
 
     @classmethod
     def from_state(cls, state: LearningState) -> "LearningNumbers":
-        """Takes up a snapshot; CheckpointError when a sketch is broken."""
+        """The object that ``snapshot`` described; raises CheckpointError when a sketch is broken."""
         learning = cls()
         learning.register(state.names)
         learning.present = np.array(state.present, np.int64)

@@ -1,7 +1,7 @@
-"""What a shard keeps of numeric features under a reference: cells, exact sums, detectors.
+"""Numeric features in a shard that the reference knows: cells, exact sums, sequential detectors.
 
-All features of a shard lie side by side in arrays. Every result is the same however rows were cut into calls: it is an
-integer, a minimum, a multiset, or a sum that runs in sequence from the carried value.
+The features of a shard lie side by side in arrays. Every result is the same for any cuts between calls: it is an
+integer, a minimum or maximum, a multiset, or a sum that continues in sequence from the carried value.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,14 +23,14 @@ from detectors.sketches.moments import Moments
 from detectors.sketches.quantiles import QuantileSketch
 
 BLOCK = 512
-"""Rows worked on at once: the arrays of 20 features stay in the second-level cache."""
+"""Rows that are processed at once: the arrays of 20 features then stay in the second-level cache."""
 
 HELD_BLOCKS = 16
 """Blocks whose values outside the reference's range wait for their sketch: at most 64 KiB a feature."""
 
 
 class ReferencedState(msgspec.Struct, frozen=True):
-    """Snapshot of ``ReferencedNumbers``."""
+    """The snapshot of a ``ReferencedNumbers``."""
 
     cells: bytes
     present: list[int]
@@ -47,7 +47,7 @@ class ReferencedState(msgspec.Struct, frozen=True):
 
 
 class ReferencedNumbers:
-    """Numeric features that the reference knows, F of them, in its order."""
+    """The F numeric features that the reference knows, in its order."""
 
     __slots__ = (
         "_adwins", "_custom", "_outside", "_page_hinkley", "_prepared", "cells", "invalid", "maximum", "minimum",
@@ -63,7 +63,7 @@ class ReferencedNumbers:
         self.moments = Moments(prepared.centre, prepared.scale)
         self.minimum, self.maximum = np.full(count, np.inf), np.full(count, -np.inf)
         self.sketches: dict[int, QuantileSketch] = {}
-        self._outside: dict[int, list[Floats]] = {}  # not yet in their sketch: few at a time cost a sort each
+        self._outside: dict[int, list[Floats]] = {}  # held back: each update of a sketch costs a sort
         self._adwins = {channel: Adwin(count, delta) for channel in ("u", "spread") if "adwin" in detectors}
         self._page_hinkley = PageHinkley(count, threshold) if "page_hinkley" in detectors else None
         self._custom: dict[str, tuple[Callable[[], FeatureDetector], list[FeatureDetector]]] = {}
@@ -73,7 +73,7 @@ class ReferencedNumbers:
                 self._custom[name] = (make, [make() for _ in range(count)])
 
     def update(self, numbers: Floats, status: Bytes8 | None) -> Iterator[tuple[str, Detection]]:
-        """Folds at most BLOCK rows in; yields (detector, detection), in no order."""
+        """Folds in at most BLOCK rows; yields pairs of detector name and detection, in no order."""
         present = None
         if status is not None:
             present = status == PRESENT
@@ -118,7 +118,7 @@ class ReferencedNumbers:
                     yield name, Detection(int(rows[at]), column, channel)
 
     def profiles(self) -> list[FeatureProfile]:
-        """One per feature, ``missing`` left for the bank to fill in."""
+        """One profile for each feature. The bank fills in ``missing``."""
         self._update_sketches()
         offsets = self.transform.offsets.tolist()
         sum1, sum2 = self.moments.sums()
@@ -167,9 +167,12 @@ class ReferencedNumbers:
         )
 
     def restore(self, state: ReferencedState) -> int:
-        """Takes up a snapshot made under the same reference; how many detectors start cold. CheckpointError."""
+        """Restores a snapshot made under the same reference; returns how many detectors start cold.
+
+        Raises CheckpointError for a snapshot of another reference.
+        """
         if len(state.cells) != self.cells.nbytes or len(state.present) != len(self.names):
-            raise CheckpointError("cells of another reference")
+            raise CheckpointError("the snapshot's cells belong to another reference")
         self.cells = np.frombuffer(state.cells, np.int64).copy()
         self.present = np.array(state.present, np.int64)
         self.invalid = np.array(state.invalid, np.int64)
@@ -192,7 +195,7 @@ class ReferencedNumbers:
         for column, data in enumerate(snapshots):
             try:
                 detectors[column].restore(data)
-            except Exception:  # a user's code; whatever it is, the detector starts anew
+            except Exception:  # a user's code may raise anything; the detector then starts cold
                 detectors[column] = make()
                 cold += 1
         return cold
@@ -210,7 +213,7 @@ def _count(
     limits: tuple[Floats, Floats],
     outside: Integers,
 ) -> None:
-    """Adds to ``counts`` and ``presents``, widens ``extremes``; ``outside``: how many values lie beyond ``limits``."""
+    """Adds to ``counts`` and ``presents``, widens ``extremes``; ``outside`` counts the values beyond ``limits``."""
     masked = len(present) > 0
     lowest, highest = extremes
     below, above = limits

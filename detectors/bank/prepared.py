@@ -1,4 +1,4 @@
-"""A reference made ready for banks: what is derived from it once and shared by every shard that is compared with it."""
+"""A reference prepared for banks: values derived from it once, which all shards of a unit share."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from detectors.reference.transform import Transform, centre_and_scale
 
 
 class PreparedReference:
-    """Immutable. ``reference`` None: learning. About 1 ms and 12 KB a numeric feature."""
+    """An immutable prepared reference; None means learning. Cost: about 1 ms and 12 KB a numeric feature."""
 
     __slots__ = ("above", "below", "centre", "digest", "numeric", "reference", "scale", "transform")
 

@@ -1,6 +1,6 @@
-"""Resampling of rows in blocks, so that what lies together stays together: how long, and which.
+"""Resampling of rows in blocks, which keeps neighbouring rows together: the block length, and the rows drawn.
 
-Rows are drawn whole, with all their features, by their numbers; values are not looked at, except for the block length.
+Rows are drawn by their numbers, whole, with all their features. Values matter only for the block length.
 """
 
 import math
@@ -13,7 +13,7 @@ from detectors.columns import Floats, Integers
 DAY_MS, WEEK_MS = 86_400_000, 604_800_000
 
 MIN_PERIODS = 3
-"""Days (or weeks) that a stretch must span for blocks to be drawn at their own time of day: fewer give no choice."""
+"""Days (or weeks) that a stretch must span for blocks to be drawn at their own time of day; fewer leave no choice."""
 
 
 class BlockLength(NamedTuple):
@@ -67,7 +67,7 @@ def _autocovariances(channel: Floats, lags: int) -> Floats:
 
 
 def circular_rows(rng: np.random.Generator, rows: int, block: int) -> Integers:
-    """Numbers of ``rows`` rows in blocks of ``block``, each begun anywhere; the last row is followed by the first.
+    """The numbers of ``rows`` rows in blocks of ``block``, each started anywhere; the first row follows the last.
 
     Source: Politis and Romano (1992), "A circular block-resampling procedure for stationary data".
 
@@ -80,7 +80,7 @@ def circular_rows(rng: np.random.Generator, rows: int, block: int) -> Integers:
 
 
 class TimedRows(NamedTuple):
-    """Drawn rows and when they happen now; ``next_ms``: when the row after them would."""
+    """Drawn rows and their new times; ``next_ms``: the time of the row that would follow."""
 
     rows: Integers
     moments_ms: Integers
@@ -92,10 +92,9 @@ def rows_at_their_time(
 ) -> TimedRows:
     """As many rows as ``moments_ms`` (ascending, shape (n,)) has, in blocks, each moved by whole periods.
 
-    A block that comes after time t begins with the first row at t plus a random number of days (or weeks): time of
-    day, and with it season and traffic, stay what they are. ``begin_ms`` is where the first block is to come.
-    Source: the seasonal block bootstrap, e.g. Dudek, Leskow, Paparoditis and Politis (2014), doi:10.1002/jtsa.12053.
-    Cost: a few us a block.
+    The block after time t starts with the first row at t plus a random number of days (or weeks). So the time of day,
+    and with it season and traffic, stay the same. ``begin_ms``: the time of the first block. Source: the seasonal block
+    bootstrap, e.g. Dudek, Leskow, Paparoditis and Politis (2014), doi:10.1002/jtsa.12053. Cost: a few us a block.
 
     >>> hours = np.arange(0, 5 * DAY_MS, DAY_MS // 4)
     >>> drawn = rows_at_their_time(np.random.default_rng(1), hours, 2, DAY_MS, 0)
@@ -120,7 +119,7 @@ def rows_at_their_time(
 
 
 def period_ms(moments_ms: Integers, weekly: bool) -> int | None:
-    """What blocks are moved by: days, or weeks where weekdays differ; None where the stretch spans too few."""
+    """The period that blocks are moved by: a day, or a week where weekdays differ; None for too short a stretch."""
     span = int(moments_ms[-1]) - int(moments_ms[0])
     if weekly and span >= MIN_PERIODS * WEEK_MS:
         return WEEK_MS

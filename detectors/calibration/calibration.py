@@ -1,6 +1,6 @@
-"""What a monitor is worth on a model's own data: how often it cries wolf there, and how soon it sees what is injected.
+"""The performance of a monitor on a model's own data: how often it alarms for nothing, and how soon it finds a change.
 
-Numbers in, figures out; whose rows they are, and showing them, is for others.
+Numbers come in and results go out. Whose rows they are and how results are shown is decided elsewhere.
 """
 
 import math
@@ -19,15 +19,15 @@ from detectors.columns import Integers
 from detectors.evidence.sheets import MONTH_SECONDS
 
 STARTS = 20
-"""Places in the stretch where each change is made: the interval of the median is then between the 6th and the 15th."""
+"""Places in the stretch where each change is made. The interval of the median is then between the 6th and the 15th."""
 
 HORIZON = 10_000
-"""Events within which a change is found or missed, half the stretch at most."""
+"""Events within which a change is found or counts as missed; at most half the stretch."""
 
 USUAL_COPIES, LEAST_COPIES = 20, 4
 
 LOOK_FEATURES, LOOK_ITSELF = 8_000_000, 12
-"""Resampling by default stops at so many features looked at, a look itself counting as 12: about 40 seconds."""
+"""By default resampling stops after this many judged features, a look itself counting as 12: about 40 seconds."""
 
 MONTH_MS = MONTH_SECONDS * 1000
 Done = Callable[[int], None]
@@ -36,8 +36,9 @@ Done = Callable[[int], None]
 class AlarmRate(msgspec.Struct, frozen=True):
     """Incidents in ``months`` of the events' own clock; rates per model and month, ``low`` to ``high`` at 95 %.
 
-    ``months_between_at_least``: with 95 % confidence (one-sided), the mean time between false alarms. ``open_share``:
-    of the time in which an incident was open; an alarm that never ends is one alarm, and no sign of a clean stretch.
+    ``months_between_at_least``: the mean time between false alarms, with 95 % confidence (one-sided). ``open_share``:
+    the part of the time in which an incident was open. An alarm that never ends is one alarm, but no sign of a clean
+    stretch.
     """
 
     alarms: int
@@ -50,7 +51,7 @@ class AlarmRate(msgspec.Struct, frozen=True):
 
 
 class FeatureDelay(msgspec.Struct, frozen=True):
-    """One change in one feature. ``delay`` None: the feature has nothing that could change so."""
+    """The delay of one change in one feature. ``delay`` None: the feature cannot change in this way."""
 
     feature: str
     change: Injected
@@ -58,14 +59,14 @@ class FeatureDelay(msgspec.Struct, frozen=True):
 
 
 class Calibration(msgspec.Struct, frozen=True):
-    """Everything that was found. ``block``: rows of a block; ``starts``: rows of the stretch where changes began."""
+    """The result. ``block``: rows of a block; ``starts``: rows of the stretch where changes began."""
 
     rows: int
     budget: float
     as_it_was: AlarmRate
     resampled: AlarmRate
     copies: int
-    copies_wanted: int  # that many without an alarm would support the budget
+    copies_wanted: int  # copies that would support the budget if none had an alarm
     block: BlockLength
     at_their_time: bool
     starts: list[int]
@@ -74,11 +75,11 @@ class Calibration(msgspec.Struct, frozen=True):
 
 
 class Calibrator:
-    """Judges ``area``, a stretch that its owner calls clean, as it was, resampled ``copies`` times, and changed.
+    """Judges ``area``, a stretch that its owner calls clean: as it was, resampled ``copies`` times, and with changes.
 
-    The resampled rows are one long stream under one watch: alarms open, last and are over as in service. Without
-    ``copies``: as many as zero alarms in them would take to support the budget (three times its mean time between
-    alarms) and ``USUAL_COPIES`` at least, within ``LOOK_FEATURES``. The same ``seed``, the same figures.
+    The resampled rows are one long stream under one watch: alarms open, last and end as in service. Without ``copies``:
+    as many as zero alarms would need to support the budget (three times its mean time between alarms), at least
+    ``USUAL_COPIES``, within ``LOOK_FEATURES``. The same ``seed`` gives the same results.
 
     Cost: rows / look_events * (copies + 2) looks of about 120 us for 20 features, and as many as
     ``6 * STARTS * horizon / look_events`` of 90 us. Memory: 24 bytes a row and feature.
@@ -104,7 +105,7 @@ class Calibrator:
 
     @property
     def work(self) -> int:
-        """Looks that ``run`` takes, for a progress bar."""
+        """The number of looks in ``run``, for a progress bar."""
         return self._looks * (self.copies + 1) + len(Injected) * STARTS * self._horizon_looks
 
     @property
@@ -112,7 +113,7 @@ class Calibrator:
         return -(-self.horizon // self.monitor.look_events)
 
     def run(self, done: Done = lambda looks: None) -> Calibration:
-        """``done`` hears of looks as they are through."""
+        """Runs everything. ``done`` is called with the number of looks finished since its last call."""
         course = Course(self.monitor, self.codes, self.clock_ms, self.starts)
         done(self._looks)
         delays = self._delays(course, done)
@@ -175,8 +176,10 @@ class Calibrator:
 
 
 def alarm_rate(alarms: int, months: float, counts: Sequence[int] = (), open_share: float = 0.0) -> AlarmRate:
-    """The rate of ``alarms`` in ``months``: exact Poisson limits, and none narrower than what ``counts`` of equal parts
-    of the time differ by (alarms that come in bunches are no Poisson process). No alarm in T only supports T / 3.
+    """The rate of ``alarms`` in ``months`` with exact Poisson limits.
+
+    The limits are at least as wide as the scatter of ``counts``, alarms in equal parts of the time: alarms that come in
+    bunches are no Poisson process. No alarm in T supports only T / 3.
 
     >>> nothing = alarm_rate(0, 30.0)
     >>> nothing.low, round(nothing.high, 3), round(nothing.months_between_at_least, 1)

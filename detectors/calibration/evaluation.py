@@ -1,4 +1,4 @@
-"""How good a detector is: delay, misses, false alarms and their bounds. Numbers in, figures out."""
+"""Measures of a detector: delays, misses, false alarms and their bounds. Numbers come in, results go out."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import msgspec
 
 
 class Delays(msgspec.Struct, frozen=True):
-    """Of repeated changes: quantiles of the delay in events among those found, and the share missed."""
+    """Repeated changes: quantiles of the delay in events among those found, and the share missed."""
 
     runs: int
     median: float | None
@@ -16,7 +16,7 @@ class Delays(msgspec.Struct, frozen=True):
 
 
 def delays(found: Sequence[int | None]) -> Delays:
-    """Summary of delays, None for a change that was not found.
+    """The summary of delays, None for a change that was not found.
 
     >>> delays([10, 20, 30, None])
     Delays(runs=4, median=20.0, p90=30.0, missed=0.25)
@@ -33,7 +33,7 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 
 
 class FalseAlarms(msgspec.Struct, frozen=True):
-    """``mean_time_at_least``: with 95 % confidence, in the unit of ``watched``."""
+    """False alarms and their bound. ``mean_time_at_least``: with 95 % confidence, in the unit of ``watched``."""
 
     alarms: int
     watched: float
@@ -41,9 +41,9 @@ class FalseAlarms(msgspec.Struct, frozen=True):
 
 
 def false_alarms(alarms: int, watched: float) -> FalseAlarms:
-    """What ``alarms`` in ``watched`` events say of the mean time between them: the exact Poisson bound.
+    """The exact Poisson bound of the mean time between false alarms, from ``alarms`` in ``watched`` events.
 
-    Nothing in T only supports T / 3.
+    No alarm in T supports only T / 3.
 
     >>> round(false_alarms(0, 3.0e6).mean_time_at_least)
     1001425
@@ -52,7 +52,7 @@ def false_alarms(alarms: int, watched: float) -> FalseAlarms:
 
 
 def poisson_interval(count: int) -> tuple[float, float]:
-    """The means that ``count`` events do not rule out at 95 %, exactly: 2.5 % beyond either end.
+    """The exact 95 % interval of a Poisson mean from ``count`` events: 2.5 % beyond either end.
 
     Source: Garwood (1936), doi:10.1093/biomet/28.3-4.437.
 
@@ -63,7 +63,7 @@ def poisson_interval(count: int) -> tuple[float, float]:
 
 
 def _poisson_mean(count: int, probability: float) -> float:
-    """The mean of which at most ``count`` events come with ``probability``; by bisection."""
+    """The mean at which at most ``count`` events have this ``probability``, by bisection."""
     low, high = 0.0, 4.0 * count + 20.0
     logs = [math.lgamma(k + 1) for k in range(count + 1)]
     for _ in range(80):
@@ -74,9 +74,9 @@ def _poisson_mean(count: int, probability: float) -> float:
 
 
 class MedianDelay(msgspec.Struct, frozen=True):
-    """Of repeated changes, a missed one counting as infinitely late: the median delay in events and its interval.
+    """The median delay of repeated changes in events, with its interval; a missed change counts as infinitely late.
 
-    ``median``, ``low`` and ``high`` are None where they lie beyond the horizon; ``missed`` is a share.
+    ``median``, ``low`` and ``high`` are None where they are beyond the horizon; ``missed`` is a share.
     """
 
     runs: int
@@ -89,8 +89,8 @@ class MedianDelay(msgspec.Struct, frozen=True):
 def median_delay(found: Sequence[int | None]) -> MedianDelay:
     """The median of ``found``, None for a missed change, with its 95 % interval between order statistics.
 
-    The interval holds for any distribution: the number of delays below the median is binomial. Below six runs it is
-    unbounded above and starts at the smallest. Source: David and Nagaraja, Order Statistics (2003), section 7.1.
+    The interval holds for any distribution: the number of delays below the median is binomial. With fewer than six runs
+    it has no upper limit and starts at the smallest. Source: David and Nagaraja, Order Statistics (2003), section 7.1.
 
     >>> median_delay([10, 20, 30, 40, 50, 60, 70, None])
     MedianDelay(runs=8, median=40.0, low=10.0, high=None, missed=0.125)
@@ -119,7 +119,7 @@ class Blame(msgspec.Struct, frozen=True):
 
 
 def blame(named: Sequence[str], changed: Sequence[str]) -> Blame:
-    """Of the features ``named`` against those ``changed``.
+    """Precision and recall of the features ``named``, given those ``changed``.
 
     >>> blame(["a", "b"], ["a"])
     Blame(precision=0.5, recall=1.0)

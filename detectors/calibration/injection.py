@@ -1,6 +1,6 @@
-"""Changes of known size, made in a model's own rows: what a user asks "how soon would you have seen this?" about.
+"""Changes of known size, made in a model's own rows, to answer how soon a change would have been found.
 
-Every change keeps what it does not touch: the order of rows, their dependence, their season, their missing values.
+Every change leaves the rest as it is: the order of rows, their dependence, their season, their missing values.
 """
 
 from enum import StrEnum
@@ -12,17 +12,17 @@ from detectors.columns import MISSING, Floats
 from detectors.features import Kind
 
 MISSING_SHARE = 0.05
-"""Of the present values, those that an injected gap takes away."""
+"""The share of present values that an injected gap removes."""
 
 MIX_SHARE = 0.10
-"""Of the present values, those that an injected mix moves to one category from the others."""
+"""The share of present values that an injected mix moves from the other categories to one category."""
 
 DISCRETE = 20
-"""A column with this many rows for each of its values is discrete: what is injected stays among its values."""
+"""A column is discrete with this many rows for each of its values. Injected values then stay among its values."""
 
 
 class Injected(StrEnum):
-    """What is injected, as people read it. Sigma is the reference's standard deviation."""
+    """The injected changes, as people read them. Sigma is the reference's standard deviation."""
 
     QUARTER_SIGMA = ".25 sigma"
     HALF_SIGMA = ".5 sigma"
@@ -36,11 +36,11 @@ SHIFTS = {Injected.QUARTER_SIGMA: 0.25, Injected.HALF_SIGMA: 0.5, Injected.SIGMA
 
 
 def inject(column: Column, change: Injected, rng: np.random.Generator) -> Column | None:
-    """The column with the change in every row; None where the feature has nothing that could change so.
+    """The column with the change in every row; None where the feature cannot change in this way.
 
     * a shift adds k reference standard deviations; variance x2 spreads values about their median by sqrt(2). Both leave
-      a constant alone. In a discrete column the result is rounded up or down to a value that the column has, by chance
-      and in proportion, so that the mean is kept within its range;
+      a constant alone. In a discrete column the result is rounded up or down to a value of the column, at random and in
+      proportion, so that the mean is kept within the column's range;
     * missing makes 5 % of the present values missing;
     * mix moves 10 % of the present values from the others to the reference's second most frequent category.
 
@@ -78,7 +78,7 @@ def inject(column: Column, change: Injected, rng: np.random.Generator) -> Column
 
 
 def _among(moved: Floats, support: Floats, rng: np.random.Generator) -> Floats:
-    """``moved`` as it is, or on one of the neighbours in ``support`` where the column is discrete."""
+    """``moved``; in a discrete column, each value moved on to one of its neighbours in ``support``."""
     if len(support) * DISCRETE > len(moved) or len(support) < 2:
         return moved
     above = np.clip(support.searchsorted(moved), 1, len(support) - 1)

@@ -1,4 +1,4 @@
-"""A judge's decisions over coded rows: the same watch, the same looks, the same rule of what is one incident."""
+"""The judge's decisions over coded rows: the same watch, the same looks, the same rule for one incident."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -15,13 +15,13 @@ from detectors.incidents import incident
 from detectors.reference.reference import Reference
 
 TABLES_HELD = 256
-"""Looks counted at once: 2.6 MB of tables for 20 features."""
+"""Looks that are counted at once: 2.6 MB of tables for 20 features."""
 
 STRATA_KEPT = 48
 
 
 class Look(NamedTuple):
-    """The counts (D, B) of ``arrived`` events, and the time of the newest before them and of the newest of them."""
+    """The counts (D, B) of ``arrived`` events, the time of the newest event before them and of the newest of them."""
 
     table: Floats
     before_ms: int
@@ -30,7 +30,9 @@ class Look(NamedTuple):
 
 
 class Monitor:
-    """What a model is judged by: its reference's bets under a budget, looked at every ``look_events`` events."""
+    """The rules that a model is judged by: its reference's bets under a budget, with a look every ``look_events``
+    events.
+    """
 
     __slots__ = ("look_events", "resolve_after", "sheets")
 
@@ -42,15 +44,19 @@ class Monitor:
 
     @property
     def features(self) -> int:
-        """How many there are, F."""
+        """The number of features, F."""
         return len(self.sheets.layout.names)
 
     def codes(self, columns: Sequence[Column]) -> Codes:
-        """See ``stretch.codes``."""
+        """The codes of columns, see ``stretch.codes``."""
         return stretch.codes(columns, self.sheets.layout, self.sheets.base)
 
     def looks(self, codes: Codes, clock_ms: Integers, before_ms: int | None = None) -> Iterator[Look]:
-        """Rows of ``codes`` as looks. ``clock_ms``: the newest time so far at every row, shape (n,), and before."""
+        """The rows of ``codes`` as looks.
+
+        ``clock_ms``: the newest time so far at every row, shape (n,). ``before_ms``: the newest time before the first
+        row.
+        """
         before_ms = int(clock_ms[0]) if before_ms is None and len(clock_ms) else before_ms or 0
         step = self.look_events
         shape = self.sheets.base.shares.shape
@@ -64,7 +70,7 @@ class Monitor:
 
 
 class Rehearsal:
-    """A fresh watch, and the incidents that the judge would have opened. Cost: about 120 us a look of 20 features."""
+    """A new watch, and the incidents that the judge would have opened. Cost: about 120 us a look of 20 features."""
 
     __slots__ = ("_open", "_sheets", "_under_alarm", "events", "incidents", "watch")
 
@@ -76,7 +82,7 @@ class Rehearsal:
         self._open: list[tuple[int, int, set[int]]] = []  # began, opened, features
 
     def judge_look(self, look: Look) -> Findings:
-        """One look."""
+        """Judges one look and updates the incidents."""
         self.events += look.arrived
         sheet = self._sheets.over(look.before_ms, look.now_ms)
         findings = self.watch.judge(sheet, look.table, look.now_ms, self.events, look.arrived)
@@ -90,7 +96,7 @@ class Rehearsal:
 
     @property
     def open_share(self) -> float:
-        """Of the events, those that came while an incident was open."""
+        """The share of events that came while an incident was open."""
         return self._under_alarm / max(self.events, 1)
 
     def _fired(self, fired: list[int]) -> None:
@@ -110,7 +116,7 @@ class Rehearsal:
 
 
 class Course:
-    """What a rehearsal over n rows said at every look, and what changes made in the rows are judged against.
+    """The results of a rehearsal over n rows at every look, which changes made in the rows are judged against.
 
     ``shares``: M_f as a share of the model's threshold, shape (looks, F), 0 while the feature is reported already.
     """
@@ -118,7 +124,7 @@ class Course:
     __slots__ = ("_kept", "_monitor", "clock_ms", "codes", "incidents", "open_share", "shares")
 
     def __init__(self, monitor: Monitor, codes: Codes, clock_ms: Integers, starts: Integers) -> None:
-        """``starts``: rows at which changes will be made."""
+        """Runs the rehearsal. ``starts``: rows at which changes will be made."""
         self._monitor, self.codes, self.clock_ms = monitor, codes, clock_ms
         run = Rehearsal(monitor)
         marks = set((starts // monitor.look_events).tolist())
@@ -135,12 +141,12 @@ class Course:
         self.incidents, self.open_share = run.incidents, run.open_share
 
     def delays(self, changed: Codes, able: Bools, start: int, horizon: int) -> "Found":
-        """Events from row ``start`` until each feature is reported, were it alone to change there.
+        """Events from row ``start`` until each feature is reported, if it alone changed there.
 
-        ``changed`` are the codes of the rows with all features changed: features have their own evidence each, so one
-        pass serves them all. None is a feature that is not ``able`` to change or not reported within ``horizon``
-        events. Alarm and blame are the watch's: f is found when ``(M_f + sum of the others' M without the change) / F
-        >= 1 / a`` and no other has more.
+        ``changed``: the codes of the rows with all features changed. Each feature has its own evidence, so one pass
+        serves all. None: the feature is not ``able`` to change or not reported within ``horizon`` events. Alarm and
+        blame follow the watch: f is found when ``(M_f + sum of the others' M without the change) / F >= 1 / a`` and no
+        other has more.
         """
         step, count = self._monitor.look_events, self._monitor.features
         first = start // step
@@ -169,8 +175,11 @@ class Course:
 
 
 class Found(NamedTuple):
-    """Delays in events of all features, None where missed. ``quiet`` is False where the feature is reported without
-    the change too, before it or within the horizon: then its delay says nothing of the change. Shapes (F,)."""
+    """The delays in events of all features, None where missed, shape (F,).
+
+    ``quiet`` (F,) is False where the feature is reported without the change too, before it or within the horizon: its
+    delay then tells nothing about the change.
+    """
 
     delays: list[int | None]
     quiet: Bools
@@ -181,7 +190,7 @@ def _shares(evidence: Evidence, feature_log10: Floats) -> Floats:
 
 
 def _others(shares: Floats) -> tuple[Floats, Floats]:
-    """Sum and maximum of all other features' shares, for each."""
+    """The sum and the maximum of all other features' shares, for each feature."""
     if len(shares) < 2:
         return np.zeros(len(shares)), np.zeros(len(shares))
     second, top = np.partition(shares, -2)[-2:]

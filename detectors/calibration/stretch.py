@@ -1,7 +1,7 @@
 """A stretch of a model's own rows, in the form that looks are counted from: one code for every value and status.
 
-Counting the codes of a look's rows gives the very table that the judge makes of the look's profile, without decoding,
-cells, sketches or detectors; so thousands of changed or resampled streams can be judged in the time one replay takes.
+Counting the codes of a look's rows gives the same table that the judge makes of the look's profile, without decoding,
+cells, sketches or detectors. So thousands of changed or resampled streams are judged in the time of one replay.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,7 +25,7 @@ CATEGORIES_LOOKED_AT = 8
 
 
 class Column(NamedTuple):
-    """One feature of n rows. ``values``: numbers of a numeric feature, cells of another; whatever where not present."""
+    """One feature of n rows. ``values``: numbers of a numeric feature, cells of any other; undefined where absent."""
 
     feature: FeatureReference
     values: Floats
@@ -39,12 +39,12 @@ class Column(NamedTuple):
 
     @property
     def present(self) -> Bools:
-        """Where there is a value, shape (n,)."""
+        """Whether there is a value, shape (n,)."""
         return np.asarray(self.status == PRESENT)
 
 
 def category_cells(feature: FeatureReference, categories: Iterable[str | None]) -> Floats:
-    """The cell of every category: the listed categories', unseen is the last. None is absent and becomes 0.
+    """The cell of every category; unlisted ones have the last cell. None is absent and becomes 0.
 
     >>> from detectors.reference.builder import category_counts
     >>> colour = category_counts("colour", Kind.CATEGORICAL, {"red": 2, "blue": 1}, 0, 0)
@@ -58,7 +58,7 @@ def category_cells(feature: FeatureReference, categories: Iterable[str | None]) 
 
 @dataclass(slots=True, frozen=True)
 class Stretch:
-    """n rows in log order. ``timed``: their times are their own, and not those of a steady clock."""
+    """n rows in log order. ``timed``: the rows have times of their own, not those of a steady clock."""
 
     columns: Sequence[Column]
     moments_ms: Integers
@@ -69,7 +69,9 @@ class Stretch:
 
 
 def codes(columns: Sequence[Column], layout: Layout, sheet: Sheet) -> Codes:
-    """Places in a look's table, shape (n, 2 F): of every value (the table's end where there is none), and status."""
+    """Places in a look's table, shape (n, 2 F): of every value (the table's end where there is none), and of every
+    status.
+    """
     count = len(layout.names)
     width = sheet.shares.shape[1]
     nowhere = 2 * count * width
@@ -85,7 +87,7 @@ def codes(columns: Sequence[Column], layout: Layout, sheet: Sheet) -> Codes:
 
 
 def tables(found: Codes, look_events: int, shape: tuple[int, int]) -> Floats:
-    """Counts of every look, shape (looks, D, B), of rows of ``codes`` in order; the last look may be shorter.
+    """The counts of every look, shape (looks, D, B), from rows of ``codes`` in order; the last look may be shorter.
 
     Cost: about 3 ns a code.
     """
@@ -97,7 +99,7 @@ def tables(found: Codes, look_events: int, shape: tuple[int, int]) -> Floats:
 
 
 def longest_block(columns: Sequence[Column]) -> BlockLength:
-    """The block length that the most dependent of all channels needs: rank, spread, categories and presence."""
+    """The block length that the most dependent channel of all columns needs: rank, spread, categories and presence."""
     needed = [bootstrap.block_length(channel) for column in columns for channel in _channels(column)]
     return BlockLength(max((b.rows for b in needed), default=1), all(b.enough for b in needed))
 

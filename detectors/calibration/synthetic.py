@@ -1,7 +1,8 @@
-"""Labelled streams: nulls that raise false alarms elsewhere, and changes of known size and place. Numeric, one feature.
+"""Streams with known changes, for benchmarks: nulls that raise false alarms elsewhere, and changes of known size and
+place.
 
-Every null is a function (rng, n, start) -> values, where ``start`` counts the events before, for those with a season;
-every change maps values after the change point to other ones, given the standard deviation.
+One numeric feature each. Every null is a function (rng, n, start) -> values, where ``start`` counts the events before,
+for those with a season. Every change maps the values after the change point to others, given the standard deviation.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ Null = Callable[[np.random.Generator, int, int], Floats]
 Change = Callable[[np.random.Generator, Floats], Floats]
 
 DAY_EVENTS = 1_440
-"""Events a day of the seasonal streams: one a minute."""
+"""Events a day in the seasonal streams: one a minute."""
 
 
 def normal(rng: np.random.Generator, n: int, start: int = 0) -> Floats:
@@ -50,7 +51,7 @@ def autoregressive(coefficient: float) -> Null:
 
 
 def _filtered(noise: Floats, coefficient: float) -> Floats:
-    """The recursion in blocks short enough that powers of the coefficient do not vanish."""
+    """The recursion, in blocks short enough that powers of the coefficient do not vanish."""
     block = 64
     weights = coefficient ** np.arange(block + 1)
     lower = np.tril(coefficient ** np.abs(np.subtract.outer(np.arange(block), np.arange(block)).clip(0)))
@@ -64,7 +65,7 @@ def _filtered(noise: Floats, coefficient: float) -> Floats:
 
 
 def daily_sine(amplitude: float = 1.0) -> Null:
-    """N(0, 1) on top of a daily sine, one event a minute."""
+    """N(0, 1) plus a daily sine, one event a minute."""
 
     def draw(rng: np.random.Generator, n: int, start: int = 0) -> Floats:
         phase = 2 * np.pi * (np.arange(start, start + n) % DAY_EVENTS) / DAY_EVENTS
@@ -74,7 +75,7 @@ def daily_sine(amplitude: float = 1.0) -> Null:
 
 
 def day_effects(spread: float = 0.3) -> Null:
-    """N(0, 1) whose mean differs from day to day by N(0, spread)."""
+    """N(0, 1) with a mean that differs from day to day by N(0, spread)."""
 
     def draw(rng: np.random.Generator, n: int, start: int = 0) -> Floats:
         day = np.arange(start, start + n) // DAY_EVENTS
@@ -96,17 +97,17 @@ NULLS: dict[str, Null] = {
 
 
 def shift(size: float) -> Change:
-    """The mean moves by ``size`` standard deviations."""
+    """A move of the mean by ``size`` standard deviations."""
     return lambda rng, values: values + size
 
 
 def scale(variance: float) -> Change:
-    """The variance is multiplied."""
+    """A multiplication of the variance by ``variance``."""
     return lambda rng, values: values * variance**0.5
 
 
 def shape() -> Change:
-    """N(0, 1) becomes a symmetric two-point mixture with the same mean and variance: modes at +-.9."""
+    """A change of N(0, 1) to a symmetric two-point mixture with the same mean and variance: modes at +-.9."""
 
     def change(rng: np.random.Generator, values: Floats) -> Floats:
         signs = rng.choice([-1.0, 1.0], size=len(values))

@@ -1,7 +1,8 @@
 """The table of derived features: which numeric features are made of the values of a feature, by its kind.
 
 Decoder, bank and builder of references read it here, so that they agree on names and values. A derived feature is
-numeric and is watched like any other. Whoever changes the names of a kind that is in use must also say how a bank
+numeric and is watched like any other. It is derived from texts, truth values or lists, not from numbers, which the
+decoder reads many features at a time. Whoever changes the names of a kind that is in use must also say how a bank
 continues from a checkpoint with the old names.
 """
 
@@ -18,8 +19,8 @@ from detectors.features import Kind
 class Rule(NamedTuple):
     """D features that are made together of one value.
 
-    ``suffixes``: D endings of names. ``derive``: from n values to numbers of shape (n, D), 0.0 where absent, and one
-    status a value, shape (n,).
+    ``suffixes``: D endings of names. ``derive``: from n values, None where missing, to numbers of shape (n, D), 0.0
+    where absent, and one status a value, shape (n,).
     """
 
     suffixes: tuple[str, ...]

@@ -1,7 +1,7 @@
-"""Numeric features derived from a list of numbers (an embedding): its norm, shadows on fixed directions, length.
+"""Numeric features derived from a list of numbers (an embedding): its norm, projections on fixed directions, length.
 
-The directions have entries +-1 / sqrt(dimension), signs from SplitMix64 of (direction, place): integer arithmetic, so
-they are the same on every machine and in every version, and nothing about them has to be stored.
+The directions have entries +-1 / sqrt(dimension), with signs from SplitMix64 of (direction, place). This is integer
+arithmetic, so they are the same on every machine and in every version, and nothing about them is stored.
 Source: Achlioptas (2003), doi:10.1016/S0022-0000(03)00025-4.
 """
 
@@ -14,22 +14,22 @@ import numpy as np
 from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Floats
 
 DIRECTIONS = 8
-"""A change that moves the mean by d in an unknown direction moves a shadow by about d / sqrt(dimension)."""
+"""Directions. A move of the mean by d in an unknown direction moves a projection by about d / sqrt(dimension)."""
 
 MAX_DIMENSION = 65_536
 SUFFIXES = (".norm", *(f".direction_{k + 1}" for k in range(DIRECTIONS)), ".length")
-"""What a derived feature's name adds to the name of the list, in the order of ``derive``'s columns."""
+"""Endings of the derived features' names, in the order of ``derive``'s columns."""
 
-_SEED = 0x6472696674  # any number, for ever
-_BLOCK_NUMBERS = 1 << 22  # entries worked on at once: 32 MB
+_SEED = 0x6472696674  # any number will do, but it must never change
+_BLOCK_NUMBERS = 1 << 22  # entries that are processed at once: 32 MB
 
 
 def derive(vectors: Sequence[Any] | np.ndarray) -> tuple[Floats, Bytes8]:
     """Derived numbers, shape (n, 2 + DIRECTIONS), and one status per vector, shape (n,).
 
-    None, an empty list, and a vector with a missing or non-finite entry are missing; what is no list of numbers, or
-    longer than MAX_DIMENSION, is invalid. A vector gives the same bits in whatever batch it comes. An array of shape
-    (n, dimension) is read as a whole. Cost about DIRECTIONS * dimension ns a vector, as much again for reading lists.
+    Missing are None, an empty list, and a vector with a missing or non-finite entry. Invalid is what is no list of
+    numbers, or longer than MAX_DIMENSION. A vector gives the same bits in any batch. An array of shape (n, dimension)
+    is read as a whole. Cost: about DIRECTIONS * dimension ns a vector, and as much again for reading lists.
 
     >>> numbers, status = derive([[3.0, 4.0], None, ["a"]])
     >>> float(numbers[0, 0]), float(numbers[0, -1]), status.tolist()
@@ -60,7 +60,7 @@ def _shape_status(vector: Any) -> int:
 
 
 def _derived(vectors: Sequence[Any] | np.ndarray, rows: np.ndarray, length: int) -> tuple[Floats, Bytes8]:
-    """Of the vectors in ``rows``, all of one length."""
+    """Derived numbers and status of the vectors in ``rows``, all of one length."""
     status = np.full(len(rows), PRESENT, np.uint8)
     if isinstance(vectors, np.ndarray) and vectors.ndim == 2:
         table: Floats = vectors[rows].astype(np.float64)
@@ -82,7 +82,7 @@ def _derived(vectors: Sequence[Any] | np.ndarray, rows: np.ndarray, length: int)
 
 
 def _read(vector: Any, into: Floats) -> int:
-    """Reads the entries into a row; None and what is beyond float64 as infinities, which mark it missing."""
+    """Reads the entries into a row. None and numbers beyond float64 become infinities, which mark it missing."""
     for place, entry in enumerate(vector):
         if entry is None:
             into[place] = np.inf

@@ -1,13 +1,13 @@
-"""The bets that evidence is made of: likelihood ratios against the distribution of the tolerance band nearest to each.
+"""The bets that evidence is made of: likelihood ratios against the nearest distribution in the tolerance band.
 
-The null is not the reference p but every distribution g of a band around it. For an alternative f let g* be the member
+The null hypothesis is every distribution g of a band around the reference p. For an alternative f let g* be the member
 of the band with the smallest relative entropy KL(f | g). Then E_g[f / g*] <= 1 for every g of the band (the band is
-convex), so f / g* is an e-value whatever the truth in the band is, and of all e-values it grows fastest under f.
+convex). So f / g* is an e-value whatever the truth in the band is, and of all e-values it grows fastest under f.
 Source: Larsson, Ramdas and Ruf, "The numeraire e-variable and reverse information projection" (2024), arXiv:2402.18810.
 
 * Ordered bins, band |G - F_ref| <= eps_j at every border j: in coordinates (cumulative f, cumulative g) the band is a
   tube and g* is the taut string in it (the minimiser of every convex function of the slopes, Barlow et al. 1972).
-* Unordered bins, band |g_b - p_b| <= eps_b: g*_b = f_b / c held within its interval, c such that the sum is 1.
+* Unordered bins, band |g_b - p_b| <= eps_b: g*_b = f_b / c, clipped to its interval, with c such that the sum is 1.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ import numpy as np
 from detectors.columns import Floats
 
 LEAST = 0.02
-"""Each bet keeps this share on "nothing has changed", so that one event costs it at most a factor of fifty."""
+"""The share of each bet on "nothing has changed", so that one event costs it at most a factor of fifty."""
 
 LOCATIONS = (-2.0, -1.0, -0.5, -0.25, -0.15, 0.15, 0.25, 0.5, 1.0, 2.0)
 SCALES = (0.5, 0.71, 0.84, 1.2, 1.41, 2.0, 3.0)
@@ -27,7 +27,7 @@ BOTH = ((-1.0, 0.5), (1.0, 0.5), (-0.5, 0.71), (0.5, 0.71), (-0.5, 1.41), (0.5, 
 BUMP = 0.3
 EXTREME = 0.95
 CLIPPED = (0.05, 0.1)
-"""What lies beyond these quantiles of either end comes no more, but at the end of what is left: a clipped range."""
+"""Quantiles of either end for a clipped range: values beyond them come no more, and pile up at the end of the rest."""
 
 Mixture = tuple[tuple[float, float, float], ...]
 """Normal components on the reference's normal scale: weight, mean, standard deviation."""
@@ -47,18 +47,20 @@ SHAPES: tuple[Mixture, ...] = (
 TOWARDS = (0.02, 0.06, 0.2, 0.5, 0.95)
 AWAY = 0.5
 FAVOURITES = 12
-"""Categories with bets of their own; 6 each keeps the family under 90."""
+"""Categories with bets of their own; 6 bets each keep the family under 90."""
 
 FAMILIES_KEPT = 1_024
-"""Families of bets that are kept to be used again: 7 KB each of 16 bins, 20 KB at most."""
+"""Families of bets in the cache: 7 KB each with 16 bins, at most 20 KB."""
 
 _normal = NormalDist()
 
 
 def ordered(p: Floats, eps: Floats) -> Floats:
-    """E-values on ordered bins of reference shares ``p`` (sum 1, all > 0), shape (K, bins), for the band ``eps`` at the
-    bins - 1 borders: location and scale families and other shapes on the normal scale, and bumps of single bins.
-    Read-only: features whose rows were cut alike share them."""
+    """E-values on ordered bins, shape (K, bins), cached and read-only: features whose rows were cut alike share them.
+
+    ``p``: reference shares (sum 1, all > 0). ``eps``: the band at the bins - 1 borders. The family has location and
+    scale shifts and other shapes on the normal scale, and bumps of single bins.
+    """
     return _ordered(p.tobytes(), eps.tobytes())
 
 
@@ -79,8 +81,10 @@ def _ordered(shares: bytes, widths: bytes) -> Floats:
 
 
 def unordered(p: Floats, eps: Floats, targets: Sequence[int]) -> Floats:
-    """E-values on bins without an order for the band ``eps`` of every bin: more of each target, less of the largest.
-    Read-only, as those of ``ordered``."""
+    """E-values on bins without an order, cached and read-only like those of ``ordered``.
+
+    ``eps``: the band of every bin. The family has more of each target, and less of each of the largest bins.
+    """
     return _unordered(p.tobytes(), eps.tobytes(), tuple(targets))
 
 
@@ -109,7 +113,7 @@ def _toward(p: Floats, target: int, share: float) -> Floats:
 
 
 def _clipped(p: Floats, share: float) -> Floats:
-    """Most of the upper ``share`` moved to the bin below it."""
+    """Most of the upper ``share``, moved to the bin below it."""
     q = p.copy()
     last = min(int(np.searchsorted(np.cumsum(p), 1 - share - 1e-9)), len(p) - 1)
     q[last] += EXTREME * p[last + 1 :].sum()
@@ -118,15 +122,17 @@ def _clipped(p: Floats, share: float) -> Floats:
 
 
 def _kept(ratios: Floats) -> Floats:
-    """Mixed with "nothing has changed", the bet that always pays 1."""
+    """``ratios`` mixed with the bet "nothing has changed", which always pays 1."""
     mixed = (1 - LEAST) * ratios + LEAST
     mixed.flags.writeable = False
     return mixed
 
 
 def taut_string(f: Sequence[float], low: Sequence[float], high: Sequence[float]) -> list[float]:
-    """Slopes g*_b / f_b of the string from (0, 0) to (1, 1) pulled taut between ``low`` and ``high``, given at the
-    borders of the bins, over the cumulated ``f`` (all > 0). Cost: linear but for what is walked again after a bend.
+    """The slopes g*_b / f_b of the string from (0, 0) to (1, 1) that is pulled taut between ``low`` and ``high``.
+
+    ``low`` and ``high`` are given at the borders of the bins, over the cumulated ``f`` (all > 0). Cost: linear, plus
+    the bins that are walked again after a bend.
 
     >>> taut_string([0.5, 0.5], [0.2], [0.3])
     [0.6, 1.4]
@@ -151,8 +157,8 @@ def taut_string(f: Sequence[float], low: Sequence[float], high: Sequence[float])
 def _next_bend(
     t: Sequence[float], below: Sequence[float], above: Sequence[float], start: int, height: float
 ) -> tuple[int, float]:
-    """Where the string from (t[start], height) bends next, and its slope up to there."""
-    steepest, flattest = float("inf"), float("-inf")  # what still passes under ``above`` and over ``below``
+    """The border at which the string from (t[start], height) bends next, and its slope up to there."""
+    steepest, flattest = float("inf"), float("-inf")  # slopes that still pass under ``above`` and over ``below``
     at_above = at_below = start
     for j in range(start + 1, len(t)):
         run = t[j] - t[start]
@@ -169,8 +175,10 @@ def _next_bend(
 
 
 def nearest(f: Floats, p: Floats, eps: Floats) -> Floats:
-    """The distributions within ``p`` +- ``eps`` with the smallest relative entropy from those of ``f``, shape
-    (..., bins); bisection on c, of all at once.
+    """The distributions within ``p`` +- ``eps`` that are nearest in relative entropy to those of ``f``, shape (...,
+    bins).
+
+    Found by bisection on c, for all at once.
 
     >>> nearest(np.array([0.5, 0.5]), np.array([0.8, 0.2]), np.array([0.1, 0.1])).round(6).tolist()
     [0.7, 0.3]
@@ -185,7 +193,7 @@ def nearest(f: Floats, p: Floats, eps: Floats) -> Floats:
 
 
 def tolerated(share: Floats, tolerance: float) -> Floats:
-    """eps for a (cumulative) share q of change too small to matter: 2 m sqrt(q (1 - q)).
+    """eps for a (cumulative) share q: 2 m sqrt(q (1 - q)), a change too small to matter.
 
     >>> tolerated(np.array([0.5, 0.1]), 0.02).round(4).tolist()
     [0.02, 0.012]
@@ -194,8 +202,9 @@ def tolerated(share: Floats, tolerance: float) -> Floats:
 
 
 def band(share: Floats, rows: float, tolerance: float, z: float) -> Floats:
-    """``tolerated`` and what sampling may have hidden in a reference of ``rows`` effective rows:
-    sqrt(q (1 - q)) z / sqrt(n) + z^2 / (2 n), the last term for shares of zero.
+    """``tolerated`` plus what sampling may hide in a reference of ``rows`` effective rows.
+
+    The second part is sqrt(q (1 - q)) z / sqrt(n) + z^2 / (2 n); its last term is for shares of zero.
 
     >>> band(np.array([0.5]), 10_000, 0.02, 4.5).round(4).tolist()
     [0.0435]

@@ -1,6 +1,6 @@
-"""Since when a feature has changed: a change point with an interval, from the looks of the recent past.
+"""The beginning of a feature's change: a change point with an interval, from the looks of the recent past.
 
-A look says how many events of each bin came, not in what order, so a point is known to a look at best.
+A look tells how many events of each bin came and not in which order, so a change point is exact to a look at best.
 """
 
 import numpy as np
@@ -11,18 +11,20 @@ from detectors.evidence.sheets import Sheet
 from detectors.evidence.window import Window
 
 OUTSIDE = 0.01
-"""Of the probability, on either side of the interval: what the bets leave out makes it somewhat too narrow."""
+"""Probability left out on either side of the interval. The family of bets is incomplete, which makes it a little
+narrow."""
 
 
 def date(sheet: Sheet, window: Window, feature: int, known: Beginning) -> Beginning:
-    """The change point of one feature, given the CUSUM's estimate ``known``, which remembers more than the window.
+    """The change point of one feature, given the CUSUM's estimate ``known``, which reaches back further than the
+    window.
 
-    With L_k(j) the likelihood ratio of bet k over all that came after border j, the probability that the change lies
-    in look j is proportional to its events times the mean of sum_k L_k at its two borders: a uniform prior on place
-    and bet (Shiryaev 1963; Carlin, Gelfand and Smith 1992, doi:10.2307/2347570). The estimate is the median, the
-    interval holds all but OUTSIDE on either side. Evidence is divided by the dependence factor, so that it is wider on
-    streams that repeat themselves. A change from before the window keeps the CUSUM's estimate, and so does a feature
-    that had left the reference a little and now moved again, which is what alarms. Cost about 100 us.
+    With L_k(j) the likelihood ratio of bet k over all that came after border j, the probability that the change lies in
+    look j is proportional to its events times the mean of sum_k L_k at its two borders: a uniform prior on place and
+    bet (Shiryaev 1963; Carlin, Gelfand and Smith 1992, doi:10.2307/2347570). The estimate is the median; the interval
+    holds all but OUTSIDE on either side. Evidence is divided by the dependence factor, so the interval is wider on
+    dependent streams. The CUSUM's estimate stays for a change from before the window, and for a feature that had left
+    the reference a little and now moved again, which raised the alarm. Cost: about 100 us.
     """
     buckets = window.buckets()
     rows = [feature, len(sheet.layout.names) + feature]
@@ -47,7 +49,7 @@ def date(sheet: Sheet, window: Window, feature: int, known: Beginning) -> Beginn
 
 
 def _after(sheet: Sheet, tables: Floats, row: int) -> Floats:
-    """log of the mean over bets of the likelihood ratio of what came after each border, shape (buckets + 1,)."""
+    """The log of the mean over bets of the likelihood ratio of what came after each border, shape (buckets + 1,)."""
     used = sheet.used[row]
     gains = sheet.gains[row, :, : len(used)][:, used].T @ tables[:, row].T
     after = np.concatenate((np.cumsum(gains[:, ::-1], axis=1)[:, ::-1], np.zeros((len(gains), 1))), axis=1)

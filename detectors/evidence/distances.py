@@ -1,8 +1,8 @@
-"""Sizes of a change: how far apart two sets of counts over the same bins are. Effect sizes, never tests.
+"""Distances between two sets of counts over the same bins: the sizes of a change, never tests.
 
-They agree with Evidently's on equal bins, so that thresholds people know keep their meaning. All take counts (or
-shares) of shape (b,), reference first, and return 0 when either side is empty. Cost O(b), about 3 us for 60 bins.
-Each raises ValueError when the two are not of the same bins.
+They agree with Evidently's on equal bins, so that known thresholds keep their meaning. All take counts (or shares) of
+shape (b,), reference first, and return 0 when either side is empty. Cost O(b), about 3 us for 60 bins. Each raises
+ValueError when the two have different bins.
 """
 
 import math
@@ -15,7 +15,7 @@ from detectors.compiled import compiled
 
 Counts = npt.ArrayLike
 STD_FLOOR = 0.001
-"""Evidently's: the least standard deviation a Wasserstein distance is divided by."""
+"""The least standard deviation that a Wasserstein distance is divided by, as in Evidently."""
 
 _TOP = float(np.finfo(np.float64).max)
 
@@ -62,11 +62,11 @@ def wasserstein(
     low: float | None = None,
     high: float | None = None,
 ) -> float:
-    """Earth mover's distance in reference standard deviations: integral of |F - G| over max(``std``, .001).
+    """Earth mover's distance in reference standard deviations: the integral of |F - G| over max(``std``, .001).
 
-    ``edges``, shape (k,), cut the k + 1 bins as in ``references``; values are spread evenly inside a bin. ``low`` and
-    ``high`` are the smallest and largest present value: the outer bins reach there, without them they end at the outer
-    edges and the distance is a lower bound. Exact up to the widths of bins that hold mass of both.
+    ``edges``, shape (k,), separate the k + 1 bins as in ``FeatureReference``; values are spread evenly within a bin.
+    ``low`` and ``high`` are the smallest and largest present value: the outer bins reach to them. Without them they end
+    at the outer edges, and the distance is a lower bound. It is exact up to the widths of bins that hold mass of both.
 
     >>> wasserstein([0, 10, 0, 0], [0, 0, 10, 0], [0.0, 1.0, 2.0], std=0.5)
     2.0
@@ -75,7 +75,7 @@ def wasserstein(
     if not len(borders):
         return 0.0
     if len(before) != len(borders) + 1:
-        raise ValueError(f"{len(borders)} edges cut {len(borders) + 1} bins, not {len(before)}")
+        raise ValueError(f"{len(borders)} edges separate {len(borders) + 1} bins, not {len(before)}")
     first = float(borders[0]) if low is None else min(low, float(borders[0]))
     last = float(borders[-1]) if high is None else max(high, float(borders[-1]))
     moved = _wasserstein(before, now, first, borders, last, max(std, STD_FLOOR))
@@ -85,7 +85,7 @@ def wasserstein(
 def _pair(reference: Counts, present: Counts) -> tuple[Floats, Floats]:
     before, now = np.ascontiguousarray(reference, np.float64), np.ascontiguousarray(present, np.float64)
     if before.shape != now.shape:
-        raise ValueError(f"counts of the same bins are wanted, not of {before.shape} and {now.shape}")
+        raise ValueError(f"the two counts must have the same bins, not shapes {before.shape} and {now.shape}")
     return before, now
 
 
@@ -105,7 +105,7 @@ def _psi(reference: Floats, present: Floats) -> float:
 
 @compiled
 def _empty(counts: Floats, total: float) -> float:
-    """Evidently's rule for the share of an empty bin, so that logarithms are finite."""
+    """The share of an empty bin by Evidently's rule, so that logarithms are finite."""
     least = 1.0
     for count in counts:
         if count > 0:
@@ -144,7 +144,7 @@ def _kolmogorov_smirnov(reference: Floats, present: Floats) -> float:
 
 @compiled
 def _wasserstein(reference: Floats, present: Floats, first: float, borders: Floats, last: float, unit: float) -> float:
-    """Area between the two lines of cumulative shares, each bin's in turn."""
+    """The area between the two lines of cumulative shares, summed bin by bin."""
     p_total, q_total = reference.sum(), present.sum()
     if not (p_total > 0 and q_total > 0):
         return 0.0

@@ -1,4 +1,4 @@
-"""The e-detector: how much evidence there is that a model's data has left the reference, with a budget of false alarms.
+"""The e-detector: the evidence that a model's data has left the reference, under a budget of false alarms.
 
 For every feature, bets (see ``bets``) on the bin of the next event are multiplied up and restarted by the clock:
 
@@ -6,22 +6,25 @@ For every feature, bets (see ``bets``) on the bin of the next event are multipli
     M_f = mean_k R_k        A = mean_f M_f        alarm when A >= 1 / a,   blame f when M_f >= F / a
 
 with a the false alarms allowed per second. L_k is a likelihood ratio whose mean is at most 1 under every distribution
-within the tolerance of the reference's *sample*; N_k is for that sample being one: the mean of L_k over the reference's
-rows and all events so far, the look's own among them, over its mean over the reference's rows alone (in first order:
-1 + sum of (L_k - mean) / (rows + events)). Where reference and stream are draws from one distribution, which of all
-the values came in this look is chance, and by Hoeffding (1963, doi:10.1080/01621459.1963.10500830, theorem 4) the mean
-of a product over draws without replacement is at most that with replacement, N_k^n: so the look's factor has a mean of
-at most 1 given everything that was seen, for a reference of any size, and R_k at any fixed time a mean of at most the
-time that has passed. A stable stream so becomes part of what it is compared with, and a small reference grows by it.
-R_k as a detector that one may stop at any time: Shin, Ramdas and Rinaldo, "E-detectors" (2022), arXiv:2203.03532;
+within the tolerance of the reference's *sample*.
+
+N_k accounts for the reference being a sample. It is the mean of L_k over the reference's rows and all events so far,
+this look's among them, divided by its mean over the reference's rows alone (in first order: 1 + sum of (L_k - mean) /
+(rows + events)). Where reference and stream are draws from one distribution, chance decides which of all the values
+came in this look. By Hoeffding (1963, doi:10.1080/01621459.1963.10500830, theorem 4) the mean of a product over draws
+without replacement is at most that with replacement, N_k^n. So the look's factor has a mean of at most 1 given
+everything that was seen, for a reference of any size, and R_k at any fixed time has a mean of at most the time that has
+passed. A stable stream thus becomes part of what it is compared with, and a small reference grows.
+
+R_k is a detector that one may stop at any time: Shin, Ramdas and Rinaldo, "E-detectors" (2022), arXiv:2203.03532;
 Shiryaev (1963), Roberts (1966). With N_k = 1 the mean time between alarms is at least 1 / a by their theorem, whatever
 the dependence between features and whenever one looks; with N_k it is measured (benchmarks/detection).
 
 Assumption: tau covers the serial dependence of the feature (a heuristic). The evidence of one block of ``BLOCK_MS`` or
 ``BLOCK_EVENTS``, whichever is less, is capped at half of what an alarm needs (the smaller of an e-value and a constant
-is one), so that one burst cannot page.
+is an e-value), so that one burst cannot raise an alarm.
 
-Input are only histograms of what arrived since the last look, so shards add up.
+The only inputs are histograms of what arrived since the last look, so shards add up.
 """
 
 import math
@@ -39,25 +42,26 @@ from detectors.reference.reference import FeatureReference
 BLOCK_MS = 1_000
 
 BLOCK_EVENTS = 1_000
-"""A backlog read at full speed holds hours in one second of event time: that is no burst, and counts as many blocks."""
+"""Events of a block at most. A backlog read at full speed holds hours in one second: it counts as many blocks, no
+burst."""
 
 LONG_BLOCKS = 1.5
-"""A look that spans more than one block may give half as much again: a slow stream is found in two looks, not one."""
+"""A look that spans more than one block may give half as much again, so that a slow stream needs two looks to alarm."""
 
 LONGEST_STEP_SECONDS = 600.0
-"""A silence does not count for more: the clock may only be slowed (R grows less), never hurried."""
+"""A longer silence counts as this long: the clock may be slowed (R grows less) but never hurried."""
 
 POOLED = 1_000_000
-"""Events that join the reference at most; by then it knows its shares better than the tolerance."""
+"""Events that join the reference at most. By then its shares are known better than the tolerance."""
 
 NORMAL_DENSITY = 0.399
-"""Of the standard normal at its median: a share of .01 there is a shift of .025 standard deviations."""
+"""The standard normal's density at its median: a share of .01 there is a shift of .025 standard deviations."""
 
 _LN10 = math.log(10)
 
 
 class EvidenceState(msgspec.Struct, frozen=True):
-    """Plain numbers of an ``Evidence``: little-endian arrays of float64 and int64."""
+    """The snapshot of an ``Evidence``: little-endian arrays of float64 and int64."""
 
     shape: tuple[int, int]
     base: bytes
@@ -97,35 +101,24 @@ class Evidence:
         self._settings = sheets.settings
         self.features = len(sheets.layout.names)
         self.bets_of = sheet.bets_of
-        self.share = 1.0
-        """Of the model's budget, what is this unit's: segments and versions share it."""
-        self.beside = 0
-        """Features that are judged elsewhere under the same budget: the mean over features is over theirs, too."""
+        self.share = 1.0  # this unit's share of the model's budget, which segments and versions divide
+        self.beside = 0  # features judged elsewhere under the same budget, over which A is a mean, too
         self._used = sheet.used
         self._base: Floats = np.full(sheet.used.shape, -np.inf)  # log R at the block's begin, its seconds included
         self._block: Floats = np.zeros(sheet.used.shape)  # log evidence of the present block
         self._log_r: Floats = np.full(sheet.used.shape, -np.inf)
         self._climb: Floats = np.zeros(sheet.used.shape)  # CUSUM of each bet, for dating the change
-        self._excess: Floats = np.zeros(sheet.used.shape)  # of each bet's ratio over its mean, summed over the events
-        self._pooled: Floats = np.zeros(len(sheet.used))  # how many events of each component that is
-        self._held = np.zeros(len(sheet.used), bool)  # components of features that are known to have changed
+        self._excess: Floats = np.zeros(sheet.used.shape)  # ratio minus its mean, summed over the pooled events
+        self._pooled: Floats = np.zeros(len(sheet.used))  # pooled events of each component
+        self._held = np.zeros(len(sheet.used), bool)  # components that pool no more: their feature has changed
         self._since: Integers = np.zeros(sheet.used.shape, np.int64)
         self._since_ms: Integers = np.zeros(sheet.used.shape, np.int64)
         self._block_ms: int | None = None
         self._block_events = 0
         self._cap = (math.log(self._settings.threshold_seconds) + math.log(max(int(sheet.used.sum()), 1))) / 2
 
-    def share_budget(self, share: float) -> None:
-        """Sets the unit's ``share`` of the model's budget, in (0, 1]."""
-        self.share = share
-
-    def count_beside(self, features: int) -> None:
-        """Sets how many features are judged elsewhere under the same budget."""
-        self.beside = features
-
     def look(self, sheet: Sheet, table: Floats, now_ms: int, events: int, arrived: int) -> None:
-        """Takes the counts of one look, shape (D, B), at ``now_ms`` of event time. ``events`` counts the unit's events
-        including the ``arrived`` of this look; it dates the beginning of a change."""
+        """Adds the counts (D, B) of one look at event time ``now_ms``; ``arrived`` of the unit's ``events`` are new."""
         step_ms = BLOCK_MS if self._block_ms is None else now_ms - self._block_ms
         begins = self._block_ms is None or step_ms >= BLOCK_MS or self._block_events >= BLOCK_EVENTS
         cap = self._cap
@@ -147,15 +140,15 @@ class Evidence:
         )
 
     def divide_budget(self, share: float, beside: int) -> None:
-        """Sets ``share`` and ``beside``, from the next look on."""
+        """Sets the unit's ``share`` of the model's budget, in (0, 1], and ``beside``, from the next look on."""
         self.share, self.beside = share, beside
 
     def smallest_shift(self, sheet: Sheet, feature: int) -> float:
-        """The shift, in standard deviations of a normal feature, below which no stream however long is enough:
-        m / 0.4 (the tolerance) + 3 sqrt((tau - 1) / rows) / 0.8 (an unsure tau) + sqrt(2 tau ln(F K / a) / rows).
+        """The shift, in standard deviations of a normal feature, that even an endless stream does not show.
 
-        The last term is where the log likelihood ratio of a reference of so many rows (and what has joined it) against
-        a stream without end, rows shift^2 / (2 tau), reaches what blame needs.
+        It is m / 0.4 (the tolerance) + 3 sqrt((tau - 1) / rows) / 0.8 (an unsure tau) + sqrt(2 tau ln(F K / a) / rows).
+        In the last term the log likelihood ratio of a reference of so many rows (and the events that joined it) against
+        an endless stream, rows shift^2 / (2 tau), reaches what blame needs.
         """
         tau = float(sheet.tau[feature])
         rows = float(sheet.rows[feature] + self._pooled[feature])
@@ -166,23 +159,22 @@ class Evidence:
 
     @property
     def threshold_log10(self) -> float:
-        """log10 of 1 / a in seconds; that of blaming a feature is log10 F more."""
+        """log10 of 1 / a in seconds."""
         return math.log10(self._settings.threshold_seconds / self.share)
 
     @property
     def blame_log10(self) -> float:
-        """log10 of F / a: a feature above it is localised."""
+        """log10 of F / a: a feature above it is blamed."""
         return self.threshold_log10 + math.log10(max(self.features + self.beside, 1))
 
     @property
     def feature_log10(self) -> Floats:
         """log10 M_f, shape (F,); M_f in seconds, -inf before the first look."""
         halves = _log_means(self._log_r, self.bets_of).reshape(2, -1)
-        result: Floats = (np.logaddexp(halves[0], halves[1]) - math.log(2)) / _LN10
-        return result
+        return np.asarray((np.logaddexp(halves[0], halves[1]) - math.log(2)) / _LN10)
 
     def model(self, feature_log10: Floats) -> float:
-        """log10 A, from what ``feature_log10`` gave."""
+        """log10 A, computed from the values of ``feature_log10``."""
         if not len(feature_log10):
             return -math.inf
         top = float(feature_log10.max())
@@ -196,10 +188,10 @@ class Evidence:
         return self.model(self.feature_log10)
 
     def beginning(self, feature: int) -> "Beginning":
-        """Since which event the feature has changed.
+        """The estimated beginning of a feature's change.
 
-        The estimate is where the best bet's likelihood ratio last left its minimum (Page, 1954); the interval is that
-        of all bets within a factor of 100 of the best.
+        The estimate is the last minimum of the best bet's likelihood ratio (Page, 1954); the interval covers all bets
+        within a factor of 100 of the best.
         """
         rows = [feature, self.features + feature]
         climb = np.where(self._used[rows], self._climb[rows], -np.inf)
@@ -215,25 +207,23 @@ class Evidence:
         )
 
     def stop_pooling(self, features: Sequence[int]) -> None:
-        """These have changed: what comes is compared with the reference alone, until ``restart``."""
+        """Compares these changed features with the reference alone, until ``restart``."""
         for feature in features:
             rows = [feature, self.features + feature]
             self._excess[rows] = self._pooled[rows] = 0.0
             self._held[rows] = True
 
     def restart(self, features: Sequence[int]) -> None:
-        """Evidence of these features begins again at nothing: they are back, or already reported."""
+        """Starts the evidence of these features at nothing: they are back, or already reported."""
         for feature in features:
             rows = [feature, self.features + feature]
-            self._base[rows] = -np.inf
-            self._log_r[rows] = -np.inf
-            self._block[rows] = 0.0
-            self._climb[rows] = 0.0
+            self._base[rows] = self._log_r[rows] = -np.inf
+            self._block[rows] = self._climb[rows] = 0.0
             self._excess[rows] = self._pooled[rows] = 0.0
             self._held[rows] = False
 
     def snapshot(self) -> EvidenceState:
-        """Plain state."""
+        """The state as plain arrays."""
         return EvidenceState(
             (self._base.shape[0], self._base.shape[1]),
             self._base.tobytes(),
@@ -249,13 +239,11 @@ class Evidence:
         )
 
     def restore(self, state: EvidenceState) -> bool:
-        """Takes ``snapshot`` back, ``hold`` excepted; False when it is of another family of bets, which starts the
-        evidence anew."""
+        """Restores a snapshot without ``stop_pooling``; False and unchanged when it is of another family of bets."""
         shape = self._base.shape
         parts = (state.base, state.block, state.log_r, state.climb, state.since, state.since_ms, state.excess)
-        if tuple(state.shape) != shape or any(len(part) != 8 * shape[0] * shape[1] for part in parts):
-            return False
-        if len(state.pooled) != 8 * shape[0]:
+        fits = all(len(part) == 8 * shape[0] * shape[1] for part in parts) and len(state.pooled) == 8 * shape[0]
+        if tuple(state.shape) != shape or not fits:
             return False
         self._base, self._block, self._log_r, self._climb = (np.frombuffer(p).reshape(shape).copy() for p in parts[:4])
         self._since, self._since_ms = (np.frombuffer(p, np.int64).reshape(shape).copy() for p in parts[4:6])
@@ -266,7 +254,7 @@ class Evidence:
 
 
 class Beginning(msgspec.Struct, frozen=True):
-    """An estimated change point in the unit's events, with an interval. ``status``: it is about presence."""
+    """An estimated change point in the unit's events, with an interval. ``status``: the change is one of presence."""
 
     event: int
     at_ms: int
@@ -276,7 +264,7 @@ class Beginning(msgspec.Struct, frozen=True):
 
 
 def compile_loops() -> None:
-    """Has every loop compiled before the first look waits for it: a second once on a machine."""
+    """Compiles every loop before the first look needs it. This takes a second once on a machine."""
     settings = EvidenceSettings(false_alarms_per_month=1.0, tolerance=0.02, band_z=4.5)
     sheets = Sheets([FeatureReference("-", Kind.NUMERIC, 2, edges=[0.0, 1.0], counts=[0, 2, 0])], settings)
     evidence = Evidence(sheets)
@@ -295,7 +283,7 @@ def _fold_look_in(
     seconds: float,
     cap: float,
 ) -> None:
-    """One look; ``seconds`` of the clock where a block begins, else 0."""
+    """Adds one look; ``seconds`` of the clock where a block begins, else 0."""
     gains, weights, least, rows, bets_of = bets
     base, block, log_r, climb, excess = running
     pooled, held = pool
@@ -344,7 +332,7 @@ def _log_sum(one: float, other: float) -> float:
 
 @compiled
 def _log_means(logs: Floats, counts: Integers) -> Floats:
-    """log of the mean of exp of the first ``counts`` of each row."""
+    """The log of the mean of exp of the first ``counts`` entries of each row."""
     means = np.empty(len(logs))
     for row in range(len(logs)):
         top, total = -np.inf, 0.0

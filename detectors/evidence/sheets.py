@@ -1,7 +1,7 @@
-"""The bets on all features of a reference, padded side by side so that one look is a few array operations.
+"""The bets on all features of a reference, padded to equal shapes so that one look is a few array operations.
 
-Per feature two components: which *value* came (evidence bins of the present values) and what *status* it had (present,
-missing, invalid). The first F components are values, the last F statuses.
+Each feature has two components: the *value* (evidence bins of the present values) and the *status* (present, missing,
+invalid). The first F components are values, the last F statuses.
 """
 
 from collections import Counter
@@ -21,30 +21,35 @@ from detectors.reference.reference import FeatureReference, Stratum
 MONTH_SECONDS = 365.2425 / 12 * 86_400
 
 OWN_BINS = 30
-"""Categories with a bin of their own; of more of them OWN_OF_MANY have, and the rarer share RARE_BINS by turns, so that
-one of them that becomes frequent is seen. A feature stays within 32 bins."""
+"""A feature with at most this many categories has a bin for each of them.
+
+With more, OWN_OF_MANY have their own bin and the rarer ones share RARE_BINS in turn, so that a rare category that
+becomes frequent is seen. A feature has at most 32 bins."""
 
 OWN_OF_MANY, RARE_BINS = 23, 8
 
 DAYS_Z = 4.0
-"""How many standard deviations between days the band of the early bets allows for."""
+"""Standard deviations between days that the band of the early bets allows for."""
 
 DEPENDENT_Z = 3.0
-"""Standard errors that dependence adds to those of independent rows, tolerated since tau itself is an estimate."""
+"""Standard errors that dependence adds to those of independent rows. They are tolerated, since tau is an estimate."""
 
 BORROWED = 8.0
-"""Rows' worth of the whole reference's shares that a stratum's are smoothed with."""
+"""A stratum's shares are smoothed with the whole reference's shares, worth this many rows."""
 
 VOID = 1e-9
-"""A bet whose ratios are all so near to 1 is none."""
+"""A bet is not used when all its ratios are this near to 1."""
 
 LEAST_MEAN = 0.05
-"""The mean of a ratio over what has been seen is taken for no less."""
+"""The least value for the mean of a ratio over the events so far."""
 
 
 class EvidenceSettings(msgspec.Struct, frozen=True):
-    """``tolerance`` m: .02 is a shift of .05 sigma and does not matter. ``band_z``: standard errors of the reference
-    within which the present counts as back, and that a lucky reference may favour a bet by."""
+    """The settings of the evidence.
+
+    ``tolerance`` m: .02 is a shift of .05 sigma, which does not matter. ``band_z``: standard errors of the reference
+    within which the present counts as back, and by which a lucky reference may favour a bet.
+    """
 
     false_alarms_per_month: float
     tolerance: float
@@ -60,11 +65,13 @@ class EvidenceSettings(msgspec.Struct, frozen=True):
 HOUR_MS = 3_600_000
 
 LONGEST_HOURS = 168
-"""A look over more than a week is judged by its last one."""
+"""A look over more than a week is judged by its last week."""
 
 
 class Usual(NamedTuple):
-    """What is usual in some part of the day and week: counts per cell, spread between days at each, how many days."""
+    """What is usual in some part of the day and week: counts per cell, spread between days at each cell, number of
+    days.
+    """
 
     counts: Floats
     spread: Floats
@@ -72,7 +79,9 @@ class Usual(NamedTuple):
 
 
 class Layout:
-    """Where the cells of each feature of a reference lie in one flat row. ``bins``: their evidence bins."""
+    """The places of all cells of a reference in one flat row, feature by feature. ``bins``: the evidence bin of each
+    cell.
+    """
 
     __slots__ = ("bins", "features", "index", "lengths", "names", "offsets", "total")
 
@@ -87,8 +96,11 @@ class Layout:
 
 
 def evidence_bins(feature: FeatureReference) -> Integers:
-    """The bin of every cell; of a categorical feature the frequent categories come first, then the rare ones, last what
-    is not listed: which of those are new nobody can tell."""
+    """The evidence bin of every cell.
+
+    For a categorical feature the frequent categories come first, then the rare ones, last all that are not listed:
+    which of those are new cannot be known.
+    """
     if feature.kind is Kind.NUMERIC:
         return transform.coarse_bins(feature) if feature.edges else np.zeros(1, np.int64)
     own, places = own_bins(feature), np.arange(len(feature.categories) + 2)
@@ -98,7 +110,7 @@ def evidence_bins(feature: FeatureReference) -> Integers:
 
 
 def own_bins(feature: FeatureReference) -> int:
-    """How many categories have a bin of their own."""
+    """The number of categories that have a bin of their own."""
     return len(feature.categories) if len(feature.categories) <= OWN_BINS else OWN_OF_MANY
 
 
@@ -110,10 +122,10 @@ def cell_counts(feature: FeatureReference) -> Floats:
 
 
 def bin_counts(feature: FeatureReference, bins: Integers, usual: Usual | None = None) -> Floats:
-    """The reference's counts in the evidence ``bins``, in general or in a part of the day; as many outside a list of
-    categories as new rows will have.
+    """The reference's counts in the evidence ``bins``, over all rows or for a part of the day.
 
-    They are taken from the rare categories first, which is where they were counted.
+    As many counts are moved outside the list of categories as new rows will have there. They are taken from the rare
+    categories first, where they were counted.
     """
     counts: Floats = np.bincount(bins, weights=cell_counts(feature) if usual is None else usual.counts).astype(
         np.float64
@@ -130,14 +142,14 @@ def bin_counts(feature: FeatureReference, bins: Integers, usual: Usual | None = 
 
 
 class Sheet:
-    """The bets of a layout, in general or in a part of the day. D = 2 F components, K bets at most, B bins at most.
+    """The bets of a layout, over all times or for a part of the day. D = 2 F components, at most K bets, at most B
+    bins.
 
-    ``gains``: (D, B, 2 K), 0 where padded: first the log ratios, divided by their bet's tau, then the ratios less their
-    mean under the reference; so that what a bin adds to both sums lies together. ``weights``: (D, K), 1 / tau, or 0 for
-    a bet of which the tolerance leaves nothing. ``rows``: (D,) of the reference. ``least``: (D, K), the least that the
-    mean of a ratio is taken for. ``shares`` and ``bands``: (D, B) reference shares and differences that count as back
-    (of cumulative shares where ordered).
-    Cost to build: about 1 ms a feature.
+    ``gains``: (D, B, 2 K), 0 where padded. First the log ratios, divided by their bet's tau, then the ratios minus
+    their mean under the reference, so that what a bin adds to both sums lies together. ``weights``: (D, K), 1 / tau, or
+    0 for a bet that the tolerance leaves empty. ``rows``: (D,), rows of the reference. ``least``: (D, K), the least
+    value for the mean of a ratio. ``shares`` and ``bands``: (D, B), reference shares and the differences that count as
+    back (of cumulative shares where ordered). Cost to build: about 1 ms a feature.
     """
 
     __slots__ = (
@@ -175,7 +187,7 @@ class Sheet:
         ).astype(np.int64)
 
     def table(self, cells: Integers, statuses: Integers) -> Floats:
-        """Counts of all components, shape (D, B), from flat ``cells`` and ``statuses`` (F, 3)."""
+        """The counts of all components, shape (D, B), from flat ``cells`` and ``statuses`` (F, 3)."""
         shape = self.shares.shape
         table = np.zeros(shape)
         table.reshape(-1)[:] = np.bincount(self.flat, weights=cells, minlength=shape[0] * shape[1])
@@ -184,8 +196,10 @@ class Sheet:
 
 
 class _Bets(NamedTuple):
-    """Of one component: see ``Sheet``. ``logs`` and ``excess`` (B, K) are its two halves of ``gains``. Read-only where
-    they are shared."""
+    """The bets of one component, see ``Sheet``. ``logs`` and ``excess`` (B, K) are the two halves of ``gains``.
+
+    Arrays that several features share are read-only.
+    """
 
     logs: Floats
     excess: Floats
@@ -196,7 +210,7 @@ class _Bets(NamedTuple):
 
 
 def _weighed(ratios: Floats, tau: Floats, shares: Floats, rows: float, band: Floats, s: EvidenceSettings) -> _Bets:
-    """Of e-values ``ratios`` (K, B), each at its ``tau`` (K,); ``shares`` (B,) of so many rows of the reference."""
+    """The bets of e-values ``ratios`` (K, B), each at its ``tau`` (K,); ``shares`` (B,) are of ``rows`` rows."""
     weights = 1 / tau
     mean = ratios @ shares
     variance = np.maximum(ratios**2 @ shares - mean**2, 0.0)
@@ -206,8 +220,10 @@ def _weighed(ratios: Floats, tau: Floats, shares: Floats, rows: float, band: Flo
 
 
 def _value_bets(f: FeatureReference, cells_to_bins: Integers, usual: Usual | None, s: EvidenceSettings) -> _Bets:
-    """Bets on all movements at their tau, and where dependence within a day (or part) is much less, the same bets at
-    that tau against a band that holds what days (or parts) differ by: for large changes, found early."""
+    """The bets on a feature's values: on all movements at their tau; and where dependence within a day (or part) is
+    much less, the same bets at that tau against a band that holds the differences between days (or parts), to find
+    large changes early.
+    """
     whole = bin_counts(f, cells_to_bins)
     bins = whole if usual is None else bin_counts(f, cells_to_bins, usual)
     total = bins.sum()
@@ -244,7 +260,9 @@ def _of_families(
     band: bytes,
     s: EvidenceSettings,
 ) -> _Bets:
-    """Features whose rows were cut alike share them. ``targets`` None: of ordered bins."""
+    """The bets of several families, cached: features whose rows were cut alike share them. ``targets`` None: ordered
+    bins.
+    """
     p, widths = np.frombuffer(shares), [np.frombuffer(eps) for _, eps in families]
     ratios = [bets.ordered(p, eps) if targets is None else bets.unordered(p, eps, targets) for eps in widths]
     tau = np.repeat([tau for tau, _ in families], [len(own) for own in ratios])
@@ -252,8 +270,9 @@ def _of_families(
 
 
 def _unlisted(f: FeatureReference, bins: Floats) -> Floats:
-    """Tolerated beside all else: the frequent categories were chosen by these rows and will be less frequent in others,
-    and how many come that are not listed is not well known."""
+    """The tolerance added for a list of categories: the frequent ones were chosen by these rows and will be less
+    frequent in others, and the number of unlisted values to expect is not known well.
+    """
     eps, own = np.zeros(len(bins)), own_bins(f)
     if rare := len(bins) - 1 - own:
         chosen = bins[:own].sum() / bins.sum() - 1 + unlisted.left_out(f.category_counts, own)
@@ -263,25 +282,25 @@ def _unlisted(f: FeatureReference, bins: Floats) -> Floats:
 
 
 def _targets(f: FeatureReference, bins: Floats) -> tuple[int, ...]:
-    """The bins that bets are on: of many categories fewer of the frequent, and all of the rare together."""
+    """The bins that bets are on. With many categories: fewer of the frequent ones, and all shared bins."""
     own = own_bins(f)
     most = bets.FAVOURITES if own == len(bins) - 1 else bets.FAVOURITES // 2
     return (*np.argsort(-bins[:own], kind="stable")[:most].tolist(), *range(own, len(bins)))
 
 
 def _unsure(share: Floats, tau: float, rows: float) -> Floats:
-    """Tolerated of (cumulative) shares of so many dependent rows; nothing where they are independent."""
+    """The tolerance of (cumulative) shares of ``rows`` dependent rows; 0 where rows are independent."""
     return np.asarray(DEPENDENT_Z * np.sqrt(share * (1 - share) * (tau - 1) / rows))
 
 
 def _between(f: FeatureReference, usual: Usual | None, cells_to_bins: Integers) -> Floats:
-    """What days (or parts of the reference) may differ by, at the bins' borders where ordered, else per bin."""
+    """The differences between days (or parts of the reference): at the bins' borders where ordered, else per bin."""
     at_cells = np.asarray(f.reach) if f.reach else np.zeros(len(cells_to_bins))
     if usual is not None:
         at_cells = np.maximum(at_cells, usual.spread * DAYS_Z * (1 + 1 / max(usual.days, 1) ** 0.5))
     if f.kind is Kind.NUMERIC:
         return np.asarray(at_cells[np.flatnonzero(np.diff(cells_to_bins))])
-    of_cells = at_cells + np.concatenate(([0.0], at_cells[:-1]))  # a share lies between two cumulative ones
+    of_cells = at_cells + np.concatenate(([0.0], at_cells[:-1]))  # a share is a difference of two cumulative shares
     return np.minimum(np.bincount(cells_to_bins, weights=of_cells), 1.0)
 
 
@@ -291,7 +310,7 @@ def _presence_tau(f: FeatureReference) -> float:
 
 @lru_cache(bets.FAMILIES_KEPT)
 def _status_bets(counts: tuple[int, int, int], tau: float, s: EvidenceSettings) -> _Bets:
-    """``counts``: rows in which it was present, missing, invalid."""
+    """The bets on a feature's status. ``counts``: rows in which it was present, missing, invalid."""
     bins: Floats = np.array(counts, np.float64)
     total = max(bins.sum(), 1.0)
     p, share = (bins + 0.5) / (total + 1.5), bins / total
@@ -302,9 +321,11 @@ def _status_bets(counts: tuple[int, int, int], tau: float, s: EvidenceSettings) 
 
 
 class Sheets:
-    """The sheets of a reference: one, or one for each hour and weekday that its strata tell apart, or several hours.
+    """The sheets of a reference: one, or one for each hour and weekday that its strata distinguish, or for several
+    hours.
 
-    Of those for moments at most ``kept`` are: built in milliseconds a feature, about 8 KB a feature each.
+    At most ``kept`` sheets of single times are cached. Each is built in milliseconds a feature and takes about 8 KB a
+    feature.
     """
 
     __slots__ = ("_kept", "_most", "base", "layout", "seasonal", "settings")
@@ -318,12 +339,13 @@ class Sheets:
         self._kept: dict[tuple[tuple[tuple[int, ...], int], ...], Sheet] = {}
 
     def at(self, moment_ms: int) -> Sheet:
-        """The sheet in force at a moment of event time, UTC."""
+        """The sheet for a moment of event time, UTC."""
         return self.over(moment_ms, moment_ms)
 
     def over(self, from_ms: int, to_ms: int) -> Sheet:
-        """The sheet of what came after ``from_ms`` until ``to_ms``: of its hour, or of all hours begun meanwhile
-        together, each alike."""
+        """The sheet for events after ``from_ms`` until ``to_ms``: of that hour, or of all hours begun meanwhile,
+        equally weighted.
+        """
         if not self.seasonal:
             return self.base
         last = to_ms // HOUR_MS
@@ -351,7 +373,7 @@ def _stratum_at(feature: FeatureReference, hour: int, weekday: int) -> int:
 
 
 def _usual(feature: FeatureReference, strata: Sequence[tuple[Stratum, int]]) -> Usual | None:
-    """Several strata together, each by how many hours it holds."""
+    """Several strata combined, each weighted by its number of hours."""
     if not strata:
         return None
     hours = np.array([weight for _, weight in strata], np.float64)

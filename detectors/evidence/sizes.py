@@ -1,4 +1,6 @@
-"""How large a change is, and the two histograms it is told from: sizes beside evidence, and never instead of it."""
+"""The size of a change, and the two histograms that it is computed from. Sizes are shown beside evidence and never
+alarm.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +18,10 @@ from detectors.sketches.moments import BITS
 
 
 class Sizes(msgspec.Struct, frozen=True):
-    """Reference against present. ``wasserstein`` in the reference's standard deviations; None without an order."""
+    """Sizes of the difference between reference and present.
+
+    ``wasserstein`` is in the reference's standard deviations. Sizes that need an order are None without one.
+    """
 
     psi: float
     wasserstein: float | None
@@ -28,14 +33,14 @@ NO_SIZES = Sizes(0.0, None, None, 0.0)
 
 
 def compile_loops() -> None:
-    """Has every loop compiled before the first view waits for it: seconds once on a machine."""
+    """Compiles every loop before the first view needs it. This takes seconds once on a machine."""
     for size in (distances.psi, distances.jensen_shannon, distances.kolmogorov_smirnov):
         size([1], [1])
     distances.wasserstein([1, 1], [1, 1], [0.0], 1.0)
 
 
 class Yardstick:
-    """One feature's reference in its evidence bins. Built once per reference."""
+    """One feature's reference in its evidence bins. It is built once for each reference."""
 
     __slots__ = ("borders", "categories", "centre", "counts", "feature", "reference_histogram", "scale")
 
@@ -53,10 +58,13 @@ class Yardstick:
             self.categories = [*self.feature.categories[:own], *rare, last]
         self.centre, self.scale = transform.centre_and_scale(self.feature)
         self.reference_histogram = self.histogram(self.counts)
-        """Plain data, the same each time."""
+        """Plain data, which does not change."""
 
     def sizes(self, present: Floats, mean: float | None = None) -> Sizes:
-        """Of the ``present`` counts in the evidence bins. A mean that moved further than the bins can show counts."""
+        """The sizes of the difference to ``present``, counts in the evidence bins.
+
+        ``mean``: the present mean; it counts where it moved further than the bins can show.
+        """
         reference, now = self.counts, present[: len(self.counts)]
         if not reference.sum() or not now.sum():
             return NO_SIZES
@@ -73,7 +81,7 @@ class Yardstick:
         return Sizes(psi, moved, distances.kolmogorov_smirnov(reference, now), js)
 
     def moments(self, count: float, sums: Floats) -> tuple[float | None, float | None]:
-        """Mean and standard deviation from a window's moment sums; differences of floats, good to six digits."""
+        """Mean and standard deviation from a window's moment sums: differences of floats, good to six digits."""
         if self.feature.kind is not Kind.NUMERIC or count <= 0:
             return None, None
         first, second = float(sums[0]) / 2**BITS / count, float(sums[1]) / 4**BITS / count
@@ -84,7 +92,7 @@ class Yardstick:
         return (mean, std) if np.isfinite(mean) and np.isfinite(std) else (None, None)
 
     def histogram(self, counts: Floats) -> dict[str, Any]:
-        """Plain data for showing: edges or categories, and counts."""
+        """Plain data for display: edges or categories, and counts."""
         shown = [int(v) for v in counts[: len(self.counts)].tolist()]
         if self.categories:
             return {"labels": self.categories, "counts": shown}
@@ -95,7 +103,7 @@ class Yardstick:
 
 
 def _ends(edges: Sequence[float], borders: list[float]) -> list[float]:
-    """Borders between the bins with the reference's extremes outside, so that k bins have k + 1 edges."""
+    """The borders between the bins with the reference's extremes outside, so that k bins have k + 1 edges."""
     low, high = edges[0], edges[-1]
     return [
         low if not borders or low < borders[0] else borders[0],

@@ -1,4 +1,4 @@
-"""One unit under one reference: evidence, what has been reported and not come back, and the recent past."""
+"""One unit under one reference: its evidence, the reported features that have not returned, and the recent past."""
 
 import math
 from collections.abc import Sequence
@@ -16,18 +16,18 @@ from detectors.evidence.window import Bucket, Probe, Window
 from detectors.incidents.verdict import Symptom
 
 PROBE_FACTOR, PROBE_LIMIT = 2, 20
-"""A change that took n events to be found must be absent for 2 n to be over, within reason."""
+"""A change that was found after n events is over when it was absent for 2 n events, within PROBE_LIMIT."""
 
 
 class Findings(msgspec.Struct, frozen=True):
-    """Of one look: features newly reported, strongest first, and features that are back in the band."""
+    """The result of one look: features newly reported, strongest first, and features that are back in the band."""
 
     fired: list[int]
     returned: list[int]
 
 
 class Latched(msgspec.Struct, frozen=True):
-    """A reported feature; ``wanted`` events of its probe."""
+    """A reported feature with the state of its probe; ``wanted``: events that the probe needs."""
 
     feature: int
     wanted: int
@@ -37,7 +37,7 @@ class Latched(msgspec.Struct, frozen=True):
 
 
 class WatchState(msgspec.Struct, frozen=True):
-    """Plain state of a ``Watch``."""
+    """The snapshot of a ``Watch``."""
 
     evidence: EvidenceState
     latched: list[Latched]
@@ -45,9 +45,9 @@ class WatchState(msgspec.Struct, frozen=True):
 
 
 class Watch:
-    """Looks at what arrived, under a budget. Cost: about 120 us a look of 20 features.
+    """Judges what arrives for one unit under a budget of false alarms. Cost: about 120 us a look of 20 features.
 
-    ``resolve_after``: events that must fit the reference before a reported feature is back, at least.
+    ``resolve_after``: the least number of events that must fit the reference before a reported feature counts as back.
     """
 
     __slots__ = (
@@ -70,15 +70,18 @@ class Watch:
         self.evidence = Evidence(sheets)
         self.window = Window()
         self.probes: dict[int, Probe] = {}
-        self.begun: dict[int, Beginning] = {}  # of what is reported: since when
+        self.begun: dict[int, Beginning] = {}  # beginning of the change of each reported feature
         self._ends = _unexpected_cells(sheets)
         self._weigh()
         self._resolve_after = resolve_after
         self._latched_mask = np.zeros(len(sheets.layout.names), bool)
 
     def look(self, arrived: Counts, now_ms: int, events: int, span_ms: tuple[int, int] | None = None) -> Findings:
-        """Takes what ``arrived`` until ``now_ms`` of event time, when the unit had seen ``events``. ``span_ms``: after
-        when and until when it came, where it is not all of one moment."""
+        """Judges the counts ``arrived`` of one look.
+
+        ``now_ms``: event time of the look. ``events``: the unit's events so far, these included. ``span_ms``: start and
+        end of the time in which the counts came, where it is not a single moment.
+        """
         sheet = self.sheets.over(*(span_ms or (now_ms, now_ms)))
         table = sheet.table(arrived.cells, arrived.statuses)
         unexpected = arrived.cells[self._ends].sum(axis=1)
@@ -86,7 +89,7 @@ class Watch:
         return self.judge(sheet, table, now_ms, events, arrived.events)
 
     def judge(self, sheet: Sheet, table: Floats, now_ms: int, events: int, arrived: int) -> Findings:
-        """The decision of a look without its window: ``table`` are the counts (D, B) of ``arrived`` events."""
+        """The decision of a look without its window: ``table`` holds the counts (D, B) of ``arrived`` events."""
         returned = [f for f, probe in self.probes.items() if probe.look(sheet, table, f, arrived)]
         if returned:
             self.release(returned)
@@ -111,9 +114,9 @@ class Watch:
         """log10 A over all features, the reported ones too."""
 
     def _alarms(self) -> list[int]:
-        """Features to blame now: the budget is spent on those not reported yet."""
+        """The features to blame now. The budget is spent on features that are not reported yet."""
         if self.model_log10 < self.evidence.threshold_log10:
-            return []  # of some of them it is less still
+            return []  # without the reported features it is smaller still
         fresh = np.where(self._latched_mask, -np.inf, self.feature_log10)
         if self.evidence.model(fresh) < self.evidence.threshold_log10:
             return []
@@ -123,7 +126,7 @@ class Watch:
         return [int(f) for f in blamed[np.argsort(-fresh[blamed], kind="stable")]]
 
     def release(self, features: Sequence[int]) -> None:
-        """These are well again: their evidence begins anew."""
+        """Ends the report of these features, which are back to the reference. Their evidence starts anew."""
         self.evidence.restart(features)
         self._weigh()
         for feature in features:
@@ -132,7 +135,7 @@ class Watch:
             self._latched_mask[feature] = False
 
     def beginning(self, feature: int) -> Beginning:
-        """Where the change of a reported feature is estimated to have begun, as it was when it was found."""
+        """The estimated beginning of a reported feature's change, as it was when the change was found."""
         return self.begun[feature]
 
     def present(self, feature: int, since: int | None = None) -> tuple[Sizes, Symptom, Floats]:
@@ -167,16 +170,16 @@ class Watch:
         return yardstick.sizes(values, mean), symptom, values
 
     def evidence_of(self, feature: int) -> float:
-        """log10 M_f, finite."""
+        """log10 M_f of a feature, finite."""
         return shown(float(self.feature_log10[feature]))
 
     def snapshot(self) -> WatchState:
-        """Plain state."""
+        """The state as plain records."""
         latched = [Latched(f, p.wanted, p.events, p.encoded(), self.begun[f]) for f, p in sorted(self.probes.items())]
         return WatchState(self.evidence.snapshot(), latched, self.window.snapshot())
 
     def restore(self, state: WatchState) -> bool:
-        """Takes ``snapshot`` back; False when it does not fit this reference's bets."""
+        """Restores a snapshot; returns False when it does not fit the bets of this reference."""
         shape = self.sheets.base.shares.shape
         size = 8 * shape[0] * shape[1]
         if any(2 * len(bucket.table) != size or len(bucket.sums) != 24 * (shape[0] // 2) for bucket in state.buckets):
@@ -196,7 +199,7 @@ class Watch:
 
 
 def _unexpected_cells(sheets: Sheets) -> Integers:
-    """Two cells a feature in which nothing of the reference lies, shape (F, 2): below and above, or not listed."""
+    """The two cells of each feature in which the reference has no row, shape (F, 2): below and above, or not listed."""
     layout = sheets.layout
     ends = []
     for f, at, length in zip(layout.features, layout.offsets.tolist(), layout.lengths, strict=False):
@@ -206,5 +209,5 @@ def _unexpected_cells(sheets: Sheets) -> Integers:
 
 
 def shown(log10: float) -> float:
-    """A finite figure with three decimals, for people and JSON."""
+    """log10 as a finite number with three decimals, for people and JSON."""
     return round(max(log10, -9.0), 3) if not math.isnan(log10) else -9.0

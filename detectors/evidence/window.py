@@ -1,4 +1,4 @@
-"""The recent past of one unit: what incidents show as the present, and what a return to the reference is told from."""
+"""The recent past of one unit: what incidents show as the present, and how a return to the reference is recognised."""
 
 from collections import deque
 
@@ -9,25 +9,28 @@ from detectors.columns import Floats
 from detectors.evidence.sheets import Sheet
 
 NEWEST = 4
-"""Looks kept apart, so that what came since a change just found is not mixed with what came before."""
+"""Newest looks that are stored separately, so that events after a change just found are not mixed with earlier ones."""
 
 BUCKETS = 8
 BUCKET_EVENTS = 128
-"""Older looks are put together to at least so many events: the recent past is the newest four looks and before them
-1,024 events or 8 looks, whichever is more."""
+"""Older looks are merged until they hold this many events.
+
+The recent past is the newest four looks and before them 1,024 events or 8 looks, whichever is more."""
 
 OLD = 8
-"""Buckets of what is older still, each at most half of what is newer: to date a change that took long to find. In all
-60 KB for 20 features."""
+"""Buckets of older looks, each at most half as large as all newer ones: they date a change that took long to find. The
+whole window takes 60 KB for 20 features."""
 
 Singles = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 RETURN_Z = 2.5
-"""Standard errors that the present may stand outside the band by and still count as back."""
+"""Standard errors beyond the band within which the present still counts as back."""
 
 
 class Bucket(msgspec.Struct):
-    """Of the events after the unit's ``first``: component counts (D, B) as float32, moment sums (F, 3) as float64."""
+    """The events after the unit's event ``first``: counts of components (D, B) as float32, moment sums (F, 3) as
+    float64.
+    """
 
     first: int
     events: int
@@ -38,7 +41,7 @@ class Bucket(msgspec.Struct):
 
 
 class Part:
-    """A bucket in the making."""
+    """One bucket of the window, in arrays."""
 
     __slots__ = ("events", "first", "from_ms", "sums", "table", "to_ms")
 
@@ -48,7 +51,7 @@ class Part:
         self.table, self.sums = table, sums
 
     def append(self, later: "Part") -> None:
-        """Adds the events that came next."""
+        """Merges the bucket of the events that follow."""
         self.events += later.events
         self.to_ms = later.to_ms
         self.table = self.table + later.table
@@ -56,19 +59,19 @@ class Part:
 
 
 class Window:
-    """The newest looks, oldest first: put together but for the last NEWEST."""
+    """The newest looks, oldest first; all but the last NEWEST are merged."""
 
     __slots__ = ("_parts", "_recent")
 
     def __init__(self, buckets: list[Bucket] | None = None, shape: tuple[int, int] = (0, 0)) -> None:
         self._parts: deque[Part] = deque()
-        self._recent: tuple[int, Floats, Floats] | None = None  # the recent past, while it is asked for of each feature
+        self._recent: tuple[int, Floats, Floats] | None = None  # the recent past, cached: it is read once a feature
         for b in buckets or []:
             table, sums = np.frombuffer(b.table, np.float32).reshape(shape), np.frombuffer(b.sums).reshape(-1, 3).copy()
             self._parts.append(Part(b.first, b.events, b.from_ms, b.to_ms, table, sums))
 
     def append(self, table: Floats, sums: Floats, events: int, position: int, now_ms: int) -> None:
-        """Adds a look of ``events`` events that ended at the unit's event ``position`` at ``now_ms`` of event time."""
+        """Appends a look of ``events`` events that ended at the unit's event ``position``, at event time ``now_ms``."""
         parts, self._recent = self._parts, None
         from_ms = min(parts[-1].to_ms, now_ms) if parts else now_ms
         parts.append(Part(position - events, events, from_ms, now_ms, table.astype(np.float32), sums.copy()))
@@ -79,7 +82,7 @@ class Window:
             self._make_room()
 
     def _make_room(self) -> None:
-        """Puts two neighbours together, the oldest that may be; where none may, the oldest bucket goes."""
+        """Merges the oldest two neighbours that may be merged; drops the oldest bucket where none may."""
         parts = self._parts
         newer = sum(part.events for part in parts)
         for at in range(len(parts) - BUCKETS - NEWEST):
@@ -92,7 +95,7 @@ class Window:
         parts.popleft()
 
     def buckets(self) -> list[Part]:
-        """All of it, oldest first."""
+        """All buckets, oldest first."""
         return list(self._parts)
 
     def since(self, event: int | None = None) -> tuple[int, Floats, Floats] | None:
@@ -104,7 +107,7 @@ class Window:
         return self._recent
 
     def snapshot(self) -> list[Bucket]:
-        """Plain records."""
+        """The state as plain records."""
         return [Bucket(p.first, p.events, p.from_ms, p.to_ms, p.table.tobytes(), p.sums.tobytes()) for p in self._parts]
 
 
@@ -119,9 +122,9 @@ def _together(parts: list[Part]) -> tuple[int, Floats, Floats] | None:
 
 
 class Probe:
-    """Counts of one feature since it was reported: when a whole window of them fits the reference, it is back.
+    """Counts of one feature since it was reported. When a whole window of them fits the reference, the feature is back.
 
-    What is expected is added up look by look, since it depends on the time of day where the reference has a season.
+    Expected counts are summed look by look, since they depend on the time of day where the reference has a season.
     """
 
     __slots__ = ("counts", "events", "expected", "tolerated", "wanted")
@@ -132,7 +135,10 @@ class Probe:
         self.counts, self.expected, self.tolerated = np.zeros((3, 2, bins))
 
     def look(self, sheet: Sheet, table: Floats, feature: int, events: int) -> bool:
-        """True when a whole window has been seen and all of it fits; a window that does not fit starts anew."""
+        """Adds the counts of a look; True when a whole window was seen and all of it fits.
+
+        A window that does not fit starts anew.
+        """
         rows = [feature, len(sheet.layout.names) + feature]
         seen = table[rows]
         arrived = seen.sum(axis=1, keepdims=True)

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class BlindReason(StrEnum):
-    """Why a model cannot be seen."""
+    """The reason why a model cannot be judged."""
 
     MISSING_REFERENCE = "missing-reference"
     SILENT = "silent"
@@ -15,9 +15,10 @@ class BlindReason(StrEnum):
 
 
 class Rhythm:
-    """How often something is heard of a unit, on the wall clock: told from the stream, not set.
+    """How often anything arrives for a unit, on the wall clock. It is learned from the stream, not configured.
 
-    ``mean_ms`` is a running mean of the gaps (weight 1/16), ``longest_ms`` the longest, forgotten by 1 % a gap.
+    ``newest_ms``: the last arrival. ``mean_ms``: running mean of the gaps (weight 1/16). ``longest_ms``: the longest
+    gap, reduced by 1 % with each new gap.
     """
 
     __slots__ = ("longest_ms", "mean_ms", "newest_ms")
@@ -28,7 +29,7 @@ class Rhythm:
         self.longest_ms = longest_ms
 
     def record_arrival(self, now_ms: int) -> None:
-        """Something came."""
+        """Records that something arrived."""
         if self.newest_ms is not None and now_ms > self.newest_ms:
             gap = now_ms - self.newest_ms
             self.mean_ms = gap if not self.mean_ms else self.mean_ms + (gap - self.mean_ms) / 16
@@ -36,13 +37,16 @@ class Rhythm:
         self.newest_ms = now_ms
 
     def silent_ms(self, now_ms: int) -> int:
-        """Since when nothing came; from now on where nothing ever did, or the clock was set back."""
+        """The time since the last arrival. It starts now where nothing ever arrived or the clock was set back."""
         if self.newest_ms is None or now_ms < self.newest_ms:
             self.newest_ms = now_ms
         return now_ms - self.newest_ms
 
     def patience_ms(self, factor: float, least_ms: int, unknown_ms: int) -> float:
-        """A usual silence: ``factor`` mean gaps or three of the longest; ``unknown_ms`` before there is any gap."""
+        """The longest usual silence: ``factor`` mean gaps or three times the longest gap, at least ``least_ms``.
+
+        ``unknown_ms`` is the answer before the first gap.
+        """
         if not self.mean_ms:
             return float(unknown_ms)
         return max(factor * self.mean_ms, 3 * self.longest_ms, float(least_ms))

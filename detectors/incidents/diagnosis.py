@@ -1,8 +1,8 @@
-"""The verdict from whole distributions: what came since an incident was found, beside the reference.
+"""The second verdict, from whole distributions: what came since an incident was found, beside the reference.
 
-The first verdict (``verdict.decide``) rests on the few events that an alarm took; this one waits for some hundreds and
-compares shapes, so that heavy tails and small factors do not fool it. Two shapes are the same where their largest
-difference of cumulative shares (Kolmogorov 1933, Smirnov 1948) is what chance and the width of cells can give.
+The first verdict (``verdict.decide``) is based on the few events that an alarm took. This one waits for some hundreds
+and compares shapes, so that heavy tails and small factors do not mislead it. Two shapes are the same where their
+largest difference of cumulative shares (Kolmogorov 1933, Smirnov 1948) is within chance and the width of cells.
 """
 
 import math
@@ -19,40 +19,41 @@ from detectors.incidents.verdict import Decision, Reason, Verdict
 from detectors.reference.reference import FeatureReference
 
 CHANCE = 1.36
-"""Of sqrt(1 / n): two samples of one distribution differ by more one time in twenty."""
+"""Multiples of sqrt(1 / n): two samples of one distribution differ by more one time in twenty."""
 
 CELLS = 0.03
-"""What interpolation inside cells can add."""
+"""The difference that interpolation within cells can add."""
 
 STUCK = 1e-6
-"""Of the reference's standard deviation: what fixed-point sums leave of none."""
+"""A spread below this part of the reference's standard deviation is none: fixed-point sums leave that much."""
 
 STUCK_TOP = 0.95
-"""A category that was this frequent may well be all that comes."""
+"""A category with this share in the reference may well be the only one for a while."""
 
 FACTOR_ERRORS = ((50.0, 0.2), (verdict.LARGE_FACTOR, 0.05), (1.0, 0.015))
-"""How well a factor must be known, by its size: a world may double, or grow tenfold, but hardly by fifty."""
+"""The largest error at which a factor is recognised, by its size: a doubled or tenfold world is plausible, fifty is
+not."""
 
 SLACK = 0.01
-"""Of log scale, beside two standard errors: where values are whole numbers, distributions fit in steps."""
+"""Allowed on the log scale beside two standard errors: distributions of whole numbers fit in steps."""
 
 OFFSETS = ((1.8, 32.0), (1 / 1.8, -32 / 1.8), (1.0, 273.15), (1.0, -273.15))
-"""Units that begin at another zero: Celsius, Fahrenheit, Kelvin. ``present = factor * reference + offset``."""
+"""Units with another zero: Celsius, Fahrenheit, Kelvin. ``present = factor * reference + offset``."""
 
 UNITS = (*((f, 0.0) for known in verdict.FACTORS for f in (known, 1 / known)), *OFFSETS)
 
-_PROBE = 0.05  # of log scale, to see how fast a distribution moves with it
+_PROBE = 0.05  # step on the log scale, to measure how fast a distribution moves with it
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One blamed feature: its reference, and what came since, built like a reference."""
+    """One blamed feature: its reference, and a record of the same form for what came since."""
 
     reference: FeatureReference
     present: FeatureReference
 
 
 def diagnose(cases: Sequence[Case], environment: Sequence[str] = ()) -> Decision:
-    """The verdict over all ``cases``, worst first; ``environment`` names what differs from training.
+    """The verdict over all ``cases``, worst first; ``environment`` names the differences from training.
 
     >>> from detectors.reference.builder import build_reference
     >>> x = np.random.default_rng(1).lognormal(0, 2, 4_000)
@@ -88,7 +89,7 @@ def _swapped(cases: Sequence[Case]) -> tuple[Reason, str] | None:
         apart = _apart if kind is Kind.NUMERIC else _shares_apart
         chance = max(_chance(one), _chance(other))
         if apart(one.reference, other.reference) <= 2 * chance + CELLS:
-            continue  # they look alike, swapped or not
+            continue  # too similar to recognise a swap
         if max(apart(one.present, other.reference), apart(other.present, one.reference)) <= chance:
             return Reason.SWAPPED_COLUMNS, f"{one.reference.feature} and {other.reference.feature} have changed places"
     return None
@@ -121,20 +122,20 @@ def _units(cases: Sequence[Case]) -> tuple[Reason, str] | None:
             continue
         factor, offset = found
         if place and max(factor, 1 / factor) < verdict.LARGE_FACTOR:
-            continue  # many features hide chance fits
+            continue  # among many features some fit a small factor by chance
         detail = f"{case.reference.feature} is {factor:.4g} times what it was"
         return Reason.UNIT_CHANGE, detail + (f" plus {offset:.4g}" if offset else "")
     return None
 
 
 def _unit(case: Case) -> tuple[float, float] | None:
-    """Factor and offset of the unit that explains the whole change best, where one does."""
+    """The factor and offset of the unit that explains the whole change best, or None."""
     before, now = case.reference, case.present
     if before.kind is not Kind.NUMERIC or not before.std or not now.present or before.identifier:
         return None
     chance = _chance(case)
     if _apart(now, before) <= 2 * chance:
-        return None  # hardly changed
+        return None  # too small a change
     error = _scale_error(case)
     fitting: list[tuple[float, tuple[float, float]]] = []
     for factor, offset in UNITS:
@@ -144,18 +145,18 @@ def _unit(case: Case) -> tuple[float, float] | None:
     least = min((off for off, _ in fitting), default=math.inf)
     if least > 2 * error + SLACK:
         return None
-    return next(unit for off, unit in fitting if off <= least + error)  # of two that fit, the commoner
+    return next(unit for off, unit in fitting if off <= least + error)  # the most common of those that fit
 
 
 def _scale_error(case: Case) -> float:
-    """About the standard error of the logarithm of a factor, told from distributions."""
+    """The approximate standard error of the logarithm of a factor estimated from distributions."""
     moved = _apart(case.reference, case.reference, math.exp(_PROBE), 0.0)
     samples = case.reference.tau * (1 / max(case.present.present, 1) + 1 / max(case.reference.present, 1))
     return 0.5 * math.sqrt(samples) / max(moved / _PROBE, 1e-3)
 
 
 def _best_scale(case: Case, factor: float, offset: float, error: float) -> float:
-    """By how much (in logarithm) another factor near ``factor`` fits best."""
+    """The distance, in logarithm, between ``factor`` and the factor near it that fits best."""
     steps = np.linspace(-5 * error, 5 * error, 41).tolist()
     distances = [_apart(case.present, case.reference, factor * math.exp(step), offset) for step in steps]
     least = min(distances)
@@ -180,13 +181,15 @@ def _apart(one: FeatureReference, other: FeatureReference, factor: float = 1.0, 
 
 
 def _cumulative(feature: FeatureReference) -> tuple[Floats, Floats]:
-    """Edges and the share of values below each."""
+    """The edges, and the share of values below each."""
     below = np.cumsum(np.asarray(feature.counts, np.float64))[:-1]
     return np.asarray(feature.edges, np.float64), below / max(feature.present, 1)
 
 
 def _shares_apart(one: FeatureReference, other: FeatureReference) -> float:
-    """Half the sum of differences between the categories' shares: the largest difference of any set of them."""
+    """Half the sum of differences between the categories' shares, which is the largest difference over all sets of
+    them.
+    """
     mine = {c: n / max(one.present, 1) for c, n in zip(one.categories, one.category_counts, strict=True)}
     theirs = {c: n / max(other.present, 1) for c, n in zip(other.categories, other.category_counts, strict=True)}
     named = sum(abs(mine.get(c, 0.0) - theirs.get(c, 0.0)) for c in mine.keys() | theirs.keys())

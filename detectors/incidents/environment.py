@@ -8,7 +8,7 @@ import msgspec
 
 
 class EnvironmentDifference(msgspec.Struct, frozen=True):
-    """A library (or other property) of the serving side that is not the one of training. None: not there."""
+    """A library (or other property) that differs between serving and training. None: absent there."""
 
     name: str
     reference: str | None
@@ -17,9 +17,10 @@ class EnvironmentDifference(msgspec.Struct, frozen=True):
 
 
 def environment_differences(reference: Mapping[str, str], seen: Mapping[str, int]) -> list[EnvironmentDifference]:
-    """What the environments ``seen`` (canonical JSON -> events) differ by, most events first.
+    """The differences between ``reference`` and the environments ``seen`` (canonical JSON -> events), most events
+    first.
 
-    Only what both sides state is compared: one that says nothing of a library says nothing about it.
+    Only names that both sides have are compared: an absent library is not a difference.
 
     >>> environment_differences({"numpy": "1.26.4"}, {'{"numpy":"2.1.0"}': 5})[0].present
     '2.1.0'
@@ -35,7 +36,7 @@ def environment_differences(reference: Mapping[str, str], seen: Mapping[str, int
 
 
 def parsed(text: str) -> dict[str, str]:
-    """A fingerprint as names and values; what cannot be read is empty."""
+    """A fingerprint as names and values; empty where it cannot be read."""
     try:
         value: Any = json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Incidents: what is told to people, and their lifecycle as a table.
+"""Incidents: what is published to people, and the incident's lifecycle as a table.
 
 ::
 
@@ -18,19 +18,19 @@ import msgspec
 from detectors.features import UnitKey
 
 NAMESPACE = UUID("0c7a4c52-6a0a-5e0f-9f0c-6b1f5cbf7a11")
-"""Of all incident ids; changing it would make every replayed incident a new one."""
+"""The namespace of all incident ids. If it changed, every replayed incident would have another id."""
 
 
 class IncidentKind(StrEnum):
-    """What it is about."""
+    """What an incident is about."""
 
     FEATURE = "feature"
-    PERFORMANCE = "performance"  # of what labels say
+    PERFORMANCE = "performance"  # accuracy or errors, from labels
     ENVIRONMENT = "environment"
 
 
 class Status(StrEnum):
-    """Where it is in its life."""
+    """The state of an incident in its lifecycle."""
 
     OPEN = "open"
     ACKNOWLEDGED = "acknowledged"
@@ -38,7 +38,7 @@ class Status(StrEnum):
 
 
 class Action(StrEnum):
-    """What can happen to it."""
+    """A lifecycle step of an incident."""
 
     UPDATE = "update"
     ACKNOWLEDGE = "acknowledge"
@@ -47,7 +47,7 @@ class Action(StrEnum):
 
 
 class Change(StrEnum):
-    """What a person can do about one."""
+    """What a person can request for an incident."""
 
     ACK = "ack"
     SILENCE = "silence"
@@ -57,14 +57,14 @@ class Change(StrEnum):
 
 
 SOON, LATEST = 512, 1_024
-"""Events after an incident's opening within which a change still counts as the same, at least and at most."""
+"""Events after an incident's opening within which a change still belongs to it: at least SOON, at most LATEST."""
 
 NOTES_KEPT = 200
-"""Of one incident; then only its end is still recorded."""
+"""Notes of one incident; beyond them only its end is recorded."""
 
 
 class Note(msgspec.Struct, frozen=True):
-    """What a person did, when and why. ``id`` is the change's own, so that none is taken twice."""
+    """What a person did, when and why. ``id`` is the request's own id, so that no request is applied twice."""
 
     id: str
     action: Change
@@ -74,7 +74,7 @@ class Note(msgspec.Struct, frozen=True):
 
 
 class Resolution(StrEnum):
-    """Why it is over."""
+    """Why an incident ended."""
 
     BACK = "back-to-reference"
     REFERENCE_CHANGED = "reference-changed"
@@ -93,7 +93,7 @@ LIFECYCLE: dict[tuple[Status, Action], Status] = {
     (Status.ACKNOWLEDGED, Action.NOTE): Status.ACKNOWLEDGED,
     (Status.RESOLVED, Action.NOTE): Status.RESOLVED,
 }
-"""Every step there is; what is not in it cannot happen."""
+"""Every step there is. A step that is not in the table cannot happen."""
 
 
 class Incident(msgspec.Struct, frozen=True):
@@ -112,7 +112,7 @@ class Incident(msgspec.Struct, frozen=True):
     episode: int
     opened_at_event: int
     opened_at_ms: int
-    verdict_events: int = 0  # since it was found, that the verdict rests on; 0: on what the alarm took
+    verdict_events: int = 0  # events since it was found that the verdict is based on; 0: only those of the alarm
     features: list[dict[str, Any]] = []
     began_at_event: int | None = None
     began_at_ms: int | None = None
@@ -126,19 +126,19 @@ class Incident(msgspec.Struct, frozen=True):
     acknowledged_at_ms: int | None = None
     environment_differences: list[dict[str, Any]] = []
     reference: str | None = None
-    silenced_until_ms: int | None = None  # wall time; who pages leaves it alone until then
+    silenced_until_ms: int | None = None  # wall time; no notification until then
     silenced_by: str | None = None
     notes: list[Note] = []
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """The incident as plain data."""
         plain = msgspec.to_builtins(self)
         assert isinstance(plain, dict)
         return plain
 
 
 def incident_id(unit: UnitKey, episode: int) -> str:
-    """The same for the same unit's same episode, on whichever worker and however often it is computed.
+    """The id of a unit's episode: the same on every worker and however often it is computed.
 
     >>> incident_id(UnitKey("fraud", "3", None), 1) == incident_id(UnitKey("fraud", "3", None), 1)
     True
@@ -159,8 +159,8 @@ def apply(incident: Incident, action: Action, **changes: Any) -> Incident | None
 def same_change(began_at_event: int, known_began_at_event: int, known_opened_at_event: int) -> bool:
     """Whether a change belongs to an open incident.
 
-    It does where it began before the incident was found, or so soon after that the estimate of a slow feature may be
-    off: as long as the finding took, within bounds.
+    It does when it began before the incident was found, or soon after: the estimate for a slow feature may be late.
+    "Soon" is as long as the finding took, between SOON and LATEST events.
 
     >>> same_change(1_400, 900, 1_000), same_change(1_600, 900, 1_000)
     (True, False)

@@ -1,4 +1,4 @@
-"""Whether to ask for a retraining, and why not."""
+"""The decision whether to request a retraining, with the reason where none is requested."""
 
 from enum import StrEnum
 
@@ -10,7 +10,7 @@ WEEK_MS = 7 * 86_400_000
 
 
 class Outcome(StrEnum):
-    """Only the first two are sent anywhere or would be."""
+    """The decision. Only REQUESTED is sent; DRY_RUN would be."""
 
     REQUESTED = "requested"
     DRY_RUN = "dry-run"
@@ -21,7 +21,7 @@ class Outcome(StrEnum):
 
 
 class RetrainGuard(msgspec.Struct, frozen=True):
-    """``cooldown_ms`` between two requests of a model version; ``weekly_cap`` of them in seven days."""
+    """Limits on requests: ``cooldown_ms`` between two of a model version, at most ``weekly_cap`` in seven days."""
 
     enabled: bool
     dry_run: bool
@@ -29,7 +29,7 @@ class RetrainGuard(msgspec.Struct, frozen=True):
     weekly_cap: int
 
     def decide(self, verdict: Verdict, requested_ms: list[int], now_ms: int) -> Outcome:
-        """``requested_ms``: when requests were made before, in event time.
+        """The decision at ``now_ms``. ``requested_ms``: times of earlier requests. All times are event time.
 
         >>> RetrainGuard(True, False, cooldown_ms=86_400_000, weekly_cap=3).decide(Verdict.WORLD_CHANGED, [0], 1000)
         <Outcome.COOLDOWN: 'withheld-cooldown'>

@@ -1,7 +1,7 @@
-"""Broken data or a changed world? The first needs an engineer and must not retrain a model, the second may.
+"""The first verdict: broken data or a changed world? Broken data needs an engineer and must not retrain a model.
 
-Here from what an alarm takes, some dozens of events: present moments and shares beside the reference's. When there are
-hundreds, ``diagnosis`` looks again, at whole distributions.
+It is based on the events that an alarm took, some dozens: present moments and shares beside the reference's. With some
+hundreds of events ``diagnosis`` decides again from whole distributions.
 """
 
 import math
@@ -14,14 +14,14 @@ from detectors.features import Kind
 
 
 class Verdict(StrEnum):
-    """What an incident is taken for."""
+    """The cause that an incident is attributed to."""
 
     BROKEN_DATA = "broken-data"
     WORLD_CHANGED = "world-changed"
 
 
 class Reason(StrEnum):
-    """Why. All but the last two are broken data."""
+    """The reason of a verdict. All but the last two mean broken data."""
 
     MISSING_VALUES = "missing-values"
     WRONG_TYPE = "wrong-type"
@@ -34,7 +34,7 @@ class Reason(StrEnum):
 
 
 class Symptom(msgspec.Struct, frozen=True):
-    """One blamed feature: shares of all events, moments of the present values. None where there is no value."""
+    """The state of one blamed feature: shares of all events, moments of the present values (None without values)."""
 
     feature: str
     kind: Kind
@@ -47,12 +47,12 @@ class Symptom(msgspec.Struct, frozen=True):
     std: float | None = None
     reference_mean: float | None = None
     reference_std: float | None = None
-    unexpected_share: float = 0.0  # of the values: outside the reference's range, or in no category it lists
+    unexpected_share: float = 0.0  # share of values outside the reference's range or its list of categories
     reference_unexpected_share: float = 0.0
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """``detail`` says it in words, naming features and figures."""
+    """A verdict with its reason. ``detail`` explains it in a sentence that names features and figures."""
 
     verdict: Verdict
     reason: Reason
@@ -60,25 +60,26 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 BURST = 0.05
-"""A missing or invalid share this much above the reference's is a burst."""
+"""A missing or invalid share is a burst when it is this much above the reference's."""
 
 FACTORS = (10.0, 100.0, 1000.0, 1e6, 60.0, 3600.0, 86400.0, 12.0, 1024.0, 28.3495, 2.54, 1.609344, 0.3048, 0.4536, 1.8)
-"""Units people mix up, the commoner first: metric steps, time, dozens, bytes, ounce, inch, mile, foot, pound,
-Fahrenheit's degree."""
+"""Factors between units that people confuse, the most common first: metric steps, time, dozens, bytes, ounce, inch,
+mile, foot, pound, Fahrenheit's degree."""
 
 LARGE_FACTOR = 10.0
-"""From here on no world explains it. Smaller ones need more events than an alarm takes: see ``diagnosis``."""
+"""From this factor on no change of the world is plausible. Smaller ones need more events than an alarm: see
+``diagnosis``."""
 
 FACTOR_ERROR = 0.04
 MEAN_ERROR = 0.25
-"""Standard error of a mean, as a part of it, up to which a factor can be told."""
+"""The largest relative standard error of a mean at which a factor can still be recognised."""
 
 STUCK_SHARE = 1e-3
 STUCK_EVENTS = 30
 
 
 def decide(symptoms: Sequence[Symptom], environment: Sequence[str] = ()) -> Decision:
-    """The verdict over all ``symptoms``, worst feature first; ``environment`` names what differs from training.
+    """The verdict over all ``symptoms``, worst feature first; ``environment`` names the differences from training.
 
     >>> x = Symptom("x", Kind.NUMERIC, 100, 0.4, 0.0, 0.0, 0.0)
     >>> decide([x]).reason
@@ -103,7 +104,7 @@ def _shares(symptoms: Sequence[Symptom]) -> tuple[Reason, str] | None:
 
 
 def missing_text(feature: str, share: float) -> str:
-    """What is said of a feature that went missing, or never came.
+    """The explanation for a feature that went missing, or never came.
 
     >>> missing_text("churned", 1.0)
     'churned is missing in 100.0% of events: if it is no input of the model, leave it out of the reference'
@@ -129,7 +130,8 @@ def _moments(symptoms: Sequence[Symptom]) -> tuple[Reason, str] | None:
 
 
 def unit_factor(s: Symptom) -> float | None:
-    """The large factor by which the mean changed, when it is one that units differ by and the spread goes with it.
+    """The large factor between present and reference mean, where it is one between units and the spread changed with
+    it.
 
     >>> unit_factor(Symptom("x", Kind.NUMERIC, 400, 0, 0, 0, 0, 2000.0, 300.0, 20.0, 3.0))
     100.0

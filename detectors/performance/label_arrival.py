@@ -1,34 +1,34 @@
-"""Whether a model's predictions still get their labels; without them nobody knows how right it is. Pure."""
+"""Whether a model's predictions still get their labels. Without labels the model's performance is unknown. Pure."""
 
 from enum import StrEnum
 
 import msgspec
 
 LEAST = 100
-"""Predictions, and labels read, that say something by finding nothing."""
+"""Predictions, and labels read, from which on a missing match counts."""
 
 SMALL_SHARE = 0.05
-"""Of the labels to be expected; fewer are as good as none."""
+"""A share of the expected labels below this counts as none."""
 
 GAPS = 3
-"""A pause is nothing new up to so many times the longest before it."""
+"""A pause is usual up to this many times the longest pause before it."""
 
 FORGOTTEN_MS = 30 * 86_400_000
-"""A long gap shrinks to nothing within so much event time."""
+"""Event time within which the memory of a long gap shrinks to nothing."""
 
 
 class Labels(StrEnum):
-    """How it stands with a unit's labels."""
+    """The state of a unit's labels."""
 
     NONE = "none"  # none came, and nothing needs them
     WAITING = "waiting"  # none of its predictions is labelled yet
     COMING = "coming"
     UNMATCHED = "unmatched"  # labels of the model are read and find none of its predictions
-    MISSING = "missing"  # they stay away
+    MISSING = "missing"  # none come any more
 
 
 class LabellingState(msgspec.Struct, frozen=True, omit_defaults=True):
-    """When labels last came as they should, and what was counted until then; ``longest_ms``: the longest gap."""
+    """The time and counts when labels last came as expected; ``longest_ms``: the longest gap."""
 
     at_ms: int
     predicted: int
@@ -37,11 +37,12 @@ class LabellingState(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Labelling:
-    """Of one unit, in event time. Since labels last came as they should, P predictions were made, L labels of the model
-    were read and G predictions got one. They come as they should where G > 0 and G >= SMALL_SHARE * min(P * share, L),
-    the share of all predictions before that were labelled; where L is not known here it is left out.
+    """The arrival of one unit's labels, in event time.
 
-    Overdue: P >= LEAST, and the time since is above ``patience_ms`` and above GAPS times the longest gap so far.
+    Since labels last came as expected, P predictions were made, L labels of the model were read and G predictions got
+    one. They come as expected where G > 0 and G >= SMALL_SHARE * min(P * share, L), with share the labelled part of all
+    predictions before; an unknown L is left out. They are overdue where P >= LEAST and the time since is above
+    ``patience_ms`` and above GAPS times the longest gap so far.
     """
 
     __slots__ = ("_overdue", "_read", "_read_before", "state")
@@ -49,15 +50,15 @@ class Labelling:
     def __init__(self, state: LabellingState | None = None) -> None:
         self.state = state
         self._overdue = False
-        self._read = self._read_before = 0  # by this process: of the model, and when labels last came
+        self._read = self._read_before = 0  # labels read by this process: now, and when they last came as expected
 
     def record_read(self, read: int) -> None:
-        """How many labels of the model this process has read so far."""
+        """Sets the number of the model's labels that this process has read so far."""
         self._read_before = min(self._read_before, read)
         self._read = read
 
     def update(self, now_ms: int, predicted: int, labelled: int, patience_ms: int) -> None:
-        """Takes the unit's counts since its first event, at ``now_ms`` of its event time."""
+        """Updates the state with the unit's counts since its first event, at ``now_ms`` of its event time."""
         before = self.state
         if before is None:
             self.state = LabellingState(now_ms, predicted, labelled)
@@ -76,11 +77,11 @@ class Labelling:
 
     @property
     def read_since(self) -> int:
-        """Labels of the model that this process has read since they last came as they should."""
+        """Labels of the model that this process has read since they last came as expected."""
         return self._read - self._read_before
 
     def standing(self, needed: bool) -> Labels:
-        """``needed``: something was promised that only labels can tell."""
+        """The state of the labels. ``needed``: an objective is set that only labels can measure."""
         labelled = self.state is not None and self.state.labelled > 0
         if self._overdue and self.read_since >= LEAST:
             return Labels.UNMATCHED

@@ -1,9 +1,9 @@
-"""Whether a model's answers have become another kind of right or wrong: outcomes watched like any feature. Pure.
+"""Outcomes watched like a feature: whether a model's answers are as often right, or as far off, as they were. Pure.
 
 The feature is ``@correct`` where answers are classes, and ``@residual`` = prediction - label where they are numbers,
-counted in half octaves. Its reference is learned from the first labels of the unit itself, not taken from training,
-where models look better than they are. From then on the evidence is that of a feature's values (``evidence``), at the
-times when labels were read, one more feature under the model's budget.
+counted in half octaves. Its reference is learned from the first labels of the unit itself and not from training, where
+models look better than they are. After that the evidence is that of a feature's values (``evidence``), at the times
+when labels were read, one more feature under the model's budget.
 """
 
 import math
@@ -27,19 +27,22 @@ from detectors.sketches import moments
 CORRECT, RESIDUAL = "@correct", "@residual"
 
 LEARNED_LABELS = 1_000
-"""Compared labels that the reference is learned from."""
+"""Compared labels from which the reference is learned."""
 
 BLOCK_LABELS = 32
 LEARNED_BLOCKS = 8
-"""Blocks of labels at least, from which their dependence is told: of nightly batches, eight nights."""
+"""Blocks of labels needed to estimate their dependence: for nightly batches, eight nights."""
 
 MOST_BLOCKS = 64
-"""Of more than so many, neighbours are put together."""
+"""Blocks that are stored; beyond them neighbours are merged."""
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """Compared labels so far: how many by cell, and not comparable; of ``level`` (1 where right, or the residual) the
-    sum and the sum of squares, exact in steps of 2^-60."""
+    """Compared labels so far: how many in each cell, and how many not comparable.
+
+    ``level`` and ``squares``: sum and sum of squares of the level (1 where right, or the residual), exact in steps of
+    2^-60.
+    """
 
     cells: dict[int, int]
     invalid: int
@@ -64,7 +67,7 @@ NOTHING = Seen({}, 0, 0, 0)
 
 
 def seen(shards: Outcomes, task: Task) -> Seen:
-    """What the outcomes of all shards together say of the feature."""
+    """The counts of the feature in the outcomes of all shards together."""
     tally = shards.total
     if task is not Task.CLASSIFICATION:
         return Seen(dict(shards.residuals), tally.incomparable, tally.error, tally.squared_error)
@@ -74,7 +77,7 @@ def seen(shards: Outcomes, task: Task) -> Seen:
 
 
 class OutcomeWatchState(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Plain state. ``blocks``: labels and sum of ``level`` of the blocks learned from, the last one open."""
+    """The snapshot. ``blocks``: labels and sum of ``level`` of the learned blocks; the last one is still open."""
 
     task: Task
     begun: Seen
@@ -86,7 +89,10 @@ class OutcomeWatchState(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class OutcomeWatch:
-    """Of one unit. ``watch`` is None while the reference is learned. Cost: about 100 us a look that brings labels."""
+    """Watches the outcomes of one unit. ``watch`` is None while the reference is learned.
+
+    Cost: about 100 us a look that brings labels.
+    """
 
     __slots__ = ("_begun", "_blocks", "_found", "_resolve_after", "_settings", "judged", "reference", "task", "watch")
 
@@ -100,7 +106,7 @@ class OutcomeWatch:
         self.watch: Watch | None = None
 
     def restore(self, state: OutcomeWatchState) -> None:
-        """Takes ``snapshot`` back; evidence of other bets begins anew."""
+        """Restores a snapshot. Evidence of other bets starts anew."""
         self.task, self._begun, self.judged = state.task, state.begun, state.judged
         self._blocks, self.reference, self._found = list(state.blocks), state.reference, state.found
         if self.reference is not None and state.watch is not None:
@@ -108,20 +114,23 @@ class OutcomeWatch:
             self.watch.restore(state.watch)
 
     def snapshot(self) -> OutcomeWatchState | None:
-        """Plain state; None before the first label."""
+        """The state as a plain record; None before the first label."""
         if self.task is None:
             return None
         watch = None if self.watch is None else self.watch.snapshot()
         return OutcomeWatchState(self.task, self._begun, self.judged, self._blocks, self.reference, watch, self._found)
 
     def learn(self, shards: Outcomes, task: Task) -> None:
-        """What came until now is not the reference: it is learned from what comes."""
+        """Learns the reference anew, from labels that come after these."""
         self.task, self._begun = task, seen(shards, task)
         self.judged, self._blocks, self.reference, self.watch = self._begun, [], None, None
 
     def look(self, shards: Outcomes, task: Task, now_ms: int, share: float, beside: int) -> Findings | None:
-        """Takes the outcomes of all shards together at ``now_ms`` of event time; None where there was nothing to judge.
-        ``share``: of the model's budget, the unit's; ``beside``: features that are judged under it elsewhere."""
+        """Judges the outcomes of all shards together at ``now_ms`` of event time; None where there is nothing to judge.
+
+        ``share``: the unit's share of the model's budget. ``beside``: features that are judged elsewhere under that
+        budget.
+        """
         if self.task is None:
             self.task = task
         elif self.task is not task:
@@ -147,7 +156,7 @@ class OutcomeWatch:
         return self.judged.rows - self._begun.rows - self._found
 
     def _learned(self, new: Seen) -> None:
-        """Adds to the blocks, and begins to watch when there is enough."""
+        """Adds to the blocks, and starts to watch when there are enough."""
         last = self._blocks[-1] if self._blocks else (BLOCK_LABELS, 0)
         if last[0] < BLOCK_LABELS:
             self._blocks[-1] = (last[0] + new.rows, last[1] + new.level)
@@ -180,7 +189,7 @@ class OutcomeWatch:
 
 
 def learned_feature(whole: Seen, task: Task, blocks: Sequence[tuple[int, int]]) -> FeatureReference:
-    """The reference of what was seen, in cells from the smallest to the largest, with the dependence of ``blocks``."""
+    """The reference of ``whole``, in cells from the smallest to the largest, with the dependence of ``blocks``."""
     mean, variance = _moments(whole)
     tau = dependence(blocks, mean, variance)
     if task is Task.CLASSIFICATION:
@@ -205,8 +214,10 @@ def learned_feature(whole: Seen, task: Task, blocks: Sequence[tuple[int, int]]) 
 
 
 def dependence(blocks: Sequence[tuple[int, int]], mean: float, variance: float) -> float:
-    """tau = sum over K blocks of (block sum - n mean)^2 / (n variance) / (K - 1): 1 for independent labels, where the
-    estimate is off by sqrt(2 / (K - 1)); what is within two of these is taken for 1."""
+    """tau = sum over K blocks of (block sum - n mean)^2 / (n variance) / (K - 1).
+
+    It is 1 for independent labels. Its standard error is then sqrt(2 / (K - 1)); values within two of these count as 1.
+    """
     full = [(rows, level / 2**outcomes.BITS) for rows, level in blocks if rows >= BLOCK_LABELS]
     if len(full) < 2 or variance <= 0:
         return 1.0
@@ -215,28 +226,28 @@ def dependence(blocks: Sequence[tuple[int, int]], mean: float, variance: float) 
 
 
 def middle(cell: int) -> float:
-    """An error well inside its ``residual_cell``."""
+    """An error well inside the ``residual_cell`` ``cell``."""
     if cell == 0:
         return 0.0
     return math.copysign(math.sqrt(outcomes.cell_begin(abs(cell)) * outcomes.cell_begin(abs(cell) + 1)), cell)
 
 
 def _low(cell: int) -> float:
-    """Where a cell begins, from the smallest error to the largest; the smallest two share the border of no error."""
+    """The lower end of a cell, in order of errors. The two smallest cells share the border of no error."""
     if cell == 0:
         return -outcomes.cell_begin(1)
     return outcomes.cell_begin(cell) if cell > 0 else -outcomes.cell_begin(1 - cell)
 
 
 def _moments(whole: Seen) -> tuple[float, float]:
-    """Mean and variance of the level."""
+    """The mean and variance of the level."""
     rows = max(whole.rows, 1)
     mean = whole.level / (rows << outcomes.BITS)
     return mean, max(whole.squares / (rows << outcomes.BITS) - mean * mean, 0.0)
 
 
 def _sums(reference: FeatureReference, new: Seen) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
-    """Sums of q and q^2 as of a feature's profile, shape (1, 2)."""
+    """The sums of q and q^2, as in a feature's profile, shape (1, 2)."""
     centre, scale = centre_and_scale(reference)
     rows, one = new.rows, 1 << outcomes.BITS
     first, second = new.level / one, new.squares / one

@@ -1,7 +1,7 @@
-"""The present as a new reference: what was counted since an incident was found, in the old reference's cells.
+"""The accepted present as a new reference: what was counted since an incident was found, in the old reference's cells.
 
-A profile under a reference keeps exact counts of its cells and a sketch of the values beyond its range, all of the
-epoch. Two tallies of the same epochs differ by what came between them, and that difference is a reference again.
+A profile under a reference has exact counts of its cells and a sketch of the values beyond its range, over the whole
+epoch. The difference of two tallies of the same epochs is what came between them, and becomes a reference.
 """
 
 import json
@@ -23,14 +23,14 @@ from detectors.sketches.moments import mean_and_std
 from detectors.sketches.quantiles import QuantileSketch, merged
 
 ERROR_Z = 3.0
-"""Standard errors of the accepted rows' ranks that are allowed for where their hours stand for others."""
+"""Standard errors of the accepted rows' ranks that are allowed for, where their hours stand for other hours."""
 
 MOMENTS = 2_016
-"""At which a span is looked at: five minutes of a week apart, at least."""
+"""Moments at which a span is sampled: at least five minutes of a week apart."""
 
 
 class FeatureTally(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One feature over all shards; members as in a FeatureProfile."""
+    """The counts of one feature over all shards. Its members are those of a FeatureProfile."""
 
     feature: str
     kind: Kind
@@ -45,7 +45,7 @@ class FeatureTally(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """A unit's counts under one reference at one moment. About 5 KB a feature, whatever the number of shards."""
+    """A unit's counts under one reference at one moment. About 5 KB a feature, for any number of shards."""
 
     events: int
     clock_ms: int | None
@@ -55,7 +55,7 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 def tally(profiles: Sequence[Profile], clock_ms: int | None) -> Tally:
-    """What ``profiles``, the newest of one reference's shards, have counted."""
+    """The counts of ``profiles``, the newest of one reference's shards."""
     parts: dict[str, list[FeatureProfile]] = {}
     environments: Counter[str] = Counter()
     for profile in sorted(profiles, key=lambda p: p.shard):
@@ -93,7 +93,7 @@ def _tally(name: str, parts: Sequence[FeatureProfile]) -> FeatureTally:
 
 
 def comparable(before: Tally, now: Tally) -> bool:
-    """Whether every shard of ``before`` is still in the epoch that it was in, so that differences mean something."""
+    """Whether every shard of ``before`` is still in the same epoch, so that differences are meaningful."""
     return all(now.epochs.get(shard) == epoch for shard, epoch in before.epochs.items())
 
 
@@ -106,10 +106,11 @@ def present_reference(
     source: Mapping[str, str],
     only: Container[str] | None = None,
 ) -> Reference:
-    """The reference of what came between two comparable tallies under ``reference``; ``only`` of these features.
+    """The reference of what came between two comparable tallies under ``reference``; of the features in ``only``, if
+    given.
 
-    Dependence and season are taken over from the old one, since what was seen is too short to tell them (see
-    ``_dependence``). Between the old edges nothing finer is known; beyond them the sketch says it. O(cells).
+    Dependence and season are those of the old reference, since the time between is too short to estimate them (see
+    ``_dependence``). Between the old edges nothing finer is known; beyond them the sketch is used. Cost: O(cells).
     """
     rows = now.events - before.events
     season = {"season": "as before"} if any(f.strata for f in reference.features) else {}
@@ -189,9 +190,9 @@ def _numeric(
 def _dependence(old: FeatureReference, made: FeatureReference, span_ms: tuple[int, int] | None) -> FeatureReference:
     """``made`` with the dependence and the season of ``old``.
 
-    What was seen in the hours of ``span_ms`` stands for all hours by taking them to differ as they did: what had rank q
-    among the old rows of those hours and is now where the accepted rows have rank q, had rank C_s(q) in stratum s, and
-    has it still. ``rank_error`` is how far C_s is off where q is by three standard errors of the accepted rows.
+    The hours of ``span_ms`` stand for all hours, on the assumption that hours differ as before: the value that had rank
+    q among the old rows of those hours and is now where the accepted rows have rank q, had rank C_s(q) in stratum s,
+    and still has it. ``rank_error`` is the error of C_s where q is wrong by three standard errors of the accepted rows.
     """
     strata: list[Stratum] = []
     error, rank = made.rank_error, _cumulative(old.counts or [*old.category_counts, old.other, 0])
@@ -224,7 +225,7 @@ def _cumulative(counts: Sequence[int]) -> Floats:
 
 
 def _weights(strata: Sequence[Stratum], span_ms: tuple[int, int] | None) -> Floats:
-    """Which part of the span each stratum was in force, of all time where it is not known; shape (S,)."""
+    """The part of the span in which each stratum was in force, or of all time where the span is unknown; shape (S,)."""
     first, last = span_ms or (0, 7 * seasons.DAY_MS)
     hour, weekday = seasons.hour_and_weekday(np.linspace(first, last, MOMENTS).astype(np.int64))
     found = [
@@ -235,7 +236,7 @@ def _weights(strata: Sequence[Stratum], span_ms: tuple[int, int] | None) -> Floa
 
 
 def _moved_cells(old: FeatureReference, made: FeatureReference, rank: Floats, hours: Floats) -> tuple[Floats, float]:
-    """Cumulative shares of the strata at the new cells (S, C), and the largest error of one."""
+    """The strata's cumulative shares at the new cells (S, C), and the largest error of one."""
     below, least = _cumulative(made.counts)[:-1], 0.5 / made.present
     off = ERROR_Z * np.sqrt(np.maximum(below * (1 - below), 2 * least) / made.present)
     low, at, high = (
@@ -247,7 +248,10 @@ def _moved_cells(old: FeatureReference, made: FeatureReference, rank: Floats, ho
 
 
 def _moved_shares(old: FeatureReference, made: FeatureReference, rank: Floats, hours: Floats) -> tuple[Floats, float]:
-    """The same of categories: each as many times more frequent in a stratum as it was; new ones alike in all."""
+    """The strata's cumulative shares of categories (S, C), and the largest error of one.
+
+    Each category is more frequent in a stratum by the same factor as before; new ones are equally frequent in all.
+    """
     index = {category: at for at, category in enumerate(old.categories)}
     usual = np.diff(rank, prepend=0.0)
     times = np.ones((len(hours), len(made.categories) + 2))
@@ -262,7 +266,7 @@ def _moved_shares(old: FeatureReference, made: FeatureReference, rank: Floats, h
 
 
 def _at_ranks(old: FeatureReference, made: FeatureReference, rank: Floats, values: Floats) -> list[float]:
-    """``values``, one a cell of the old reference, where the new one has that ``rank``; of categories, by name."""
+    """``values``, one a cell of the old reference, at the same ``rank`` in the new one; of categories, by name."""
     if made.kind is not Kind.NUMERIC:
         known, most = dict(zip(old.categories, values.tolist(), strict=False)), float(values.max())
         return [round(v, 6) for v in [*(known.get(c, most) for c in made.categories), most, most]]
@@ -273,12 +277,12 @@ def _at_ranks(old: FeatureReference, made: FeatureReference, rank: Floats, value
 def _buckets(
     old: FeatureReference, cells: Integers, before: FeatureTally, now: FeatureTally
 ) -> tuple[Floats, Floats, Integers]:
-    """Lowest and highest value and count of everything between the tallies, ascending, none empty."""
+    """The lowest and highest value and the count of all buckets between the tallies, ascending, none empty."""
     outside = QuantileSketch.from_bytes(now.sketch)
     outside.subtract(QuantileSketch.from_bytes(before.sketch))
     low, high, counts = outside.buckets()
     edges = np.asarray(old.edges)
-    if len(edges):  # a coarse bucket may reach into the range, where none of its values lie
+    if len(edges):  # a coarse bucket may reach into the range, but its values lie outside
         high = np.where(low < edges[0], np.minimum(high, np.nextafter(edges[0], -np.inf)), high)
         low = np.where(low < edges[0], low, np.maximum(low, edges[-1]))
     inner = cells[1:-1] if len(edges) > 1 else np.zeros(0, np.int64)

@@ -1,4 +1,4 @@
-"""Builds references: from columns of values, or from the profiles that shards gathered while learning."""
+"""Builds references from columns of values, and records of single features from columns or counts."""
 
 import math
 from collections import Counter
@@ -16,26 +16,27 @@ from detectors.reference import dependence, reference, seasons, transform, unlis
 from detectors.reference.reference import FeatureReference, Reference, Stratum
 
 MAX_CATEGORIES = 1000
-"""Listed categories: 1,000 names and counts are some 30 KB in the artefact and 8 KB in a shard."""
+"""Categories in the list: 1,000 names and counts take about 30 KB in the artefact and 8 KB in a shard."""
 
 MAX_ATOMS = 128
-"""Atoms with cells of their own: 2 edges each, so that a feature stays under 512 edges."""
+"""Atoms with cells of their own: 2 edges each, so that a feature has fewer than 512 edges."""
 
 MANY_VALUES = 100
-"""Different ones that an identifier has at least."""
+"""An identifier or counter has more different values than this."""
 
 COUNTER = 0.995
-"""Correlation of a value's rank with its row from which on a column is a counter: it repeats itself as little as an id.
+"""The correlation of a value's rank with its row from which on a column is a counter: its values repeat as little as
+ids.
 
 While learning only steps are counted: then at most one in COUNTER_STEPS goes back."""
 
 COUNTER_STEPS = 100
 
 FAST_GAIN = 2.0
-"""Bets of their own on fast changes are kept where dependence within a day or part is so many times less."""
+"""Fast changes get bets of their own where dependence within a day or part is less by this factor."""
 
 ATOM_SHARE = 1 / 256
-"""A value this frequent is an atom."""
+"""A value with at least this share of the rows is an atom."""
 
 
 def build_reference(
@@ -51,10 +52,10 @@ def build_reference(
 ) -> Reference:
     """The exact reference of ``columns``, each of n rows in log order.
 
-    Values are read as the decoder reads them: None and non-finite are missing, another type than the feature's kind
-    is invalid, a column of lists (or an array of shape (n, dimension)) becomes the numeric features of
-    ``rules.derived_names``. Raises ReferenceError when there is no row, the lengths differ or two features have
-    one name. Cost O(n log n) a feature.
+    Values are read as the decoder reads them: None and non-finite are missing, another type than the feature's kind is
+    invalid, and a column of lists (or an array of shape (n, dimension)) becomes the numeric features of
+    ``derived.rules.derived_names``. Raises ReferenceError when there is no row, when lengths differ or when two
+    features have one name. Cost: O(n log n) a feature.
 
     >>> r = build_reference("m", "1", {"x": [1.0, 2.0, None, 4.0]})
     >>> r.rows, r.features[0].present, r.features[0].missing
@@ -94,18 +95,18 @@ def _features(
             raise ReferenceError(f"{whose}: feature {name!r} has no value to infer a kind from")
         if kind is Kind.NUMERIC:
             features.append(numeric_reference(name, *as_numbers(values), timestamps_ms))
-        elif kind is Kind.VECTOR:
-            features += vector_references(name, values, timestamps_ms)
-        else:
+        elif kind is not Kind.VECTOR:
             features.append(categorical_reference(name, kind, *as_categories(values, kind), timestamps_ms))
+        if kind in rules.RULES:
+            features += derived_references(name, values, kind, timestamps_ms)
     twice = [name for name, count in Counter(f.feature for f in features).items() if count > 1]
     if twice:
-        raise ReferenceError(f"{whose}: a list's derived feature {twice[0]!r} is a column too")
+        raise ReferenceError(f"{whose}: {twice[0]!r} is both a column and a derived feature")
     return features
 
 
 def infer_kind(values: Sequence[Any] | np.ndarray) -> Kind | None:
-    """The kind of the first value that is not missing; None without one."""
+    """The kind of the first value that is not missing; None without such a value."""
     if isinstance(values, np.ndarray) and values.ndim > 1:
         return Kind.VECTOR
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
@@ -118,7 +119,7 @@ def infer_kind(values: Sequence[Any] | np.ndarray) -> Kind | None:
 
 
 def value_kind(value: object) -> Kind | None:
-    """The kind a decoded JSON value speaks for; None for a missing or unusable one.
+    """The kind that a decoded JSON value implies; None for a missing or unusable one.
 
     >>> value_kind(True), value_kind("a"), value_kind(None)
     (<Kind.BOOLEAN: 'boolean'>, <Kind.CATEGORICAL: 'categorical'>, None)
@@ -142,7 +143,7 @@ def _as_float(value: Any) -> float:
 
 
 def as_numbers(values: Sequence[Any] | np.ndarray) -> tuple[Floats, Bytes8]:
-    """Numbers (0.0 where absent) and status of a column, each shape (n,)."""
+    """The numbers (0.0 where absent) and the status of a column, each shape (n,)."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
         numbers = values.astype(np.float64)
         status = np.where(np.isfinite(numbers), PRESENT, MISSING).astype(np.uint8)
@@ -162,7 +163,7 @@ def as_numbers(values: Sequence[Any] | np.ndarray) -> tuple[Floats, Bytes8]:
 
 
 def as_categories(values: Sequence[Any] | np.ndarray, kind: Kind) -> tuple[list[str | None], Bytes8]:
-    """Categories (None where absent) and status of a column."""
+    """The categories (None where absent) and the status of a column."""
     categories: list[str | None] = []
     status = np.zeros(len(values), np.uint8)
     for i, value in enumerate(values):
@@ -180,7 +181,7 @@ def as_categories(values: Sequence[Any] | np.ndarray, kind: Kind) -> tuple[list[
 def numeric_reference(
     name: str, numbers: Floats, status: Bytes8, timestamps_ms: Integers | None = None
 ) -> FeatureReference:
-    """One numeric feature from its column."""
+    """The record of one numeric feature, from its column."""
     present = status == PRESENT
     values = numbers[present] + 0.0
     missing, invalid = int((status == MISSING).sum()), int((status == INVALID).sum())
@@ -204,7 +205,7 @@ def numeric_reference(
     )
     u = transform.Transform([bare]).ranks(values[:, None], cells[:, None])[0][:, 0]
     counts_on = len(distinct) > MANY_VALUES and _counts_on(u)
-    if counts_on:  # only its presence is judged
+    if counts_on:  # only whether a counter is present is judged
         return _replace(bare, tau_presence=dependence.dependence_factor(present.astype(np.float64)), identifier=True)
     times = None if timestamps_ms is None else timestamps_ms[present]
     strata = [] if times is None else seasons.strata(cells, len(edges) + 1, times)
@@ -214,19 +215,21 @@ def numeric_reference(
 
 
 def _counts_on(ranks: Floats) -> bool:
-    """Whether values follow their rows: a row number, a clock, an id handed out in turn. What is new is then beyond.
+    """Whether values follow their rows, like a row number, a clock, or ids handed out in order. New values are then
+    beyond.
 
-    Spearman's correlation of value and row; a trend that people care about has more noise than COUNTER allows for.
+    The test is Spearman's correlation of value and row. A trend that matters to people has more noise than COUNTER
+    allows.
     """
     rows = np.arange(len(ranks), dtype=np.float64)
     return bool(ranks.std() > 0 and abs(np.corrcoef(ranks, rows)[0, 1]) >= COUNTER)
 
 
-def vector_references(
-    name: str, vectors: Sequence[Any] | np.ndarray, timestamps_ms: Integers | None = None
+def derived_references(
+    name: str, values: Sequence[Any] | np.ndarray, kind: Kind, timestamps_ms: Integers | None = None
 ) -> list[FeatureReference]:
-    """The derived features of a column of lists, in the order of ``rules.derived_names``."""
-    made = rules.derived(name, vectors)
+    """The records of the features derived from a column of a kind, in the order of ``derived_names``."""
+    made = rules.derived(name, values, kind)
     return [
         numeric_reference(derived, numbers, status, timestamps_ms)
         for derived, numbers, status in zip(made.names, made.numbers.T, made.status.T, strict=True)
@@ -259,14 +262,16 @@ def _with_dependence(
 
 
 def _mean_and_std(values: Floats) -> tuple[float, float]:
-    scale = float(np.abs(values).max()) or 1.0  # so that sums and squares of huge values stay finite
+    scale = float(np.abs(values).max()) or 1.0  # keeps sums and squares of huge values finite
     scaled = values / scale
     mean = math.fsum(scaled.tolist()) / len(values)
     return min(max(mean, -1.0), 1.0) * scale, float(scaled.std() * scale)
 
 
 def cell_edges(distinct: Floats, counts: Integers) -> Floats:
-    """Ascending edges for values ``distinct`` seen ``counts`` times: the grid's quantiles, atoms fenced, the ends."""
+    """Ascending edges for values ``distinct`` that came ``counts`` times: the grid's quantiles, both sides of atoms,
+    the ends.
+    """
     total = int(counts.sum())
     cumulative = np.cumsum(counts)
     at = np.searchsorted(cumulative, np.ceil(np.asarray(transform.GRID) * total))
@@ -275,13 +280,13 @@ def cell_edges(distinct: Floats, counts: Integers) -> Floats:
         atoms = np.sort(distinct[np.argsort(-counts, kind="stable")[:MAX_ATOMS]])
     top = np.finfo(np.float64).max
     fences = np.concatenate((distinct[np.minimum(at, len(distinct) - 1)], atoms, distinct[:1]))
-    last = np.minimum(np.concatenate((atoms, distinct[-1:])), np.nextafter(top, 0.0))  # none lies after the largest
+    last = np.minimum(np.concatenate((atoms, distinct[-1:])), np.nextafter(top, 0.0))  # no float follows the largest
     after = np.nextafter(last, np.inf)
     return np.unique(np.concatenate((fences, after)) + 0.0)
 
 
 def bucket_edges(low: Floats, high: Floats, counts: Integers) -> Floats:
-    """Edges on bucket borders only, so that every bucket's count falls whole into one cell."""
+    """Edges on bucket borders only, so that each bucket's count falls into a single cell."""
     at = np.searchsorted(np.cumsum(counts), np.ceil(np.asarray(transform.GRID) * counts.sum()))
     top = np.finfo(np.float64).max
     end = np.minimum(np.nextafter(high[-1:], np.inf), top)
@@ -291,7 +296,7 @@ def bucket_edges(low: Floats, high: Floats, counts: Integers) -> Floats:
 def categorical_reference(
     name: str, kind: Kind, categories: Sequence[str | None], status: Bytes8, timestamps_ms: Integers | None = None
 ) -> FeatureReference:
-    """One categorical or boolean feature from its column."""
+    """The record of one categorical or boolean feature, from its column."""
     tally = Counter(category for category in categories if category is not None)
     bare = category_counts(name, kind, tally, int((status == MISSING).sum()), int((status == INVALID).sum()))
     if kind is Kind.CATEGORICAL:
@@ -307,7 +312,7 @@ def categorical_reference(
 
 
 def _indicators(codes: Integers, other: int, strata: list[Stratum], times: Integers | None) -> list[Floats]:
-    """What dependence is told from: one column for each frequent category, less what its season explains."""
+    """The channels that dependence is estimated from: one for each frequent category, minus its seasonal share."""
     channels = [(codes == c).astype(np.float64) for c in range(min(other + 1, 8))]
     if strata and times is not None:
         expected = [seasons.expected(c, times, strata) for c in range(len(channels))]
@@ -318,10 +323,10 @@ def _indicators(codes: Integers, other: int, strata: list[Stratum], times: Integ
 def category_counts(
     name: str, kind: Kind, tally: Mapping[str, int], missing: int, invalid: int, overflow: int = 0
 ) -> FeatureReference:
-    """The record of a categorical feature from how often each category was seen; most frequent first, ties by name.
+    """The record of a categorical feature from the counts of its categories; most frequent first, ties by name.
 
-    ``overflow``: values whose category found no room in the tally, which keeps the first to come. Then the share
-    outside the list is between theirs and what it was once the tally was full.
+    ``overflow``: values whose category found no room in the tally, which keeps the first categories to come. The share
+    outside the list is then between these values' share and the share once the tally was full.
     """
     ordered = sorted(tally.items(), key=lambda item: (-item[1], item[0]))
     named = sum(tally.values())
@@ -347,8 +352,10 @@ def category_counts(
 
 
 def _with_unlisted(feature: FeatureReference, one: float, other: float) -> FeatureReference:
-    """With the share to expect outside its list, told in two ways. A column of many values is an identifier when most
-    of what comes is outside."""
+    """``feature`` with the share to expect outside its list, from two estimates.
+
+    A column of many values is an identifier when most of its values are outside the list.
+    """
     most = min(max(one, other), 1.0)
     least = min(one, other)
     return _replace(

@@ -1,7 +1,7 @@
-"""How much a stream repeats itself: the serial-dependence factor tau that evidence is divided by.
+"""The serial-dependence factor tau, by which evidence is divided: how much a stream repeats itself.
 
-``tau = max over block lengths b of b * Var(block means of length b) / Var(x)``, at least 1.
-For independent rows it is 1; for a first-order autoregression with coefficient r it tends to (1 + r) / (1 - r).
+``tau = max over block lengths b of b * Var(block means of length b) / Var(x)``, at least 1. It is 1 for independent
+rows, and tends to (1 + r) / (1 - r) for a first-order autoregression with coefficient r.
 Source: batch means, e.g. Flegal and Jones (2010), doi:10.1214/09-AOS735.
 """
 
@@ -12,20 +12,22 @@ from detectors.columns import Floats, Integers
 from detectors.compiled import compiled
 
 MIN_BLOCKS = 5
-"""Fewer blocks say too little about their variance."""
+"""With fewer blocks their variance is too uncertain."""
 
 CHANCE_Z = 3.1
-"""A ratio that independent rows reach once in a thousand is taken for chance."""
+"""A ratio that independent rows reach once in a thousand counts as chance."""
 
 SHORT = 10.0
-"""A stretch of n / tau independent rows shows too little of its slow movements: by a factor of about 1 + SHORT tau / n,
-read off autoregressions of .8 to .99 and 200 to 10,000 rows."""
+"""A stretch of n / tau independent rows underestimates its slow movements by a factor of about 1 + SHORT tau / n.
+
+Measured on autoregressions of .8 to .99 and 200 to 10,000 rows."""
 
 
 def credited(ratio: float, blocks: int) -> float:
-    """What a ratio of variances over so many blocks says: 1 where independent rows give as much (a quantile of
-    chi-squared over its degrees of freedom; Wilson and Hilferty, 1931), else the ratio, lowered by some of its scatter
-    since the largest of several is taken.
+    """The part of a ratio of variances over ``blocks`` blocks that is beyond chance.
+
+    It is 1 where independent rows reach the ratio (a quantile of chi-squared over its degrees of freedom; Wilson and
+    Hilferty, 1931), else the ratio, lowered by some of its scatter since the largest of several is used.
 
     >>> [round(credited(*pair), 2) for pair in ((1.3, 100), (1.6, 100), (3.0, 5), (6.0, 5))]
     [1.0, 1.45, 1.0, 4.0]
@@ -38,7 +40,8 @@ def credited(ratio: float, blocks: int) -> float:
 
 
 def corrected(factor: float, rows: int) -> float:
-    """tau from the largest ratio found in ``rows`` rows, which see too little of what moves slowly; rows at most.
+    """tau from the largest ratio found in ``rows`` rows, corrected for slow movements that they do not show; at most
+    ``rows``.
 
     >>> corrected(1.0, 1_000), corrected(10.0, 1_000), corrected(100.0, 1_000)
     (1.0, 11.0, 200.0)
@@ -47,9 +50,10 @@ def corrected(factor: float, rows: int) -> float:
 
 
 def dependence_factor(channel: Floats, longest: int | None = None) -> float:
-    """tau of one channel, shape (n,), in log order; ``longest``: of blocks up to so many rows. Cost O(n log n).
+    """tau of one channel, shape (n,), in log order; from blocks of at most ``longest`` rows. Cost: O(n log n).
 
-    The largest ratio over doubling block lengths that is beyond chance, ``corrected`` for the stretch it was seen in.
+    It is the largest ratio over doubling block lengths that is beyond chance, ``corrected`` for the length of the
+    stretch.
 
     >>> dependence_factor(np.tile([0.0, 1.0], 500))
     1.0
@@ -70,14 +74,14 @@ def dependence_factor(channel: Floats, longest: int | None = None) -> float:
 
 
 FIRST = 256
-"""Values that the ranks of a running estimate are taken among: 2 KB a feature, and only while learning."""
+"""First values, among which a running estimate ranks the later ones: 2 KB a feature, only while learning."""
 
 LEVELS = 14
 """Blocks of up to 2^13 values."""
 
 
 class RunningState(msgspec.Struct, frozen=True):
-    """Snapshot of ``RunningDependence``."""
+    """The snapshot of a ``RunningDependence``."""
 
     first: bytes
     left: list[int]
@@ -87,9 +91,10 @@ class RunningState(msgspec.Struct, frozen=True):
 
 
 class RunningDependence:
-    """``dependence_factor`` of a stream in little memory: the ranks of values among the first 256, and for every
-    doubling block length the sum of squared block sums. All integers, so it does not matter how the stream is cut.
-    Cost: about 60 ns a value in batches of 512.
+    """``dependence_factor`` of a stream in little memory. Cost: about 60 ns a value in batches of 512.
+
+    It keeps the ranks of values among the first 256, and for every doubling block length the sum of squared block sums.
+    All are integers, so the cuts of the stream do not matter.
 
     >>> running = RunningDependence()
     >>> running.update(np.tile([0.0, 1.0], 500))
@@ -102,13 +107,13 @@ class RunningDependence:
     def __init__(self) -> None:
         self._first = np.zeros(0)
         self._order: Floats | None = None
-        self._left = [-1] * LEVELS  # the block at each level that waits for its neighbour; sums are never negative
+        self._left = [-1] * LEVELS  # the block at each level that waits for its neighbour, else -1
         self._blocks = [0] * LEVELS
         self._squares = [0] * LEVELS
         self._total = 0
 
     def update(self, values: Floats) -> None:
-        """Takes finite ``values``, shape (n,), in log order."""
+        """Adds finite ``values``, shape (n,), in log order."""
         if self._order is None:
             need = FIRST - len(self._first)
             self._first = np.concatenate((self._first, values[:need]))
@@ -134,14 +139,14 @@ class RunningDependence:
 
     @property
     def factor(self) -> float:
-        """tau so far; 1 before there are enough values."""
+        """tau so far; 1 until there are enough values."""
         count = self._blocks[0]
         if count < 4 * MIN_BLOCKS:
             return 1.0
         variance = self._squares[0] / count - (self._total / count) ** 2
         best, total = 1.0, self._total
         for level in range(1, LEVELS):
-            total -= max(self._left[level - 1], 0)  # what blocks of this length do not hold yet
+            total -= max(self._left[level - 1], 0)  # not in a block of this length yet
             blocks, length = self._blocks[level], 1 << level
             if blocks < MIN_BLOCKS or variance <= 0.0:
                 break
@@ -157,7 +162,7 @@ class RunningDependence:
 
     @classmethod
     def from_state(cls, state: RunningState) -> "RunningDependence":
-        """Takes up a snapshot."""
+        """The object that a snapshot describes."""
         running = cls()
         running._first = np.frombuffer(state.first).copy()
         if len(running._first) == FIRST:
@@ -169,7 +174,7 @@ class RunningDependence:
 
 @compiled
 def _halve(sums: Integers, left: Integers, blocks: Integers, squares: Integers) -> None:
-    """Adds block sums to the lowest level, and those of twice the length to the next, as long as there are any."""
+    """Adds block sums to the lowest level, and sums of pairs to the next one, as long as there are pairs."""
     for level in range(len(left)):
         pairs, waits = np.empty(len(sums) // 2 + 1, np.int64), left[level]
         size = 0

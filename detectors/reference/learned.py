@@ -1,4 +1,4 @@
-"""The reference of what shards have counted while they were learning: sketches and tallies instead of rows."""
+"""The reference of the counts that shards made while learning: from sketches and tallies instead of rows."""
 
 import json
 from collections import Counter
@@ -18,7 +18,7 @@ from detectors.sketches.categories import estimate_distinct
 from detectors.sketches.quantiles import QuantileSketch, merged
 
 MOVED_ROWS = 50
-"""A feature learned from fewer independent rows than these did not stay at one level meanwhile."""
+"""A feature that was learned from fewer independent rows than this did not stay at one level meanwhile."""
 
 
 def reference_from_profiles(
@@ -29,11 +29,11 @@ def reference_from_profiles(
     segment: str | None = None,
     source: Mapping[str, Any] | None = None,
 ) -> Reference:
-    """The reference of everything that ``profiles`` (the learning shards' newest) have counted.
+    """The reference of all that ``profiles`` (the learning shards' newest) have counted.
 
-    Cells come from merged sketches, so ``rank_error`` says how exact they are. Features that drifted meanwhile are told
-    by their dependence and named in ``source["moved"]``; the same dependence keeps their evidence small. Raises
-    ReferenceError without an event.
+    Cells come from merged sketches; ``rank_error`` gives their error. Features that drifted meanwhile are recognised by
+    their dependence and named in ``source["moved"]``; the same dependence keeps their evidence small. Raises
+    ReferenceError when no event was counted.
     """
     rows = sum(profile.epoch_events for profile in profiles)
     if not rows:
@@ -75,8 +75,8 @@ def _learned(name: str, parts: Sequence[FeatureProfile], rows: int) -> FeatureRe
     parts = [part for part in parts if part.kind is kind]
     invalid = sum(part.invalid for part in parts)
     present = sum(part.count for part in parts)
-    missing = rows - present - invalid  # a shard that never saw the feature missed it in every event
-    # A shard sees every so-manieth event only: what it finds reaches so many times further in the whole stream.
+    missing = rows - present - invalid  # of a shard without the feature, all events
+    # Each of n shards sees one event in n, so its dependence reaches n times as far in the whole stream.
     tau = 1 + (max(part.tau for part in parts) - 1) * len(parts)
     if kind is not Kind.NUMERIC:
         tally: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Time-of-day (and day-of-week) strata of a reference: what is usual at this hour, and how much days differ."""
+"""Strata of a reference by time of day (and day of week): what is usual at each hour, and how much days differ."""
 
 from typing import NamedTuple
 
@@ -10,29 +10,29 @@ from detectors.reference.reference import Stratum
 DAY_MS = 86_400_000
 HOURS = 24
 MIN_DAYS_OF_DAY, MIN_DAYS_OF_WEEK = 14, 56
-"""Two weeks tell hours apart, eight weeks weekdays."""
+"""Two weeks are enough to distinguish hours, eight weeks to distinguish weekdays."""
 
 MIN_PART_ROWS = 48
-"""A day or part of fewer rows on average says too little of dependence within it."""
+"""Average rows of a day or part below which dependence within it cannot be estimated."""
 
 PARTS = 16
-"""Where days do not do, the reference is cut into so many equal parts to see how its level moves."""
+"""Equal parts that a reference is divided into where its days are too few, to measure how its level moves."""
 
 OUTER = 0.02
-"""Beyond these quantiles nothing is known of how far shares can move but what is known at them."""
+"""Beyond these quantiles shares are assumed to move as far as at them."""
 
 MIN_ROWS = 30
-"""Rows a stratum needs; when any hour has fewer, hours are joined in twos, threes, fours, ..."""
+"""Rows that a stratum needs. When any hour has fewer, hours are joined in twos, threes, fours, ..."""
 
 CHANCE_Z = 3.0
-"""Standard errors by which a stratum's own spread must exceed what chance gives."""
+"""Standard errors by which a stratum's own spread must exceed chance."""
 
 _WIDTHS = (1, 2, 3, 4, 6, 8, 12)
 _WEEK_PARTS: tuple[tuple[int, ...], ...] = ((0, 1, 2, 3, 4), (5, 6))
 
 
 def hour_and_weekday(timestamps_ms: Integers) -> tuple[Integers, Integers]:
-    """UTC hour 0..23 and weekday 0..6 (Monday 0) of each time. 1970-01-01 was a Thursday.
+    """The UTC hour 0..23 and weekday 0..6 (Monday 0) of each time. 1970-01-01 was a Thursday.
 
     >>> [int(v[0]) for v in hour_and_weekday(np.array([0]))]
     [0, 3]
@@ -42,11 +42,11 @@ def hour_and_weekday(timestamps_ms: Integers) -> tuple[Integers, Integers]:
 
 
 def strata(cells: Integers, cell_count: int, timestamps_ms: Integers) -> list[Stratum]:
-    """Strata of one feature's cells, shape (n,), at their times; none when the reference spans under 14 days.
+    """The strata of one feature's cells, shape (n,), at their times; none when the reference spans under 14 days.
 
-    ``spread`` of a stratum is the between-day standard deviation of the cumulative share at each cell border, with
-    what sampling alone would give taken out: its own where that is beyond chance, and no less than what all strata
-    together say.
+    ``spread`` of a stratum is the between-day standard deviation of the cumulative share at each cell border, without
+    the part that sampling alone gives. It is the stratum's own where that is beyond chance, and at least the one
+    estimated from all strata together.
     """
     if not len(cells):
         return []
@@ -71,7 +71,7 @@ def strata(cells: Integers, cell_count: int, timestamps_ms: Integers) -> list[St
 
 
 def ranks(cells: Integers, timestamps_ms: Integers, found: list[Stratum]) -> Floats:
-    """Middle rank of every cell within its own stratum, shape (n,): what is left when the season is known."""
+    """The middle rank of every row's cell within its stratum, shape (n,): the rank without the season."""
     hour, weekday = hour_and_weekday(timestamps_ms)
     result = np.full(len(cells), 0.5)
     for stratum in found:
@@ -85,24 +85,27 @@ def ranks(cells: Integers, timestamps_ms: Integers, found: list[Stratum]) -> Flo
 
 
 def days_of(timestamps_ms: Integers) -> Integers | None:
-    """Which day every row is of, shape (n,), counted from 0; None where days have too few rows."""
+    """The day of every row, shape (n,), counted from 0; None where days have too few rows."""
     days, day = np.unique(timestamps_ms // DAY_MS, return_inverse=True)
     return day if len(day) >= MIN_PART_ROWS * len(days) else None
 
 
 def parts_of(rows: int) -> Integers | None:
-    """Which of ``PARTS`` equal parts every row is in, shape (n,); None where they have too few rows."""
+    """The part, of ``PARTS`` equal ones, of every row, shape (n,); None where they have too few rows."""
     return np.arange(rows) * PARTS // rows if rows >= MIN_PART_ROWS * PARTS else None
 
 
 def less_part(channel: Floats, part: Integers) -> Floats:
-    """``channel`` with the mean of its part taken out."""
+    """``channel`` minus the mean of the row's part."""
     return np.asarray(channel - (np.bincount(part, weights=channel) / np.bincount(part))[part])
 
 
 def reach(cells: Integers, cell_count: int, part: Integers) -> list[float]:
-    """How far the cumulative share at each cell may come to lie from the whole's: as far as that of any part does, and
-    as much further as parts are apart. Beyond the outer quantiles no less than at them."""
+    """How far the cumulative share at each cell may move from the whole's.
+
+    It is the distance of the furthest part plus the range between parts; beyond the outer quantiles at least as much as
+    at them.
+    """
     table = np.zeros((int(part.max()) + 1, cell_count))
     np.add.at(table, (part, cells), 1)
     cumulative = np.cumsum(table, axis=1) / table.sum(axis=1, keepdims=True)
@@ -137,16 +140,16 @@ def _hours_together(hour: Integers, weekday: Integers, parts: tuple[tuple[int, .
 
 
 class _Between(NamedTuple):
-    """How a stratum's cumulative shares differ between days: variances at each cell border."""
+    """The differences of a stratum's cumulative shares between days: variances at each cell border."""
 
     counts: list[int]
     days: int
     binomial: Floats  # share (1 - share)
-    excess: Floats  # variance between days, less that of sampling
+    excess: Floats  # variance between days minus that of sampling
     sampling: Floats
 
     def spread(self, pooled: float) -> list[float]:
-        """``pooled``: excess as a part of ``binomial``, over all strata."""
+        """The standard deviation at each border. ``pooled``: excess as a part of ``binomial``, over all strata."""
         beyond = self.excess > CHANCE_Z * (2 / max(self.days - 1, 1)) ** 0.5 * self.sampling
         own = np.where(beyond, self.excess, 0.0)
         return [round(v, 6) for v in np.sqrt(np.maximum(own, pooled * self.binomial)).tolist()]

@@ -1,8 +1,8 @@
-"""Values through the reference: cell, rank u = F_ref(x) and normal score z = Phi^-1(u), for all features at once.
+"""Maps values by the reference: cell, rank u = F_ref(x) and normal score z = Phi^-1(u), for all features at once.
 
-Inside a cell u and z are interpolated linearly between tables made once, so a value costs comparisons, one
-multiplication and one addition, never a transcendental function, and the same value gives the same bits in whatever
-batch it comes. An atom takes the middle of its jump.
+Within a cell u and z are interpolated linearly between tables made once. So a value costs comparisons, one
+multiplication and one addition, never a transcendental function, and the same value gives the same bits in any batch.
+An atom is mapped to the middle of its jump.
 """
 
 import math
@@ -18,16 +18,16 @@ from detectors.compiled import compiled
 from detectors.reference.reference import FeatureReference
 
 COARSE = (0.005, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.995)
-"""Quantiles that cut the 16 bins evidence is taken from."""
+"""Quantiles that separate the 16 evidence bins."""
 
 GRID = tuple(sorted({k / 128 for k in range(1, 128)} | {0.001, 0.002, 0.01, 0.99, 0.998, 0.999} | set(COARSE)))
-"""Quantiles a numeric feature's cells are cut at."""
+"""Quantiles at which a numeric feature is divided into cells."""
 
 
 def centre_and_scale(feature: FeatureReference) -> tuple[float, float]:
     """Centre c and scale s of the fixed-point moments: the mean, and the power of two at or above the spread.
 
-    The spread of a constant is taken as its magnitude, and as 1 for a constant zero.
+    The spread of a constant is its magnitude, and 1 for a constant zero.
     """
     centre = feature.mean if feature.mean is not None and math.isfinite(feature.mean) else 0.0
     spread = feature.std or abs(centre) or 1.0
@@ -39,9 +39,9 @@ def centre_and_scale(feature: FeatureReference) -> tuple[float, float]:
 def coarse_bins(feature: FeatureReference) -> Integers:
     """The evidence bin of every cell, shape (cells,), ascending from 0 without gaps.
 
-    A numeric cell belongs to the bin in which its middle rank lies, so an atom is never split; bins left without a cell
-    vanish. The empty outer cells join their neighbours. A categorical feature has one bin per listed category, one for
-    other and one for unseen.
+    A numeric cell belongs to the bin that holds its middle rank, so an atom is never split; bins without a cell
+    disappear. The empty outer cells join their neighbours. A categorical feature has one bin for each listed category,
+    one for other and one for unseen.
 
     >>> from detectors.features import Kind
     >>> constant = FeatureReference("x", Kind.NUMERIC, 10, edges=[1.0, 1.0000000000000002], counts=[0, 10, 0])
@@ -54,7 +54,7 @@ def coarse_bins(feature: FeatureReference) -> Integers:
     middle = (np.cumsum(counts) - counts / 2) / max(counts.sum(), 1.0)
     bins = np.searchsorted(np.asarray(COARSE), middle, side="right").astype(np.int64)
     occupied = np.flatnonzero(counts)
-    if len(occupied) and bins[occupied[0]] == bins[occupied[-1]]:  # a constant: what is not it has bins of its own
+    if len(occupied) and bins[occupied[0]] == bins[occupied[-1]]:  # a constant: other values get bins of their own
         bins = np.clip(np.arange(len(counts)), occupied[0] - 1, occupied[-1] + 1)
     found = np.zeros(len(bins), np.int64)
     np.cumsum(bins[1:] != bins[:-1], out=found[1:])
@@ -62,15 +62,15 @@ def coarse_bins(feature: FeatureReference) -> Integers:
 
 
 SLOTS = 1024
-"""Slots a feature's range is divided into: 4 KB a feature, and more than one edge in few of them."""
+"""Slots that a feature's range is divided into: 4 KB a feature, and few slots have more than one edge."""
 
 
 class Transform:
-    """Cells, ranks and scores of numeric features in the order given; F features, k_f edges each.
+    """Cells, ranks and scores of numeric features in the given order; F features, k_f edges each.
 
     Cost: about 4 ns a value for ``cells`` and 3 for ``ranks``. A binary search over all edges would take 40 for cells,
-    nearly all of it branches guessed wrong; so a value first finds its slot in an even division of the feature's range,
-    and is searched among the slot's few edges.
+    nearly all of it wrongly predicted branches. So a value is first mapped to its slot in an even division of the
+    feature's range, and then searched among the slot's few edges.
 
     >>> from detectors.features import Kind
     >>> x = FeatureReference("x", Kind.NUMERIC, 4, edges=[0.0, 1.0, 2.0], counts=[0, 3, 1, 0])
@@ -106,13 +106,13 @@ class Transform:
         _fill_slots(self._flat_edges, self.offsets, self._start, self._per_slot, self._first)
 
     def cells(self, numbers: Floats) -> Integers:
-        """Cell index of every value within its feature, shape (n, F)."""
+        """The cell index of every value within its feature, shape (n, F)."""
         found = np.empty(numbers.shape, np.int64)
         _find_cells(numbers, self._start, self._per_slot, self._first, self._flat_edges, self.offsets, found)
         return found
 
     def ranks(self, numbers: Floats, cells: Integers) -> tuple[Floats, Floats]:
-        """u in (0, 1) and z, each shape (n, F)."""
+        """The ranks u in (0, 1) and the scores z, each shape (n, F)."""
         u, z = np.empty(numbers.shape), np.empty(numbers.shape)
         tables = (self._low, self._u, self._slope_u, self._z, self._slope_z)
         _find_ranks(numbers, cells, self.offsets, self._start, self._end, tables, u, z)
@@ -121,9 +121,9 @@ class Transform:
 
 @compiled
 def _slot(value: float, start: float, per_slot: float) -> int:
-    """Monotone in the value, which is all that correctness needs: an edge in a later slot is a larger number."""
+    """The slot of a value. It is monotone in the value, which is all that correctness needs."""
     place = (value - start) * per_slot
-    if not place > 0.0:  # the span of a constant makes NaN, which is 0 here
+    if not place > 0.0:  # for the span of a constant this is NaN
         return 0
     return int(place) if place < SLOTS else SLOTS - 1
 
@@ -132,7 +132,7 @@ def _slot(value: float, start: float, per_slot: float) -> int:
 def _fill_slots(
     edges: Floats, offsets: Integers, start: Floats, per_slot: Floats, first: npt.NDArray[np.int32]
 ) -> None:
-    """For every slot the place of the first edge in it or after it; edges are in ascending order."""
+    """For every slot the place of the first edge in it or after it; edges are ascending."""
     for column in range(len(first)):
         place, end = offsets[column], offsets[column + 1] - 1
         for slot in range(SLOTS + 1):
@@ -189,17 +189,17 @@ _score = lru_cache(65_536)(NormalDist().inv_cdf)  # features of equal rows share
 
 
 def _tables(features: Sequence[FeatureReference], edges: Sequence[Floats], offsets: Integers) -> tuple[Floats, ...]:
-    """Per cell of all features in one row: lowest value, u there and its slope, z there and its slope."""
+    """For each cell of all features in one row: lowest value, u there and its slope, z there and its slope."""
     if not features:
         return tuple(np.zeros(0) for _ in range(5))
     counts = np.concatenate([np.asarray(f.counts, np.float64) for f in features])
     sizes, begin = np.diff(offsets), offsets[:-1]
     total = np.repeat(np.maximum(np.add.reduceat(counts, begin), 1.0), sizes)
-    so_far = np.cumsum(counts)  # of whole numbers, so that what is taken off leaves what each feature's own sum is
+    so_far = np.cumsum(counts)  # whole numbers, so that differences are exact
     after = (so_far - np.repeat(so_far[begin] - counts[begin], sizes)) / total
     before = after - counts / total
     least = 1 / (2 * total)
-    # the outer cells are points at the edge of the reference: nothing outside is ranked beyond its extremes
+    # The outer cells are points at the ends of the reference: no value is ranked beyond its extremes.
     low = np.concatenate([part for e in edges for part in (e[:1], e)])
     high = np.concatenate([part for e in edges for part in (e[:1], e[1:], e[-1:])])
     with np.errstate(over="ignore"):

@@ -1,7 +1,7 @@
-"""How many of a categorical feature's values to expect outside a list of its most frequent categories.
+"""How many values of a categorical feature to expect outside a list of its most frequent categories.
 
-The list was chosen by the very rows that it is compared with, so it fits them better than any others: of new rows more
-lie outside. Counts and shares only; what a reference keeps of them is in ``references``.
+The list was chosen by the same rows that it is compared with, so it fits them better than any others: of new rows more
+are outside. Only counts and shares are here; ``FeatureReference`` has what a reference keeps of them.
 """
 
 from collections import Counter
@@ -12,15 +12,16 @@ import numpy as np
 from detectors.columns import Integers
 
 LATER = 5
-"""The last fifth of the rows is held against a list of those before."""
+"""The last fifth of the rows is compared with a list of those before."""
 
 
 def left_out(counts: Sequence[int] | Integers, listed: int) -> float:
-    """The share of values that would find their category outside the ``listed`` most frequent, had each not been
-    counted itself; ties are broken by chance. ``counts`` of all categories.
+    """The leave-one-out share of values outside the list of the ``listed`` most frequent categories.
 
-    This leave-one-out share is unbiased for new rows that are drawn alike, whatever their distribution. Where all are
-    listed it is the share seen once: Good (1953), doi:10.1093/biomet/40.3-4.237. Cost O(categories).
+    It is the share of values that would find their category outside the list if they were not counted themselves; ties
+    are broken by chance. ``counts``: of all categories. It is unbiased for new rows that are drawn alike, whatever
+    their distribution. Where all categories are listed it is the share seen once: Good (1953),
+    doi:10.1093/biomet/40.3-4.237. Cost: O(categories).
 
     >>> left_out([5, 3, 1, 1], 10)
     0.2
@@ -41,7 +42,7 @@ def left_out(counts: Sequence[int] | Integers, listed: int) -> float:
 def later(categories: Sequence[str], listed: int) -> float:
     """The share of the last fifth of ``categories``, in log order, outside the ``listed`` most frequent before it.
 
-    Ids that live for a while only, such as sessions, are not drawn alike: they are told by this alone.
+    Ids that live only for a while, such as sessions, are not drawn alike. Only this share shows them.
 
     >>> later(["a", "b", "a", "b", "c"], 10)
     1.0

@@ -1,8 +1,8 @@
 """ADWIN over many features at a time: river's, step for step, as one compiled loop over plain arrays.
 
 river's core is called once a value, which costs twice what it computes, and its state can be read only by the river
-that wrote it. Here the loop is inside, and the state is arrays; that every detection is river's is a test over
-millions of values.
+that wrote it. Here the loop is inside and the state is arrays. A test over millions of values checks that every
+detection is river's.
 """
 
 import math
@@ -16,17 +16,20 @@ from detectors.compiled import EVERYTHING, compiled
 
 SCHEMA = 2
 MOST = 5
-"""Buckets of one size; with one more, the two oldest become one of twice the size."""
+"""Buckets of one size; with one more, the two oldest are merged into one of twice the size."""
 
 CLOCK, GRACE, LEAST = 32, 10, 5
-"""Values between two searches for a cut; fewest values in the window, and on either side of a cut."""
+"""Values between two searches for a cut; fewest values in the window; fewest values on either side of a cut."""
 
 FIRST_LEVELS, MORE_LEVELS = 12, 4
 
 
 class _State(msgspec.Struct, frozen=True):
-    """``counts``: buckets by feature and level, int64. ``buckets``: total and variance of each, oldest first, one
-    feature and level after the other. ``windows``: total, variance, width and ticks of each feature."""
+    """The snapshot of an ``Adwin``.
+
+    ``counts``: buckets by feature and level, int64. ``buckets``: total and variance of each, oldest first, in order of
+    feature and level. ``windows``: total, variance, width and ticks of each feature.
+    """
 
     schema: int
     delta: float
@@ -65,7 +68,7 @@ class Adwin:
         self._windows = np.zeros((features, 4))
 
     def update(self, values: Floats, present: Bools | None = None) -> list[tuple[int, int]]:
-        """Feeds rows of finite values, shape (n, F), where ``present``; (row, feature) of all detections."""
+        """Adds rows of finite values, shape (n, F), where ``present``; returns (row, feature) of all detections."""
         if not len(values) or not len(self._counts):
             return []
         while self._windows[:, 2].max() + len(values) >= (MOST + 1) << (self._counts.shape[1] - 1):
@@ -79,7 +82,7 @@ class Adwin:
         self._buckets = np.pad(self._buckets, ((0, 0), (0, MORE_LEVELS), (0, 0), (0, 0)))
 
     def snapshot(self) -> bytes:
-        """The whole state, in the same bytes however values were cut into calls."""
+        """The whole state, in the same bytes for any cuts between calls."""
         levels = int(np.flatnonzero(self._counts.any(axis=0)).max(initial=-1)) + 1
         counts = self._counts[:, :levels].copy()
         buckets = _packed(counts, self._buckets)
@@ -88,7 +91,7 @@ class Adwin:
         )
 
     def restore(self, data: bytes) -> int:
-        """Takes up a snapshot; returns how many detectors had to start cold: all or none."""
+        """Restores a snapshot; returns how many detectors had to start cold: all or none."""
         features = len(self._counts)
         try:
             state = msgspec.msgpack.decode(data, type=_State)
@@ -109,7 +112,7 @@ class Adwin:
 
 @compiled
 def _packed(counts: Integers, buckets: Floats) -> Floats:
-    """The buckets that are used, one feature and level after the other."""
+    """The buckets in use, in order of feature and level."""
     packed, place = np.empty((counts.sum(), 2)), 0
     for feature in range(counts.shape[0]):
         for level in range(counts.shape[1]):
@@ -152,7 +155,7 @@ def _adwin(
 
 @compiled
 def _insert(buckets: Floats, count: Integers, value: float) -> None:
-    """Appends a bucket of one value, and makes two of one size into one of the next while there are too many."""
+    """Appends a bucket of one value, and merges two of one size while there are too many."""
     level, size, variance = 0, 1.0, 0.0
     while True:
         own = buckets[level]
@@ -171,7 +174,7 @@ def _insert(buckets: Floats, count: Integers, value: float) -> None:
 
 @compiled
 def _cuts(buckets: Floats, count: Integers, total: float, variance: float, width: float, delta: float) -> bool:
-    """Whether the window is cut between any two buckets, from the oldest on."""
+    """Whether the window is cut between any two buckets, searched from the oldest on."""
     strictness = math.log(2 * math.log(width) / delta)
     spread = variance / width
     older_size, older, newer_size, newer = 0.0, 0.0, width, total

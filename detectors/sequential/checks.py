@@ -1,4 +1,4 @@
-"""A test kit for detectors of one's own: the public list of checks, each of which any ``FeatureDetector`` must pass.
+"""The test kit for detectors of a user's own: a list of checks that any ``FeatureDetector`` must pass.
 
 ::
 
@@ -9,8 +9,8 @@
     def test_my_detector(check):
         check(MyDetector)
 
-or, outside a test, ``checks.check_detector(MyDetector)``, which runs all and says what failed. After the generated
-checks of river and of scikit-learn, every estimator of which passes the same list.
+Outside a test, ``checks.check_detector(MyDetector)`` runs all checks and raises one error with all that failed. The
+model are the generated checks of river and scikit-learn, where every estimator passes the same list.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,15 +25,15 @@ Check = Callable[[Factory], None]
 
 CHANNELS = ("u", "spread", "z")
 SNAPSHOT_BYTES = 16_384
-"""A unit's checkpoint is one record of at most 4 MB, for all its features and detectors."""
+"""The largest snapshot. A unit's checkpoint is one record of at most 4 MB, for all its features and detectors."""
 
 QUIET_VALUES, HEARD_VALUES = 2_000, 2_000
 FALSE_SIGNALS = 20
-"""In QUIET_VALUES independent values: one in a hundred is no signal any more, but noise."""
+"""Signals allowed in QUIET_VALUES independent values: one in a hundred values is noise and no signal."""
 
 
 def name_of(check: Check) -> str:
-    """A check's name, for test ids."""
+    """The name of a check, for test ids."""
     return check.__name__
 
 
@@ -47,7 +47,7 @@ def _channel(detector: FeatureDetector) -> str:
 
 
 def _quiet(channel: str, rows: int, seed: int) -> list[float]:
-    """What a stream that follows its reference looks like on the channel."""
+    """Values on the channel of a stream that follows its reference."""
     rng = np.random.default_rng(seed)
     if channel == "z":
         return [float(v) for v in rng.normal(size=rows)]
@@ -55,7 +55,7 @@ def _quiet(channel: str, rows: int, seed: int) -> list[float]:
 
 
 def _changed(channel: str, rows: int, seed: int) -> list[float]:
-    """And after it has gone to the reference's upper end."""
+    """Values on the channel of a stream at the upper end of its reference."""
     rng = np.random.default_rng(seed)
     low, high = {"u": (0.9, 1.0), "spread": (0.4, 0.5), "z": (1.3, 4.0)}[channel]
     return [float(v) for v in rng.uniform(low, high, rows)]
@@ -66,7 +66,7 @@ def _stream(channel: str) -> list[float]:
 
 
 def check_protocol(make: Factory) -> None:
-    """It is made without arguments, has the three methods, and names a channel that exists."""
+    """The detector is made without arguments, has the three methods, and names an existing channel."""
     detector = make()
     for method in ("update_many", "snapshot", "restore"):
         _demand(callable(getattr(detector, method, None)), f"it has no method {method}")
@@ -75,7 +75,7 @@ def check_protocol(make: Factory) -> None:
 
 
 def check_rows(make: Factory) -> None:
-    """What it returns are rows of that call's values, rising, each once."""
+    """The detector returns rows of that call's values, ascending, each once."""
     detector = make()
     for values in (_stream(_channel(detector)), _quiet(_channel(detector), 10, 4)):
         rows = list(detector.update_many(list(values)))
@@ -93,7 +93,7 @@ def check_nothing(make: Factory) -> None:
 
 
 def check_values_are_left_alone(make: Factory) -> None:
-    """It does not write into the list that it is given; other detectors read the same one."""
+    """The detector does not write into its list of values, which other detectors read too."""
     detector = make()
     values = _stream(_channel(detector))
     given = list(values)
@@ -102,7 +102,7 @@ def check_values_are_left_alone(make: Factory) -> None:
 
 
 def check_cuts_do_not_matter(make: Factory) -> None:
-    """The same values give the same rows however they are cut into calls: a poll's size is chance."""
+    """The same values give the same rows for any cuts between calls, which depend on the size of a poll."""
     values = _stream(_channel(make()))
     whole = _rows_of(make(), values, [len(values)])
     _demand(_rows_of(make(), values, [1] * len(values)) == whole, "value by value it fires elsewhere than in one call")
@@ -111,7 +111,7 @@ def check_cuts_do_not_matter(make: Factory) -> None:
 
 
 def check_runs_are_equal(make: Factory) -> None:
-    """Two of them over the same values, side by side, say the same: no clock, no chance, nothing shared."""
+    """Two detectors over the same values, side by side, fire equally: no clock, no chance, no shared state."""
     one, other = make(), make()
     values = _stream(_channel(one))
     found: tuple[list[int], list[int]] = ([], [])
@@ -123,7 +123,7 @@ def check_runs_are_equal(make: Factory) -> None:
 
 
 def check_snapshots_continue(make: Factory) -> None:
-    """A restored one goes on as the one that never stopped; or ``restore`` raises, and it starts cold."""
+    """A restored detector continues as if it had never stopped. Or ``restore`` raises, and it starts cold."""
     values = _stream(_channel(make()))
     whole = _rows_of(make(), values, [len(values)])
     detector, found, start = make(), [], 0
@@ -150,7 +150,7 @@ def check_snapshots_are_small_bytes(make: Factory) -> None:
 
 
 def check_foreign_snapshots_are_refused(make: Factory) -> None:
-    """Bytes that are no snapshot of its own make ``restore`` raise, so that it starts cold and is counted."""
+    """``restore`` raises for bytes that are no snapshot of the detector, so that it starts cold and is counted."""
     for foreign in (b"not a snapshot of this detector", b"\x00"):
         try:
             make().restore(foreign)
@@ -160,7 +160,7 @@ def check_foreign_snapshots_are_refused(make: Factory) -> None:
 
 
 def check_extremes(make: Factory) -> None:
-    """Constants, repeats and the ends of the scale raise nothing but signals."""
+    """Constants, repeats and the ends of the scale cause no exception."""
     channel = _channel(make())
     low, high = {"u": (0.0, 1.0), "spread": (0.0, 0.5), "z": (-8.3, 8.3)}[channel]
     for values in ([low] * 500, [high] * 500, [low, high] * 250, [(low + high) / 2] * 500):
@@ -168,14 +168,14 @@ def check_extremes(make: Factory) -> None:
 
 
 def check_quiet(make: Factory) -> None:
-    """Over independent values that follow the reference it hardly speaks."""
+    """The detector hardly fires on independent values that follow the reference."""
     detector = make()
     fired = len(detector.update_many(_quiet(_channel(detector), QUIET_VALUES, 8)))
     _demand(fired <= FALSE_SIGNALS, f"{fired} signals in {QUIET_VALUES:,} values that did not change")
 
 
 def check_hears(make: Factory) -> None:
-    """When all values go to the upper end of its channel it speaks within 2,000 of them."""
+    """The detector fires within 2,000 values when all values move to the upper end of its channel."""
     detector = make()
     detector.update_many(_quiet(_channel(detector), HEARD_VALUES, 9))
     fired = detector.update_many(_changed(_channel(detector), HEARD_VALUES, 10))
@@ -204,11 +204,11 @@ CHECKS: tuple[Check, ...] = (
     check_quiet,
     check_hears,
 )
-"""Every check there is; a new one is added to the end."""
+"""All checks. A new one is added at the end."""
 
 
 def check_detector(make: Factory) -> None:
-    """Runs all of ``CHECKS``. Raises DetectorCheckError with every check that failed and why.
+    """Runs all ``CHECKS``. Raises DetectorCheckError, which names every failed check and the reason.
 
     >>> from detectors.sequential import detector_factory
     >>> check_detector(detector_factory("river.drift.ADWIN"))

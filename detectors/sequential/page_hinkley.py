@@ -1,7 +1,7 @@
 """Page-Hinkley over many features at a time: river's, as one compiled loop over plain arrays.
 
-river defines what ADWIN and Page-Hinkley detect; what runs here is only faster. Nothing here counts, publishes or knows
-what a feature is: values go in as columns, rows at which a detector fired come out.
+river defines what ADWIN and Page-Hinkley detect; the loops here are only faster. Nothing here counts, publishes or
+knows what a feature is: the input are columns of values, the output rows at which a detector fired.
 """
 
 import numpy as np
@@ -40,7 +40,7 @@ class PageHinkley:
         self._state[4], self._state[5] = np.inf, -1.0
 
     def update(self, values: Floats, present: Bools | None = None) -> list[Detection]:
-        """Feeds rows, shape (n, F); all detections, in no order."""
+        """Adds rows of values, shape (n, F), where ``present``; returns all detections, in no order."""
         mask = EVERYTHING if present is None else present
         hits = _page_hinkley(values, mask, self._state, self.threshold, self.delta, self.MIN_VALUES)
         return [Detection(row, column, "z.up" if rises else "z.down") for row, column, rises in hits.tolist()]
@@ -50,7 +50,7 @@ class PageHinkley:
         return self._state.tobytes()
 
     def restore(self, data: bytes) -> int:
-        """Takes up a snapshot; returns how many detectors had to start cold: all or none."""
+        """Restores a snapshot; returns how many detectors had to start cold: all or none."""
         if len(data) != self._state.nbytes:
             return self._state.shape[1]
         self._state = np.frombuffer(data, np.float64).reshape(self._state.shape).copy()

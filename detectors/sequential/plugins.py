@@ -10,30 +10,31 @@ from detectors.errors import CheckpointError, SettingsError
 
 @runtime_checkable
 class FeatureDetector(Protocol):
-    """A detector of a user's own: one object per feature, named in the settings as ``package.module:Class``.
+    """The protocol of a detector of a user's own: one object per feature, named in the settings as
+    ``package.module:Class``.
 
-    It is made without arguments. It must be a pure function of the values it was given: no clock, no randomness, no
-    dependence on how they were cut into calls. ``channel`` (class attribute, optional) is what it is fed: ``u``
-    (default; the rank under the reference, in (0, 1)), ``spread`` (|u - 1/2|) or ``z`` (the normal score).
+    It is made without arguments. It must be a pure function of its values: no clock, no randomness, no dependence on
+    the cuts between calls. ``channel`` (class attribute, optional) is its input: ``u`` (default; the rank under the
+    reference, in (0, 1)), ``spread`` (|u - 1/2|) or ``z`` (the normal score).
     """
 
     def update_many(self, values: list[float]) -> Sequence[int]:
-        """Rows of ``values`` at which it fired."""
+        """Adds ``values``; returns the rows at which the detector fired."""
         ...
 
     def snapshot(self) -> bytes:
-        """Its whole state."""
+        """The whole state."""
         ...
 
     def restore(self, data: bytes) -> None:
-        """Takes up what ``snapshot`` gave; any exception makes it start cold, and is counted."""
+        """Restores a snapshot. Any exception makes the detector start cold, which is counted."""
         ...
 
 
 class RiverDetector:
-    """Any drift detector of river by name, such as ``river.drift.KSWIN``; seeded where it is random.
+    """Any drift detector of river by name, such as ``river.drift.KSWIN``, with a fixed seed where it is random.
 
-    river has no state format but pickles, which never enter a checkpoint: it starts cold after a restore.
+    river's only state format are pickles, which never enter a checkpoint: the detector starts cold after a restore.
     """
 
     channel = "u"
@@ -44,7 +45,7 @@ class RiverDetector:
         self._detector = make(seed=0) if seeded else make()
 
     def update_many(self, values: list[float]) -> list[int]:
-        """Rows at which it fired."""
+        """Adds ``values``; returns the rows at which the detector fired."""
         detector, fired = self._detector, []
         for row, value in enumerate(values):
             detector.update(value)
@@ -53,11 +54,11 @@ class RiverDetector:
         return fired
 
     def snapshot(self) -> bytes:
-        """Nothing that would be safe to load."""
+        """Empty: river has no state that is safe to load."""
         return b""
 
     def restore(self, data: bytes) -> None:
-        """Refuses: it starts cold."""
+        """Raises CheckpointError, so that the detector starts cold."""
         raise CheckpointError("river's detectors other than ADWIN and Page-Hinkley start cold after a restore")
 
 
@@ -77,7 +78,7 @@ def is_compiled(name: str) -> bool:
 
 
 def detector_factory(name: str) -> Callable[[], FeatureDetector]:
-    """What makes the detector that a settings name means. Raises SettingsError.
+    """The factory of the detector that a settings name means. Raises SettingsError for an unknown one.
 
     >>> isinstance(detector_factory("river.drift.KSWIN")(), FeatureDetector)
     True

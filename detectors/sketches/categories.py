@@ -1,8 +1,8 @@
-"""Exact category counts up to a limit, and a HyperLogLog of the distinct ones.
+"""Exact category counts up to a limit, and a HyperLogLog sketch of the distinct categories.
 
-Counts are plain dicts: what is kept is decided by first come while there is room, and what finds none is counted as
-overflow. The HyperLogLog's registers depend only on the set of categories, so merging is exact; the estimate is the
-composite one, which does not look at the order of arrival either.
+Counts are plain dicts: the first categories are kept until the limit, and values of others are counted as overflow. The
+HyperLogLog's registers depend only on the set of categories, so merging is exact. The composite estimate does not
+depend on the order of arrival either.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ LG_K = 10
 
 
 def add_counts(into: dict[str, int], counts: Mapping[str, int], limit: int) -> int:
-    """Adds ``counts`` to ``into`` while it has fewer than ``limit`` keys; returns how many values found no room."""
+    """Adds ``counts`` to ``into`` while it has fewer than ``limit`` keys; returns the number of values without room."""
     overflow = 0
     for category, count in counts.items():
         if category in into:
@@ -27,7 +27,7 @@ def add_counts(into: dict[str, int], counts: Mapping[str, int], limit: int) -> i
 
 
 class DistinctSketch:
-    """How many different categories there were, within 3.3 % (exact below about a hundred).
+    """The number of different categories, within 3.3 % (exact below about a hundred).
 
     >>> sketch = DistinctSketch()
     >>> sketch.update_many(["a", "b", "a"])
@@ -44,7 +44,7 @@ class DistinctSketch:
             self._sketch = datasketches.hll_sketch(LG_K, datasketches.tgt_hll_type.HLL_8)
 
     def update_many(self, categories: Iterable[str]) -> None:
-        """Adds categories; cost about 100 ns each, so give each batch's distinct ones."""
+        """Adds categories. Cost: about 100 ns each, so pass only the distinct ones of a batch."""
         for category in categories:
             self._sketch.update(category)
 
@@ -53,12 +53,12 @@ class DistinctSketch:
         return float(merge_distinct([self._sketch]).get_estimate())
 
     def to_bytes(self) -> bytes:
-        """HLL in its compact form; empty when nothing was seen."""
+        """The compact form of the HLL sketch; empty when it saw nothing."""
         return b"" if self._sketch.is_empty() else bytes(self._sketch.serialize_compact())
 
 
 def merge_distinct(sketches: Iterable["datasketches.hll_sketch"]) -> "datasketches.hll_sketch":
-    """Union of datasketches' sketches."""
+    """The union of sketches of the datasketches library."""
     union = datasketches.hll_union(LG_K)
     for sketch in sketches:
         union.update(sketch)
@@ -66,7 +66,7 @@ def merge_distinct(sketches: Iterable["datasketches.hll_sketch"]) -> "datasketch
 
 
 def estimate_distinct(serialised: Iterable[bytes]) -> float:
-    """Distinct categories over shards, from what ``to_bytes`` gave."""
+    """The number of distinct categories over shards, from the bytes of ``to_bytes``."""
     return float(
         merge_distinct(datasketches.hll_sketch.deserialize(data) for data in serialised if data).get_estimate()
     )

@@ -1,14 +1,14 @@
 """Exact, mergeable first and second moments in fixed point.
 
-Floating-point sums depend on their order, and so on how events were dealt to partitions. Under a reference with
+Floating-point sums depend on their order, and so on how events were distributed over partitions. Under a reference with
 centre c and scale s (a power of two) the sums are integers instead:
 
     q = rint((x - c) / s * 2^28)        sum1 = sum q        sum2 = sum q^2
 
-A term with |x - c| <= 256 s has at most 36 bits. Its square is taken in two halves of 14 and 22 bits, so that the sums
-of a block fit into 64; what runs on is kept in two words of 56. Rarer, larger values take a path of Python integers.
-The mean is exact to 2^-29 s, and the standard deviation is that of the rounded values: a constant has none, wherever
-it lies.
+A term with |x - c| <= 256 s has at most 36 bits. Its square is summed in two halves of 14 and 22 bits, so that the sums
+of a block fit into 64 bits; the running sums are two words of 56 bits. Larger values are rare and are added as Python
+integers. The mean is exact to 2^-29 s. The standard deviation is that of the rounded values: that of a constant is 0,
+wherever it lies.
 """
 
 import math
@@ -45,7 +45,7 @@ class Moments:
     def __init__(self, centre: Floats, scale: Floats) -> None:
         self._centre, self._scale = centre, scale
         self._words = np.zeros((len(centre), 4), np.int64)  # upper and lower word of sum1, and of sum2
-        self._far: dict[int, tuple[int, int]] = {}  # by column: what does not fit there
+        self._far: dict[int, tuple[int, int]] = {}  # by column: sums of values beyond REACH
 
     def update(self, numbers: Floats, present: Bools | None = None) -> None:
         """Adds every column of ``numbers``, shape (n <= BLOCK, F), where it is ``present``."""
@@ -77,14 +77,14 @@ class Moments:
         return sum1, sum2
 
     def restore(self, sum1: Sequence[int], sum2: Sequence[int]) -> None:
-        """Takes up ``sums()``."""
+        """Restores what ``sums`` returned."""
         self._words = np.zeros((len(sum1), 4), np.int64)
         self._far = dict(enumerate(zip(sum1, sum2, strict=True)))
 
 
 @compiled
 def _add_terms(numbers: Floats, present: Bools, centre: Floats, scale: Floats, words: Integers) -> int:
-    """How many values are too far out, which are left to the caller."""
+    """Adds the terms of values in reach; returns how many are too far out, which the caller must add."""
     far, masked = 0, len(present) > 0
     half, below = 1 << (_HALF_BITS - 1), (1 << _WORD_BITS) - 1
     for column in range(numbers.shape[1]):
@@ -133,7 +133,7 @@ def mean_and_std(count: int, sum1: int, sum2: int, centre: float, scale: float) 
     if not count:
         return None, None
     variance = max(sum2 * count - sum1 * sum1, 0)  # in units of (s / 2^28 / count)^2
-    # Two more digits of the root than its whole part has: the spread may be far below s.
+    # The root gets 32 more bits than its whole part: the spread may be far below s.
     root = math.isqrt(variance << 64)
     return centre + _ratio(sum1, count << BITS) * scale, _ratio(root, count << (BITS + 32)) * scale
 

@@ -1,13 +1,13 @@
-"""A quantile sketch that is a pure function of the multiset of values it has seen.
+"""A quantile sketch that is a pure function of the multiset of its values.
 
-Why not KLL: its compactions flip coins, so two runs over the same values differ, and "the same prefix gives the same
-numbers" would not hold. Here a float64 is mapped to a 64-bit key that sorts as the value does, and the sketch is a
-sparse histogram of ``key >> shift``, where ``shift`` is the smallest that needs at most ``LIMIT`` buckets. That shift
-is determined by the set of values alone (a coarser shift never needs more buckets), so neither the order of updates
-nor how values were dealt to sketches changes one bit of the result: ``merge`` is exact, commutative and associative.
+Why not KLL: its compactions are random, so two runs over the same values differ, and the same events would not give the
+same numbers. Here a float64 is mapped to a 64-bit key that sorts as the value does, and the sketch is a sparse
+histogram of ``key >> shift``, where ``shift`` is the smallest that needs at most ``LIMIT`` buckets. The set of values
+alone determines that shift (a coarser shift never needs more buckets). So neither the order of updates nor the
+distribution of values over sketches changes one bit of the result: ``merge`` is exact, commutative and associative.
 
-Error: a quantile is known up to the bucket it lies in; ``rank_error`` is the largest share of values in one bucket that
-holds more than one representable value, and is known exactly. While ``shift`` is 0 the sketch is exact.
+Error: a quantile is known up to its bucket. ``rank_error`` is the largest share of values in one bucket that holds more
+than one representable value, and is known exactly. While ``shift`` is 0 the sketch is exact.
 """
 
 import struct
@@ -30,7 +30,7 @@ _VERSION = 1
 
 
 def ordered_keys(values: Floats) -> Keys:
-    """uint64 keys that sort as the finite ``values`` do; -0.0 and 0.0 share one."""
+    """uint64 keys that sort as the finite ``values`` do; -0.0 and 0.0 have the same key."""
     bits = (values + 0.0).view(np.uint64)
     return np.where(bits & _SIGN, ~bits, bits | _SIGN)
 
@@ -63,7 +63,7 @@ def _added(keys: Keys, counts: Integers, more: Keys, more_counts: Integers) -> t
 
 
 class QuantileSketch:
-    """``update_many`` costs about 60 ns a value in batches of 512; ``merge`` O(buckets).
+    """The sketch. ``update_many`` costs about 60 ns a value in batches of 512, ``merge`` O(buckets).
 
     >>> sketch = QuantileSketch()
     >>> sketch.update_many(np.arange(1001.0))
@@ -83,12 +83,12 @@ class QuantileSketch:
 
     @property
     def count(self) -> int:
-        """How many values went in."""
+        """The number of values added."""
         return int(self.counts.sum())
 
     @property
     def rank_error(self) -> float:
-        """Largest error of a cumulative share inside the sketch; 0 when exact."""
+        """The largest error of a cumulative share inside the sketch; 0 when exact."""
         return float(self.counts.max() / self.counts.sum()) if self.shift and len(self.counts) else 0.0
 
     def update_many(self, values: Floats) -> None:
@@ -97,13 +97,13 @@ class QuantileSketch:
             self._add(ordered_keys(values) >> np.uint64(self.shift), np.ones(len(values), np.int64))
 
     def merge(self, other: "QuantileSketch") -> None:
-        """Adds what ``other`` has seen."""
+        """Adds the values of ``other``."""
         if other.shift > self.shift:
             self._coarsen(other.shift)
         self._add(other.keys >> np.uint64(self.shift - other.shift), other.counts)
 
     def subtract(self, other: "QuantileSketch") -> None:
-        """Takes away what ``other`` has seen, which must be a part of what this one has: exact at its own shift."""
+        """Removes the values of ``other``, which must be contained in this sketch: exact at the shift of this one."""
         keys = other.keys >> np.uint64(max(self.shift - other.shift, 0))
         self.keys, self.counts = _added(self.keys, self.counts, keys, -other.counts)
         seen = self.counts > 0
@@ -120,7 +120,7 @@ class QuantileSketch:
         self.shift = shift
 
     def buckets(self) -> tuple[Floats, Floats, Integers]:
-        """Lowest and highest value of every bucket, and its count, ascending; each shape (b,)."""
+        """The lowest and highest value and the count of every bucket, ascending; each shape (b,)."""
         low = self.keys << np.uint64(self.shift)
         high = low | np.uint64((1 << self.shift) - 1)
         high = np.where(high == _SIGN - np.uint64(1), high - np.uint64(1), high)  # that is -0.0, which nothing maps to
@@ -128,21 +128,21 @@ class QuantileSketch:
         return key_values(np.clip(low, least, most)), key_values(np.clip(high, least, most)), self.counts
 
     def quantiles(self, probabilities: Floats) -> Floats:
-        """Values at ``probabilities``: the middle of the bucket holding rank ceil(p * n), exact at shift 0."""
+        """The values at ``probabilities``: the middle of the bucket that holds rank ceil(p * n), exact at shift 0."""
         low, high, counts = self.buckets()
         ranks = np.maximum(np.ceil(probabilities * self.count - 1e-9), 1)
         at = np.minimum(np.searchsorted(np.cumsum(counts), ranks), len(counts) - 1)
         return np.where(low[at] == high[at], low[at], low[at] / 2 + high[at] / 2)  # halves of denormals vanish
 
     def to_bytes(self) -> bytes:
-        """Version, shift, number of buckets, keys, counts; little-endian."""
+        """Version, shift, number of buckets, keys, counts; little-endian. Empty without values."""
         if not len(self.keys):
             return b""
         return _HEAD.pack(_VERSION, self.shift, len(self.keys)) + self.keys.tobytes() + self.counts.tobytes()
 
     @classmethod
     def from_bytes(cls, data: bytes, limit: int = LIMIT) -> "QuantileSketch":
-        """Raises CheckpointError when ``data`` is not what ``to_bytes`` gives."""
+        """The sketch of these bytes. Raises CheckpointError when ``to_bytes`` cannot have written them."""
         sketch = cls(limit)
         if not data:
             return sketch
@@ -150,7 +150,7 @@ class QuantileSketch:
             raise CheckpointError("quantile sketch: truncated")
         version, shift, buckets = _HEAD.unpack_from(data)
         if version != _VERSION or shift > 63 or len(data) != _HEAD.size + 16 * buckets or buckets > limit:
-            raise CheckpointError(f"quantile sketch: version {version}, shift {shift}, {buckets} buckets: not ours")
+            raise CheckpointError(f"quantile sketch: version {version}, shift {shift}, {buckets} buckets: not valid")
         middle = _HEAD.size + 8 * buckets
         sketch.shift = shift
         sketch.keys = np.frombuffer(data[_HEAD.size : middle], np.uint64).copy()
@@ -159,7 +159,7 @@ class QuantileSketch:
 
 
 def merged(sketches: Iterable["QuantileSketch"]) -> QuantileSketch:
-    """One sketch of everything the given ones saw."""
+    """One sketch of the values of all ``sketches``."""
     total = QuantileSketch()
     for sketch in sketches:
         total.merge(sketch)

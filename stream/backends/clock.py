@@ -1,10 +1,10 @@
-"""The wall clock, for composition roots to hand in."""
+"""The wall clock, which the modules that put things together hand to all others."""
 
 import time
 
 
 class SystemClock:
-    """Time as the machine has it."""
+    """The machine's own clock."""
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000

@@ -1,6 +1,6 @@
-"""Topics as files: ``FOLDER/TOPIC/PARTITION.jsonl``, one record a line, the line number its offset.
+"""Topics as files: ``FOLDER/TOPIC/PARTITION.jsonl`` with one record a line, whose number is the offset.
 
-For logs that are kept, looked at and read again without a broker. One process at a time; a group has one member.
+For logs that are kept, inspected and read again without a broker. One process at a time; a group has one member.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from stream.topics.record import OutRecord, Partition, Record
 
 
 class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A record's form on disk; key and value as base64 where they are no UTF-8 text."""
+    """A record as a line; a key or value that is not UTF-8 is in base64."""
 
     timestamp_ms: int
     key: str | None = None
@@ -34,7 +34,7 @@ _committed = msgspec.json.Decoder(dict[str, int]).decode
 
 
 class FileBroker:
-    """A folder of topics."""
+    """A folder with one folder for each topic."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.folder = folder
@@ -42,7 +42,7 @@ class FileBroker:
         self._marks: dict[Partition, tuple[int, int]] = {}
 
     def create_topic(self, name: str, partitions: int = 1) -> None:
-        """Raises BrokerError where it exists."""
+        """Raises BrokerError if the topic exists."""
         try:
             (self.folder / name).mkdir(parents=True)
         except FileExistsError:
@@ -57,7 +57,7 @@ class FileBroker:
         return count
 
     def read(self, place: Partition, offset: int, limit: int | None = None) -> list[Record]:
-        """Complete lines from ``offset`` on; one that is still being written is not there yet."""
+        """Records of complete lines from ``offset`` on; a line that is still being written is left out."""
         found: list[Record] = []
         number, at = self._mark(place, offset)
         with self._open(place) as lines:
@@ -72,14 +72,14 @@ class FileBroker:
         return found
 
     def end(self, place: Partition) -> int:
-        """Counts from the last line that was read."""
+        """The offset after the last complete line. Cost: counts the lines after the last one that was read."""
         number, at = self._mark(place)
         with self._open(place) as lines:
             lines.seek(at)
             return number + sum(line.endswith(b"\n") for line in lines)
 
     def _mark(self, place: Partition, offset: int | None = None) -> tuple[int, int]:
-        """A line and where it begins, at or before ``offset``: the one read last, or the first."""
+        """Number and position of a line at or before ``offset``: the one that was read last, or the first."""
         number, at = self._marks.get(place, (0, 0))
         return (number, at) if offset is None or number <= offset else (0, 0)
 
@@ -90,7 +90,7 @@ class FileBroker:
             raise BrokerError(f"{place}: no such partition in {self.folder}") from None
 
     def append(self, records: Sequence[OutRecord]) -> None:
-        """On disk when it returns."""
+        """Writes records; they are on disk when it returns."""
         lines: dict[Partition, list[bytes]] = {}
         for record in records:
             count = self.partitions(record.topic)
@@ -129,7 +129,7 @@ class FileBroker:
 
 
 class FileSource:
-    """Reads all partitions of topics; a group of one member, whose commits last."""
+    """Reads all partitions of its topics, as the only member of its group. Commits are kept on disk."""
 
     def __init__(self, broker: FileBroker, topics: Sequence[str], group_id: str = "driftline") -> None:
         self._broker = broker
@@ -145,10 +145,10 @@ class FileSource:
         listener.assigned(places)
 
     async def poll(self, timeout_ms: int, max_records: int) -> Mapping[Partition, list[Record]]:
-        came = self._take(max_records)
+        came = self._fetch(max_records)
         if not came:
             await asyncio.sleep(timeout_ms / 1000)
-            came = self._take(max_records)
+            came = self._fetch(max_records)
         return came
 
     def seek(self, partition: Partition, offset: int) -> None:
@@ -178,12 +178,12 @@ class FileSource:
     async def stop(self) -> None:
         self._positions, self._running = {}, set()
 
-    def _take(self, max_records: int) -> dict[Partition, list[Record]]:
+    def _fetch(self, max_records: int) -> dict[Partition, list[Record]]:
         came: dict[Partition, list[Record]] = {}
         self._turn += 1
         places = sorted(self._running)
         begin = self._turn % max(1, len(places))
-        for place in places[begin:] + places[:begin]:  # or the first one's flood would starve the others
+        for place in places[begin:] + places[:begin]:  # else many records in the first would keep the others waiting
             records = self._broker.read(place, self._positions[place], max_records) if max_records > 0 else []
             if records:
                 came[place] = records
@@ -193,13 +193,13 @@ class FileSource:
 
 
 class FileSink:
-    """Appends; acknowledged means on disk."""
+    """Appends records to files. Acknowledged means on disk."""
 
     def __init__(self, broker: FileBroker) -> None:
         self._broker = broker
 
     async def start(self) -> None:
-        """Nothing to open."""
+        """Does nothing: there is no connection."""
 
     async def send(self, records: Sequence[OutRecord]) -> None:
         await asyncio.to_thread(self._broker.append, records)
@@ -208,11 +208,11 @@ class FileSink:
         return self._broker.partitions(topic)
 
     async def stop(self) -> None:
-        """Nothing is open."""
+        """Does nothing: there is no connection."""
 
 
 class FileTableReader:
-    """Reads topics as tables: newest value by key."""
+    """Reads topics as tables: the newest value of each key."""
 
     def __init__(self, broker: FileBroker) -> None:
         self._broker = broker
@@ -232,20 +232,20 @@ class FileTableReader:
         self._next = {place: min(offsets.get(place, 0), self._broker.end(place)) for place in places}
 
     async def poll(self, timeout_ms: int) -> Sequence[tuple[Partition, Record]]:
-        came = self._take()
+        came = self._fetch()
         if not came and timeout_ms:
             await asyncio.sleep(timeout_ms / 1000)
-            came = self._take()
+            came = self._fetch()
         return came
 
-    async def catch_up(self, take: Callable[[Partition, Record], None]) -> None:
-        for place, record in self._take():
-            take(place, record)
+    async def catch_up(self, apply: Callable[[Partition, Record], None]) -> None:
+        for place, record in self._fetch():
+            apply(place, record)
 
     async def stop(self) -> None:
         self._next = {}
 
-    def _take(self) -> list[tuple[Partition, Record]]:
+    def _fetch(self) -> list[tuple[Partition, Record]]:
         came: list[tuple[Partition, Record]] = []
         for place, position in self._next.items():
             records = self._broker.read(place, position)
@@ -267,7 +267,7 @@ def _record(place: Partition, number: int, line: bytes) -> Record:
     try:
         found = _decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise BrokerError(f"{place}, line {number + 1}: no record: {error}") from None
+        raise BrokerError(f"{place}, line {number + 1}: is not a record: {error}") from None
     key = found.key_base64 if found.key is None else found.key.encode()
     value = found.value_base64 if found.value is None else found.value.encode()
     return Record(number, found.timestamp_ms, key, value, found.headers)

@@ -7,7 +7,7 @@ from stream.topics.record import OutRecord, Partition, Record
 
 
 class Rebalance(Protocol):
-    """Told of assignments. Must return at once: work that takes time is done in a task (recovery.md)."""
+    """Is called when partitions are assigned or revoked. Must return at once; longer work belongs in a task."""
 
     def assigned(self, partitions: Sequence[Partition]) -> None: ...
 
@@ -39,7 +39,8 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Writes. ``send`` returns when all are acknowledged, in the order given per partition; BrokerError if not."""
+    """Writes records. ``send`` returns when all are acknowledged, in order within each partition, or raises
+    BrokerError."""
 
     async def start(self) -> None: ...
 
@@ -49,35 +50,35 @@ class Sink(Protocol):
 
 
 class Output(Sink, Protocol):
-    """A sink that knows how many partitions a topic has."""
+    """A sink that can ask how many partitions a topic has."""
 
     async def partitions(self, topic: str) -> int: ...
 
 
 class TableReader(Protocol):
-    """Reads a compacted topic without a group: newest value by key."""
+    """Reads compacted topics without a group, as tables: the newest value of each key."""
 
     async def read_to_end(self, topic: str, partitions: Sequence[int] | None = None) -> dict[bytes, Record]:
-        """Newest record per key up to the end as of the call; tombstoned keys are absent."""
+        """The newest record of each key, up to the end of the topic at the call. Keys with a tombstone are absent."""
         ...
 
     async def read_from(self, topics: Sequence[str], offsets: Mapping[Partition, int]) -> None:
-        """``poll`` gives every record of ``topics`` from ``offsets`` on; where none is named, or it is gone, from the
-        first there is. Forgets what was read before."""
+        """``poll`` then returns every record of ``topics`` from ``offsets`` on. A partition without an offset, or whose
+        offset is deleted, starts with its first record. Topics that were read before are no longer followed."""
         ...
 
     async def poll(self, timeout_ms: int) -> Sequence[tuple[Partition, Record]]:
-        """What came after ``read_to_end`` or from ``read_from`` on, in order."""
+        """The records after ``read_to_end``, or from ``read_from`` on, in order."""
         ...
 
-    async def catch_up(self, take: Callable[[Partition, Record], None]) -> None:
-        """Hands over what came since, up to the end as of the call; when cancelled, the rest comes later."""
+    async def catch_up(self, apply: Callable[[Partition, Record], None]) -> None:
+        """Calls ``apply`` with each new record, up to the end at the call; if cancelled, the rest comes later."""
         ...
 
     async def stop(self) -> None: ...
 
 
 class Clock(Protocol):
-    """Wall time, handed in so that tests own it."""
+    """Wall time, handed in so that tests can set it."""
 
     def now_ms(self) -> int: ...

@@ -1,4 +1,4 @@
-"""Small pictures as SVG text: a line over events, and two histograms over each other. No file, no script."""
+"""Charts of HTML reports as SVG text: evidence by event, and two histograms in one chart. No files, no scripts."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,12 +7,12 @@ from typing import Any
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 960, 260, 56, 32, 12, 12
 CEILING = 4.0
-"""Thresholds high the picture is: what happens at the alarm is of interest, not how sure one is much later."""
+"""Height of the chart in thresholds. What happens at the alarm matters; how high evidence rises later does not."""
 LINE_POINTS = 2_000
-"""More points than pixels show nothing; the largest of each pixel is kept, so that no peak vanishes."""
+"""Most points of a line. More than one a pixel cannot be seen; the largest of each is kept, so that no peak is lost."""
 
 Scale = Callable[[float], float]
-"""From a value to a place in the picture."""
+"""Maps a value to its coordinate in the chart."""
 
 
 def evidence(
@@ -22,9 +22,9 @@ def evidence(
     label: str,
     clean: tuple[float, float] | None = None,
 ) -> str:
-    """Evidence (log10) over events with its threshold; ``incidents`` are (opened, resolved or None, text).
+    """Evidence (log10) by event number with its threshold; ``incidents`` are (opened, resolved or None, text).
 
-    ``clean``: first and last event of a stretch that its owner calls so.
+    ``clean``: the first and the last of the clean events, if they are known.
     """
     shown = thinned([(x, y) for x, y in points if math.isfinite(y)], LINE_POINTS)
     last = max([x for x, _ in points] + [1.0])
@@ -40,7 +40,7 @@ def evidence(
 
     parts = [_frame(label)]
     if clean is not None:
-        parts.append(_span("clean", across(clean[0]), across(clean[1]), "called clean"))
+        parts.append(_span("clean", across(clean[0]), across(clean[1]), "clean events"))
     for opened, resolved, text in incidents:
         parts.append(_span("incident", across(opened), across(last if resolved is None else resolved), text))
     for tick in ticks(low, high, 5):
@@ -61,7 +61,7 @@ def evidence(
 
 
 def histograms(reference: Sequence[float], present: Sequence[float], names: Sequence[str], label: str) -> str:
-    """Shares by bin: the reference as a filled outline, the present as bars. Bins are drawn equally wide."""
+    """Shares by bin: wide bars for the reference, narrow bars for the present. All bins are drawn equally wide."""
     width, height, bottom = 300, 120, 18
     count = max(len(reference), len(present), 1)
     shares = [_shares(reference, count), _shares(present, count)]
@@ -94,7 +94,7 @@ def ticks(low: float, high: float, wanted: int) -> list[float]:
 
 
 def thinned(points: Sequence[tuple[float, float]], limit: int) -> list[tuple[float, float]]:
-    """At most about ``limit`` points: of every run of neighbours the highest."""
+    """At most about ``limit`` points: the highest of every run of neighbours."""
     if len(points) <= limit:
         return list(points)
     run = math.ceil(len(points) / limit)
@@ -112,7 +112,7 @@ def _bar(kind: str, x: float, base: float, width: float, height: float, inner: s
 
 
 def _span(kind: str, left: float, right: float, text: str) -> str:
-    """A part of the picture of evidence, over its whole height."""
+    """A marked range of events, over the whole height of the chart."""
     width, height = max(right - left, 1.5), HEIGHT - TOP - BOTTOM
     return (
         f'<rect class="{kind}" x="{left:.1f}" y="{TOP}" width="{width:.1f}" height="{height}">'

@@ -1,4 +1,4 @@
-"""``driftline check``: puts settings, broker and topic plan together and shows what is found."""
+"""``driftline check``: compares the topics of a cluster with the topic plan of the settings and prints the result."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from rich.markup import escape
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.settings import settings as config
 from stream.settings.settings import Settings
-from stream.terminal import incidents
+from stream.terminal import output
 from stream.terminal.exit_status import ExitStatus
 from stream.topics import rules
 
@@ -17,21 +17,21 @@ STYLES = {"ok": "green", "created": "cyan", "warning": "yellow", "missing": "red
 
 
 def show(console: Console, settings: Settings, as_json: bool) -> int:
-    """The settings in force, secrets masked."""
+    """Prints the settings in force, with secrets masked."""
     plain = config.masked(settings)
     if as_json:
-        incidents.write_json(console, plain)
+        output.write_json(console, plain)
     else:
         console.out(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).rstrip(), highlight=False)
     return ExitStatus.OK
 
 
 def main(console: Console, settings: Settings, create: bool, as_json: bool) -> int:
-    """Exit status 2 when something is missing or wrong."""
+    """Checks the topics and prints what was found. Exit status 2 if one is missing or wrong."""
     cluster = KafkaCluster(settings.kafka)
     findings = asyncio.run(rules.ensure(settings, cluster, create=create))
     if as_json:
-        incidents.write_json(console, {"findings": findings})
+        output.write_json(console, {"findings": findings})
     else:
         width = max((len(finding.topic) for finding in findings), default=0)
         for finding in findings:
@@ -40,5 +40,5 @@ def main(console: Console, settings: Settings, create: bool, as_json: bool) -> i
             console.print(line, soft_wrap=True)
     bad = any(finding.level in (rules.Level.WRONG, rules.Level.MISSING) for finding in findings)
     if not bad and not as_json:
-        console.print(f"broker and topics at {escape(settings.kafka.bootstrap_servers)} are as they must be")
+        console.print(f"the broker and the topics at {escape(settings.kafka.bootstrap_servers)} are correct")
     return ExitStatus.ERROR if bad else ExitStatus.OK

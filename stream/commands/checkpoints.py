@@ -1,4 +1,4 @@
-"""``driftline checkpoints``: puts the topic's reader, the envelope and a table of what is saved together."""
+"""``driftline checkpoints``: reads the checkpoints topic, and lists, verifies or deletes what it holds."""
 
 import asyncio
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from detectors.errors import BrokerError, CheckpointError, SettingsError
 from stream.backends.kafka.sink import KafkaSink
 from stream.backends.kafka.tables import KafkaTableReader
 from stream.settings.settings import Settings
-from stream.terminal import incidents
+from stream.terminal import output
 from stream.terminal.exit_status import ExitStatus
 from stream.topics import checkpoints
 from stream.topics.checkpoints import Description
@@ -21,8 +21,8 @@ from stream.topics.record import OutRecord, Partition, Record
 Saved = dict[bytes, Record]
 
 
-class Choice(NamedTuple):
-    """What to forget: a partition's units, or one model's, or one version's."""
+class Selection(NamedTuple):
+    """Which units to delete: all of a partition, or those of one model, or of one version."""
 
     topic: str | None
     partition: int
@@ -35,10 +35,10 @@ class Choice(NamedTuple):
 
 
 def show_list(console: Console, settings: Settings, as_json: bool) -> int:
-    """Every unit with its stamp and size."""
+    """Prints every unit with its stamp and size. Exit status 2 if one is broken."""
     found, broken = _described(asyncio.run(_read(settings)))
     if as_json:
-        incidents.write_json(console, {"units": found, "broken": broken})
+        output.write_json(console, {"units": found, "broken": broken})
         return ExitStatus.ERROR if broken else ExitStatus.OK
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("partition", "unit"):
@@ -49,31 +49,34 @@ def show_list(console: Console, settings: Settings, as_json: bool) -> int:
         unit = "(manifest)" if one.unit is None else escape(str(one.unit))
         table.add_row(escape(str(one.partition)), unit, f"{one.stamp:,}", f"{one.size_bytes:,}")
     console.print(table if found else "no checkpoints")
-    return _say(console, broken)
+    return _report_broken(console, broken)
 
 
 def verify(console: Console, settings: Settings, as_json: bool) -> int:
-    """Opens every unit and compares it with its manifest."""
+    """Reads every unit and compares it with its manifest. Exit status 2 if one is broken."""
     saved = asyncio.run(_read(settings))
     found, broken = _described(saved)
     broken += _against_manifests(saved, found)
     if as_json:
-        incidents.write_json(console, {"units": len(found), "broken": broken})
+        output.write_json(console, {"units": len(found), "broken": broken})
         return ExitStatus.ERROR if broken else ExitStatus.OK
     if not broken:
-        console.print(f"{len(found):,} records are as they must be")
-    return _say(console, broken)
+        console.print(f"{len(found):,} records are correct")
+    return _report_broken(console, broken)
 
 
-def drop(console: Console, settings: Settings, choice: Choice) -> int:
-    """Writes tombstones, and a manifest without what is dropped."""
-    if choice.topic is None and len(settings.topics.events) > 1:
-        raise SettingsError("the settings name several events topics: say which with --topic")
-    place = Partition(choice.topic or settings.topics.events[0], choice.partition)
-    if choice.version is not None and choice.model is None:
+def drop(console: Console, settings: Settings, selection: Selection) -> int:
+    """Writes a tombstone for every selected unit, and a manifest without them.
+
+    Raises SettingsError for a selection that is not clear, BrokerError where it matches nothing.
+    """
+    if selection.topic is None and len(settings.topics.events) > 1:
+        raise SettingsError("the settings name several events topics: choose one with --topic")
+    place = Partition(selection.topic or settings.topics.events[0], selection.partition)
+    if selection.version is not None and selection.model is None:
         raise SettingsError("--version needs --model")
-    count = asyncio.run(_drop(settings, place, choice))
-    console.print(f"{count:,} records of {place} forgotten")
+    count = asyncio.run(_drop(settings, place, selection))
+    console.print(f"{count:,} records of {place} deleted")
     return ExitStatus.OK
 
 
@@ -97,7 +100,7 @@ def _described(saved: Saved) -> tuple[list[Description], list[str]]:
 
 
 def _against_manifests(saved: Saved, found: Iterable[Description]) -> list[str]:
-    """A unit that its partition's manifest names must have a record; one left over by a torn checkpoint is no fault."""
+    """Units that a manifest names but that have no record. A record that no manifest names is not an error."""
     units = {(one.partition, checkpoints.quoted(one.unit)) for one in found if one.unit is not None}
     wrong: list[str] = []
     for key, record in saved.items():
@@ -112,7 +115,7 @@ def _against_manifests(saved: Saved, found: Iterable[Description]) -> list[str]:
     return sorted(wrong)
 
 
-async def _drop(settings: Settings, place: Partition, choice: Choice) -> int:
+async def _drop(settings: Settings, place: Partition, selection: Selection) -> int:
     saved = await _read(settings)
     gone: list[OutRecord] = []
     dropped: set[str] = set()
@@ -126,13 +129,13 @@ async def _drop(settings: Settings, place: Partition, choice: Choice) -> int:
             continue
         if unit is None:
             manifest = (key, record)
-        elif choice.model in (None, unit.model) and choice.version in (None, unit.version):
+        elif selection.model in (None, unit.model) and selection.version in (None, unit.version):
             gone.append(OutRecord(settings.topics.checkpoints, key, None, partition=place.partition))
             dropped.add(checkpoints.quoted(unit))
     if manifest is not None:
-        gone.append(_manifest(settings, place, choice, manifest[0], manifest[1], dropped))
+        gone.append(_manifest(settings, place, selection, manifest[0], manifest[1], dropped))
     if not gone:
-        raise BrokerError(f"{settings.topics.checkpoints}: holds nothing of {choice}")
+        raise BrokerError(f"{settings.topics.checkpoints}: holds nothing for {selection}")
     sink = KafkaSink(settings.kafka)
     await sink.start()
     try:
@@ -143,20 +146,22 @@ async def _drop(settings: Settings, place: Partition, choice: Choice) -> int:
 
 
 def _manifest(
-    settings: Settings, place: Partition, choice: Choice, key: bytes, record: Record, dropped: set[str]
+    settings: Settings, place: Partition, selection: Selection, key: bytes, record: Record, dropped: set[str]
 ) -> OutRecord:
-    """The manifest without ``dropped``; none where everything goes."""
+    """The manifest without ``dropped``; a tombstone where the whole partition is selected."""
     value = None
-    if choice.model is not None:
+    if selection.model is not None:
         manifest = checkpoints.decode_manifest(record.value or b"", str(place))
         kept = {checkpoints.unquoted(name): stamp for name, stamp in manifest.stamps.items() if name not in dropped}
         value = checkpoints.encode_manifest(manifest.next, kept, manifest.labels)
     return OutRecord(settings.topics.checkpoints, key, value, partition=place.partition)
 
 
-def _say(console: Console, broken: list[str]) -> int:
+def _report_broken(console: Console, broken: list[str]) -> int:
     for line in broken:
         console.print(f"[red]broken[/]  {escape(line)}", soft_wrap=True)
     if broken:
-        console.print("driftline checkpoints drop --partition N forgets what is broken; its counts begin again")
+        console.print(
+            "delete broken checkpoints with: driftline checkpoints drop --partition N (their counts start at zero)"
+        )
     return ExitStatus.ERROR if broken else ExitStatus.OK

@@ -1,54 +1,58 @@
-"""Commands over files: replay and reference. No logic."""
+"""The commands replay and reference, which read files. Only their options; no logic."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from stream.commands import options
 
-if TYPE_CHECKING:
-    from stream.files.layout import ReplayOptions
-
-JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 
 
-@click.command(short_help="Which incidents a file would have raised.")
+@click.command(short_help="Find the incidents in a file of past events.")
 @click.argument("file", metavar="FILE")
-@click.option("--reference", "reference_file", metavar="FILE", help="Compare with this reference artefact.")
-@click.option("--reference-rows", type=click.IntRange(min=1), metavar="N", help="Compare with the first N rows.")
+@click.option("--reference", "reference_file", metavar="FILE", help="Compare the events with this reference.")
+@click.option(
+    "--reference-rows", type=click.IntRange(min=1), metavar="N", help="Use the first N rows as the reference."
+)
 @options.table_options
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
-    help="Events per second of the clock where the rows carry no time.",
+    help="Events per second, for rows without a time.",
 )
 @click.option(
-    "--partitions", type=click.IntRange(1, 1024), default=1, show_default=True, help="Deal the rows to so many."
+    "--partitions",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Split the rows over N simulated partitions.",
 )
 @click.option(
     "--false-alarms-per-month",
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
-    help="The one knob: false alarms per model and month that you accept.",
+    help="False alarms per model and month that you accept.",
 )
 @click.option(
     "--clean",
     metavar="FROM:TO",
-    help="Calibrate on these events (by number after the reference's rows, or times), which you call clean.",
+    help="Events without drift, to calibrate on: event numbers (counted after the reference rows) or times.",
 )
 @click.option(
     "--bootstrap",
     type=click.IntRange(1, 100_000),
     metavar="N",
-    help="Resample the clean stretch N times [default: as often as the budget needs, within about 40 seconds].",
+    help="Resample the clean events N times [default: as often as the budget needs, within about 40 seconds].",
 )
-@click.option("--seed", type=click.IntRange(min=0), metavar="S", help="Of the calibration's chance [default: 1].")
+@click.option("--seed", type=click.IntRange(min=0), metavar="S", help="Random seed of the calibration [default: 1].")
 @JSON
-@click.option("--plot", "plot_file", metavar="FILE", help="Write a picture: .html (needs nothing else) or .png.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--plot", "plot_file", metavar="FILE", help="Write a report: .html, or .png (needs matplotlib).")
+@click.option("--quiet", is_flag=True, help="Show no progress bar.")
 def replay(
     as_json: bool,
     plot_file: str | None,
@@ -60,14 +64,16 @@ def replay(
     seed: int | None,
     **layout: Any,
 ) -> int:
-    """Which incidents a file would have raised: the worker's own detection, with no broker.
+    """Find the incidents that a file of past events would have raised. The detection is that of the worker; no broker
+    is needed.
 
-    FILE is CSV, Parquet or JSONL (native events); - reads JSONL from standard input. In a table every column is a
-    feature unless named otherwise. Without --reference and --reference-rows the first 10,000 events are learned from.
-    Exit status 0 stable, 1 drift, 2 error.
+    FILE is CSV, Parquet or JSONL (native events); - reads JSONL from standard input. Every column of a table is a
+    feature unless an option gives it another role. Without --reference and --reference-rows the reference is learned
+    from the first 10,000 events. Exit status 0: no incident; 1: at least one incident; 2: usage or error.
 
-    With --clean it also tells the rate of false alarms on that stretch, and after how many events a shift of .25, .5
-    and 1 sigma, a doubled variance, missing values and another mix of categories would be found there, by feature.
+    With --clean the report also shows the rate of false alarms on the clean events. For each feature it shows after how
+    many events a change would be found: a shift of 0.25, 0.5 and 1 standard deviations, a doubled variance, missing
+    values, and another mix of categories.
 
     \b
       driftline replay history.csv --reference-rows 10000
@@ -76,54 +82,64 @@ def replay(
       driftline replay events.jsonl --reference reference.json --json | jq .state
     """
     if layout["reference_file"] is not None and layout["reference_rows"] is not None:
-        raise click.UsageError("--reference and --reference-rows exclude each other")
+        raise click.UsageError("--reference and --reference-rows exclude each other; give one of them")
     if clean is None and (bootstrap is not None or seed is not None):
-        raise click.UsageError("--bootstrap and --seed need --clean: a stretch to calibrate on")
+        raise click.UsageError("--bootstrap and --seed need --clean, the events to calibrate on")
     if clean is not None and layout["reference_file"] is None and layout["reference_rows"] is None:
-        raise click.UsageError("--clean needs --reference or --reference-rows: what the stretch is compared with")
-    wish = _layout(columns, ignore, layout)
+        raise click.UsageError("--clean needs --reference or --reference-rows, to compare the clean events with")
     from stream.replay import command as replay_command
     from stream.replay.clean_rows import CalibrationOptions, span
+    from stream.replay.options import ReplayOptions
+
+    chosen = ReplayOptions(**_features(columns, ignore), **layout)
 
     calibration = None if clean is None else CalibrationOptions(span(clean), bootstrap, 1 if seed is None else seed)
-    return replay_command.main(wish, as_json=as_json, plot_file=plot_file, quiet=quiet, wish=calibration)
+    return replay_command.main(chosen, as_json=as_json, plot_file=plot_file, quiet=quiet, calibration=calibration)
 
 
-def _layout(columns: str | None, ignore: str | None, layout: dict[str, Any]) -> "ReplayOptions":
+def _features(columns: str | None, ignore: str | None) -> dict[str, Any]:
+    """Which columns are features, as members of a file's layout."""
     if columns is not None and ignore is not None:
-        raise click.UsageError("--columns and --ignore exclude each other")
-    from stream.files.layout import ReplayOptions
-
-    return ReplayOptions(columns=options.names(columns), ignore=options.names(ignore) or (), **layout)
+        raise click.UsageError("--columns and --ignore exclude each other; give one of them")
+    return {"columns": options.names(columns), "ignore": options.names(ignore) or ()}
 
 
-@click.group(short_help="Build, publish, show, compare references.")
+@click.group(short_help="Build, publish, show and compare references.")
 def reference() -> None:
-    """Build, publish, show and compare references: what production is compared with."""
+    """Build, publish, show and compare references. A reference describes the data that production is compared with."""
 
 
-@reference.command(short_help="Build one from training data.")
+@reference.command(short_help="Build a reference from training data.")
 @click.argument("file", metavar="FILE")
-@click.option("-o", "--output", "output_file", metavar="FILE", required=True, help="Where to write the artefact.")
+@click.option("-o", "--output", "output_file", metavar="FILE", required=True, help="File to write the reference to.")
 @options.table_options
-@click.option("--rows", "reference_rows", type=click.IntRange(min=1), metavar="N", help="Only the first N rows.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
-def build(output_file: str, quiet: bool, columns: str | None, ignore: str | None, **layout: Any) -> int:
-    """Build a reference from the data a model was trained or validated on (CSV, Parquet or JSONL).
+@click.option("--rows", "reference_rows", type=click.IntRange(min=1), metavar="N", help="Use only the first N rows.")
+@click.option("--quiet", is_flag=True, help="Show no progress bar.")
+def build(
+    output_file: str,
+    quiet: bool,
+    columns: str | None,
+    ignore: str | None,
+    reference_rows: int | None,
+    **layout: Any,
+) -> int:
+    """Build a reference from the data that a model was trained or validated on (CSV, Parquet or JSONL).
 
     \b
       driftline reference build train.parquet -o reference.json --model fraud --version 3
     """
+    from stream.files.layout import FileLayout
     from stream.references import command as reference_command
 
-    return reference_command.build(_layout(columns, ignore, layout), output_file, quiet)
+    chosen = FileLayout(**_features(columns, ignore), **layout)
+    return reference_command.build(chosen, reference_rows, output_file, quiet)
 
 
-@reference.command(short_help="Publish one; workers take it up at once.")
+@reference.command(short_help="Publish a reference to Kafka.")
 @click.argument("file", metavar="REFERENCE")
 @options.settings_options
 def publish(file: str, config_file: str | None, bootstrap_servers: str | None) -> int:
-    """Publish an artefact to the references topic; running workers take it up without a restart.
+    """Publish a reference to the references topic. Running workers use it at once, without a restart.
 
     \b
       driftline reference publish reference.json --bootstrap-servers kafka:9092
@@ -134,22 +150,22 @@ def publish(file: str, config_file: str | None, bootstrap_servers: str | None) -
     return reference_command.publish(settings, file)
 
 
-@reference.command()
+@reference.command(short_help="Show a reference: its model, rows and features.")
 @click.argument("file", metavar="REFERENCE")
 @JSON
 def show(file: str, as_json: bool) -> int:
-    """Show an artefact: its model, rows, and every feature."""
+    """Show a reference: its model, its rows, and every feature."""
     from stream.references import command as reference_command
 
     return reference_command.show(options.output(), file, as_json)
 
 
-@reference.command()
+@reference.command(short_help="Compare two references, feature by feature.")
 @click.argument("left", metavar="REFERENCE")
 @click.argument("right", metavar="OTHER")
 @JSON
 def diff(left: str, right: str, as_json: bool) -> int:
-    """Compare two artefacts feature by feature. Exit status 1 when a feature differs by more than PSI 0.1."""
+    """Compare two references, feature by feature. Exit status 1 if a feature differs by a PSI of more than 0.1."""
     from stream.references import command as reference_command
 
     return reference_command.diff(options.output(), left, right, as_json)

@@ -1,4 +1,4 @@
-"""Commands on incidents: they ask a running worker. No logic."""
+"""The command group incidents, which sends requests to a running worker. Only options; no logic."""
 
 from typing import Any
 
@@ -7,31 +7,36 @@ import click
 from stream.commands import options
 from stream.terminal.exit_status import ExitStatus
 
-BY = click.option("--by", help="Who says so [default: the user name].")
-NOTE = click.option("--note", default="", help="Why, for those who come later.")
-URL = click.option("--url", help="A worker's address [default: that of the settings].")
-CONFIG = click.option("--config", "config_file", metavar="FILE", help="Settings file (YAML); holds the token.")
-JSON = click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+BY = click.option("--by", help="Your name, for the record [default: the user name].")
+NOTE = click.option("--note", default="", help="Your reason, for the record.")
+URL = click.option("--url", help="Address of a worker [default: http.host and http.port].")
+CONFIG = click.option("--config", "config_file", metavar="FILE", help="Settings file (YAML) with the token.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
-@click.group(short_help="List, acknowledge, silence, resolve, accept.")
+@click.group(short_help="List incidents; acknowledge, silence or resolve them.")
 def incidents() -> None:
-    """List incidents, acknowledge, resolve, or accept the present as the new normal.
+    """List incidents; acknowledge, silence or resolve them, or accept the present data as the new reference.
 
-    They ask a running worker; what changes something needs the token of the settings (http.token).
+    These commands send requests to a running worker. All but list and show need a token: set http.token in the settings
+    file (--config) or in the environment variable DRIFTLINE_HTTP__TOKEN.
     """
 
 
 @incidents.command("list")
-@click.option("--model", help="Only this model.")
+@click.option("--model", help="Only incidents of this model.")
 @click.option(
-    "--state", type=click.Choice(["open", "resolved", "all"]), default="open", show_default=True, help="Which of them."
+    "--state",
+    type=click.Choice(["open", "resolved", "all"]),
+    default="open",
+    show_default=True,
+    help="Only incidents in this state.",
 )
 @URL
 @CONFIG
 @JSON
 def list_(model: str | None, state: str, url: str | None, config_file: str | None, as_json: bool) -> int:
-    """The incidents, newest first. Exit status 1 when one is open."""
+    """List incidents, newest first. Exit status 1 if one of them is open."""
     from stream.commands import worker_client
     from stream.terminal import incidents as incident_tables
 
@@ -40,13 +45,13 @@ def list_(model: str | None, state: str, url: str | None, config_file: str | Non
     return incident_tables.show_list(options.output(), answer["incidents"], as_json)
 
 
-@incidents.command()
+@incidents.command(short_help="Show one incident with its verdict and features.")
 @click.argument("incident")
 @URL
 @CONFIG
 @JSON
 def show(incident: str, url: str | None, config_file: str | None, as_json: bool) -> int:
-    """One incident with its features, sizes and verdict."""
+    """Show one incident: its verdict, its features and how much they changed."""
     from stream.commands import worker_client
     from stream.terminal import incidents as incident_tables
 
@@ -57,25 +62,27 @@ def show(incident: str, url: str | None, config_file: str | None, as_json: bool)
 
 @incidents.command()
 @click.argument("incident")
-@click.option("--silence-hours", type=click.FloatRange(min=0), help="Do not page about it for so long.")
+@click.option("--silence-hours", type=click.FloatRange(min=0), help="Also send no alerts for this many hours.")
 @BY
 @NOTE
 @URL
 @CONFIG
 def ack(incident: str, silence_hours: float | None, by: str | None, note: str, **where: Any) -> int:
-    """Say that somebody is looking."""
+    """Acknowledge an incident: somebody is working on it."""
     return _change(incident, "ack", {"silence_hours": silence_hours}, by, note, **where)
 
 
-@incidents.command()
+@incidents.command(short_help="Send no alerts about an incident for a while.")
 @click.argument("incident")
-@click.option("--hours", type=click.FloatRange(min=0, max=720), default=4, show_default=True, help="For how long.")
+@click.option(
+    "--hours", type=click.FloatRange(min=0, max=720), default=4, show_default=True, help="Hours without alerts."
+)
 @BY
 @NOTE
 @URL
 @CONFIG
 def silence(incident: str, hours: float, by: str | None, note: str, **where: Any) -> int:
-    """Do not page about it for a while; 0 hours ends a silence."""
+    """Send no alerts about an incident for some hours; 0 hours ends the silence."""
     return _change(incident, "silence", {"silence_hours": hours}, by, note, **where)
 
 
@@ -86,7 +93,7 @@ def silence(incident: str, hours: float, by: str | None, note: str, **where: Any
 @URL
 @CONFIG
 def note(incident: str, text: str, by: str | None, **where: Any) -> int:
-    """Write TEXT beside it; nothing else changes."""
+    """Add TEXT to an incident as a note; nothing else changes."""
     return _change(incident, "note", {}, by, text, **where)
 
 
@@ -97,18 +104,18 @@ def note(incident: str, text: str, by: str | None, **where: Any) -> int:
 @URL
 @CONFIG
 def resolve(incident: str, by: str | None, note: str, **where: Any) -> int:
-    """Say that it is over."""
+    """Resolve an incident: it has ended."""
     return _change(incident, "resolve", {}, by, note, **where)
 
 
-@incidents.command()
+@incidents.command(short_help="Make the present data the new reference.")
 @click.argument("incident")
 @BY
 @NOTE
 @URL
 @CONFIG
 def accept(incident: str, by: str | None, note: str, **where: Any) -> int:
-    """Make the present the model's new reference."""
+    """Make the present data the model's new reference."""
     return _change(incident, "accept", {}, by, note, **where)
 
 

@@ -1,4 +1,4 @@
-"""Commands on models: they ask a running worker. No logic."""
+"""The command group models, which sends requests to a running worker. Only options; no logic."""
 
 import click
 
@@ -7,20 +7,21 @@ from stream.commands.incidents import BY, CONFIG, JSON, NOTE, URL
 from stream.terminal.exit_status import ExitStatus
 
 
-@click.group(short_help="List what is watched; forget what is retired.")
+@click.group(short_help="List monitored models; stop monitoring retired ones.")
 def models() -> None:
-    """List the models that are watched, and forget those that are retired.
+    """List the monitored models, and stop monitoring retired ones.
 
-    They ask a running worker; forgetting needs the token of the settings (http.token).
+    These commands send requests to a running worker. forget needs a token: set http.token in the settings file
+    (--config) or in the environment variable DRIFTLINE_HTTP__TOKEN.
     """
 
 
-@models.command("list", short_help="Every model version and segment.")
+@models.command("list", short_help="List every model version and segment.")
 @URL
 @CONFIG
 @JSON
 def list_(url: str | None, config_file: str | None, as_json: bool) -> int:
-    """Every model version and segment: state, events, when the last one came."""
+    """List every model version and segment with its state, its events and the time of the last event."""
     from stream.commands import worker_client
     from stream.terminal import models as model_tables
 
@@ -28,10 +29,10 @@ def list_(url: str | None, config_file: str | None, as_json: bool) -> int:
     return model_tables.show_list(options.output(), worker_client.get(where, "/api/v1/models")["models"], as_json)
 
 
-@models.command()
+@models.command(short_help="Stop monitoring a model or a version.")
 @click.argument("model")
 @click.argument("version", required=False)
-@click.option("--segment", help="Only this segment [default: all; empty: the whole population].")
+@click.option("--segment", help="Only this segment [default: all; empty: the events without a segment].")
 @BY
 @NOTE
 @URL
@@ -45,10 +46,10 @@ def forget(
     url: str | None,
     config_file: str | None,
 ) -> int:
-    """Watch MODEL no more: all versions, or VERSION. For what is retired: it is blind for ever otherwise.
+    """Stop monitoring MODEL, or only its VERSION. Without this a retired model stays in the state blind.
 
-    Its incidents end, it leaves the page, the metrics and its model's budget. What sends events again is watched again,
-    with its counts, and says so.
+    Its incidents are resolved. It is removed from the web page, from the metrics and from the false-alarm budget of the
+    model. If it sends events again, monitoring starts again and its counts continue.
     """
     from stream.commands import worker_client
 
@@ -58,7 +59,7 @@ def forget(
     known = worker_client.get(where, "/api/v1/models")["models"]
     versions = [version] if version else sorted({m["version"] for m in known if m["model"] == model})
     if not versions:
-        raise click.ClickException(f"no model {model!r} is watched; see driftline models list")
+        raise click.ClickException(f"no model {model!r} is monitored; see driftline models list")
     for one in versions:
         path = f"/api/v1/models/{worker_client.quoted(model)}/{worker_client.quoted(one)}/forget"
         query = "" if segment is None else f"?segment={worker_client.quoted(segment)}"

@@ -1,4 +1,4 @@
-"""Commands that run: worker, demo, watch; and version and completion. No logic."""
+"""The commands worker, demo, watch, version and completion. Only their options; no logic."""
 
 import click
 
@@ -6,20 +6,22 @@ from stream.commands import options
 from stream.terminal.exit_status import ExitStatus
 
 
-@click.command(short_help="Watch the models that publish to Kafka.")
+@click.command(short_help="Monitor the models that publish to Kafka.")
 @options.settings_options
 @click.option(
     "--role",
     type=click.Choice(["all", "observe", "judge"]),
     default="all",
     show_default=True,
-    help="Read and count events, judge the models, or both.",
+    help="observe: read and count events; judge: decide about drift; all: both.",
 )
-@click.option("--host", help="Address of the page and the metrics [default: 127.0.0.1].")
-@click.option("--port", type=int, help="Port of the page and the metrics [default: 9108].")
+@click.option("--host", help="Address of the web page and the metrics [default: 127.0.0.1].")
+@click.option("--port", type=int, help="Port of the web page and the metrics [default: 9108].")
 @click.option("--create-topics/--no-create-topics", default=None, help="Create missing topics at start [default: yes].")
 @click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="How much is told [default: info]."
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="Least severe log lines to write [default: info].",
 )
 def worker(
     config_file: str | None,
@@ -30,10 +32,10 @@ def worker(
     create_topics: bool | None,
     log_level: str | None,
 ) -> int:
-    """Watch the models that publish to Kafka, until SIGTERM or Ctrl-C.
+    """Monitor the models that publish to Kafka, until SIGTERM or Ctrl-C.
 
-    Without a settings file it watches whatever arrives on the topic inference-events: models, versions and features
-    are found as they come. More workers with the same group share the partitions.
+    Without a settings file the worker reads the topic inference-events and finds models, versions and features by
+    itself. Several workers with the same kafka.group_id share the partitions.
 
     \b
       driftline worker --bootstrap-servers kafka:9092
@@ -51,31 +53,35 @@ def worker(
     return process.main(options.load_settings(config_file, flags), role)
 
 
-@click.command(short_help="See it at work on a broker inside this process.")
-@click.option("--seconds", type=click.FloatRange(min=1), help="End by itself after so long [default: about a minute].")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port of the page and the metrics [default: 9108].")
-@click.option("--headless", is_flag=True, help="Plain lines instead of the live view.")
+@click.command(short_help="Run a complete example on a built-in broker.")
+@click.option("--seconds", type=click.FloatRange(min=1), help="Length of the demo [default: 60].")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port of the web page and the metrics [default: 9108].")
+@click.option("--headless", is_flag=True, help="Print lines instead of the live view.")
 def demo(seconds: float | None, port: int | None, headless: bool) -> int:
-    """The whole service on a broker inside this process, with three models and three injected changes.
+    """Run the whole service with three models, on a broker inside this process.
 
-    Nothing has to be installed or started. Ends with a table of what was injected, when it was found and at what
-    delay; exit status 0 when every change was found and nothing else was reported.
+    Nothing else has to be installed or started. Three changes are injected. At the end a table shows when each was
+    found. Exit status 0: every change was found and nothing else was reported; 1: otherwise.
     """
     from stream.demo import command as story
 
     return story.main(seconds=seconds, port=port, headless=headless)
 
 
-@click.command(short_help="Models and incidents, live in the terminal.")
-@click.option("--url", help="A worker's address [default: that of the settings].")
+@click.command(short_help="Show models and incidents live in the terminal.")
+@click.option("--url", help="Address of a worker [default: http.host and http.port].")
 @click.option(
-    "--interval", type=click.FloatRange(min=0.2), default=1.0, show_default=True, help="Seconds between two looks."
+    "--interval",
+    type=click.FloatRange(min=0.2),
+    default=1.0,
+    show_default=True,
+    help="Seconds between two requests to the worker.",
 )
 @click.option("--config", "config_file", metavar="FILE", help="Settings file (YAML).")
 def watch(url: str | None, interval: float, config_file: str | None) -> int:
-    """The models, the worst first, and their incidents as a live table in the terminal, from a running worker.
+    """Show the models and incidents of a running worker as a live table, the worst models first.
 
-    Ctrl-C ends it. Where there is no terminal it writes lines.
+    Ctrl-C ends it. If standard output is not a terminal, lines are printed instead.
     """
     from stream.commands import worker_client
     from stream.terminal import live
@@ -83,9 +89,9 @@ def watch(url: str | None, interval: float, config_file: str | None) -> int:
     return live.watch(url or worker_client.address(options.load_settings(config_file, {})), interval)
 
 
-@click.command(short_help="The versions of driftline and what it stands on.")
+@click.command(short_help="Print the versions of driftline and its libraries.")
 def version() -> int:
-    """Print the version of driftline and of what it stands on."""
+    """Print the versions of driftline, Python and the libraries that it uses."""
     from stream.service import versions
 
     for name, text in versions.installed().items():
@@ -93,11 +99,11 @@ def version() -> int:
     return ExitStatus.OK
 
 
-@click.command(short_help="The completion script of a shell.")
+@click.command(short_help="Print the completion script for a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> int:
-    """Print the completion script of a shell.
+    """Print the completion script for a shell.
 
     \b
       driftline completion bash > ~/.local/share/bash-completion/completions/driftline

@@ -1,4 +1,4 @@
-"""Talks to a running worker over its JSON interface: for ``watch`` and ``incidents``."""
+"""Requests to the JSON API of a running worker, for the commands ``watch``, ``incidents`` and ``models``."""
 
 import getpass
 import json
@@ -17,11 +17,11 @@ MAX_ANSWER_BYTES = 67_108_864
 
 
 class WorkerError(DriftlineError):
-    """A worker does not answer, or refuses."""
+    """A worker cannot be reached, or it refused the request."""
 
 
 def address(settings: Settings) -> str:
-    """Where the settings say that a worker answers."""
+    """The address of a worker as the settings have it."""
     host = settings.http.host
     if host in ("0.0.0.0", "::"):
         host = "127.0.0.1"
@@ -29,13 +29,13 @@ def address(settings: Settings) -> str:
 
 
 def get(url: str, path: str, **query: str | None) -> dict[str, Any]:
-    """The JSON object at ``path``; raises WorkerError with the address and the reason."""
+    """The JSON object at ``path``. Raises WorkerError with the address and the reason."""
     given = {key: value for key, value in query.items() if value is not None}
     return _call(urllib.request.Request(_join(url, path) + (f"?{urllib.parse.urlencode(given)}" if given else "")))
 
 
 def post(url: str, path: str, body: Mapping[str, Any], token: str | None) -> dict[str, Any]:
-    """Posts ``body``; writing needs the token of the settings."""
+    """Posts ``body`` with the token, which every request that changes something needs. Raises WorkerError."""
     headers = {"Content-Type": "application/json"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
@@ -43,7 +43,7 @@ def post(url: str, path: str, body: Mapping[str, Any], token: str | None) -> dic
 
 
 def user() -> str:
-    """Who runs this command, for the record of a change."""
+    """The name of the user who runs this command."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):
@@ -51,13 +51,13 @@ def user() -> str:
 
 
 def quoted(name: str) -> str:
-    """A name as one part of a path."""
+    """A name, escaped as one part of a path."""
     return urllib.parse.quote(name, safe="")
 
 
 def _join(url: str, path: str) -> str:
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise WorkerError(f"{url}: a worker's address begins with http:// or https://")
+        raise WorkerError(f"{url}: the address of a worker must begin with http:// or https://")
     return url.rstrip("/") + path
 
 
@@ -71,15 +71,17 @@ def _call(request: urllib.request.Request) -> dict[str, Any]:
             raise WorkerError(f"{where}: {error.code}: {_reason(error.read(65_536)) or error.reason}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise WorkerError(f"{where}: no worker answers there ({reason}); is one running? see --url") from None
+        raise WorkerError(
+            f"{where}: no worker answers ({reason}). Is a worker running there? Set its address with --url"
+        ) from None
     if len(data) > MAX_ANSWER_BYTES:
-        raise WorkerError(f"{where}: answers with more than {MAX_ANSWER_BYTES:,} bytes")
+        raise WorkerError(f"{where}: the answer has more than {MAX_ANSWER_BYTES:,} bytes")
     try:
         content = json.loads(data)
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise WorkerError(f"{where}: does not answer as a driftline worker does")
+        raise WorkerError(f"{where}: the answer is not that of a driftline worker")
     return content
 
 

@@ -1,7 +1,8 @@
-"""``driftline demo``: the whole service on a broker inside this process, three models, three injected changes.
+"""``driftline demo``: the whole service with three models and three injected changes, on a broker in this process.
 
-A composition root: publisher, broker, aiokafka, Faust and topics are the real ones; only the broker is librdkafka's
-mock cluster instead of Apache Kafka, so nothing has to be installed. The story and its judgement are in ``demo_story``.
+This module puts the parts together. Publisher, clients, Faust and topics are the real ones. Only the broker is the
+mock cluster of librdkafka instead of Apache Kafka, so that nothing has to be installed. ``story`` has the injected
+changes and decides whether they were found.
 """
 
 import asyncio
@@ -39,17 +40,17 @@ DEFAULT_PORT = 9108
 PARTITIONS = 4
 SEED = 2026
 READY_SECONDS = 60.0
-GRACE_SECONDS = 5.0
-"""After the traffic ends: what is on its way may still arrive."""
-SETTLE_SECONDS = 1.0
-"""And so long at least, so that something false has its chance to show."""
+LAST_REPORTS_SECONDS = 5.0
+"""Longest wait after the traffic has ended, for reports that are still on their way."""
+FALSE_REPORTS_SECONDS = 1.0
+"""Shortest wait after the traffic has ended, so that a false report would be seen."""
 VIEW_SECONDS = 0.25
 STOP_SECONDS = 15.0
 CLOCK = SystemClock()
 
 
 def main(seconds: float | None = None, port: int | None = None, headless: bool = False) -> int:
-    """Runs the demo. 0: every injected change was found and nothing else was reported; else 1."""
+    """Runs the demo. Exit status 0: every injected change was found and nothing else was reported; 1: otherwise."""
     console = Console()
     plain = headless or not console.is_terminal
     return asyncio.run(_demo(console, DEFAULT_SECONDS if seconds is None else seconds, port, plain))
@@ -60,7 +61,7 @@ async def _demo(console: Console, seconds: float, port: int | None, plain: bool)
     with suppress(NotImplementedError, ValueError):
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    _say(console, "training three models on real measurements: image regions, web pages ...")
+    _print(console, "training three models on real data (image regions, web pages) ...")
     models = demo_traffic.train(SEED)
     broker = EmbeddedBroker(partitions=PARTITIONS)
     try:
@@ -69,7 +70,7 @@ async def _demo(console: Console, seconds: float, port: int | None, plain: bool)
         async with _worker(settings) as worker:
             traffic = Traffic(models, STORY, seconds, broker.bootstrap_servers, CLOCK.now_ms)
             base = f"http://{settings.http.host}:{worker.port}"
-            _say(console, f"page {base}/   metrics {base}/metrics   JSON {base}/api/v1/models")
+            _print(console, f"web page {base}/   metrics {base}/metrics   JSON {base}/api/v1/models")
             screen = open_screen(console, f"driftline demo · {base}/", plain)
             try:
                 summary = await _Play(settings, worker, traffic, screen).run(stop)
@@ -83,7 +84,7 @@ async def _demo(console: Console, seconds: float, port: int | None, plain: bool)
 
 
 class _Play:
-    """One run: traffic, what is heard on the drift events' topic, and the view."""
+    """One run: the traffic, the reports from the topic of drift events, and the view."""
 
     def __init__(self, settings: Settings, worker: Worker, traffic: Traffic, screen: Screen) -> None:
         self._settings = settings
@@ -91,71 +92,71 @@ class _Play:
         self._traffic = traffic
         self._screen = screen
         self._collector = Collector()
-        self._told = 0
-        self._heard_to_end = asyncio.Event()
+        self._shown = 0
+        self._caught_up = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> Summary:
-        listening = asyncio.create_task(self._listen())
+        reading = asyncio.create_task(self._read_reports())
         try:
-            await self._heard_to_end.wait()
+            await self._caught_up.wait()
             self._traffic.start()
             while self._traffic.running and not stop.is_set():
-                await self._turn(listening)
+                await self._turn(reading)
             await asyncio.to_thread(self._traffic.stop)
             ended = time.monotonic()
             while not stop.is_set():
                 waited = time.monotonic() - ended
-                if waited > GRACE_SECONDS or (waited > SETTLE_SECONDS and self._summary().passed):
+                if waited > LAST_REPORTS_SECONDS or (waited > FALSE_REPORTS_SECONDS and self._summary().passed):
                     break
-                await self._turn(listening)
+                await self._turn(reading)
         finally:
-            listening.cancel()
+            reading.cancel()
             with suppress(asyncio.CancelledError):
-                await listening
+                await reading
         return self._summary()
 
     def _summary(self) -> Summary:
         return judge(STORY, self._traffic.made, self._collector.reports)
 
-    async def _turn(self, listening: "asyncio.Task[None]") -> None:
-        if listening.done():
-            listening.result()
+    async def _turn(self, reading: "asyncio.Task[None]") -> None:
+        if reading.done():
+            reading.result()
         if self._worker.failed.done():
             raise self._worker.failed.result()
         if self._traffic.crash is not None:
             raise self._traffic.crash
         made: Sequence[Injected] = self._traffic.made
-        for injected in made[self._told :]:
-            self._screen.say(
+        for injected in made[self._shown :]:
+            self._screen.report(
                 f"{_at(self._traffic)} injected into {injected.injection.model}: {injected.injection.what}"
             )
-        self._told = len(made)
+        self._shown = len(made)
         self._screen.show(self._worker.views.models(), self._worker.views.incidents())
         await asyncio.sleep(VIEW_SECONDS)
 
-    async def _listen(self) -> None:
-        """Hears what any consumer of the topic hears."""
+    async def _read_reports(self) -> None:
+        """Reads the topic of drift events as any other consumer would."""
         topic = self._settings.topics.drift_events
         reader = KafkaTableReader(self._settings.kafka)
         try:
             await reader.read_to_end(topic)
-            self._heard_to_end.set()
+            self._caught_up.set()
             while True:
                 for _, record in await reader.poll(200):
                     if record.value is not None:
-                        self._heard(self._collector.on_event(json.loads(record.value), CLOCK.now_ms()))
+                        self._show_report(self._collector.on_event(json.loads(record.value), CLOCK.now_ms()))
         finally:
             await reader.stop()
 
-    def _heard(self, report: Report | None) -> None:
+    def _show_report(self, report: Report | None) -> None:
         if report is not None:
             named = brief(report.features) or str(report.incident.get("summary") or "")
-            self._screen.say(f"{_at(self._traffic)} INCIDENT {report.model}: {report.verdict} ({named})")
+            self._screen.report(f"{_at(self._traffic)} INCIDENT {report.model}: {report.verdict} ({named})")
 
 
 @asynccontextmanager
 async def _worker(settings: Settings) -> AsyncIterator[Worker]:
-    """The service, consuming."""
+    """A worker that is ready, until the block ends."""
     worker = Worker(settings, "all")
     try:
         await worker.start()
@@ -165,7 +166,7 @@ async def _worker(settings: Settings) -> AsyncIterator[Worker]:
                 raise worker.failed.result()
             if time.monotonic() > deadline:
                 waiting = ", ".join(worker.waiting_for())
-                raise BrokerError(f"the worker was not ready within {READY_SECONDS:.0f} s: waiting for {waiting}")
+                raise BrokerError(f"the worker was not ready within {READY_SECONDS:.0f} s; it is waiting for {waiting}")
             await asyncio.sleep(0.05)
         yield worker
     finally:
@@ -178,7 +179,7 @@ def _settings(bootstrap_servers: str, port: int | None) -> Settings:
     flags = {
         "kafka.bootstrap_servers": bootstrap_servers,
         "kafka.group_id": "driftline-demo",
-        "kafka.create_topics": False,  # topics of this broker come into being on first use
+        "kafka.create_topics": False,  # this broker creates a topic on its first use
         "http.port": port,
         "log_level": "error",
     }
@@ -191,7 +192,7 @@ def _free(port: int) -> bool:
 
 
 async def _publish_references(settings: Settings, models: Sequence[DeployedModel]) -> None:
-    """What ``driftline reference publish`` does."""
+    """Publishes the references of the models, as ``driftline reference publish`` does."""
     records = []
     for model in models:
         reference = build_reference(
@@ -211,7 +212,7 @@ async def _publish_references(settings: Settings, models: Sequence[DeployedModel
         await sink.stop()
 
 
-def _say(console: Console, text: str) -> None:
+def _print(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 

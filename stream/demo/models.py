@@ -1,8 +1,9 @@
-"""The demo's three deployed models: river models trained on real measurements, and what later happens to each of them.
+"""The three models of the demo, trained with river on real data, and the changes that are injected into them.
 
-Two come from ImageSegments (regions of outdoor photographs, 2,310 rows) and one from Phishing (web pages, 1,250 rows),
-both inside river's wheel. Half of the rows, dealt out class by class, train the model and are its reference;
-production is drawn from the other half, independently and with replacement. No Kafka and no clock here.
+Two models use ImageSegments (regions of outdoor photographs, 2,310 rows) and one uses Phishing (web pages, 1,250
+rows). Both data sets are part of river. Half of the rows, with the same share of every class, train the model and
+are its reference. Production events are drawn from the other half, independently and with replacement. No Kafka and
+no clock here.
 """
 
 import math
@@ -26,7 +27,7 @@ Labelled = tuple[Row, Label]
 
 
 class Classifier(Protocol):
-    """What is used of a river classifier."""
+    """The methods of a river classifier that are used here."""
 
     def learn_one(self, x: Mapping[str, Any], y: Any) -> Any: ...
 
@@ -34,7 +35,7 @@ class Classifier(Protocol):
 
 
 class Inference(NamedTuple):
-    """What one call of a model came to."""
+    """The input and the output of one call of a model."""
 
     features: Features
     prediction: Label
@@ -42,7 +43,8 @@ class Inference(NamedTuple):
 
 
 class DeployedModel:
-    """A trained model with the code in front of it. ``damage`` is what an injection changes."""
+    """A trained model with the code that prepares its input. An injected change replaces that code, or its
+    environment."""
 
     def __init__(
         self,
@@ -55,29 +57,35 @@ class DeployedModel:
         seed: int,
     ) -> None:
         self.model, self.version = model, version
-        self.prepare = prepare
+        self._prepare = prepare
         self.environment = dict(environment)
         self._classifier = classifier
-        train, held_out = deal_out(labelled, seed)
+        train, held_out = halves_of(labelled, seed)
         self._held_out = [row for row, _ in held_out]
         self._train = [row for row, _ in train]
         self._random = random.Random(seed)
         for row, label in train:
             classifier.learn_one(_known(prepare(row)), label)
 
+    def deploy(self, prepare: Callable[[Row], Features], environment: Mapping[str, str] | None = None) -> None:
+        """Replaces the code in front of the model and, if given, the environment that it runs in."""
+        self._prepare = prepare
+        if environment is not None:
+            self.environment = dict(environment)
+
     def infer(self, row: Row) -> Inference:
-        """Prepares a raw row as the service in front of the model does, and asks the model."""
-        features = self.prepare(row)
+        """Prepares a raw row as a service would, and calls the model."""
+        features = self._prepare(row)
         shares = self._classifier.predict_proba_one(_known(features))
         label, share = max(shares.items(), key=lambda item: (item[1], str(item[0])))
         return Inference(features, label, {"confidence": round(float(share), 6)})
 
     def serve(self) -> Inference:
-        """The next request of production."""
+        """The next production request: a random row of those that the model was not trained on."""
         return self.infer(self._random.choice(self._held_out))
 
     def reference_columns(self) -> dict[str, list[Any]]:
-        """The training rows as the model saw them, with its answers to them, as columns of a reference."""
+        """The prepared training rows with the model's output, as the columns of a reference."""
         columns: dict[str, list[Any]] = {}
         for inference in map(self.infer, self._train):
             answers: dict[str, Any] = {PREDICTION: inference.prediction}
@@ -87,7 +95,7 @@ class DeployedModel:
         return columns
 
 
-def deal_out(labelled: Iterable[Labelled], seed: int) -> tuple[list[Labelled], list[Labelled]]:
+def halves_of(labelled: Iterable[Labelled], seed: int) -> tuple[list[Labelled], list[Labelled]]:
     """Two halves with the same share of every class, each in random order."""
     generator = random.Random(seed)
     rows = list(labelled)
@@ -100,15 +108,15 @@ def deal_out(labelled: Iterable[Labelled], seed: int) -> tuple[list[Labelled], l
 
 
 def _known(features: Features) -> dict[str, float | int]:
-    """What the model itself is asked with: an absent value counts as 0, as in many a service."""
+    """The input of the model itself: a missing value becomes 0, as in many services."""
     return {name: 0 if value is None else value for name, value in features.items()}
 
 
-# -- the image model: a camera is swapped ------------------------------------------------------------------------
+# -- the image model: a camera is replaced -----------------------------------------------------------------------
 
 
 class ColourResponse(NamedTuple):
-    """How a camera answers to light, per channel: ``gain * 255 * (value / 255) ** gamma``, clipped to 255."""
+    """How a camera responds to light, for each channel: ``gain * 255 * (value / 255) ** gamma``, clipped to 255."""
 
     red: float = 1.0
     green: float = 1.0
@@ -116,10 +124,10 @@ class ColourResponse(NamedTuple):
     gamma: float = 1.0
 
     def apply(self, row: Row) -> dict[str, float]:
-        """The row as this camera had measured it: raw channels changed, everything derived from them recomputed.
+        """The row as this camera would have measured it: raw channels changed, derived columns computed again.
 
-        Saturation and hue are means over the region's pixels, so they carry a residual against those of the mean
-        colour; it is kept, and the response (1, 1, 1, 1) returns the row as it was.
+        Saturation and hue are means over the pixels of a region, so they differ from those of the mean colour. That
+        difference is kept, so the response (1, 1, 1, 1) returns the row unchanged.
         """
         before = tuple(row[f"raw{colour}-mean"] for colour in COLOURS)
         gains = (self.red, self.green, self.blue)
@@ -161,7 +169,7 @@ def derived_colours(red: float, green: float, blue: float) -> dict[str, float]:
 
 
 def with_camera(response: ColourResponse) -> Callable[[Row], Features]:
-    """The image model's preparation behind such a camera."""
+    """The image model's preparation with this camera."""
 
     def prepare(row: Row) -> Features:
         return dict(response.apply(row))
@@ -169,11 +177,11 @@ def with_camera(response: ColourResponse) -> Callable[[Row], Features]:
     return prepare
 
 
-# -- the phishing model: a feature goes missing upstream ---------------------------------------------------------
+# -- the phishing model: the lookup of a feature fails ---------------------------------------------------------
 
 
 def without(missing: frozenset[str]) -> Callable[[Row], Features]:
-    """The phishing model's preparation when the lookup of some features answers nothing."""
+    """The phishing model's preparation when the lookup of some features returns nothing."""
 
     def prepare(row: Row) -> Features:
         return {name: None if name in missing else value for name, value in row.items()}
@@ -187,8 +195,8 @@ def without(missing: frozenset[str]) -> Callable[[Row], Features]:
 def with_pixels_as(pixels: npt.DTypeLike) -> Callable[[Row], Features]:
     """The land-cover model's preparation: colour excess from 8-bit pixels.
 
-    NumPy 1 turned ``np.uint8`` scalars mixed with Python's integers into 64-bit ones; since NumPy 2 (NEP 50) they stay
-    8 bits wide and wrap round at 256. The same line of code, another result, and no error.
+    NumPy 1 converted ``np.uint8`` scalars mixed with Python integers to 64 bits. Since NumPy 2 (NEP 50) they stay 8
+    bits wide and wrap around at 256. The same line of code gives another result, without an error.
     """
 
     def prepare(row: Row) -> Features:

@@ -1,4 +1,4 @@
-"""The demo's story: what is injected when, and the judgement at the end of what was found. Pure: no clock, no Kafka."""
+"""The injected changes of the demo, and the decision at its end about which were found. Pure: no clock, no Kafka."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -9,7 +9,8 @@ Json = Mapping[str, Any]
 
 
 class Injection(msgspec.Struct, frozen=True):
-    """A change to come. ``at_share`` of the demo's length; one of ``expected`` must be named by the incident."""
+    """A planned change. ``at_share``: when, as a share of the demo's length. The incident must name one of
+    ``expected``."""
 
     model: str
     what: str
@@ -18,7 +19,7 @@ class Injection(msgspec.Struct, frozen=True):
 
 
 class Injected(msgspec.Struct, frozen=True):
-    """A change that was made: when, and after how many events of its model."""
+    """A change that was injected: when, and after how many events of its model."""
 
     injection: Injection
     at_ms: int
@@ -26,7 +27,7 @@ class Injected(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """An incident as it arrived on the drift events' topic."""
+    """An incident as it arrived on the topic of drift events."""
 
     received_ms: int
     incident: dict[str, Any]
@@ -47,7 +48,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of one injection; ``report`` None: nothing found, or it was never made."""
+    """The result of one injection. ``report`` is None where nothing was found or nothing was injected."""
 
     injection: Injection
     injected: Injected | None
@@ -65,7 +66,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     @property
     def delay_events(self) -> int | None:
-        """Events of the model read between the change and the incident's opening."""
+        """Events of the model between the change and the opening of the incident."""
         if self.injected is None or self.report is None:
             return None
         opened = self.report.incident.get("opened_at_event")
@@ -73,7 +74,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """All outcomes, and what was reported beside them."""
+    """All outcomes, and the reports that belong to no injection."""
 
     outcomes: list[Outcome]
     false_reports: list[Report]
@@ -86,17 +87,17 @@ class Summary(msgspec.Struct, frozen=True):
 STORY = (
     Injection(
         "image-segments",
-        "camera swapped: another colour response",
+        "camera replaced: another colour response",
         0.25,
         (
             *("rawred-mean", "rawgreen-mean", "rawblue-mean", "exred-mean", "exgreen-mean", "exblue-mean"),
             *("intensity-mean", "value-mean", "saturation-mean", "hue-mean"),
         ),
     ),
-    Injection("phishing", "age_of_domain goes missing upstream", 0.40, ("age_of_domain",)),
+    Injection("phishing", "age_of_domain is missing from now on", 0.40, ("age_of_domain",)),
     Injection(
         "land-cover",
-        "NumPy 1.26.4 -> 2.1.0 in serving: 8-bit pixels wrap round",
+        "NumPy 1.26.4 -> 2.1.0 in serving: 8-bit pixels overflow",
         0.55,
         ("excess_red", "excess_green", "excess_blue", "brightness"),
     ),
@@ -104,7 +105,8 @@ STORY = (
 
 
 class Collector:
-    """Gathers the reports out of the drift events: an incident counts from its opening, with what was added later."""
+    """Gathers the reports from drift events. A report keeps the time of the incident's opening and its newest
+    content."""
 
     def __init__(self) -> None:
         self._reports: dict[str, Report] = {}
@@ -114,7 +116,7 @@ class Collector:
         return list(self._reports.values())
 
     def on_event(self, event: Json, received_ms: int) -> Report | None:
-        """Takes a CloudEvent; the report where it is a new one."""
+        """Reads one CloudEvent. Returns its report if it is a new one."""
         kind, data = str(event.get("type")), dict(event.get("data") or {})
         if ".incident." in kind:
             identity = str(data.get("id"))
@@ -130,10 +132,10 @@ class Collector:
 
 
 def judge(story: Sequence[Injection], made: Iterable[Injected], reports: Sequence[Report]) -> Summary:
-    """Gives every report to the injection it belongs to: the same model, not before it, and one expected feature.
+    """Assigns every report to its injection: the same model, not earlier, and at least one expected feature.
 
-    Further incidents of a model after its injection are consequences when they name what the first one or the story
-    names or what the model answered; everything else is false.
+    Later incidents of a model are consequences if they name an expected feature, the environment, or only outputs of
+    the model. All other reports are false.
     """
     by_model = {injected.injection.model: injected for injected in made}
     first: dict[str, Report] = {}
@@ -151,13 +153,15 @@ def judge(story: Sequence[Injection], made: Iterable[Injected], reports: Sequenc
 
 
 def _before(report: Report, injected: Injected) -> bool:
-    """By the event time it opened at: events read are no measure, for partitions run ahead of each other."""
+    """Whether the incident opened before the injection, by event time. Counts of events cannot decide it, because one
+    partition can be read ahead of another.
+    """
     opened_ms = report.incident.get("opened_at_ms")
     return report.received_ms < injected.at_ms or (opened_ms is not None and int(opened_ms) < injected.at_ms)
 
 
 def _consequence(report: Report) -> bool:
-    """The model's answers change with its input: incidents about nothing else follow from it."""
+    """Whether an incident follows from an injection: the output of a model changes with its input."""
     if report.incident.get("kind") == "environment":
         return True
     return bool(report.features) and all(name.startswith("@") for name in report.features)

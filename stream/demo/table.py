@@ -1,4 +1,4 @@
-"""The table at the demo's end: injected when, found when, by what, at what delay, and anything false."""
+"""The table at the end of the demo: what was injected and found, with the delays, and any false reports."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from stream.demo.story import Outcome, Summary
 from stream.terminal.live import brief, clock
 
 WIDTH = 150
-"""Of the table where there is no terminal whose width could be asked."""
+"""Width of the table where output is no terminal."""
 
 
 def show(console: Console, summary: Summary, logged: Mapping[str, int], dropped: Mapping[str, int]) -> None:
@@ -18,8 +18,8 @@ def show(console: Console, summary: Summary, logged: Mapping[str, int], dropped:
         console.width = max(console.width, WIDTH)
     console.print(_table(summary))
     for report in summary.false_reports:
-        told = f"{clock(report.received_ms)} {report.model}: {report.verdict}"
-        console.print(f"FALSE: {told} ({brief(report.features)})", style="red", highlight=False, markup=False)
+        line = f"{clock(report.received_ms)} {report.model}: {report.verdict}"
+        console.print(f"FALSE REPORT: {line} ({brief(report.features)})", style="red", highlight=False, markup=False)
     events = ", ".join(f"{name} {count:,}" for name, count in logged.items())
     lost = f"; dropped by the publishers: {dict(dropped)}" if dropped else ""
     console.print(f"events published: {events}{lost}", highlight=False, markup=False)
@@ -27,7 +27,7 @@ def show(console: Console, summary: Summary, logged: Mapping[str, int], dropped:
 
 
 def verdict(summary: Summary) -> str:
-    """The last line."""
+    """The last line of the demo."""
     found = sum(outcome.found for outcome in summary.outcomes)
     false = len(summary.false_reports)
     return f"{found} of {len(summary.outcomes)} injected changes found, {false or 'no'} false report{'s'[: false != 1]}"
@@ -37,8 +37,8 @@ def _table(summary: Summary) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("model", "injected", "at", "found at", "by"):
         table.add_column(column, overflow="fold")
-    table.add_column("delay events", justify="right")
-    table.add_column("delay s", justify="right")
+    table.add_column("delay, events", justify="right")
+    table.add_column("delay, s", justify="right")
     for outcome in summary.outcomes:
         table.add_row(*_row(outcome), style=None if outcome.found else "red")
     return table

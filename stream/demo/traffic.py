@@ -1,4 +1,4 @@
-"""The demo's production: a thread in which the models answer requests, publish them, and suffer their injections."""
+"""The production of the demo: a thread in which the models serve requests, publish events, and get injected changes."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from stream.fingerprint import fingerprint
 from stream.publisher import InferencePublisher
 
 EVENTS_PER_SECOND = 150.0
-"""Of each model: an evening's traffic of a small service, and a tenth of one core for all three."""
+"""Events per second of each model. All three need a tenth of one core."""
 
 TRAINED_WITH_NUMPY, SERVED_WITH_NUMPY = "1.26.4", "2.1.0"
 NEW_CAMERA = ColourResponse(red=1.3, green=1.0, blue=0.75, gamma=0.9)
@@ -21,7 +21,7 @@ SLEEP_SECONDS = 0.01
 
 
 def train(seed: int) -> list[DeployedModel]:
-    """The three models, trained as their teams would have."""
+    """The three models, trained on their data sets."""
     here = fingerprint(["numpy", "river"])
     then = {**here, "numpy": TRAINED_WITH_NUMPY}
     return [
@@ -32,16 +32,15 @@ def train(seed: int) -> list[DeployedModel]:
 
 
 def _swap_camera(model: DeployedModel) -> None:
-    model.prepare = demo_models.with_camera(NEW_CAMERA)
+    model.deploy(demo_models.with_camera(NEW_CAMERA))
 
 
 def _lose_feature(model: DeployedModel) -> None:
-    model.prepare = demo_models.without(frozenset({"age_of_domain"}))
+    model.deploy(demo_models.without(frozenset({"age_of_domain"})))
 
 
 def _bump_library(model: DeployedModel) -> None:
-    model.prepare = demo_models.with_pixels_as(np.uint8)
-    model.environment = {**model.environment, "numpy": SERVED_WITH_NUMPY}
+    model.deploy(demo_models.with_pixels_as(np.uint8), {**model.environment, "numpy": SERVED_WITH_NUMPY})
 
 
 DAMAGE: Mapping[str, Callable[[DeployedModel], None]] = {
@@ -52,7 +51,7 @@ DAMAGE: Mapping[str, Callable[[DeployedModel], None]] = {
 
 
 class Traffic:
-    """Serves at a steady rate until stopped. ``elapsed`` and ``made`` may be read from any thread."""
+    """Serves requests at a steady rate until it is stopped. Any thread may read ``elapsed`` and ``made``."""
 
     def __init__(
         self,
@@ -96,11 +95,11 @@ class Traffic:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops serving and sends what is queued. Blocks for at most some seconds."""
+        """Stops serving and sends queued events. Blocks for at most some seconds."""
         self._stopping.set()
         self._thread.join(10)
         for name in self._models:
-            self._withdraw(name)
+            self._close_publisher(name)
 
     def _publisher(self, model: DeployedModel) -> InferencePublisher:
         return InferencePublisher(
@@ -131,12 +130,12 @@ class Traffic:
             model = self._models[injection.model]
             environment = model.environment
             DAMAGE[injection.model](model)
-            if model.environment != environment:  # another library means another process of the service
-                self._withdraw(injection.model)
+            if model.environment != environment:  # another library version means a new process of the service
+                self._close_publisher(injection.model)
                 self._publishers[injection.model] = self._publisher(model)
             self.made.append(Injected(injection, self._now_ms(), self._logged[injection.model]))
 
-    def _withdraw(self, name: str) -> None:
+    def _close_publisher(self, name: str) -> None:
         publisher = self._publishers[name]
         publisher.close()
         for reason, count in publisher.stats().dropped.items():

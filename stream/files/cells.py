@@ -1,4 +1,5 @@
-"""What a table's text means: which columns are numbers, truth values or categories, and what stands for nothing."""
+"""The meaning of a table's text: which columns are numbers, booleans or categories, and which texts are missing
+values."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +12,8 @@ from detectors.features import Kind
 
 MAX_COLUMNS = 10_000
 NUMERIC_SHARE = 0.95
-"""A column is numeric when this share of its first values are numbers: one '#REF!' does not make it categorical."""
+"""A column is numeric if this share of its first values are numbers, so that one '#REF!' does not make it
+categorical."""
 
 MISSING_CATEGORY = frozenset(("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null"))
 MISSING_NUMBER = MISSING_CATEGORY | {"None", "none", "?", "-", "Na", "na", "#N/A", "<NA>", "NAN"}
@@ -19,7 +21,7 @@ TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": Fals
 
 
 def number_of(text: str) -> float | None:
-    """The number that ``text`` writes; None where it is no number. Underscores are Python's, not data's.
+    """The number that ``text`` is; None where it is no number. A text with underscores is no number.
 
     >>> number_of(" 1e3 "), number_of("1_000"), number_of("1,5")
     (1000.0, None, None)
@@ -33,7 +35,7 @@ def number_of(text: str) -> float | None:
 
 
 def is_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first of ``rows`` names the columns: it has no number, or text where the rows below have numbers.
+    """Whether the first of ``rows`` is a header: it has no number, or it has text where the rows below have numbers.
 
     >>> is_header([["a", "1"], ["b", "2"]]), is_header([["x", "1"], ["1", "2"]])
     (False, True)
@@ -56,7 +58,7 @@ def _is_number(cell: str) -> bool:
 
 
 class Kinds:
-    """The kinds of a table's columns, each settled by the first chunk in which it has a value."""
+    """The kinds of a table's columns. The first chunk with a value in a column decides its kind."""
 
     __slots__ = ("_kinds",)
 
@@ -64,13 +66,13 @@ class Kinds:
         self._kinds: list[Kind | None] = [None] * columns
 
     def values(self, place: int, texts: Sequence[str]) -> Sequence[Any]:
-        """The values that the ``texts`` of column ``place`` write."""
+        """The values of the ``texts`` of column ``place``."""
         kind = self._kinds[place]
         if kind in (None, Kind.NUMERIC):
             numbers = _clean_numbers(texts)
             if numbers is not None:
                 self._kinds[place] = Kind.NUMERIC
-                values: Sequence[Any] = numbers  # type: ignore[assignment]  # numpy's arrays are sequences but by name
+                values: Sequence[Any] = numbers  # type: ignore[assignment]  # numpy's arrays behave as sequences without being declared so
                 return values
         if kind is None:
             kind = self._kinds[place] = kind_of(texts)
@@ -82,7 +84,7 @@ class Kinds:
 
 
 def kind_of(texts: Sequence[str]) -> Kind | None:
-    """The kind of a column by its first texts; None where all stand for nothing.
+    """The kind of a column by its first texts; None where all are missing values.
 
     >>> kind_of(["", "true"]), kind_of(["1", "?"]), kind_of(["1", "b"])
     (<Kind.BOOLEAN: 'boolean'>, <Kind.NUMERIC: 'numeric'>, <Kind.CATEGORICAL: 'categorical'>)
@@ -97,7 +99,7 @@ def kind_of(texts: Sequence[str]) -> Kind | None:
 
 
 def _clean_numbers(texts: Sequence[str]) -> Floats | None:
-    """All of them at once, the common case; None where one is not a finite number."""
+    """All texts as numbers, the common case; None where one is not a finite number."""
     try:
         numbers = np.array([float(text) for text in texts])
     except ValueError:

@@ -1,6 +1,6 @@
-"""A file as the events of one model: the first rows as a reference, the rest as native events.
+"""Reads a file as the events of one model: the first rows as a reference, the other rows as native events.
 
-A table's rows become native events, so that a replay goes through the very decoder that Kafka's records go through.
+Rows of a table become native events, so that a replay uses the same decoder as records from Kafka.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ from detectors.features import Kind
 from detectors.reference import builder
 from detectors.reference.reference import Reference
 from stream.files import event_rows, tables
-from stream.files.layout import STDIN, ReplayOptions
+from stream.files.layout import STDIN, FileLayout
 
 SECONDS_BELOW = 100_000_000_000
-"""A number smaller than this is seconds (until the year 5138), a larger one milliseconds (since 1973)."""
+"""A smaller number is seconds (until the year 5138), a larger one is milliseconds (since 1973)."""
 MAX_LINE_BYTES = 16_777_216
 
 Columns = Mapping[str, Sequence[Any]]
@@ -33,40 +33,42 @@ _decoder = msgspec.json.Decoder()
 
 
 class Dataset(Protocol):
-    """Read once, from the front: ``reference`` first if at all, then ``events``."""
+    """A file that is read once, from its start: ``reference`` first if it is needed, then ``events``."""
 
     def reference(self, rows: int | None) -> Reference:
-        """Of the next ``rows`` rows, or of all; raises FormatError where there are fewer."""
+        """The reference of the next ``rows`` rows (None: of all). Raises FormatError where there are fewer."""
         ...
 
     @property
     def labels(self) -> dict[int, Any]:
-        """By row, of rows handed out since they were last taken out."""
+        """Labels by row number, of the rows that ``events`` has returned. The reader of a label removes it."""
         ...
 
     def events(self) -> Iterator[Row]:
-        """What is left: each row's number in the file, its time in milliseconds, and itself as a native event."""
+        """The remaining rows: each row's number in the file, its time in milliseconds, and the row as a native
+        event."""
         ...
 
 
-def open_dataset(options: ReplayOptions) -> Dataset:
-    """The dataset in ``options.file``."""
-    return EventLines(options) if options.is_events else Table(options)
+def open_dataset(layout: FileLayout) -> Dataset:
+    """The dataset in ``layout.file``."""
+    return EventLines(layout) if layout.is_events else Table(layout)
 
 
 class Table:
-    """CSV or Parquet: every column is a feature unless the options say otherwise.
+    """A CSV or Parquet file. Every column is a feature unless the layout gives it another role.
 
-    ``labels``: of rows handed out, where the options name a prediction and a label; who reads them takes them out.
+    ``labels``: labels by row number, of the rows that ``events`` has returned, where the layout names a prediction
+    and a label. The reader of a label removes it.
     """
 
-    __slots__ = ("_chunks", "_event", "_left", "_options", "_row", "labels")
+    __slots__ = ("_chunks", "_event", "_layout", "_left", "_row", "labels")
 
-    def __init__(self, options: ReplayOptions) -> None:
-        self._options = options
-        self._chunks = tables.read_table(options.file)
+    def __init__(self, layout: FileLayout) -> None:
+        self._layout = layout
+        self._chunks = tables.read_table(layout.file)
         self._left: tuple[Columns, int, int] | None = None  # columns, first row, rows
-        self._row = 0  # rows handed out
+        self._row = 0  # rows returned so far
         self._event = 0
         self.labels: dict[int, Any] = {}
 
@@ -75,31 +77,31 @@ class Table:
         moments: list[int] = []
         start = self._row
         while rows is None or self._row - start < rows:
-            part = self._take(None if rows is None else rows - (self._row - start))
+            part = self._next_rows(None if rows is None else rows - (self._row - start))
             if part is None:
                 break
             columns, first, count = part
             for name, key in self._roles(columns).items():
                 joined.setdefault(key, []).extend(_plain(columns[name]))
             moments.extend(self._moments(columns, first, count) or ())
-        taken = self._row - start
-        _enough(self._options, taken, rows)
-        return _build(self._options, joined, moments if len(moments) == taken else None, taken)
+        read = self._row - start
+        _check_enough(self._layout, read, rows)
+        return _build(self._layout, joined, moments if len(moments) == read else None, read)
 
     def events(self) -> Iterator[Row]:
-        model, version = self._options.model_name(), self._options.version or "1"
-        while (part := self._take(None)) is not None:
+        model, version = self._layout.model_name(), self._layout.version or "1"
+        while (part := self._next_rows(None)) is not None:
             columns, first, count = part
             roles = self._roles(columns)
             names = [key for key in roles.values() if key != features.PREDICTION]
             inputs = [_plain(columns[name]) for name, key in roles.items() if key != features.PREDICTION]
             lists = any(builder.infer_kind(values) is Kind.VECTOR for values in inputs)
             moments = self._moments(columns, first, count) or self._clock(count)
-            predictions = _plain(columns[self._options.prediction]) if self._options.prediction else None
-            labels = _plain(columns[self._options.label]) if self._options.label and predictions is not None else None
+            predictions = _plain(columns[self._layout.prediction]) if self._layout.prediction else None
+            labels = _plain(columns[self._layout.label]) if self._layout.label and predictions is not None else None
             for index, row in enumerate(zip(*inputs, strict=True) if inputs else [()] * count):
                 event: dict[str, Any] = {"model": model, "version": version, "ts": moments[index]}
-                if lists:  # an event of nothing but lists and without an id would be taken for columns
+                if lists:  # without an id, an event of lists only would be read as an event with columns
                     event["id"] = str(first + index)
                 event["features"] = dict(zip(names, row, strict=True))
                 if predictions is not None:
@@ -110,11 +112,11 @@ class Table:
                 yield first + index, moments[index], _encoder.encode(event)
 
     def _clock(self, count: int) -> list[int]:
-        """Event k happens k / rate seconds after the start."""
+        """Times for the next ``count`` rows: event k happens k / rate seconds after the start."""
         first, self._event = self._event + 1, self._event + count
-        return [round(k * 1000 / self._options.rate) for k in range(first, first + count)]
+        return [round(k * 1000 / self._layout.rate) for k in range(first, first + count)]
 
-    def _take(self, rows: int | None) -> tuple[Columns, int, int] | None:
+    def _next_rows(self, rows: int | None) -> tuple[Columns, int, int] | None:
         if self._left is not None:
             columns, first, count = self._left
             self._left = None
@@ -131,54 +133,54 @@ class Table:
         return columns, first, count
 
     def _roles(self, columns: Columns) -> dict[str, str]:
-        """Feature key by column, for the columns that are monitored."""
-        options = self._options
-        wanted = (options.prediction, options.label, options.timestamp, *options.ignore, *(options.columns or ()))
+        """The feature key of each monitored column. Raises FormatError for a column that the file does not have."""
+        layout = self._layout
+        wanted = (layout.prediction, layout.label, layout.timestamp, *layout.ignore, *(layout.columns or ()))
         for name in wanted:
             if name is not None and name not in columns:
                 known = ", ".join(columns)
-                raise FormatError(f"{options.file}: has no column {name!r}; it has {known}")
-        aside = {options.prediction, options.label, options.timestamp, *options.ignore}
-        chosen = columns if options.columns is None else options.columns
+                raise FormatError(f"{layout.file}: has no column {name!r}; its columns are {known}")
+        aside = {layout.prediction, layout.label, layout.timestamp, *layout.ignore}
+        chosen = columns if layout.columns is None else layout.columns
         roles = {name: name for name in chosen if name not in aside}
-        if options.prediction is not None:
-            roles[options.prediction] = features.PREDICTION
+        if layout.prediction is not None:
+            roles[layout.prediction] = features.PREDICTION
         if not roles:
-            raise FormatError(f"{options.file}: no column is left to watch")
+            raise FormatError(f"{layout.file}: no column is left to monitor")
         return roles
 
     def _moments(self, columns: Columns, first: int, count: int) -> list[int] | None:
-        name = self._options.timestamp
+        name = self._layout.timestamp
         if name is None:
             return None
         values = _plain(columns[name])
-        return [moment_ms(values[i], f"{self._options.file}: row {first + i}: {name}") for i in range(count)]
+        return [moment_ms(values[i], f"{self._layout.file}: row {first + i}: {name}") for i in range(count)]
 
 
 class EventLines:
-    """JSON Lines of native events, from a file or standard input. Labels are not in them."""
+    """JSON Lines of native events, from a file or standard input. They contain no labels."""
 
-    __slots__ = ("_event", "_lines", "_options", "labels")
+    __slots__ = ("_event", "_layout", "_lines", "labels")
 
-    def __init__(self, options: ReplayOptions) -> None:
-        self._options = options
+    def __init__(self, layout: FileLayout) -> None:
+        self._layout = layout
         self._event = 0
-        self._lines = _chosen(options)
+        self._lines = _chosen(layout)
         self.labels: dict[int, Any] = {}
 
     def reference(self, rows: int | None) -> Reference:
         lines = list(islice(self.events(), rows))
-        _enough(self._options, len(lines), rows)
+        _check_enough(self._layout, len(lines), rows)
         self._event = 0
-        columns, moments, owner = event_rows.feature_columns(lines, self._options)
-        options = msgspec.structs.replace(self._options, model=owner.model, version=owner.version)
-        return _build(options, columns, moments, len(moments))
+        columns, moments, owner = event_rows.feature_columns(lines, self._layout)
+        layout = msgspec.structs.replace(self._layout, model=owner.model, version=owner.version)
+        return _build(layout, columns, moments, len(moments))
 
     def events(self) -> Iterator[Row]:
         for number, line in self._lines:
             self._event += 1
             moment = event_moment_ms(line)
-            yield number, round(self._event * 1000 / self._options.rate) if moment is None else moment, line
+            yield number, round(self._event * 1000 / self._layout.rate) if moment is None else moment, line
 
 
 def _numbered(file: str) -> Iterator[tuple[int, bytes]]:
@@ -196,20 +198,21 @@ def _numbered(file: str) -> Iterator[tuple[int, bytes]]:
         raise FormatError(f"{file}: cannot be read: {error.strerror or error}") from None
 
 
-def _chosen(options: ReplayOptions) -> Iterator[tuple[int, bytes]]:
-    """The lines of the chosen model and version, or all. What cannot be read is left to the decoder to name."""
-    if options.model is None and options.version is None:
-        yield from _numbered(options.file)
+def _chosen(layout: FileLayout) -> Iterator[tuple[int, bytes]]:
+    """The lines of the chosen model and version, or all lines. Unreadable lines stay, so that the decoder reports
+    them."""
+    if layout.model is None and layout.version is None:
+        yield from _numbered(layout.file)
         return
-    for number, line in _numbered(options.file):
+    for number, line in _numbered(layout.file):
         for event in _events(line)[:1] or [{}]:
-            model, version = event.get("model", options.model), event.get("version", options.version)
-            if options.model in (None, model) and options.version in (None, str(version)):
+            model, version = event.get("model", layout.model), event.get("version", layout.version)
+            if layout.model in (None, model) and layout.version in (None, str(version)):
                 yield number, line
 
 
 def _events(line: bytes) -> list[dict[str, Any]]:
-    """The objects in a message, none where it cannot be read."""
+    """The objects in a message; none where it cannot be read."""
     try:
         content = _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -218,7 +221,7 @@ def _events(line: bytes) -> list[dict[str, Any]]:
 
 
 def event_moment_ms(line: bytes) -> int | None:
-    """The newest ``ts`` in a message, None where it has none that can be read: the decoder's own rule then holds."""
+    """The newest ``ts`` in a message. None where it has no readable one; then the decoder's rule applies."""
     moments: list[int] = []
     for event in _events(line):
         stamps = event.get("ts")
@@ -229,7 +232,11 @@ def event_moment_ms(line: bytes) -> int | None:
 
 
 def moment_ms(value: object, where: str) -> int:
-    """A time as milliseconds: seconds or milliseconds as a number, RFC 3339 or ISO 8601 as text (UTC without zone)."""
+    """A time in milliseconds: from seconds or milliseconds as a number, or RFC 3339 or ISO 8601 as text (UTC without
+    a zone).
+
+    Raises FormatError naming ``where`` for any other value.
+    """
     if isinstance(value, str):
         try:
             number: float | None = float(value)
@@ -239,34 +246,34 @@ def moment_ms(value: object, where: str) -> int:
             try:
                 value = datetime.fromisoformat(value)
             except ValueError:
-                raise FormatError(f"{where}: {value!r} is no time") from None
+                raise FormatError(f"{where}: {value!r} is not a time") from None
         else:
             value = number
     if isinstance(value, datetime):
         return round((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp() * 1000)
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) > 2**62:
-        raise FormatError(f"{where}: {value!r} is no time")
+        raise FormatError(f"{where}: {value!r} is not a time")
     return round(value * 1000) if abs(value) < SECONDS_BELOW else round(value)
 
 
-def _build(options: ReplayOptions, columns: Columns, moments: Sequence[int] | None, rows: int) -> Reference:
+def _build(layout: FileLayout, columns: Columns, moments: Sequence[int] | None, rows: int) -> Reference:
     return builder.build_reference(
-        options.model_name(),
-        options.version or "1",
+        layout.model_name(),
+        layout.version or "1",
         columns,
         timestamps_ms=None if moments is None else np.asarray(moments, dtype=np.int64),
-        source={"file": Path(options.file).name, "rows": rows},
+        source={"file": Path(layout.file).name, "rows": rows},
     )
 
 
-def _enough(options: ReplayOptions, taken: int, rows: int | None) -> None:
-    if taken == 0:
-        raise FormatError(f"{options.file}: holds no rows")
-    if rows is not None and taken < rows:
-        raise FormatError(f"{options.file}: has {taken:,} rows, the reference needs {rows:,}")
+def _check_enough(layout: FileLayout, read: int, rows: int | None) -> None:
+    if read == 0:
+        raise FormatError(f"{layout.file}: has no rows")
+    if rows is not None and read < rows:
+        raise FormatError(f"{layout.file}: has {read:,} rows, the reference needs {rows:,}")
 
 
 def _plain(values: Any) -> Sequence[Any]:
-    """Python values, whatever the reader gave."""
+    """The values as Python objects, from an array or a list."""
     plain: Sequence[Any] = values.tolist() if hasattr(values, "tolist") else values
     return plain

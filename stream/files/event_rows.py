@@ -1,11 +1,11 @@
-"""Native events as columns of raw values, for building a reference from them."""
+"""Native events as columns of values, to build a reference from."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from detectors.errors import FormatError
 from detectors.features import ModelKey
-from stream.files.layout import ReplayOptions
+from stream.files.layout import FileLayout
 from stream.formats import registry
 from stream.formats.message import Message
 from stream.formats.row import Limits, Row
@@ -15,20 +15,21 @@ LIMITS = Limits(event_bytes=16_777_216, rows_per_message=100_000)
 EventColumns = tuple[dict[str, list[Any]], list[int], ModelKey]
 
 
-def feature_columns(lines: Iterable[tuple[int, int, bytes]], options: ReplayOptions) -> EventColumns:
-    """Values by feature key (None where an event lacks it), event times, and whose they are.
+def feature_columns(lines: Iterable[tuple[int, int, bytes]], layout: FileLayout) -> EventColumns:
+    """Values by feature key (None where an event lacks it), event times, and the model.
 
-    ``lines`` are (number, time in ms, message). Raises FormatError naming a row that cannot be read, or a second model.
+    ``lines`` are (number, time in ms, message). Raises FormatError naming a row that cannot be read or that is of
+    another model.
     """
     columns: dict[str, list[Any]] = {}
     moments: list[int] = []
     owner: ModelKey | None = None
     for number, moment_ms, line in lines:
-        for row in rows_of((number, moment_ms, line), options.file):
+        for row in rows_of((number, moment_ms, line), layout.file):
             owner = owner or row.unit.model_key
             if row.unit.model_key != owner:
                 raise FormatError(
-                    f"{options.file}: row {number}: is of {row.unit.model_key}, the rows before of {owner}; "
+                    f"{layout.file}: row {number}: is of {row.unit.model_key}, but the rows before it are of {owner}; "
                     "choose with --model and --version"
                 )
             for key, value in row.values.items():
@@ -40,12 +41,12 @@ def feature_columns(lines: Iterable[tuple[int, int, bytes]], options: ReplayOpti
                 if len(values) < len(moments):
                     values.append(None)
     if owner is None:
-        raise FormatError(f"{options.file}: holds no events")
+        raise FormatError(f"{layout.file}: has no events")
     return {key: values for key, values in columns.items() if any(v is not None for v in values)}, moments, owner
 
 
 def rows_of(line: tuple[int, int, bytes], file: str) -> list[Row]:
-    """The events of one message, given with its number and time in ms. Raises FormatError naming file and row."""
+    """The events of one message; ``line`` is (number, time in ms, message). Raises FormatError naming file and row."""
     number, moment_ms, value = line
     try:
         return registry.read(Message("", Record(0, moment_ms, None, value), LIMITS.event_bytes), {}, LIMITS)

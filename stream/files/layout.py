@@ -1,4 +1,4 @@
-"""What a file's columns mean, and how a replay runs. Nothing is read here."""
+"""Which file to read and what its columns mean. No file is read here."""
 
 from pathlib import Path
 
@@ -7,12 +7,13 @@ import msgspec
 STDIN = "-"
 
 
-class ReplayOptions(msgspec.Struct, frozen=True):
-    """The options of ``replay`` and ``reference build``; contracts.md's defaults."""
+class FileLayout(msgspec.Struct, frozen=True):
+    """A file and the roles of its columns; the options that ``replay`` and ``reference build`` share.
+
+    ``rate`` is the clock of rows without a time, in events per second.
+    """
 
     file: str
-    reference_file: str | None = None
-    reference_rows: int | None = None
     model: str | None = None
     version: str | None = None
     columns: tuple[str, ...] | None = None
@@ -21,16 +22,14 @@ class ReplayOptions(msgspec.Struct, frozen=True):
     label: str | None = None
     timestamp: str | None = None
     rate: float = 1.0
-    partitions: int = 1
-    false_alarms_per_month: float = 1.0
 
     @property
     def is_events(self) -> bool:
-        """JSON Lines hold native events, which say themselves what they are."""
+        """Whether the file is JSON Lines of native events, which name their model and features themselves."""
         return self.file == STDIN or Path(self.file).suffix.lower() in (".jsonl", ".ndjson")
 
     def model_name(self) -> str:
-        """The given model, or the file's name."""
+        """The given model, or the file's name without its ending."""
         if self.model is not None:
             return self.model
         return "stdin" if self.file == STDIN else Path(self.file).name.split(".")[0] or "model"

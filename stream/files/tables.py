@@ -1,8 +1,7 @@
-"""Tables in files, a chunk of columns at a time: CSV and its relatives, LIBSVM's sparse rows, Parquet.
+"""Reads tables from files in chunks of columns: CSV and similar formats, LIBSVM's sparse rows, Parquet.
 
-Text becomes values here and nowhere else: a column is numeric, boolean or categorical by its first rows, and a value
-that does not fit a numeric column stays text, which counts as invalid later on. Rows are counted from 1, without the
-header.
+Text becomes values only here. The first rows decide whether a column is numeric, boolean or categorical. A value that
+does not fit a numeric column stays text and counts as invalid later. Rows are counted from 1, without the header.
 """
 
 import csv
@@ -19,7 +18,7 @@ from detectors.errors import FormatError
 from stream.files import cells
 
 CHUNK_ROWS = 4_096
-"""Rows held as text at once: 20 columns of 8 characters are some 5 MB of Python objects."""
+"""Rows kept as text at once: 20 columns of 8 characters need about 5 MB as Python objects."""
 
 SAMPLE_BYTES = 65_536
 DELIMITERS = ",;\t|"
@@ -29,7 +28,7 @@ OnBytes = Callable[[int], None]
 
 
 class Chunk(NamedTuple):
-    """Columns of equal length in the file's order, the first row's number, and how many rows there are."""
+    """Columns of equal length in the order of the file, the number of the first row, and the number of rows."""
 
     columns: dict[str, Sequence[Any]]
     first_row: int
@@ -37,23 +36,24 @@ class Chunk(NamedTuple):
 
 
 def read_table(file: str | Path, on_bytes: OnBytes | None = None, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
-    """Chunks of the table in ``file``; ``on_bytes`` hears how many of its bytes have been read.
+    """Chunks of the table in ``file``; ``on_bytes`` is called with the number of bytes read so far.
 
-    Parquet by suffix or magic, else text: delimiter, header and LIBSVM's ``label 1:v 2:v`` rows are found by looking;
-    ``.gz`` is unpacked. Numeric columns are float64 arrays where every value is one, else lists of float, text (not
-    a number) and None (missing). Raises FormatError naming the file, the row and what is wrong.
+    Parquet is recognised by suffix or first bytes; everything else is text. Delimiter, header and the rows of LIBSVM
+    (``label 1:v 2:v``) are detected; gzip is unpacked. A numeric column is a float64 array where every value is a
+    number, else a list of float, text (not a number) and None (missing). Raises FormatError naming the file, the row
+    and what is wrong.
     """
     path = Path(file)
     try:
         with open(path, "rb") as raw:
             magic = raw.read(4)
             raw.seek(0)
-            heard = on_bytes or (lambda _: None)
+            count_bytes = on_bytes or (lambda _: None)
             if path.suffix.lower() in PARQUET_SUFFIXES or magic == b"PAR1":
-                yield from _parquet(str(file), raw, heard, chunk_rows)
+                yield from _parquet(str(file), raw, count_bytes, chunk_rows)
             else:
-                yield from _text(str(file), raw, heard, chunk_rows)
-    except (OSError, EOFError) as error:  # EOFError: a gzip that ends early
+                yield from _text(str(file), raw, count_bytes, chunk_rows)
+    except (OSError, EOFError) as error:  # EOFError: a gzip file that ends too early
         reason = getattr(error, "strerror", None) or error
         raise FormatError(f"{file}: cannot be read: {reason}") from None
 
@@ -64,12 +64,12 @@ def _text(file: str, raw: BinaryIO, on_bytes: OnBytes, chunk_rows: int) -> Itera
     source: BinaryIO = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
     sample = source.read(SAMPLE_BYTES)
     if b"\x00" in sample:
-        raise FormatError(f"{file}: holds zero bytes: neither text in UTF-8 nor Parquet")
+        raise FormatError(f"{file}: contains zero bytes, so it is neither UTF-8 text nor Parquet")
     lines = [line for line in sample.decode("utf-8-sig", "replace").splitlines() if line.strip()]
     if not lines:
-        raise FormatError(f"{file}: holds no rows")
+        raise FormatError(f"{file}: has no rows")
     if lines[0].lstrip().startswith(("{", "[")):
-        raise FormatError(f"{file}: looks like JSON, not a table; name it .jsonl to have its lines read as events")
+        raise FormatError(f"{file}: looks like JSON, not a table; if its lines are events, rename it to .jsonl")
     source.seek(0)
     whole = lines if len(sample) < SAMPLE_BYTES else lines[:-1] or lines  # the last line may be cut
     if all(_SPARSE.match(line) for line in whole[:20]):
@@ -79,7 +79,7 @@ def _text(file: str, raw: BinaryIO, on_bytes: OnBytes, chunk_rows: int) -> Itera
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """The one that splits most lines alike; a comma where none splits."""
+    """The delimiter that splits most lines into equally many fields; a comma where none splits them."""
 
     def score(delimiter: str) -> tuple[int, int]:
         widths = [len(row) for row in csv.reader(lines, delimiter=delimiter)]
@@ -101,12 +101,13 @@ def _delimited(
         kinds = cells.Kinds(len(names))
         pending, first = head[1:] if named else head, 1
         if not pending:
-            raise FormatError(f"{file}: holds a header and no rows")
+            raise FormatError(f"{file}: has a header and no rows")
         while pending:
             pending.extend(islice(rows, max(chunk_rows - len(pending), 0)))
             for number, row in enumerate(pending, first):
                 if len(row) != len(names):
-                    raise FormatError(f"{file}: row {number}: {len(row)} fields where there are {len(names)} columns")
+                    fields = "1 field" if len(row) == 1 else f"{len(row)} fields"
+                    raise FormatError(f"{file}: row {number}: {fields}, but there are {len(names)} columns")
             columns = [kinds.values(place, column) for place, column in enumerate(zip(*pending, strict=True))]
             on_bytes(raw.tell())
             yield Chunk(dict(zip(names, columns, strict=True)), first, len(pending))
@@ -114,12 +115,13 @@ def _delimited(
 
 
 def _rows(file: str, reader: Any) -> Iterator[list[str]]:
-    """Rows that are not blank; what csv or UTF-8 objects to names the line."""
+    """The rows that are not blank. Raises FormatError naming a line that is not valid CSV or UTF-8."""
     while True:
         try:
             row = next(reader, None)
         except UnicodeDecodeError as error:
-            raise FormatError(f"{file}: after line {reader.line_num}: not UTF-8 ({error.reason})") from None
+            place = f"after line {reader.line_num}" if reader.line_num else "near its start"
+            raise FormatError(f"{file}: not UTF-8 {place} ({error.reason})") from None
         except csv.Error as error:
             raise FormatError(f"{file}: line {reader.line_num}: {error}") from None
         if row is None:
@@ -132,14 +134,14 @@ def _names(file: str, header: Sequence[str]) -> list[str]:
     names = [name.strip() or f"column_{place}" for place, name in enumerate(header, 1)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise FormatError(f"{file}: the header names {twice[0]!r} twice")
+        raise FormatError(f"{file}: the header has two columns named {twice[0]!r}")
     return names
 
 
 def _sparse(file: str, source: BinaryIO, raw: BinaryIO, on_bytes: OnBytes, chunk_rows: int) -> Iterator[Chunk]:
-    """LIBSVM: a target (parts of it parted by ``;``), then ``place:value``; a place left out is 0.
+    """Rows of LIBSVM: a target (several ones separated by ``;``), then ``place:value``; an omitted place is 0.
 
-    Columns are ``target``, ``target_2``, ..., ``f1``, ``f2``, ...; how many is known after a first pass.
+    Columns are ``target``, ``target_2``, ..., ``f1``, ``f2``, ... A first pass over the file counts them.
     """
     targets, places = 1, 0
     with _lines(source) as lines:
@@ -149,7 +151,7 @@ def _sparse(file: str, source: BinaryIO, raw: BinaryIO, on_bytes: OnBytes, chunk
             place = fields[-1].partition(":")[0]
             places = max(places, int(place) if len(fields) > 1 and place.isdecimal() else 0)
     if places > cells.MAX_COLUMNS:
-        raise FormatError(f"{file}: a row has place {places:,}; {cells.MAX_COLUMNS:,} columns are the limit")
+        raise FormatError(f"{file}: a row has place {places:,}, but at most {cells.MAX_COLUMNS:,} columns are allowed")
     names = ["target", *(f"target_{k}" for k in range(2, targets + 1)), *(f"f{k}" for k in range(1, places + 1))]
     source.seek(0)
     kinds = cells.Kinds(len(names))
@@ -174,7 +176,7 @@ def _sparse_row(file: str, number: int, line: str, targets: int, places: int) ->
     for field in fields[1:]:
         place, colon, value = field.partition(":")
         if not colon or not place.isdecimal() or not 1 <= int(place) <= places:
-            raise FormatError(f"{file}: row {number}: {field!r} is no place:value, in ascending places from 1")
+            raise FormatError(f"{file}: row {number}: {field!r} is not place:value with ascending places from 1")
         row[targets + int(place) - 1] = value
     return row
 
@@ -193,7 +195,7 @@ def _filled(file: str, lines: io.TextIOWrapper) -> Iterator[str]:
 
 @contextmanager
 def _lines(source: BinaryIO) -> Iterator[io.TextIOWrapper]:
-    """Text of ``source``, which stays open."""
+    """The lines of ``source``, which stays open afterwards."""
     lines = io.TextIOWrapper(source, encoding="utf-8-sig", newline="")
     try:
         yield lines
@@ -221,11 +223,11 @@ def _parquet(file: str, raw: BinaryIO, on_bytes: OnBytes, chunk_rows: int) -> It
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise FormatError(f"{file}: not readable as Parquet{at}: {reason}") from None
     if first == 1:
-        raise FormatError(f"{file}: holds no rows")
+        raise FormatError(f"{file}: has no rows")
 
 
 def _plain(column: Any) -> Sequence[Any]:
-    """An array of numbers where the column is one without nulls, else Python values."""
+    """An array for a numeric column without nulls, else a list of Python values."""
     import pyarrow.types as types
 
     if (types.is_floating(column.type) or types.is_integer(column.type)) and not column.null_count:

@@ -1,8 +1,8 @@
-"""Values by feature into columns by unit; what a value's JSON type means is decided here, for every path alike.
+"""Turns values by feature into columns by unit, and decides what the JSON type of a value means, for both paths.
 
-A number is numeric, a text categorical, true and false boolean, a list of numbers is seen through features derived
-from it, null and what is not finite is missing, anything else is invalid. Whether that is the feature's kind is the
-bank's to say: a feature whose type changes comes as a column of each.
+A number is numeric, a text categorical, true and false boolean. A list of numbers is watched through features that are
+derived from it. null, NaN and infinity are missing. Anything else is invalid. The bank decides whether that is the
+kind of the feature: a feature with values of several types becomes a column for each type.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from detectors.column_batches import selected
-from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Columns, Floats, Integers
-from detectors.derived.rules import derived
+from detectors.columns import INVALID, MISSING, PRESENT, Bools, Bytes8, Columns, Floats, Integers
+from detectors.derived import rules
 from detectors.features import FeatureSpec, Kind, UnitKey
 from stream.formats.ids import Identities, numbers_or_none
 from stream.formats.row import Row, as_float
@@ -22,13 +22,16 @@ MAX_FEATURE_NAME = 256
 
 
 def refused(name: str) -> bool:
-    """Whether an input's name cannot be monitored: too long, empty, or in the place of what a model emits."""
+    """Whether an input with that name cannot be monitored: empty, too long, or reserved for what a model emits (@)."""
     return not name or len(name) > MAX_FEATURE_NAME or name[0] == "@"
 
 
 @dataclass(slots=True)
 class UnitBatch:
-    """Accepted rows of one unit."""
+    """Accepted rows of one unit.
+
+    ``environments``: row and environment of each row that has one.
+    """
 
     columns: Columns
     identities: Identities
@@ -53,16 +56,16 @@ class UnitBatch:
 
     @property
     def newest_ms(self) -> int:
-        """The highest time."""
+        """The highest event time."""
         return int(self.columns.timestamps_ms.max())
 
     @property
     def width(self) -> int:
-        """Values of a row."""
+        """Number of values of a row."""
         return len(self.columns.numeric) + len(self.columns.categorical)
 
     def batch(self) -> "UnitBatch":
-        """Itself: it is columns already."""
+        """The batch itself, which is columns already."""
         return self
 
     def selected(self, rows: Integers) -> "UnitBatch":
@@ -77,7 +80,7 @@ class UnitBatch:
 
 
 class Gathered:
-    """Columns of n rows in the making."""
+    """Collects the columns of n rows."""
 
     __slots__ = ("_blocks", "_categories", "rows")
 
@@ -87,7 +90,7 @@ class Gathered:
         self._categories: list[tuple[FeatureSpec, list[str | None], Bytes8 | None]] = []
 
     def block(self, names: tuple[str, ...], numbers: Floats) -> None:
-        """Numeric features, shape (rows, names); NaN is missing."""
+        """Adds numeric features: ``numbers`` of shape (rows, names), where NaN means missing."""
         status = None
         absent = np.isnan(numbers)
         if absent.any():
@@ -96,7 +99,7 @@ class Gathered:
         self._blocks.append((names, numbers, status))
 
     def column(self, name: str, values: Sequence[Any], code: str) -> None:
-        """A whole column of JSON type ``code`` (see shapes), None where absent."""
+        """Adds a column of JSON type ``code`` (see ``shape_spec``), with None where there is no value."""
         if code == "number":
             numbers: Floats = np.fromiter(values, np.float64, self.rows)  # None becomes NaN
             if not np.isnan(numbers).all():
@@ -115,9 +118,11 @@ class Gathered:
             if status.all():
                 return
         self._categories.append((FeatureSpec(name, kind), categories, status))
+        if kind in rules.RULES:
+            self._derive(name, kind, range(self.rows), values)
 
     def sparse(self, name: str, at: list[int], values: list[Any]) -> None:
-        """Values of any type in rows ``at``; the other rows are missing."""
+        """Adds a feature's values of any type for the rows ``at``; in the other rows it is missing."""
         types = set(map(type, values))
         if types <= {int, float}:
             self._numbers(name, at, values)
@@ -160,19 +165,28 @@ class Gathered:
         self._categories.append((FeatureSpec(name, kind), [None] * self.rows, status))
 
     def _vectors(self, name: str, at: list[int], values: list[list[Any]]) -> None:
-        """Lists: their derived features; the name itself is marked, in case it is known as something else."""
-        made = derived(name, values)
-        absent = (made.status == MISSING).all(axis=1)
-        if absent.all():
-            return
-        numbers = np.zeros((self.rows, len(made.names)))
-        status = np.full((self.rows, len(made.names)), MISSING, np.uint8)
-        numbers[at], status[at] = made.numbers, made.status
-        self._blocks.append((made.names, numbers, status))
-        self._invalid(name, [row for row, none in zip(at, absent.tolist(), strict=True) if not none], Kind.VECTOR)
+        """Adds the features that are derived from lists.
+
+        The feature itself becomes invalid in these rows, in case it is known with another kind.
+        """
+        absent = self._derive(name, Kind.VECTOR, at, values)
+        if not absent.all():
+            given = [row for row, none in zip(at, absent.tolist(), strict=True) if not none]
+            self._invalid(name, given, Kind.VECTOR)
+
+    def _derive(self, name: str, kind: Kind, at: Sequence[int], values: Sequence[Any]) -> Bools:
+        """Adds the features derived from values in rows ``at``; returns which values give none, shape (len(at),)."""
+        made = rules.derived(name, values, kind)
+        absent: Bools = (made.status == MISSING).all(axis=1)
+        if not absent.all():
+            numbers = np.zeros((self.rows, len(made.names)))
+            status = np.full((self.rows, len(made.names)), MISSING, np.uint8)
+            numbers[at], status[at] = made.numbers, made.status
+            self._blocks.append((made.names, numbers, status))
+        return absent
 
     def pieces(self, spec: FeatureSpec, parts: Sequence[tuple[int, UnitBatch, int]], place: Integers) -> None:
-        """One feature out of several batches: (first row, batch, its column); row r goes to ``place[r]``."""
+        """Adds one feature from several batches (first row, batch, column in it). Row r goes to row ``place[r]``."""
         status = np.full(self.rows, MISSING, np.uint8)
         numbers = np.zeros(self.rows)
         categories: list[str | None] = [None] * self.rows
@@ -195,7 +209,7 @@ class Gathered:
             self._categories.append((spec, categories, given))
 
     def columns(self, unit: UnitKey, next_offsets: Integers, timestamps_ms: Integers) -> Columns:
-        """All of it as one batch of one unit."""
+        """All collected columns, as rows of one unit."""
         rows = self.rows
         names = tuple(name for block, _, _ in self._blocks for name in block)
         if len(self._blocks) == 1:
@@ -232,7 +246,7 @@ def _side_by_side(parts: Sequence[tuple[Bytes8 | None, int]], rows: int) -> Byte
 
 
 def batches_of(rows: Sequence[Row], next_offsets: Sequence[int]) -> tuple[list[UnitBatch], int]:
-    """Rows of the general path into batches; and how many values came under names that cannot be monitored."""
+    """Rows as one batch for each unit, and the number of values whose names cannot be monitored."""
     by_unit: dict[UnitKey, list[int]] = {}
     for place, row in enumerate(rows):
         by_unit.setdefault(row.unit, []).append(place)
@@ -262,10 +276,10 @@ def batches_of(rows: Sequence[Row], next_offsets: Sequence[int]) -> tuple[list[U
 
 
 def merged(batches: Sequence[UnitBatch]) -> UnitBatch:
-    """Batches of one unit as one, in the order of the partition."""
+    """Batches of one unit as one batch, in the order of the log."""
     gathered = Gathered(sum(len(b.columns) for b in batches))
     next_offsets = np.concatenate([b.next_offsets for b in batches])
-    by = np.argsort(next_offsets, kind="stable")  # rows of one message are in one batch
+    by = np.argsort(next_offsets, kind="stable")  # rows of one message have one offset and stay in their order
     place = np.empty(len(by), np.int64)
     place[by] = np.arange(len(by))
     specs: dict[FeatureSpec, list[tuple[int, UnitBatch, int]]] = {}

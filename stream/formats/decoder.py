@@ -1,6 +1,6 @@
-"""Records of a partition into columns by unit. Chooses between the fast path and the general one; both give the same.
+"""Decodes records of a partition into columns by unit. Chooses between the fast path and the general one.
 
-State here is only what shapes were seen, which changes speed and never a result.
+Both paths give the same result. The only state is which shapes were seen; it changes the speed and never a result.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -25,29 +25,35 @@ from stream.formats.shapes import Key, Part, Read, Shape, ShapedRows, event_time
 from stream.topics.record import Partition, Record
 
 MAX_SHAPES = 4_096
-"""Hints with a shape, and compiled ones. Beyond it all are forgotten and learned anew."""
+"""Most hints with a shape, and most compiled shapes. Beyond it all are removed and learned again."""
 
 MAX_COMPILED_FIELDS = 300_000
-"""Of all compiled shapes together, at about 450 bytes: 140 MB under a flood of names, as above beyond it. A thousand
-models of 200 features fit that share none."""
+"""Most fields of all compiled shapes together. Beyond it all shapes are removed and learned again.
+
+A field takes about 450 bytes, so a flood of names takes at most 140 MB. A thousand models with 200 features each fit,
+when no two models share a feature.
+"""
 
 LEAF = 32
-"""A group that does not fit is cut in eight until so few are left, which take the general path."""
+"""A group of events that does not fit its shape is cut in eight, down to this size, which takes the general path."""
 
 SAMPLED = 16
-"""Events a shape is learned from."""
+"""Most events that a shape is learned from."""
 
 CODES = 1 << 32
-"""Groups of a shape at most, so that a group's number says its shape's."""
+"""Groups of one shape at most. The number of a group divided by it is the number of the shape."""
 
 SLICE = 1_024
-"""Events that are read without a break: some 4 ms."""
+"""Events that are read between two breaks: some 4 ms."""
 
 
 @dataclass(slots=True)
 class Decoded:
-    """``parts`` one per unit, each in log order, the unit that came first first; ``rejects`` records that cannot be
-    read, with the reason."""
+    """The result of decoding records.
+
+    ``parts``: the rows of each unit, in the order of the log; the unit with the first row comes first. ``rejects``:
+    records that cannot be read, with the reason. ``limited``: how often each limit was reached.
+    """
 
     parts: list[Part] = field(default_factory=list)
     rejects: list[tuple[Record, str]] = field(default_factory=list)
@@ -59,12 +65,13 @@ class Decoded:
         return [part.batch() for part in self.parts]
 
     def count(self, limit: str, times: int) -> None:
+        """Adds to ``limited``."""
         if times:
             self.limited[limit] = self.limited.get(limit, 0) + times
 
 
 class _Batch:
-    """One call's records as columns of their own."""
+    """The records of one call, member by member."""
 
     __slots__ = ("decoded", "general", "headers", "next_offsets", "read", "record_ms", "records", "topic", "values")
 
@@ -81,10 +88,10 @@ class _Batch:
 
 
 class _Rows:
-    """Rows that were read. A group is what of one unit came in one shape.
+    """Rows that the fast path has read. A group holds the rows of one unit in one shape.
 
-    ``at``: places in the batch; ``codes``: numbers of their groups, those of a shape one after the other; ``rows``:
-    places among the shape's own; ``times`` as they came.
+    For each row: ``at``: its place in the batch; ``codes``: the number of its group; ``rows``: its place among the rows
+    of its shape; ``times``: its event time as the event holds it.
     """
 
     __slots__ = ("_codes", "_found", "_numbers", "at", "codes", "groups", "rows", "times")
@@ -99,8 +106,11 @@ class _Rows:
         self._codes: dict[Shape, dict[Key, int]] = {}
         self._found: dict[Shape, list[Read]] = {}
 
-    def add(self, shape: Shape, at: Sequence[int], read: Read) -> None:
-        """Raises FormatError for a name that cannot be a unit's; nothing is added then."""
+    def append(self, shape: Shape, at: Sequence[int], read: Read) -> None:
+        """Appends what a shape read from the records at ``at``.
+
+        Raises FormatError when an event's names cannot be those of a unit; nothing is appended then.
+        """
         found = self._found.setdefault(shape, [])
         codes = self._codes.setdefault(shape, {})
         new = [(key, unit_of(key)) for key in dict.fromkeys(read.keys) if key not in codes]
@@ -115,7 +125,7 @@ class _Rows:
         found.append(read)
 
     def parts(self, batch: _Batch) -> list[Part]:
-        """One per group; as columns at once where there is only one."""
+        """One part for each group. A single group becomes columns at once."""
         if not self.groups:
             return []
         at = np.array(self.at)
@@ -131,7 +141,7 @@ class _Rows:
         return list(self._packed(codes, rows, times_ms, batch.next_offsets[at[by]]))
 
     def _packed(self, codes: Integers, rows: Integers, times_ms: Integers, next_offsets: Integers) -> Iterator[Part]:
-        """Parts of groups one after the other."""
+        """One part for each group, of rows that are sorted by group."""
         starts = np.flatnonzero(np.diff(codes, prepend=-1))
         newest, firsts = np.maximum.reduceat(times_ms, starts).tolist(), next_offsets[starts].tolist()
         ends = [*starts[1:].tolist(), len(codes)]
@@ -153,39 +163,41 @@ class _Rows:
 
 
 def _together(found: Sequence[Read]) -> tuple[Floats, Identities, list[list[Any]]]:
-    """Numbers, ids and other fields of one shape."""
+    """Numbers, ids and other fields of one shape, over all its pieces."""
     numbers = np.concatenate([piece for read in found for piece in read.numbers])
     identities = np.concatenate([piece for read in found for piece in read.identities])
     return numbers, identities, [list(chain(*fields)) for fields in zip(*(r.others for r in found), strict=True)]
 
 
 class Decoder:
-    """Native events. Cost about 3 us for an event of 20 numbers of a known shape, 6-10 us on the general path.
+    """Decodes the records of all partitions of one worker.
 
-    :param rules: by model, how its events are read.
+    Cost: about 3 us for a native event of 20 numbers in a known shape, 6 to 18 us on the general path.
+
+    :param rules: how the events of a model are read, by model.
     """
 
     __slots__ = ("_compiled", "_fields", "_limits", "_rules", "_shapes", "_sole")
 
-    def __init__(self, rules: Mapping[str, Rules] | None = None, limits: Limits | None = None) -> None:
-        self._rules = rules or {}
-        self._limits = limits or Limits()
-        self._shapes: dict[bytes, Shape] = {}  # by what was sniffed
-        self._compiled: dict[str, Shape] = {}  # by specification: models that send the same share one
+    def __init__(self, rules: Mapping[str, Rules], limits: Limits) -> None:
+        self._rules = rules
+        self._limits = limits
+        self._shapes: dict[bytes, Shape] = {}  # by hint, see ``_hint``
+        self._compiled: dict[str, Shape] = {}  # by specification: models that send the same names share one
         self._sole: dict[Partition, Shape] = {}
         self._fields = 0
 
     def decode(self, partition: Partition, records: Sequence[Record], *, fast: bool = True) -> Decoded:
-        """Everything in these records of one partition, which follow all before. Never raises for any bytes."""
+        """Decodes the next records of a partition. Never raises, whatever the bytes are."""
         decoded = Decoded()
         for _ in self.steps(partition, records, decoded, fast=fast):
-            """Without a break."""
+            """Every step follows the last one at once."""
         return decoded
 
     def steps(
         self, partition: Partition, records: Sequence[Record], decoded: Decoded, *, fast: bool = True
     ) -> Iterator[None]:
-        """``decode``, with a break after every SLICE of them."""
+        """Decodes the next records of a partition into ``decoded``, with a break after every SLICE of them."""
         if not records:
             return
         batch = _Batch(partition.topic, records, decoded)
@@ -197,6 +209,10 @@ class Decoder:
         decoded.parts = _one_each([*decoded.parts, *batch.read.parts(batch)])
 
     def _fast(self, partition: Partition, batch: _Batch) -> Iterator[None]:
+        """Reads what fits a shape; the rest is left to the general path.
+
+        A partition whose last batch had one shape is tried with that shape first, without a look at hints.
+        """
         sole, left = self._sole.pop(partition, None), list[int]()
         others = registry.claimed_by_headers(batch.headers)
         batch.general += others
@@ -209,7 +225,7 @@ class Decoder:
                 left += members
             yield
         found: set[Shape | None] = set() if sole is None or len(left) == len(places) else {sole}
-        hints = {at: _sniffed(batch.values[at]) for at in left}
+        hints = {at: _hint(batch.values[at]) for at in left}
         misfits = yield from self._by_shape(batch, hints, left)
         if misfits and self._learn(batch, hints, misfits):
             misfits = yield from self._by_shape(batch, hints, misfits)
@@ -221,7 +237,7 @@ class Decoder:
     def _by_shape(
         self, batch: _Batch, hints: Mapping[int, bytes], members: Sequence[int]
     ) -> Generator[None, None, list[int]]:
-        """Reads what fits the shape known for its hint, all of one shape together; the rest comes back."""
+        """Reads the members that fit the shape of their hint, all of one shape together. Returns the others."""
         groups: dict[Shape, list[int]] = {}
         misfits: list[int] = []
         for at in members:
@@ -232,12 +248,12 @@ class Decoder:
                 groups.setdefault(shape, []).append(at)
         for shape, found in groups.items():
             for start in range(0, len(found), SLICE):
-                self._divide(shape, batch, found[start : start + SLICE], misfits)
+                self._read_divided(shape, batch, found[start : start + SLICE], misfits)
                 yield
         return misfits
 
     def _learn(self, batch: _Batch, hints: Mapping[int, bytes], misfits: Sequence[int]) -> bool:
-        """Learns shapes from some misfits of every hint; whether any is new."""
+        """Learns a shape from some misfits of every hint. Returns whether any shape is new."""
         samples: dict[bytes, list[bytes | None]] = {}
         for at in misfits:
             sample = samples.setdefault(hints[at], [])
@@ -251,7 +267,7 @@ class Decoder:
         spec = learn(_plain(values), None if known is None else known.spec, self._rules)
         if spec is None or (known is not None and spec == known.spec):
             return False
-        name = repr(spec)  # names in their order: the compiled decoder expects them so
+        name = repr(spec)  # holds the names in their order, on which the speed of the compiled decoder depends
         shape = self._compiled.get(name)
         if shape is None:
             self._fields += spec.size
@@ -263,7 +279,8 @@ class Decoder:
         self._shapes[hint] = shape
         return True
 
-    def _divide(self, shape: Shape, batch: _Batch, members: Sequence[int], misfits: list[int]) -> None:
+    def _read_divided(self, shape: Shape, batch: _Batch, members: Sequence[int], misfits: list[int]) -> None:
+        """Reads the members that fit the shape, and appends the others to ``misfits``."""
         if self._attempt(shape, batch, members):
             return
         if len(members) <= LEAF:
@@ -271,20 +288,22 @@ class Decoder:
             return
         part = -(-len(members) // 8)
         for start in range(0, len(members), part):
-            self._divide(shape, batch, members[start : start + part], misfits)
+            self._read_divided(shape, batch, members[start : start + part], misfits)
 
     def _attempt(self, shape: Shape, batch: _Batch, members: Sequence[int]) -> bool:
+        """Reads the members if all of them fit the shape. Returns whether they do."""
         values: Any = [batch.values[at] for at in members]
         read = shape.read(values, self._limits.event_bytes)
         if read is None:
             return False
         try:
-            batch.read.add(shape, members, read)
+            batch.read.append(shape, members, read)
         except FormatError:
             return False
         return True
 
     def _general(self, batch: _Batch) -> None:
+        """Reads the records that no shape fits, in any format."""
         rows: list[Row] = []
         offsets: list[int] = []
         limits = self._limits
@@ -309,7 +328,7 @@ class Decoder:
 
 
 def _one_each(parts: list[Part]) -> list[Part]:
-    """One part for each unit, the unit that came first first."""
+    """One part for each unit; the unit with the first row comes first."""
     if len({part.unit for part in parts}) < len(parts):
         by_unit: dict[UnitKey, list[Part]] = {}
         for part in parts:
@@ -319,8 +338,8 @@ def _one_each(parts: list[Part]) -> list[Part]:
     return sorted(parts, key=attrgetter("first"))
 
 
-def _sniffed(value: bytes | None) -> bytes:
-    """What tells producers apart without decoding: the text from the model's key to the next comma."""
+def _hint(value: bytes | None) -> bytes:
+    """Bytes that differ between models, found without decoding: from the key "model" to the next comma."""
     if not value:
         return b""
     start = value.find(b'"model"', 0, 4096)
@@ -328,6 +347,7 @@ def _sniffed(value: bytes | None) -> bytes:
 
 
 def _plain(values: Sequence[bytes | None]) -> list[Any]:
+    """The values that are JSON, decoded."""
     decode: Callable[[bytes], Any] = msgspec.json.decode
     plain = []
     for value in values:

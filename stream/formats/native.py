@@ -6,6 +6,7 @@ from typing import Any
 from detectors.errors import FormatError
 from stream.formats.message import Message, shortened
 from stream.formats.row import Limits, Row, Rules, row_of
+from stream.topics.record import Record
 
 _PER_ROW = ("id", "ts", "prediction", "segment", "latency_ms", "error")
 """Members that hold one value for each row of a columnar message."""
@@ -19,12 +20,16 @@ def read(message: Message, rules: Mapping[str, Rules], limits: Limits) -> list[R
     body = message.body
     if not (any(map(_names_a_model, body)) if isinstance(body, list) else _names_a_model(body)):
         return None
-    return required(message, rules, limits)
+    return _rows(body, message.record, rules, limits)
 
 
 def required(message: Message, rules: Mapping[str, Rules], limits: Limits) -> list[Row]:
     """The events of a message that must be native. Raises FormatError with the reason when it is not."""
-    body, most = message.json(), limits.rows_per_message
+    return _rows(message.json(), message.record, rules, limits)
+
+
+def _rows(body: Any, record: Record, rules: Mapping[str, Rules], limits: Limits) -> list[Row]:
+    most = limits.rows_per_message
     if isinstance(body, dict):
         events = _expanded(body, most)
     elif isinstance(body, list):
@@ -35,7 +40,7 @@ def required(message: Message, rules: Mapping[str, Rules], limits: Limits) -> li
         events = iter(body)
     else:
         raise FormatError("not an event: neither an object nor an array")
-    return [row_of(event, message.record, rules) for event in events]
+    return [row_of(event, record, rules) for event in events]
 
 
 def _names_a_model(event: Any) -> bool:

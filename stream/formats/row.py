@@ -56,8 +56,8 @@ NO_RULES = Rules()
 class Limits(msgspec.Struct, frozen=True):
     """Limits on one message."""
 
-    event_bytes: int = 4_194_304
-    rows_per_message: int = 100_000
+    event_bytes: int
+    rows_per_message: int
 
 
 class Row(NamedTuple):

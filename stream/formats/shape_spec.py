@@ -16,26 +16,26 @@ MAX_FIELDS = 2_000
 """Most fields of a shape. Events with more take the general path."""
 
 _ESCAPED = re.compile(r'["\\\x00-\x1f]')
-"""Names that JSON writes with a backslash: msgspec compiles none of these."""
+"""Characters that JSON writes with a backslash. msgspec does not compile names with such characters."""
 
 
 class ShapeSpec(msgspec.Struct, frozen=True):
-    """What a shape is made of: JSON type by name, in the order of first appearance."""
+    """What a shape is made of: the JSON type of each name, in the order of first appearance."""
 
-    model: str | None  # of a model with rules of its own; None: any without
+    model: str | None  # a model with rules of its own; None: any model without such rules
     features: dict[str, str]
     scores: dict[str, str]
     prediction: str
-    top: tuple[str, ...]  # names beside features; one that is not ours is read over
+    top: tuple[str, ...]  # names of the events' members; members that no event format knows are ignored
 
     @property
     def size(self) -> int:
-        """How many fields a decoder for it has."""
+        """Number of fields of its decoder."""
         return len(self.features) + len(self.scores) + len(self.top)
 
 
 def type_code(value: Any) -> str:
-    """The JSON type of a value as shapes know it. Lists and objects have none: such events take the general path."""
+    """The JSON type of a value in a shape. A list or an object is "any"; such events take the general path."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -46,14 +46,17 @@ def type_code(value: Any) -> str:
 
 
 def merged_code(one: str, other: str) -> str:
-    """The type that both fit."""
+    """The type that fits values of both types."""
     if one == other or other == "none":
         return one
     return other if one == "none" else "any"
 
 
 def learn(events: Iterable[Any], known: ShapeSpec | None, ruled: Container[str]) -> ShapeSpec | None:
-    """The shape of all these events, grown from ``known``; None when they have none. ``ruled``: models with rules."""
+    """The shape of all these events, extended from ``known``; None when no shape fits them.
+
+    ``ruled``: models with rules of their own.
+    """
     spec = known
     for event in events:
         if not isinstance(event, dict) or not isinstance(event.get("model"), str) or isinstance(event.get("id"), list):
@@ -71,7 +74,7 @@ def learn(events: Iterable[Any], known: ShapeSpec | None, ruled: Container[str])
         if any(map(_ESCAPED.search, (*event, *features, *scores))):
             return None
         if any(isinstance(v, list | dict) for v in (*features.values(), *scores.values(), event.get("prediction"))):
-            return None  # perhaps columns; and what is derived from lists costs more than their decoding
+            return None  # may be columns; and deriving features from lists costs more than decoding them
         spec = ShapeSpec(
             spec.model,
             _merged(spec.features, features),

@@ -1,7 +1,7 @@
-"""The fast path of the decoder: events of a shape seen before, straight into columns.
+"""The fast path of the decoder: native events of a known shape, directly into columns.
 
-A shape is what one producer sends: model, names and JSON types. msgspec compiles a decoder for it, and everything that
-does not fit it exactly fails there and takes the general path, which gives the same result for what does fit.
+A shape describes the events of one producer: model, names and JSON types. msgspec compiles a decoder for it. An event
+that does not fit the shape exactly fails there and takes the general path. Both paths give the same result.
 """
 
 import struct
@@ -43,9 +43,9 @@ _TOP: dict[str, Any] = {
     "env": dict[str, Any] | None,
 }
 _ALWAYS = ("version", "segment", "ts", "id", "features")
-"""Every shape has these, whether they ever come or not."""
-_TAKEN = ("features", "scores", "prediction", "latency_ms", "error", "env")
-"""What becomes columns; each has its place among the numbers when it holds nothing else."""
+"""Members of every shape, whether events have them or not."""
+_COLUMN_MEMBERS = ("features", "scores", "prediction", "latency_ms", "error", "env")
+"""Members that become columns. A member that holds only numbers becomes a block of the number matrix."""
 _TYPES: dict[str, Any] = {
     "number": float | None,
     "text": str | None,
@@ -54,7 +54,7 @@ _TYPES: dict[str, Any] = {
     "any": float | str | bool | None,
 }
 PIECE = 256
-"""Messages decoded before their values are taken out: 20 features of so many stay in the second-level cache."""
+"""Messages that are decoded at a time: 20 features of so many messages stay in the second-level cache."""
 
 
 def _struct(name: str, fields: dict[str, Any]) -> type[msgspec.Struct]:
@@ -69,12 +69,15 @@ def _struct(name: str, fields: dict[str, Any]) -> type[msgspec.Struct]:
 
 
 Key = tuple[str, Any, Any]
-"""Model, version and segment as they came."""
+"""Model, version and segment as the event holds them."""
 
 
 class Read(NamedTuple):
-    """Of events, one after the other: their keys, times as they came, ids, numbers (rows by columns, NaN for none), and
-    each field that holds more than numbers. Ids and numbers are in pieces."""
+    """What a shape read from events, in their order.
+
+    ``times``: event times as the events hold them. ``identities``, ``numbers``: in pieces; numbers are rows by columns,
+    with NaN for no value. ``others``: each member that holds more than numbers.
+    """
 
     keys: list[Key]
     times: list[Any]
@@ -84,10 +87,10 @@ class Read(NamedTuple):
 
 
 class Shape:
-    """A compiled shape under the rules of its model, or of none.
+    """A compiled shape, under the rules of its model if that has rules of its own.
 
-    What it read of one unit becomes columns at once. Of several units in turn, each one's wait as packed rows until
-    they are enough for that (``ShapedRows``).
+    Rows of a single unit become columns at once. When events of several units come in turn, the rows of each unit wait
+    as packed bytes until there are enough of them (``ShapedRows``).
     """
 
     __slots__ = (
@@ -121,7 +124,7 @@ class Shape:
             gc=False,
         )
         self._decode = msgspec.json.Decoder(event).decode
-        getters = {name: attrgetter(field[name]) for name in _TAKEN if name in field}
+        getters = {name: attrgetter(field[name]) for name in _COLUMN_MEMBERS if name in field}
         numbers = {name for name, own in parts.items() if own and set(own.values()) == {"number"}} | {"latency_ms"}
         if spec.prediction == "number":
             numbers.add("prediction")
@@ -146,20 +149,21 @@ class Shape:
         )  # fmt: skip
 
     def read(self, values: Sequence[bytes], most_bytes: int) -> Read | None:
-        """What these messages say, one event each; None when one of them does not fit."""
+        """Reads messages with one event each; None when one of them does not fit the shape."""
         read = Read([], [], [], [], [[] for _ in self._others])
         try:
             if max(map(len, values)) > most_bytes:
                 return None
             for start in range(0, len(values), PIECE):
-                self._take(list(map(self._decode, values[start : start + PIECE])), read)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):  # of type: a tombstone
+                self._append(list(map(self._decode, values[start : start + PIECE])), read)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):  # TypeError: no value
             return None
         if self.spec.model is None and not self._ruled.keys().isdisjoint(model for model, _, _ in set(read.keys)):
-            return None  # of a model with rules of its own, which are not this shape's
+            return None  # one of the models has rules of its own, which this shape does not apply
         return read
 
-    def _take(self, events: Sequence[Any], read: Read) -> None:
+    def _append(self, events: Sequence[Any], read: Read) -> None:
+        """Appends the values of decoded events to ``read``."""
         read.keys.extend(self._keys(events))
         read.times.extend(map(self._time, events))
         read.identities.append(_identities(list(map(self._identity, events))))
@@ -181,7 +185,7 @@ class Shape:
             found = list(map(msgspec.structs.astuple, map(get, events)))
             try:
                 values = np.frombuffer(b"".join(starmap(pack, found)))
-            except struct.error:  # a None, which becomes NaN
+            except struct.error:  # one of them is None, which becomes NaN
                 values = np.fromiter(chain.from_iterable(found), np.float64, rows * width)
             numbers[:, start : start + width] = values.reshape(rows, width)
             start += width
@@ -192,14 +196,14 @@ class Shape:
     def packed(
         self, numbers: Floats, identities: Identities, times_ms: Integers, next_offsets: Integers
     ) -> tuple[bytes, int]:
-        """Rows as bytes one after the other, and how many bytes each has."""
+        """Rows as consecutive bytes, and the number of bytes of a row."""
         rows = np.empty(len(times_ms), self._row)
         rows["numbers"], rows["identity"] = numbers, identities
         rows["time_ms"], rows["next_offset"] = times_ms, next_offsets
         return rows.tobytes(), self._row.itemsize
 
     def unpacked(self, unit: UnitKey, packed: bytes, others: Sequence[tuple[Any, ...]]) -> UnitBatch:
-        """Packed rows of one unit as columns. ``others``: ``Read.others`` row by row."""
+        """Packed rows of one unit as columns. ``others``: the values of ``Read.others``, row by row."""
         rows = np.frombuffer(packed, self._row)
         identities, times_ms, next_offsets = (rows[name].copy() for name in ("identity", "time_ms", "next_offset"))
         fields = list(zip(*others, strict=True))
@@ -214,7 +218,7 @@ class Shape:
         next_offsets: Integers,
         others: Sequence[Sequence[Any]],
     ) -> UnitBatch:
-        """What was read of one unit, as columns."""
+        """Rows of one unit as columns."""
         gathered, fields = Gathered(len(times_ms)), dict(zip(self._others, others, strict=True))
         if self._names:
             given = np.count_nonzero(np.isnan(numbers), axis=0) < len(numbers)
@@ -248,7 +252,7 @@ class Shape:
 
 
 class ShapedRows(NamedTuple):
-    """Rows of one unit and shape that were read and are no columns yet: see ``Shape.unpacked``."""
+    """Rows of one unit and shape that are read and not made into columns yet; see ``Shape.unpacked``."""
 
     unit: UnitKey
     shape: Shape
@@ -260,21 +264,21 @@ class ShapedRows(NamedTuple):
 
     @property
     def width(self) -> int:
-        """Values of a row."""
+        """Number of values of a row."""
         return self.shape.width
 
     def batch(self) -> UnitBatch:
-        """As columns."""
+        """The rows as columns."""
         return self.shape.unpacked(self.unit, self.packed, self.others)
 
 
 Part = UnitBatch | ShapedRows
-"""Rows of one unit, in log order."""
+"""Rows of one unit, in the order of the log."""
 
 
 @lru_cache(4_096)
 def unit_of(key: Key) -> UnitKey:
-    """The unit that a key names. Raises FormatError for a name that cannot be one."""
+    """The unit of a key. Raises FormatError for a name that is empty, too long or not printable."""
     model, version, segment = key
     return checked_unit(model, name_of(version) or NO_VERSION, name_of(segment))
 
@@ -286,7 +290,7 @@ def _identities(values: Sequence[Any]) -> Identities:
 
 
 def event_times(values: Sequence[Any], record_ms: Integers) -> tuple[Integers, int]:
-    """``event_time`` of many, and how many were clamped."""
+    """``event_time`` of many events, and how many of them got the time of their record."""
     if set(map(type, values)) == {int}:
         try:
             times = np.array(values, np.int64)

@@ -94,7 +94,7 @@ class CurrentReference:
         """Gives the unit an equal part of its model's budget of false alarms, of ``sharers`` units."""
         self.sharers = sharers
         if self.watch is not None:
-            self.watch.evidence.share_budget(1 / sharers)
+            self.watch.evidence.divide_budget(1 / sharers, self.watch.evidence.beside)
 
     def snapshot(self) -> ReferenceState:
         """Everything but what the reference gives."""

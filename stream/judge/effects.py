@@ -59,7 +59,7 @@ class Health(msgspec.Struct, frozen=True):
     labels: dict[str, int] = {}
 
 
-def signals(unit: UnitKey, before: Profile | None, profile: Profile) -> list[DriftEvent]:
+def new_signals(unit: UnitKey, before: Profile | None, profile: Profile) -> list[DriftEvent]:
     """The signals that are new since the shard's profile ``before``, each once."""
     after = before.next_offset if before is not None else -1
     return [

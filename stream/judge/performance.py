@@ -1,7 +1,7 @@
 """Incidents of a unit's performance: opened when its predictions are right to another degree than was learned.
 
-A drop counts as a changed world, for which the model can be retrained, unless an open incident of its features says
-that their data is broken.
+A drop counts as a changed world, for which the model can be retrained, unless an open incident of its features has
+the verdict that their data is broken.
 """
 
 from itertools import pairwise

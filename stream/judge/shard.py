@@ -78,7 +78,7 @@ class Shard:
         return ShardState(self.profile, self.passed, judged, self.base, self.reached)
 
 
-def add_environments(into: dict[str, int], before: Profile | None, profile: Profile) -> None:
+def count_new_environments(into: dict[str, int], before: Profile | None, profile: Profile) -> None:
     """Adds to ``into`` the events of each environment that came after the profile ``before``."""
     for text, count in profile.environments.items():
         new = count - (before.environments.get(text, 0) if before is not None else 0)

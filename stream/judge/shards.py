@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from detectors.evidence.counts import Counts, counts_of, no_counts
+from detectors.evidence.counts import Counts, counts_of
 from detectors.evidence.sheets import Layout
 from detectors.merging import Step
 from detectors.profiles import Profile
@@ -74,14 +74,12 @@ class Shards:
         if at_ms is not None:
             self.clock_ms = max(self.clock_ms or at_ms, at_ms)
 
-    def count_again(self, digest: str | None, layout: Layout) -> Counts:
-        """Counts the shards under ``digest`` in the layout of that reference, which was read only now. Returns the sum
-        of all that are no base."""
-        arrived = no_counts(layout)
-        for shard in self._by_name.values():
-            if shard.profile.epoch.reference == digest and (new := shard.count_again(layout)) is not None:
-                arrived = arrived.plus(new)
-        return arrived
+    def count_again(self, digest: str | None, layout: Layout) -> list[Counts]:
+        """Counts the shards under ``digest`` in the layout of that reference, which was read only now. Returns the
+        counts of all that are no base."""
+        under = (s for s in self._by_name.values() if s.profile.epoch.reference == digest)
+        counted = [shard.count_again(layout) for shard in under]
+        return [counts for counts in counted if counts is not None]
 
     def begin_again(self, offset: int) -> None:
         """Notes that the profiles topic was created again: the unit now begins at ``offset``."""

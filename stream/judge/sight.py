@@ -18,7 +18,7 @@ class SightState(msgspec.Struct, frozen=True):
 
 
 class Sight:
-    """``reason``: why the unit's data is not seen, None while it is; ``detail`` says it as a text.
+    """``reason``: why the unit's data is not seen, None while it is; ``detail``: the same as a text.
 
     ``rhythm``: how often new events arrive. ``late_only``: the newest profile brought only events that do not count.
     """

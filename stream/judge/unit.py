@@ -6,21 +6,21 @@ is blind.
 """
 
 from collections.abc import Container, Sequence
+from functools import reduce
 
 from detectors import merging
-from detectors.evidence.counts import Counts
+from detectors.evidence.counts import Counts, no_counts
 from detectors.evidence.watch import shown
 from detectors.features import UnitKey
 from detectors.incidents.incident import Change, Resolution, Status
 from detectors.merging import Step
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
-from stream.judge import effects as effect_records
 from stream.judge import snapshot
 from stream.judge.acceptance import Acceptance
 from stream.judge.baselines import Baselines, BaselinesState
 from stream.judge.current_reference import Bound, CurrentReference, ReferenceState
-from stream.judge.effects import Effect, Health
+from stream.judge.effects import Effect, Health, new_signals
 from stream.judge.environment import Environment, EnvironmentState
 from stream.judge.feature_incidents import FeatureIncidents
 from stream.judge.incident_log import IncidentLog, IncidentsState
@@ -30,7 +30,7 @@ from stream.judge.outcomes import OutcomesState
 from stream.judge.performance import Performance
 from stream.judge.retraining import Retraining, RetrainingState
 from stream.judge.settings import JudgeSettings
-from stream.judge.shard import add_environments
+from stream.judge.shard import count_new_environments
 from stream.judge.shards import Shards, ShardsState
 from stream.judge.sight import SightState
 from stream.judge.standing import Standing, StandingState
@@ -112,8 +112,8 @@ class UnitJudge:
             if step is not Step.NEXT or profile.epoch.reference != self.current.digest:
                 effects += self._follow_epoch(profile.epoch.reference, newest)
             delta = self._fold_in(profile, step)
-            add_environments(environments, before if step is Step.NEXT else None, profile)
-            effects += effect_records.signals(self.unit, before, profile)
+            count_new_environments(environments, before if step is Step.NEXT else None, profile)
+            effects += new_signals(self.unit, before, profile)
             if delta is not None and profile.epoch.reference == self.current.digest:
                 arrived = delta if arrived is None else arrived.plus(delta)
                 parts.append((before, profile))
@@ -138,9 +138,11 @@ class UnitJudge:
         watch = self.current.watch
         assert watch is not None
         restored = self.current.restore_evidence()
-        arrived = self.shards.count_again(self.current.digest, watch.sheets.layout)
+        counted = self.shards.count_again(self.current.digest, watch.sheets.layout)
         self.look = self._new_look()
-        return self._judge(arrived if arrived.events and not restored else None, {}, None)
+        if restored:
+            return self._judge(None, {}, None)
+        return self._judge(reduce(Counts.plus, counted, no_counts(watch.sheets.layout)), {}, None)
 
     def _follow_epoch(self, digest: str | None, newest: str | None) -> list[Effect]:
         """Moves to the reference of a shard's new epoch, where the unit is to follow it there."""
@@ -174,7 +176,7 @@ class UnitJudge:
             return [*self.learning.follow(look), *self.standing.publish_state(look)]
         effects = self.environment.follow(look, environments, self.acceptance.built)
         if arrived is not None and arrived.events > 0:
-            look.watch.evidence.count_beside(self.outcomes.watched)
+            look.watch.evidence.divide_budget(look.watch.evidence.share, self.outcomes.watched)
             findings = look.watch.look(arrived, look.clock_ms, look.events, span)
             if findings.returned:
                 effects += self.features.report_returned(look, look.watch)

@@ -1,4 +1,4 @@
-"""A unit as the JSON that HTTP, page and metrics show: the summary that contracts.md names, and the features."""
+"""A unit as the JSON that HTTP, page and metrics show: its summary and its features."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""References that the settings name as files: read at start and published, so that every worker has the same."""
+"""References that the settings name as files. A worker reads and publishes them at start, so that all have the same."""
 
 from pathlib import Path
 
@@ -13,7 +13,10 @@ NO_FILE = ("topic", "learn")
 
 
 def read(settings: Settings) -> list[Reference]:
-    """The references that ``models.NAME.reference`` names. SettingsError or ReferenceError names key and file."""
+    """The references that ``models.NAME.reference`` names.
+
+    Raises SettingsError or ReferenceError naming the setting and the file.
+    """
     found = []
     for name, model in settings.models.items():
         if model.reference in NO_FILE:
@@ -23,7 +26,7 @@ def read(settings: Settings) -> list[Reference]:
             data = Path(model.reference).read_bytes()
         except OSError as error:
             raise SettingsError(
-                f"{key}: {model.reference}: {error.strerror}; it is a reference file, 'topic' or 'learn'"
+                f"{key}: {model.reference}: {error.strerror}; give a reference file, 'topic' or 'learn'"
             ) from error
         reference = references.decode(data, f"{key}: {model.reference}")
         if reference.model != name:
@@ -36,7 +39,7 @@ def read(settings: Settings) -> list[Reference]:
 
 
 def records(settings: Settings) -> list[OutRecord]:
-    """What to write to the references topic; the same content again changes nothing."""
+    """The records for the references topic. Publishing the same reference again changes nothing."""
     return [
         OutRecord(settings.topics.references, keys.reference_key(reference.model_key), references.encode(reference))
         for reference in read(settings)

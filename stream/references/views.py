@@ -1,4 +1,4 @@
-"""Showing a reference, and comparing two: by the shares of the first one's cells."""
+"""Tables of a reference, and of the differences between two, measured on the bins of the first one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,15 +12,15 @@ from rich.table import Table
 from detectors.evidence import distances
 from detectors.features import Kind
 from detectors.reference.reference import FeatureReference, Reference
-from stream.terminal import incidents
+from stream.terminal.output import number
 
 NOTABLE_PSI = 0.1
-"""The usual reading of PSI: below .1 no change worth a look."""
+"""By the usual rule for PSI, less than 0.1 is no notable change."""
 BINS = 10
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One feature in two references; sizes are None where it is missing from one or of another kind."""
+    """One feature in two references. Sizes are None where one lacks it or has it as another kind."""
 
     feature: str
     kind: str
@@ -33,13 +33,15 @@ class Difference(msgspec.Struct, frozen=True):
 
     @property
     def notable(self) -> bool:
-        """Worth a look."""
+        """Whether the feature is absent from one, has another kind, or differs by more than ``NOTABLE_PSI``."""
         return self.psi is None or self.psi > NOTABLE_PSI
 
 
 def show(console: Console, reference: Reference) -> None:
-    """Its origin, and a line for every feature."""
-    console.print(f"[bold]{escape(str(reference.model_key))}[/]  {reference.rows:,} rows  {reference.digest}")
+    """Prints where the reference comes from, and a line for every feature."""
+    console.print(
+        f"[bold]{escape(str(reference.model_key))}[/]  {reference.rows:,} rows  {reference.digest}", soft_wrap=True
+    )
     for name, value in {**reference.source, **reference.environment}.items():
         console.print(f"  {escape(name)}: {escape(str(value))}")
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -49,7 +51,6 @@ def show(console: Console, reference: Reference) -> None:
         table.add_column(name, justify="right")
     table.add_column("range or categories", overflow="fold")
     for feature in reference.features:
-        number = incidents.number
         table.add_row(
             escape(feature.feature),
             f"{feature.kind}{' (an id or counter)' if feature.identifier else ''}",
@@ -64,7 +65,7 @@ def show(console: Console, reference: Reference) -> None:
 
 
 def compare(left: Reference, right: Reference) -> list[Difference]:
-    """Every feature of either, the most different first."""
+    """The differences of every feature of either reference, the largest first."""
     others: Mapping[str, FeatureReference] = {feature.feature: feature for feature in right.features}
     known = {feature.feature for feature in left.features}
     found = [_compare(feature, others.get(feature.feature)) for feature in left.features]
@@ -73,12 +74,11 @@ def compare(left: Reference, right: Reference) -> list[Difference]:
 
 
 def show_differences(console: Console, differences: list[Difference]) -> None:
-    """A line for every feature."""
+    """Prints a line for every feature."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("feature")
     for name in ("PSI", "KS", "Jensen-Shannon", "missing"):
         table.add_column(name, justify="right")
-    number = incidents.number
     for one in differences:
         style = "yellow" if one.notable else ""
         name = f"[{style}]{escape(one.feature)}[/]" if style else escape(one.feature)
@@ -118,7 +118,8 @@ def _missing(feature: FeatureReference) -> float:
 
 
 def _numeric(one: FeatureReference, other: FeatureReference) -> tuple[Any, Any]:
-    """Rows of both in about ten bins of equal share of the first; the second's are interpolated in its own cells."""
+    """Rows of both in about ten bins with equal shares of the first. Those of the second are interpolated in its
+    bins."""
     if not one.edges or not other.edges:
         return np.array([one.present]), np.array([other.present])
     below = np.cumsum(one.counts)[: len(one.edges)]
@@ -133,7 +134,7 @@ def _numeric(one: FeatureReference, other: FeatureReference) -> tuple[Any, Any]:
 
 
 def _categorical(one: FeatureReference, other: FeatureReference) -> tuple[Any, Any]:
-    """Rows of both by the first one's categories, then all others."""
+    """Rows of both by the categories of the first, with one more entry for all other categories."""
     theirs = dict(zip(other.categories, other.category_counts, strict=True))
     right = [theirs.get(name, 0) for name in one.categories]
     left = [*one.category_counts, one.present - sum(one.category_counts)]

@@ -1,4 +1,4 @@
-"""The calibration's part of a replay's page: rates against the budget, and delays that can be seen at a glance."""
+"""The calibration's part of the HTML report: the rate of false alarms against the budget, and the delays."""
 
 import math
 from html import escape
@@ -10,6 +10,8 @@ from stream.replay import calibration_report
 from stream.replay.calibration_report import Calibrated
 
 SHOWN_FEATURES = 100
+AS_IT_WAS = "as recorded"
+"""The clean events in their own order, not resampled."""
 WIDTH, HEIGHT, LEFT, RIGHT, ROW = 440, 104, 76, 28, 30
 
 STYLE = """
@@ -25,30 +27,30 @@ table.delays svg { display: block; width: 100%; min-width: 5rem; height: 10px; }
 
 
 def section(found: Calibrated) -> str:
-    """Everything that was calibrated, as a part of a page."""
+    """The calibration as a part of the HTML report."""
     figures = found.figures
     held = calibration_report.held(figures)
     budget = calibration_report.VERDICTS[held].format(f"{figures.budget:g} a month")
     style = {True: "kept", False: "broken", None: "soft"}[held]
-    rates = (("as it was", figures.as_it_was), ("resampled", figures.resampled))
-    said = "".join(f"<li>{name}: {escape(calibration_report.rate_words(rate))}</li>" for name, rate in rates)
+    rates = ((AS_IT_WAS, figures.as_it_was), ("resampled", figures.resampled))
+    items = "".join(f"<li>{name}: {escape(calibration_report.rate_words(rate))}</li>" for name, rate in rates)
     remarks = "".join(f"<li>{escape(remark)}</li>" for remark in calibration_report.remarks(figures))
     return "\n".join(
         (
-            f"<h2>False alarms on events {found.first_event:,} to {found.last_event:,}, called clean</h2>",
+            f"<h2>False alarms on the clean events {found.first_event:,} to {found.last_event:,}</h2>",
             f'<p class="{style}"><b>{escape(budget[0].upper() + budget[1:])}</b></p>',
             _rates(figures),
-            f'<ul>{said}</ul><ul class="soft">{remarks}</ul>',
+            f'<ul>{items}</ul><ul class="soft">{remarks}</ul>',
             "<h2>Events until an injected change is found</h2>",
-            f'<p class="soft">{escape(calibration_report.delay_words(figures))}; dots and lines on a logarithmic '
-            f"scale from {_shortest(figures):,.0f} to {figures.horizon:,} events; seed {found.seed}</p>",
+            f'<p class="soft">{escape(calibration_report.delay_words(figures))}. Dots and lines are on a logarithmic '
+            f"scale from {_shortest(figures):,.0f} to {figures.horizon:,} events. Random seed {found.seed}.</p>",
             _delays(figures),
         )
     )
 
 
 def _rates(figures: Calibration) -> str:
-    """Intervals of the rates on a logarithmic scale, with the budget across."""
+    """Draws the rates with their intervals on a logarithmic scale, and the budget as a line."""
     rates = [figures.as_it_was, figures.resampled]
     ends = [value for rate in rates for value in (rate.low, rate.per_month, rate.high) if value > 0]
     low = math.floor(math.log10(min([*ends, figures.budget]) / 3))
@@ -58,7 +60,7 @@ def _rates(figures: Calibration) -> str:
         place = (math.log10(rate) - low) / (high - low) if rate > 0 else 0.0
         return LEFT + max(place, 0.0) * (WIDTH - LEFT - RIGHT)
 
-    parts = ["<title>incidents a month with 95 % intervals, and the budget</title>"]
+    parts = ["<title>Incidents a month with 95 % intervals, and the budget</title>"]
     for power in range(low, high + 1):
         x = across(10.0**power)
         parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="18" y2="78"/>')
@@ -66,9 +68,9 @@ def _rates(figures: Calibration) -> str:
     x = across(figures.budget)
     parts.append(f'<line class="budget" x1="{x:.1f}" x2="{x:.1f}" y1="16" y2="78"/>')
     parts.append(f'<text x="{x:.1f}" y="12" text-anchor="middle">budget</text>')
-    for k, (name, rate) in enumerate(zip(("as it was", "resampled"), rates, strict=True)):
+    for k, (name, rate) in enumerate(zip((AS_IT_WAS, "resampled"), rates, strict=True)):
         parts.append(_rate(name, rate, across, 18 + ROW * (k + 0.5)))
-    label = "incidents a month on the clean stretch, with 95 % intervals, against the budget"
+    label = "Incidents a month on the clean events, with 95 % intervals, and the budget"
     body = "".join(parts)
     return f'<svg class="rate" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{body}</svg>'
 
@@ -95,7 +97,7 @@ def _delays(figures: Calibration) -> str:
         for name, delays in found[:SHOWN_FEATURES]
     )
     more = len(found) - SHOWN_FEATURES
-    rest = f'<p class="soft">and {more} more, found sooner</p>' if more > 0 else ""
+    rest = f'<p class="soft">and {more} more features, found sooner</p>' if more > 0 else ""
     return f'<div class="scroll"><table class="delays"><tr><th>feature</th>{head}</tr>{body}</table></div>{rest}'
 
 
@@ -113,7 +115,7 @@ def _cell(figures: Calibration, found: FeatureDelay) -> str:
 
 
 def _interval(figures: Calibration, delay: MedianDelay) -> str:
-    """The median and its interval; what lies beyond the horizon runs into the right edge."""
+    """Draws the median and its interval. An interval that ends beyond the horizon reaches the right edge."""
     shortest = _shortest(figures)
     scale = math.log(max(figures.horizon / shortest, 2.0))
 

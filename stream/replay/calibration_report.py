@@ -1,4 +1,4 @@
-"""What a calibration found: the key of the JSON object, and the same for a terminal."""
+"""The result of a calibration, as the member ``calibration`` of ``replay --json`` and as text for a terminal."""
 
 from typing import Any
 
@@ -14,21 +14,21 @@ from detectors.calibration.injection import Injected
 LONG_MONTHS = 24.0
 
 WIDE, PIPED_WIDTH = 116, 160
-"""Columns that medians with their intervals need; and what there is where nobody looks at a terminal."""
+"""Columns that medians with intervals need; and the width where output is no terminal."""
 
 MUCH = 0.05
-"""Of the time with an incident open: more is worth a word."""
+"""Share of the time with an open incident above which a remark is printed."""
 
 VERDICTS = {
-    True: "the budget of {} is kept, as far as this stretch can show (95 % confidence)",
+    True: "the budget of {} is kept (95 % confidence, as far as these events can show)",
     False: "the budget of {} is not kept",
-    None: "too little time to tell whether the budget of {} is kept",
+    None: "too little data to decide whether the budget of {} is kept",
 }
-"""By what ``held`` says."""
+"""The text for each result of ``held``."""
 
 
 class Calibrated(msgspec.Struct, frozen=True):
-    """Figures, and whose: the numbers of the clean stretch's first and last event in the history."""
+    """The figures, with the numbers of the first and the last clean event in the history."""
 
     figures: Calibration
     first_event: int
@@ -66,23 +66,23 @@ class Calibrated(msgspec.Struct, frozen=True):
 
 
 def held(figures: Calibration) -> bool | None:
-    """Whether the budget was seen to hold on the resampled stretch; None where the figures leave it open."""
+    """Whether the budget was kept on the resampled events; None where the figures do not decide it."""
     if figures.resampled.months_between_at_least * figures.budget >= 1.0 - 1e-9:
         return True
     return False if figures.resampled.low > figures.budget else None
 
 
 def show(console: Console, found: Calibrated) -> None:
-    """For people: the rate with what it means, then a table of delays, the slowest feature first."""
+    """Prints the rate of false alarms with remarks, then a table of delays, the slowest feature first."""
     figures = found.figures
     budget = VERDICTS[held(figures)].format(f"{figures.budget:g} a month")
     style = {True: "green", False: "red", None: "yellow"}[held(figures)]
     lines = [
-        f"[bold]calibration[/] on events {found.first_event:,} to {found.last_event:,}, seed {found.seed}: "
+        f"[bold]calibration[/] on the clean events {found.first_event:,} to {found.last_event:,}, seed {found.seed}: "
         f"[{style}]{budget}[/]",
-        f"  as it was  {rate_words(figures.as_it_was)}",
-        f"  resampled  {rate_words(figures.resampled)}",
-        *(f"             {escape(remark)}" for remark in remarks(figures)),
+        f"  as recorded  {rate_words(figures.as_it_was)}",
+        f"  resampled    {rate_words(figures.resampled)}",
+        *(f"               {escape(remark)}" for remark in remarks(figures)),
         "",
     ]
     for line in lines:
@@ -95,42 +95,45 @@ def show(console: Console, found: Calibrated) -> None:
 
 
 def rate_words(rate: AlarmRate) -> str:
-    """The alarms, how long was watched, and the rate that they leave possible."""
+    """The number of alarms, the time that was judged, and the rate a month with its interval."""
     alarms = "no false alarm" if not rate.alarms else f"{rate.alarms:,} false alarm{'s' if rate.alarms > 1 else ''}"
     limit = f"{_figure(rate.per_month)} a month ({_figure(rate.low)} to {_figure(rate.high)})"
-    return f"{alarms} in {_months(rate.months)}: {limit}, at least {_months(rate.months_between_at_least)} apart"
+    return (
+        f"{alarms} in {_months(rate.months)}: {limit}, at least {_months(rate.months_between_at_least)} between alarms"
+    )
 
 
 def remarks(figures: Calibration) -> list[str]:
-    """How it was resampled, and what the figures do not cover."""
-    how = "moved by whole days or weeks" if figures.at_their_time else "begun anywhere"
-    said = [f"the stretch {figures.copies:,} times over, in blocks of {figures.block.rows:,} rows {how}"]
+    """How the events were resampled, and what limits the figures."""
+    how = "moved by whole days or weeks" if figures.at_their_time else "starting anywhere"
+    found = [f"the events were resampled {figures.copies:,} times, in blocks of {figures.block.rows:,} rows {how}"]
     if not figures.block.enough:
-        said.append(
-            "rows depend on each other beyond a block: the rate may be too low; a longer stretch has longer ones"
+        found.append(
+            "rows depend on each other over more than one block, so the true rate may be higher; "
+            "more clean events allow longer blocks"
         )
     if figures.resampled.open_share >= MUCH:
-        said.append(
-            f"an incident was open for {figures.resampled.open_share:.0%} of the time: the stretch is not clean, or "
-            "moves in a way that the reference does not show"
+        found.append(
+            f"an incident was open for {figures.resampled.open_share:.0%} of the time: the events are not clean, or "
+            "they vary in a way that the reference does not contain"
         )
     if not figures.resampled.alarms:
-        more = "" if held(figures) else f"; --bootstrap {figures.copies_wanted} would tell, if none came"
-        said.append(f"no alarm in a time T only shows that they are T / 3 apart{more}")
-    return [*said, "what never happened in the stretch is not in these figures"]
+        more = "" if held(figures) else f"; --bootstrap {figures.copies_wanted} would be enough if it brings no alarm"
+        found.append(f"without an alarm in a time T, the time between alarms is known to be at least T / 3{more}")
+    return [*found, "the figures do not cover anything that did not happen in these events"]
 
 
 def delay_words(figures: Calibration, *, wide: bool = True) -> str:
-    """What the cells of the table are."""
+    """What the cells of the table show."""
     interval = " (95 % interval)" if wide else ""
     return (
-        f"each feature alone, {len(figures.starts)} random places: median{interval}, "
-        f"share missed within {figures.horizon:,} events"
+        f"each feature changed alone, at {len(figures.starts)} random places: median{interval}, "
+        f"and the share missed within {figures.horizon:,} events"
     )
 
 
 def rows(figures: Calibration) -> list[tuple[str, dict[Injected, FeatureDelay]]]:
-    """Features with their delays by change: those hardest to see first."""
+    """Features with their delays by change, the slowest to find first."""
     by_feature: dict[str, dict[Injected, FeatureDelay]] = {}
     for delay in figures.delays:
         by_feature.setdefault(delay.feature, {})[delay.change] = delay
@@ -143,7 +146,7 @@ def _slowness(figures: Calibration, delays: dict[Injected, FeatureDelay]) -> flo
 
 
 def cell(found: FeatureDelay, horizon: int, *, wide: bool = True) -> str:
-    """``median (low-high)`` and the share missed, if any."""
+    """The text of one cell: ``median (low-high)`` and the share missed, if any."""
     delay = found.delay
     if delay is None:
         return "-"
@@ -154,7 +157,7 @@ def cell(found: FeatureDelay, horizon: int, *, wide: bool = True) -> str:
 
 
 def median(delay: MedianDelay, horizon: int) -> str:
-    """The median in events, or why there is none."""
+    """The median in events, or a word for why there is none."""
     if not delay.runs:
         return "reported"
     if delay.missed == 1:
@@ -176,7 +179,7 @@ def _delays(figures: Calibration, wide: bool) -> Table:
 
 
 def changes(figures: Calibration) -> list[Injected]:
-    """Those that some feature could undergo."""
+    """The changes that were injected into at least one feature."""
     return [change for change in Injected if any(d.change is change and d.delay for d in figures.delays)]
 
 
@@ -184,7 +187,7 @@ def _months(months: float) -> str:
     if months >= LONG_MONTHS:
         return f"{_figure(months / 12)} years"
     if months >= 1.0:
-        return f"{_figure(months)} months"
+        return "1 month" if _figure(months) == "1" else f"{_figure(months)} months"
     days = months * 365.2425 / 12
     return f"{_figure(days)} days" if days >= 1.0 else f"{_figure(days * 24)} hours"
 

@@ -1,4 +1,4 @@
-"""The clean stretch of a history: which events its owner calls clean, and their values gathered for calibration."""
+"""The clean events of a history: which events the user named as clean, and their values for the calibration."""
 
 from collections.abc import Sequence
 
@@ -15,23 +15,24 @@ from detectors.reference import builder
 from detectors.reference.reference import FeatureReference, Reference
 from stream.files import dataset, event_rows
 from stream.files.dataset import Row
-from stream.files.layout import ReplayOptions
 from stream.formats.row import Row as Event
 from stream.judge.settings import JudgeSettings
+from stream.replay.options import ReplayOptions
 
 LEAST_ROWS = 500
-"""Fewer rows hold too few places to begin a change at."""
+"""With fewer rows there are too few places where an injected change can begin."""
 
 MOST_ROWS = 2_000_000
-"""Of 20 features they take 0.4 GB here and 1 GB more while they are judged."""
+"""With 20 features this many rows need 0.4 GB here, and 1 GB more while they are judged."""
 
 CHUNK = 4_096
 
 
 class Span(msgspec.Struct, frozen=True):
-    """A half-open part of a history; None where an end is open.
+    """A part of a history, by event numbers or by times. ``low`` or ``high`` is None where that end is open.
 
-    Of events those after the ``low``-th up to the ``high``-th; of times those from ``low`` to before ``high`` ms.
+    Event numbers: the events after the ``low``-th, up to and with the ``high``-th. Times: from ``low`` ms to before
+    ``high`` ms.
     """
 
     low: int | None
@@ -39,13 +40,15 @@ class Span(msgspec.Struct, frozen=True):
     timed: bool
 
     def holds(self, event: int, moment_ms: int) -> bool:
-        """Whether the ``event``-th event of the history, at ``moment_ms``, lies in it."""
+        """Whether the span contains the ``event``-th event of the history, which happened at ``moment_ms``."""
         place = moment_ms if self.timed else event - 1
         return (self.low is None or place >= self.low) and (self.high is None or place < self.high)
 
 
 def span(text: str) -> Span:
-    """``FROM:TO``, or ``FROM..TO`` where a time has colons; either end may be left out. Raises FormatError.
+    """The span that ``FROM:TO`` names (``FROM..TO`` for times with colons). Either end may be left out.
+
+    Raises FormatError for any other text.
 
     >>> span("0:7000")
     Span(low=0, high=7000, timed=False)
@@ -54,11 +57,11 @@ def span(text: str) -> Span:
     """
     ends = [end.strip() for end in (text.split("..") if ".." in text else text.split(":"))]
     if len(ends) != 2:
-        raise FormatError(f"--clean {text}: is not FROM:TO (FROM..TO with times that have colons)")
+        raise FormatError(f"--clean {text}: must be FROM:TO (or FROM..TO for times with colons)")
     timed = not all(end.isdecimal() or not end for end in ends)
     low, high = (_end(end, timed, text) if end else None for end in ends)
     if low is not None and high is not None and low >= high:
-        raise FormatError(f"--clean {text}: ends before it begins")
+        raise FormatError(f"--clean {text}: FROM must be before TO")
     return Span(low, high, timed)
 
 
@@ -67,7 +70,7 @@ def _end(end: str, timed: bool, text: str) -> int:
 
 
 class CalibrationOptions(msgspec.Struct, frozen=True):
-    """What ``replay --clean`` asks for. ``copies`` None: as many as the budget needs."""
+    """The options of ``replay --clean``. ``copies``: how often to resample; None: as often as the budget needs."""
 
     clean: Span
     copies: int | None = None
@@ -75,39 +78,40 @@ class CalibrationOptions(msgspec.Struct, frozen=True):
 
 
 class CleanRows:
-    """Gathers the values of the events in the clean stretch, as the decoder reads them, while a replay goes by."""
+    """Gathers the values of the clean events during a replay, as the decoder reads them."""
 
-    def __init__(self, options: ReplayOptions, wish: CalibrationOptions, reference: Reference) -> None:
-        self._options, self._wish, self._reference = options, wish, reference
-        self._timed: bool | None = None  # not known before the first row
+    def __init__(self, options: ReplayOptions, calibration: CalibrationOptions, reference: Reference) -> None:
+        self._options, self._calibration, self._reference = options, calibration, reference
+        self._timed: bool | None = None  # unknown before the first row
         self._events = 0
         self._unit: UnitKey | None = None
         self.first_event = self.last_event = 0
-        self.seed = wish.seed
+        self.seed = calibration.seed
         self._pending: list[Event] = []
         self._moments: list[int] = []
         self._chunks: list[list[tuple[Floats, Bytes8]]] = []
 
-    def take(self, rows: Sequence[Row]) -> None:
-        """More of the history, in order. Raises FormatError where the stretch is longer than can be held."""
+    def gather(self, rows: Sequence[Row]) -> None:
+        """Keeps the clean events among the next ``rows`` of the history. Raises FormatError where there are too
+        many."""
         if self._timed is None and rows:
             self._timed = self._has_times(rows[0][2])
         for row in rows:
             for event in event_rows.rows_of(row, self._options.file):
                 self._events += 1
-                if self._wish.clean.holds(self._events, event.timestamp_ms):
+                if self._calibration.clean.holds(self._events, event.timestamp_ms):
                     self.first_event, self.last_event = self.first_event or self._events, self._events
                     self._one_unit(event.unit, row[0])
                     self._pending.append(event)
         if len(self._pending) >= CHUNK:
-            self._settle()
+            self._convert_pending()
 
     def _has_times(self, line: bytes) -> bool:
         options = self._options
         own = dataset.event_moment_ms(line) is not None if options.is_events else options.timestamp is not None
-        if self._wish.clean.timed and not own:
+        if self._calibration.clean.timed and not own:
             raise FormatError(
-                f"{options.file}: --clean names times, and the rows carry none: name events, or --timestamp"
+                f"{options.file}: --clean names times, but the rows have none: use event numbers, or --timestamp"
             )
         return own
 
@@ -115,25 +119,23 @@ class CleanRows:
         self._unit = self._unit or unit
         if unit != self._unit:
             raise FormatError(
-                f"{self._options.file}: row {row}: is of {unit}, the clean rows before of {self._unit}; segments are "
-                "judged each by itself: replay a file of one"
+                f"{self._options.file}: row {row}: is of {unit}, but the clean rows before it are of {self._unit}; "
+                "segments are judged separately, so replay a file with one segment"
             )
 
-    def _settle(self) -> None:
+    def _convert_pending(self) -> None:
         self._moments += [event.timestamp_ms for event in self._pending]
         if len(self._moments) > MOST_ROWS:
-            raise FormatError(
-                f"{self._options.file}: --clean holds more than {MOST_ROWS:,} events: name a part of them"
-            )
+            raise FormatError(f"{self._options.file}: --clean selects more than {MOST_ROWS:,} events: select fewer")
         self._chunks.append([_values(feature, self._pending) for feature in self._reference.features])
         self._pending = []
 
     def stretch(self) -> Stretch:
-        """All that was gathered. Raises FormatError where it is too little."""
-        self._settle()
+        """The clean events. Raises FormatError where there are fewer than ``LEAST_ROWS``."""
+        self._convert_pending()
         if len(self._moments) < LEAST_ROWS:
             raise FormatError(
-                f"{self._options.file}: --clean holds {len(self._moments):,} of {self._events:,} events; "
+                f"{self._options.file}: --clean selects {len(self._moments):,} of {self._events:,} events; "
                 f"at least {LEAST_ROWS} are needed"
             )
         columns = [
@@ -143,14 +145,14 @@ class CleanRows:
         return Stretch(columns, np.array(self._moments, np.int64), bool(self._timed))
 
     def calibrator(self, settings: JudgeSettings, look_events: int) -> Calibrator:
-        """What judges the stretch as the replay was judged."""
+        """The calibrator, which judges the clean events with the settings of the replay."""
         monitor = Monitor(
             self._reference,
             settings.evidence,
             look_events=look_events,
             resolve_after=settings.resolve_after_events,
         )
-        return Calibrator(monitor, self.stretch(), copies=self._wish.copies, seed=self.seed)
+        return Calibrator(monitor, self.stretch(), copies=self._calibration.copies, seed=self.seed)
 
 
 def _values(feature: FeatureReference, events: Sequence[Event]) -> tuple[Floats, Bytes8]:

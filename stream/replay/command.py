@@ -1,4 +1,4 @@
-"""``driftline replay``: puts dataset, reference, replay and pictures together."""
+"""``driftline replay``: reads the file and the reference, runs the replay, and writes the reports."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -12,71 +12,77 @@ from detectors.errors import DriftlineError
 from detectors.reference.reference import Reference
 from stream.files import dataset
 from stream.files.dataset import Row
-from stream.files.layout import ReplayOptions
 from stream.judge.settings import judge_settings
-from stream.references import command
+from stream.references import artefact
 from stream.replay import html, report
 from stream.replay.calibration_report import Calibrated
 from stream.replay.clean_rows import CalibrationOptions, CleanRows
+from stream.replay.options import ReplayOptions
 from stream.replay.replay import LOOK_EVENTS, Replay
 from stream.replay.report import Replayed
 from stream.settings.settings import Settings
-from stream.terminal import incidents, progress
+from stream.terminal import output, progress
 
 PNG, HTML = ".png", (".html", ".htm")
 Done = Callable[[int], None]
 
 
 def main(
-    options: ReplayOptions, *, as_json: bool, plot_file: str | None, quiet: bool, wish: CalibrationOptions | None = None
+    options: ReplayOptions,
+    *,
+    as_json: bool,
+    plot_file: str | None,
+    quiet: bool,
+    calibration: CalibrationOptions | None = None,
 ) -> int:
-    """Exit status 0 stable, 1 drift."""
+    """Runs the command. Exit status 0: no incident opened; 1: at least one did."""
     if plot_file is not None and not plot_file.lower().endswith((PNG, *HTML)):
-        raise DriftlineError(f"{plot_file}: a picture's name ends in .html or .png")
+        raise DriftlineError(f"{plot_file}: the name of a plot must end in .html or .png")
     with progress.rows(options.file, quiet) as done:
-        found, clean = replayed(options, done, wish)
+        found, clean = replayed(options, done, calibration)
     if clean is not None:
         found = calibrated(found, clean, options, quiet=quiet)
     if plot_file is not None:
         _plot(found, plot_file)
     console = Console(highlight=False)
     if as_json:
-        incidents.write_json(console, found.as_json())
+        output.write_json(console, found.as_json())
     else:
         report.show(console, found)
     return found.status
 
 
 def run(options: ReplayOptions, done: Done = lambda rows: None) -> Replayed:
-    """The whole replay; ``done`` hears of rows as they are through. The same file and options give the same result."""
+    """Runs the whole replay; ``done`` is called with the number of rows that were read. The result depends on the file
+    and the options alone."""
     return replayed(options, done)[0]
 
 
 def replayed(
-    options: ReplayOptions, done: Done, wish: CalibrationOptions | None = None
+    options: ReplayOptions, done: Done, calibration: CalibrationOptions | None = None
 ) -> tuple[Replayed, CleanRows | None]:
-    """The replay, and the rows that are to be calibrated on where that is wished for."""
+    """Runs the replay. Also returns the clean rows to calibrate on, where ``calibration`` asks for them."""
     reference = None
     if options.reference_file is not None:
-        reference = command.read(options.reference_file)
+        reference = artefact.read(options.reference_file)
         options = _named_by(reference, options)
     rows = dataset.open_dataset(options)
     if options.reference_rows is not None:
         reference = rows.reference(options.reference_rows)
         done(reference.rows)
-    clean = None if wish is None or reference is None else CleanRows(options, wish, reference)
+    clean = None if calibration is None or reference is None else CleanRows(options, calibration, reference)
     replay = Replay(options, _settings(options), reference)
     for look in _looks(rows.events()):
         replay.feed(look)
-        replay.label(rows.labels)
+        replay.join_labels(rows.labels)
         if clean is not None:
-            clean.take(look)
+            clean.gather(look)
         done(len(look))
     return replay.report(), clean
 
 
 def calibrated(found: Replayed, clean: CleanRows, options: ReplayOptions, *, quiet: bool) -> Replayed:
-    """The replay with what the clean rows say beside it."""
+    """The replay with the calibration on its clean rows added."""
     calibrator = clean.calibrator(judge_settings(_settings(options)), LOOK_EVENTS)
     with progress.steps("calibration", calibrator.work, quiet) as done:
         figures = calibrator.run(done)
@@ -95,14 +101,17 @@ def _looks(rows: Iterator[Row]) -> Iterator[list[Row]]:
 
 
 def _named_by(reference: Reference, options: ReplayOptions) -> ReplayOptions:
-    """A table has no model of its own: it is the reference's, unless named otherwise, which is refused."""
+    """The options with the model and version of the reference, since a table names none.
+
+    Raises ReferenceError where the options name another model or version.
+    """
     named = msgspec.structs.replace(
         options, model=options.model or reference.model, version=options.version or reference.version
     )
     if (named.model, named.version) != reference.model_key:
         raise errors.ReferenceError(
-            f"{options.reference_file}: is of {reference.model_key}, not of {named.model}/{named.version}; "
-            "leave out --model and --version, or build one"
+            f"{options.reference_file}: is a reference of {reference.model_key}, not of {named.model}/{named.version}; "
+            "leave out --model and --version, or build a reference for that model"
         )
     return named
 

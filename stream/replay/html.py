@@ -1,60 +1,40 @@
-"""A replay as one HTML file that needs nothing from elsewhere: no script, no font, no picture, no link."""
+"""The HTML report of a replay: one file without scripts, fonts, pictures or links to other files."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import pairwise
 from typing import Any
 
-from stream.charts import svg
+from stream.charts import style, svg
 from stream.replay import calibration_html
 from stream.replay.report import Replayed
-from stream.terminal import incidents as incident_tables
+from stream.terminal.output import number
 
 SHOWN_FEATURES = 60
-"""The worst; a page of 500 histograms helps nobody."""
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1c2330; --soft: #667085; --paper: #fff; --line: #e4e7ec; --now: #d9480f;
-  --then: #9db4d3; --bad: #e0313133; --good: #2b8a3e; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --soft: #98a2b3; --paper: #14171d; --line: #2b313c;
-  --now: #ff922b; --then: #47648c; --bad: #e0313155;
-  --good: #69db7c; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 1000px;
-  margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; } .soft { color: var(--soft); }
-svg { width: 100%; height: auto; } svg text { font: 11px system-ui, sans-serif; fill: var(--soft); }
-.grid { stroke: var(--line); } .threshold { stroke: var(--now); stroke-dasharray: 6 4; }
-text.threshold { stroke: none; fill: var(--now); } .evidence { fill: none; stroke: var(--ink); stroke-width: 1.5; }
-.incident { fill: var(--bad); } .reference { fill: var(--then); } .present { fill: var(--now); }
-table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .3rem .6rem;
-  border-bottom: 1px solid var(--line); } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-.scroll { overflow-x: auto; }
-.features { display: grid; grid-template-columns: repeat(auto-fill, minmax(280px, 1fr)); gap: 1rem; }
-.feature { border: 1px solid var(--line); border-radius: 6px; padding: .6rem; } .feature b { display: block; }
-"""
+"""The features with the most evidence; a page of 500 histograms would be of no use."""
 
 SIZES = (("PSI", "psi"), ("Wasserstein", "wasserstein"), ("KS", "kolmogorov_smirnov"), ("JS", "jensen_shannon"))
 
 
 def page(found: Replayed) -> str:
-    """The whole document."""
+    """The whole document as text."""
     title = f"{found.model}/{found.version}: {found.state}"
     calibration = found.calibration
-    style = STYLE if calibration is None else STYLE + calibration_html.STYLE
+    rules = style.STYLE if calibration is None else style.STYLE + calibration_html.STYLE
     reference = f"a reference of {found.reference_rows:,} rows" if found.reference_digest else "no reference"
     return "\n".join(
         (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title><style>{style}</style></head><body>",
+            f"<title>{escape(title)}</title><style>{rules}</style></head><body>",
             f"<h1>{escape(title)}</h1>",
-            f'<p class="soft">driftline replay: {found.events:,} events against {reference}</p>',
-            "<h2>Evidence over events</h2>",
+            f'<p class="soft">driftline replay: {found.events:,} events compared with {reference}</p>',
+            "<h2>Evidence by event</h2>",
             svg.evidence(
                 [(point.event, point.evidence_log10) for point in found.points],
                 found.threshold_log10,
                 [_span(incident) for incident in found.incidents],
-                "log10 of the evidence against the reference, over events",
+                "Evidence of a change (log10), by event number",
                 None if calibration is None else (calibration.first_event, calibration.last_event),
             ),
             _incidents(found.incidents),
@@ -66,7 +46,7 @@ def page(found: Replayed) -> str:
 
 
 def bins(histogram: object) -> tuple[list[float], list[str]]:
-    """Counts and names of a histogram as the model's detail holds it; empty where it holds none."""
+    """Counts and names of a histogram in the form that the model's detail has; empty where there is none."""
     if isinstance(histogram, Mapping):
         counts = [float(count) for count in histogram.get("counts") or ()]
         if histogram.get("labels"):
@@ -86,7 +66,7 @@ def _span(incident: Mapping[str, Any]) -> tuple[float, float | None, str]:
 
 def _incidents(incidents: Sequence[Mapping[str, Any]]) -> str:
     if not incidents:
-        return "<h2>Incidents</h2><p>None.</p>"
+        return "<h2>Incidents</h2><p>No incidents.</p>"
     rows = [
         "<tr>"
         f'<td class="n">{incident["opened_at_event"]:,}</td><td>{_text(incident.get("resolved_at_event"))}</td>'
@@ -104,8 +84,8 @@ def _features(features: Sequence[Mapping[str, Any]]) -> str:
     ranked = sorted(features, key=lambda f: (-(f.get("evidence_log10") or 0.0), str(f.get("feature"))))
     shown = [_feature(feature) for feature in ranked[:SHOWN_FEATURES]]
     more = len(ranked) - len(shown)
-    rest = f'<p class="soft">and {more} more with less evidence</p>' if more > 0 else ""
-    legend = '<p class="soft">wide bars: the reference; narrow bars: all events of this replay</p>'
+    rest = f'<p class="soft">and {more} more features with less evidence</p>' if more > 0 else ""
+    legend = '<p class="soft">Wide bars: the reference. Narrow bars: all events of this replay.</p>'
     return f'<h2>Features, strongest evidence first</h2>{legend}<div class="features">{"".join(shown)}</div>{rest}'
 
 
@@ -113,10 +93,10 @@ def _feature(feature: Mapping[str, Any]) -> str:
     name = str(feature.get("feature"))
     reference, names = bins(feature.get("reference_histogram"))
     present, other = bins(feature.get("histogram"))
-    sizes = " · ".join(f"{label} {incident_tables.number(feature.get(key))}" for label, key in SIZES)
-    picture = svg.histograms(reference, present, names or other, f"{name}: reference and present")
+    sizes = " · ".join(f"{label} {number(feature.get(key))}" for label, key in SIZES)
+    picture = svg.histograms(reference, present, names or other, f"{name}: reference and replay")
     missing = f" · missing {feature['missing']:,}" if feature.get("missing") else ""
-    evidence = incident_tables.number(feature.get("evidence_log10"))
+    evidence = number(feature.get("evidence_log10"))
     return (
         f'<div class="feature"><b>{escape(name)}</b><span class="soft">evidence {evidence}{missing}</span>'
         f'{picture}<span class="soft">{sizes}</span></div>'

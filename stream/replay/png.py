@@ -1,4 +1,4 @@
-"""A replay as a PNG, where matplotlib is installed."""
+"""The picture of a replay as a PNG file; needs matplotlib."""
 
 from typing import Any
 
@@ -12,12 +12,13 @@ SHOWN_FEATURES, SHOWN_DELAYS = 9, 40
 
 
 def write(found: Replayed, path: str) -> None:
-    """Raises DriftlineError where matplotlib is missing or the file cannot be written."""
+    """Writes the picture to ``path``. Raises DriftlineError where matplotlib is missing or the file cannot be
+    written."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise DriftlineError(
-            f"{path}: a PNG needs matplotlib (pip install matplotlib); a name that ends in .html needs nothing"
+            f"{path}: a PNG file needs matplotlib (pip install matplotlib); a plot named .html needs no library"
         ) from None
     calibration = found.calibration
     heights = [3.4, 6.6] if calibration is None else [3.4, 6.6, 1.6 + 0.22 * _lines(calibration)]
@@ -51,8 +52,8 @@ def _evidence(axis: Any, found: Replayed) -> None:
         end = incident.get("resolved_at_event") or found.events
         axis.axvspan(incident["opened_at_event"], end, color="#e03131", alpha=0.2, lw=0)
     axis.set_title(f"{found.model}/{found.version}: {found.state}")
-    axis.set_xlabel("event")
-    axis.set_ylabel("log10 evidence")
+    axis.set_xlabel("event number")
+    axis.set_ylabel("evidence (log10)")
 
 
 def _feature(axis: Any, feature: dict[str, Any]) -> None:
@@ -70,7 +71,8 @@ def _lines(calibration: Calibrated) -> int:
 
 
 def _calibration(axis: Any, calibration: Calibrated) -> None:
-    """Delays of every feature, one colour a change; a cross at the right edge is a change that most runs missed."""
+    """Draws the delays of every feature, one colour for each change. A cross at the right edge is a change that most
+    runs missed."""
     figures = calibration.figures
     found = calibration_report.rows(figures)[:SHOWN_DELAYS]
     changes = calibration_report.changes(figures)
@@ -86,6 +88,6 @@ def _calibration(axis: Any, calibration: Calibrated) -> None:
     axis.set_xscale("log")
     axis.set_yticks(range(len(found)), [name for name, _ in found], fontsize=8)
     axis.invert_yaxis()
-    axis.set_xlabel(f"events until a change is found; x: missed within {figures.horizon:,}")
+    axis.set_xlabel(f"events until a change is found (x: missed within {figures.horizon:,} events)")
     axis.set_title(f"resampled: {calibration_report.rate_words(figures.resampled)}", fontsize=9)
     axis.legend(fontsize=8, ncols=len(changes), loc="lower center", bbox_to_anchor=(0.5, 1.08))

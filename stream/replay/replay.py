@@ -1,7 +1,7 @@
-"""The two cores over a file, with no broker: the observer's shards and the judge, driven by the rows alone.
+"""Runs the observer's shards and the judge over the rows of a file, without a broker.
 
-A look is taken after every ``LOOK_EVENTS`` rows of the whole file, whatever the number of partitions, so that one
-dealing of the rows and another show the judge the same merged counts at the same moments.
+The judge looks after every ``LOOK_EVENTS`` rows of the whole file, whatever the number of partitions. It therefore sees
+the same merged counts at the same times however the rows are split.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,30 +14,30 @@ from detectors.features import UnitKey
 from detectors.profiles import Profile, Signal
 from detectors.reference.reference import Reference
 from stream.files.dataset import Row
-from stream.files.layout import ReplayOptions
 from stream.judge.effects import Effect, IncidentRecord, ReferenceBuilt
 from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
 from stream.observe.observer import Observer
 from stream.observe.shell.settings import observe_settings
+from stream.replay.options import ReplayOptions
 from stream.replay.report import Point, Replayed
 from stream.settings.settings import Settings
 from stream.topics.record import Partition, Record
 
 LOOK_EVENTS = 32
-"""A look costs about as much as 300 events; at 32 a strong change is found within two looks of the first event."""
+"""A look costs about as much as 300 events. With 32 a strong change is found within two looks of its first event."""
 NEVER = 1 << 62
 TOPIC = "replay"
 LABELS = Partition("replay-labels", 0)
 MAX_SIGNALS = 10_000
-"""Kept for the report; the oldest are, since they are what points at a beginning."""
+"""Most signals kept for the report. The oldest are kept, since they show when a change began."""
 
 _encoder = msgspec.json.Encoder()
 Where = tuple[int, int]  # partition, offset
 
 
 class Replay:
-    """Feed it rows, a look's at a time, then ask for the report."""
+    """One replay: call ``feed`` with the rows of one look at a time, then ``report``."""
 
     def __init__(self, options: ReplayOptions, settings: Settings, reference: Reference | None) -> None:
         self._options = options
@@ -58,9 +58,9 @@ class Replay:
             self._observer.assign(place)
 
     def feed(self, rows: Sequence[Row]) -> None:
-        """Deals one look's rows to the shards, then lets the judge look. Raises FormatError naming a bad row."""
+        """Splits the rows of one look over the shards, then runs the judge. Raises FormatError naming a bad row."""
         self._numbers.clear()
-        for part, records in sorted(self._deal(rows).items()):
+        for part, records in sorted(self._split(rows).items()):
             effects = self._observer.process(self._places[part], records)
             if effects.dead_letters:
                 letter = effects.dead_letters[0]
@@ -68,8 +68,12 @@ class Replay:
                 raise FormatError(f"{self._options.file}: row {number}: {letter.reason}")
         self._look(self._published())
 
-    def label(self, labels: dict[int, Any]) -> None:
-        """Takes labels out, by the number of a row whose ``id`` that is: known as soon as their event is."""
+    def join_labels(self, labels: dict[int, Any]) -> None:
+        """Joins labels to their predictions and empties ``labels``. The key is the row's number, which is its event's
+        id.
+
+        Every label arrives together with its event.
+        """
         records = [
             Record(self._labels + at, self._now_ms, None, _encoder.encode(
                 {"id": str(number), "model": self._options.model_name(), "label": label, "ts": self._now_ms}
@@ -82,9 +86,9 @@ class Replay:
         labels.clear()
 
     def report(self) -> Replayed:
-        """What has been found up to here."""
+        """What has been found so far. Raises FormatError where no event was read."""
         if self._unit is None:
-            raise FormatError(f"{self._options.file}: no events after the reference's rows")
+            raise FormatError(f"{self._options.file}: no events after the rows of the reference")
         for profile in self._observer.profiles_due(self._now_ms, force=True):
             self._judge.on_profile(profile, self._now_ms)  # labels that came after the last look
         detail = self._judge.model_view(self._unit)
@@ -106,20 +110,21 @@ class Replay:
             threshold_log10=detail.get("threshold_log10"),
         )
 
-    def _deal(self, rows: Sequence[Row]) -> dict[int, list[Record]]:
-        dealt: dict[int, list[Record]] = {}
+    def _split(self, rows: Sequence[Row]) -> dict[int, list[Record]]:
+        split: dict[int, list[Record]] = {}
         for number, moment_ms, value in rows:
             part = self._rows % len(self._places)
             offset = self._offsets[part]
-            dealt.setdefault(part, []).append(Record(offset, moment_ms, None, value))
+            split.setdefault(part, []).append(Record(offset, moment_ms, None, value))
             self._numbers[part, offset] = number
             self._offsets[part] = offset + 1
             self._now_ms = max(self._now_ms, moment_ms) if self._rows else moment_ms
             self._rows += 1
-        return dealt
+        return split
 
     def _published(self) -> list[Profile]:
-        """Every changed shard's profile. A new epoch waits for a checkpoint that holds it; here that is at once."""
+        """The profiles of the shards that changed. The observer publishes a new epoch only after a checkpoint that
+        contains it, so a checkpoint is made here for each."""
         for place in self._observer.urgent():
             checkpoint = self._observer.checkpoint(place)
             for unit in checkpoint.dirty:
@@ -147,12 +152,15 @@ class Replay:
                 self._observer.set_reference(effect.reference)
 
     def _one_model(self, unit: UnitKey) -> None:
-        """Segments of one model version are judged side by side; a second model version needs a choice."""
+        """Raises FormatError for events of a second model version, or of another one than the reference's.
+
+        Segments of one model version are judged side by side.
+        """
         if self._unit is None:
             self._unit = unit
             if self._reference is not None and self._reference.model_key != unit.model_key:
                 raise FormatError(
-                    f"{self._options.file}: holds events of {unit.model_key}, the reference is of "
+                    f"{self._options.file}: the events are of {unit.model_key}, the reference is of "
                     f"{self._reference.model_key}"
                 )
         elif unit.model_key != self._unit.model_key:
@@ -167,7 +175,7 @@ class Replay:
                 self._signals.setdefault((profile.partition, signal), self._at_event(profile.partition, signal))
 
     def _at_event(self, part: int, signal: Signal) -> int:
-        """The event of the whole file: rows were dealt in turn, and each is one record."""
+        """The number of the event in the whole file: rows are split in turn, and each row is one record."""
         return (signal.next_offset - 1) * len(self._places) + part + 1
 
     def _shown_signals(self) -> list[dict[str, Any]]:

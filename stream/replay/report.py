@@ -1,4 +1,4 @@
-"""What a replay found: the JSON object of the contract, and the same for a terminal."""
+"""The result of a replay, as the JSON object of ``replay --json`` and as text for a terminal."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from stream.terminal.exit_status import ExitStatus
 
 
 class Point(msgspec.Struct, frozen=True):
-    """The evidence as of one event."""
+    """The evidence (log10) at one event."""
 
     event: int
     at_ms: int
@@ -21,7 +21,7 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """Everything a replay leaves. ``detail`` is the model's detail as the HTTP interface shows it."""
+    """Everything that a replay found. ``detail`` is the model's detail as the HTTP API returns it."""
 
     model: str
     version: str
@@ -58,21 +58,24 @@ class Replayed(msgspec.Struct, frozen=True):
 
     @property
     def performance(self) -> dict[str, Any] | None:
-        """What labels said, None where there were none."""
+        """The performance that the labels show; None where no prediction was labelled."""
         performance = self.detail.get("performance")
         return performance if isinstance(performance, dict) and performance.get("labelled") else None
 
     @property
     def status(self) -> int:
-        """1 where an incident opened, whether or not it is over."""
+        """The exit status: 1 if an incident opened, whether or not it is resolved."""
         return ExitStatus.DRIFT if self.incidents else ExitStatus.OK
 
 
 def show(console: Console, found: Replayed) -> None:
-    """For people: a headline, the incidents, and the features that moved most."""
+    """Prints a headline, the incidents, and the ten features with the most evidence."""
     name = escape(f"{found.model}/{found.version}")
-    rows = f"a reference of {found.reference_rows:,} rows" if found.reference_digest else "no reference yet"
-    console.print(f"[bold]{name}[/]  {found.events:,} events against {rows}: {_headline(found)}")
+    if found.reference_digest is None:
+        reference = "no reference yet (see --reference-rows)"
+    else:
+        reference = f"compared with a reference of {found.reference_rows:,} rows"
+    console.print(f"[bold]{name}[/]  {found.events:,} events, {reference}: {_headline(found)}")
     if found.incidents:
         console.print()
         console.print(incident_tables.table(found.incidents))
@@ -80,13 +83,14 @@ def show(console: Console, found: Replayed) -> None:
     features.sort(key=lambda feature: (-float(feature["evidence_log10"]), str(feature["feature"])))
     if features:
         console.print()
-        console.print("[bold]at the end[/], strongest first")
+        console.print("[bold]features at the end[/], strongest evidence first")
         console.print(incident_tables.feature_table(features[:10]))
     if found.performance is not None:
-        told = ", ".join(f"{name} {value:.4g}" for name, value in found.performance["measures"].items())
-        console.print(f"\n[bold]labels[/]: {found.performance['labelled']:,} predictions labelled, {told}")
+        measures = ", ".join(f"{name} {value:.4g}" for name, value in found.performance["measures"].items())
+        console.print(f"\n[bold]labels[/]: {found.performance['labelled']:,} predictions labelled, {measures}")
     if found.signals:
-        console.print(f"\nriver's detectors signalled {len(found.signals):,} times; they inform and do not page")
+        count = f"{len(found.signals):,} signal{'s' if len(found.signals) > 1 else ''}"
+        console.print(f"\n{count} from single detectors (ADWIN, Page-Hinkley, plug-ins); signals open no incident")
     if found.calibration is not None:
         console.print()
         calibration_report.show(console, found.calibration)
@@ -98,4 +102,4 @@ def _headline(found: Replayed) -> str:
         style = {"stable": "green", "warning": "yellow"}.get(found.state, "cyan")
         return f"[{style}]{found.state}[/], no incident"
     still = sum(incident_tables.is_open(incident) for incident in found.incidents)
-    return f"[red]{count} incident{'s' if count > 1 else ''}[/], {still} still open; state {found.state}"
+    return f"[red]{count} incident{'s' if count > 1 else ''}[/], {still} still open at the end; state {found.state}"

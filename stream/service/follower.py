@@ -1,4 +1,4 @@
-"""Follows the compacted topics that every worker with the judge's role knows: references, views, incidents."""
+"""Follows the topics that every worker with the judge's role reads: references, requests, incidents and views."""
 
 import asyncio
 import logging
@@ -19,10 +19,10 @@ LONGEST_PAUSE_SECONDS = 10.0
 
 
 class Follower:
-    """Hands every record of ``topics`` to its function, newest per key first, then as they come.
+    """Calls the function of each topic with its records: first the newest of each key, then new ones as they come.
 
-    A broker that goes away is waited for; after it the topics are read again from their beginning, which changes
-    nothing that was known.
+    After a broker's downtime the topics are read again from their beginning; applying a record twice changes nothing.
+    ``caught_up`` is set when all topics were read to their end once.
     """
 
     def __init__(self, open_reader: Callable[[], TableReader], topics: Mapping[str, Apply]) -> None:
@@ -31,7 +31,7 @@ class Follower:
         self.caught_up = asyncio.Event()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until it is cancelled."""
         pause = FIRST_PAUSE_SECONDS
         while True:
             reader = self._open_reader()

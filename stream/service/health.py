@@ -1,4 +1,4 @@
-"""What the judge must know of the reading side to tell a healthy silence from a blind spot."""
+"""The state of the worker's observe stage, from which the judge decides whether a model is blind or only silent."""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -8,13 +8,14 @@ from stream.metrics.registry import Metrics
 from stream.topics.record import Partition
 
 WINDOW_MS = 60_000
+"""Records and invalid records are counted over this time."""
+
 STEP_MS = 1_000
 
 
 class HealthWatch:
-    """Reads the worker's own counters; ``lags`` are those of its partitions, empty where it does not observe.
-
-    What other workers observe is not in it: their lag shows in their metrics.
+    """Makes ``Health`` from this worker's counters and from ``lags``, those of its partitions (empty without the
+    observe stage). Other workers are not included; their lag is in their own metrics.
     """
 
     def __init__(self, metrics: Metrics, lags: Callable[[], Mapping[Partition, int | None]]) -> None:

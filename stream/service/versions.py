@@ -1,4 +1,4 @@
-"""The versions of what is installed: for ``driftline version``, build_info and reports of bugs."""
+"""The installed versions of driftline and its libraries, for ``driftline version``, build_info and bug reports."""
 
 import platform
 from importlib import metadata
@@ -7,7 +7,7 @@ SHOWN = ("driftline", "faust-streaming", "aiokafka", "river", "numpy", "msgspec"
 
 
 def installed() -> dict[str, str]:
-    """Version by distribution, and Python's."""
+    """The version of each distribution, and of Python."""
     found: dict[str, str] = {}
     for name in SHOWN:
         try:

@@ -16,6 +16,7 @@ from stream.backends.kafka.sink import KafkaSink
 from stream.backends.kafka.source import KafkaSource
 from stream.backends.kafka.tables import KafkaTableReader
 from stream.backends.ports import Clock, Output, TableReader
+from stream.http.api import WriteApi
 from stream.http.page import routes
 from stream.http.server import Server
 from stream.judge import settings as judge_settings
@@ -23,6 +24,7 @@ from stream.judge.judge import Judge
 from stream.judge.shell import faust, relocation
 from stream.judge.shell.app import JudgeApp
 from stream.judge.shell.desk import JudgeDesk
+from stream.metrics.exposition import Exposition
 from stream.metrics.models import ModelFamilies
 from stream.metrics.outcomes import OutcomeFamilies
 from stream.metrics.registry import Metrics
@@ -84,10 +86,9 @@ class Worker:
             settings.http,
             self.views,
             self,
-            self.metrics,
-            routes.add_pages,
-            self._publish_request if desk is not None else None,
-            self._clock,
+            Exposition(self.metrics),
+            lambda app, views: routes.add_pages(app, views, self._clock.now_ms),
+            WriteApi(self.views, self._publish_request, self._clock.now_ms) if desk is not None else None,
         )
 
     @property

@@ -1,4 +1,4 @@
-"""``driftline survey``: puts reader, decoder and views together."""
+"""``driftline survey``: reads a sample of a topic, decodes it, and writes the summary."""
 
 import asyncio
 from collections import Counter
@@ -13,14 +13,15 @@ from detectors.errors import DriftlineError
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.sample import Sample, sample
 from stream.formats import decoder as codec
+from stream.formats.row import Limits
 from stream.settings.settings import Settings
 from stream.survey import survey, views
 from stream.survey.survey import TopicSurvey
-from stream.terminal import incidents, progress
+from stream.terminal import output, progress
 from stream.terminal.exit_status import ExitStatus
 
 
-class Wish(NamedTuple):
+class SurveyOptions(NamedTuple):
     """The options of the command."""
 
     topic: str | None
@@ -32,28 +33,31 @@ class Wish(NamedTuple):
     as_json: bool
 
 
-def main(console: Console, settings: Settings, wish: Wish) -> int:
-    """Exit status 0 unless nothing can be read."""
-    topic = wish.topic or settings.topics.events[0]
-    progress.say(f"reading up to {wish.events:,} records of {topic}, at most {wish.seconds:g} s ...")
-    with progress.steps(topic, wish.events, quiet=False) as done:
-        read = asyncio.run(sample(settings.kafka, topic, wish.events, wish.seconds, oldest=wish.oldest, read=done))
-    found = examine(topic, read, SystemClock().now_ms())
-    if wish.as_json:
-        incidents.write_json(console, found)
+def main(console: Console, settings: Settings, wanted: SurveyOptions) -> int:
+    """Runs the command. Exit status 0; raises DriftlineError where the topic cannot be read or a file not written."""
+    topic = wanted.topic or settings.topics.events[0]
+    progress.note(f"reading up to {wanted.events:,} records of {topic}, for at most {wanted.seconds:g} s ...")
+    with progress.steps(topic, wanted.events, quiet=False) as done:
+        read = asyncio.run(
+            sample(settings.kafka, topic, wanted.events, wanted.seconds, oldest=wanted.oldest, read=done)
+        )
+    limits = Limits(settings.limits.event_bytes, settings.limits.rows_per_message)
+    found = examine(topic, read, SystemClock().now_ms(), limits)
+    if wanted.as_json:
+        output.write_json(console, found)
     else:
         views.show(console, found)
-    if wish.html_file is not None:
-        _write(wish.html_file, views.page(found))
-    if wish.settings_file is not None:
+    if wanted.html_file is not None:
+        _write(wanted.html_file, views.page(found))
+    if wanted.settings_file is not None:
         content = survey.settings(topic, settings.kafka.bootstrap_servers, found.models)
-        _write(wish.settings_file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+        _write(wanted.settings_file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     return ExitStatus.OK
 
 
-def examine(topic: str, read: Sample, now_ms: int) -> TopicSurvey:
-    """Decodes a sample and surveys it."""
-    decoder = codec.Decoder()
+def examine(topic: str, read: Sample, now_ms: int, limits: Limits) -> TopicSurvey:
+    """Decodes a sample of ``topic`` and summarises it."""
+    decoder = codec.Decoder({}, limits)
     shapes: Counter[str] = Counter()
     rejected: Counter[str] = Counter()
     parts: list[Columns] = []
@@ -81,4 +85,4 @@ def _write(file: str, text: str) -> None:
         Path(file).write_text(text, encoding="utf-8")
     except OSError as error:
         raise DriftlineError(f"{file}: cannot be written: {error.strerror or error}") from None
-    progress.say(f"{file} written")
+    progress.note(f"{file} written")

@@ -1,4 +1,4 @@
-"""What is in a sample of a topic, feature by feature. Exact for the sample; reads nothing itself."""
+"""A summary of a sample of a topic, feature by feature. The figures are exact for the sample. Nothing is read here."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,11 +14,11 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 TOP_VALUES = 8
 HISTOGRAM_BINS = 24
 IDENTIFIER_SHARE = 0.9
-"""A categorical feature nearly all of whose values differ names things; its values being new says nothing."""
+"""A categorical feature is an id where at least this share of its values differ: new values of it are normal."""
 
 
 class FeatureSurvey(msgspec.Struct, frozen=True):
-    """One feature. ``present`` + ``missing`` + ``invalid`` = the model's events, were it seen from the first."""
+    """One feature. ``present`` + ``missing`` + ``invalid`` is the number of the model's events."""
 
     feature: str
     kind: Kind
@@ -51,7 +51,7 @@ class ModelSurvey(msgspec.Struct, frozen=True):
 
 
 class TopicSurvey(msgspec.Struct, frozen=True):
-    """The whole answer."""
+    """The summary of a topic: its size, its freshness, the shapes of its records, and its models."""
 
     topic: str
     partitions: int
@@ -65,7 +65,7 @@ class TopicSurvey(msgspec.Struct, frozen=True):
 
 
 def shape(record: Record) -> str:
-    """What a record's value looks like from outside, and how it says it is written."""
+    """How a record's value is written, by its first byte, and whether it has CloudEvents headers."""
     value = (record.value or b"").lstrip()[:1]
     kinds = {b"": "empty", b"{": "JSON object", b"[": "JSON array", b"\x1f": "gzip", b"\x00": "schema registry"}
     headers = {name.lower() for name, _ in record.headers}
@@ -75,7 +75,7 @@ def shape(record: Record) -> str:
 
 
 def models(parts: Iterable[Columns]) -> list[ModelSurvey]:
-    """A survey for every model version among the decoder's columns."""
+    """A summary of every model version in the decoded columns."""
     by_model: dict[ModelKey, list[Columns]] = {}
     for part in parts:
         if len(part):
@@ -169,7 +169,7 @@ def _categorical(name: str, kind: Kind, parts: Sequence[Columns], events: int) -
 
 
 def settings(topic: str, bootstrap_servers: str, found: Sequence[ModelSurvey]) -> Mapping[str, object]:
-    """A first settings file: each model's features with the kinds that were seen, identifiers left out."""
+    """A first settings file: the features of each model with the kinds that were seen, and ids under ``ignore``."""
     models: dict[str, dict[str, object]] = {}
     for model in found:
         own = models.setdefault(model.model, {"features": {}, "ignore": []})
@@ -177,7 +177,7 @@ def settings(topic: str, bootstrap_servers: str, found: Sequence[ModelSurvey]) -
         assert isinstance(kinds, dict)
         assert isinstance(ignored, list)
         lists = tuple(f"{feature.feature}." for feature in model.features if feature.kind is Kind.VECTOR)
-        for feature in model.features:  # of one that came as several kinds the most frequent comes first
+        for feature in model.features:  # the most frequent kind of a feature comes first
             if feature.identifier:
                 ignored.append(feature.feature)
             elif feature.present and not feature.feature.startswith(("@", *lists)):

@@ -1,4 +1,4 @@
-"""A survey for the terminal and as a page."""
+"""The summary of a topic as text for the terminal and as an HTML page."""
 
 from html import escape as html
 
@@ -6,16 +6,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stream.charts import svg
-from stream.replay import html as replay_plot
+from stream.charts import style, svg
 from stream.survey.survey import FeatureSurvey, ModelSurvey, TopicSurvey
-from stream.terminal import incidents
-
-number = incidents.number
+from stream.terminal.output import number
 
 
 def show(console: Console, found: TopicSurvey) -> None:
-    """A headline, then a table for every model version."""
+    """Prints a headline, then a table for every model version."""
     console.print(f"[bold]{escape(found.topic)}[/]  {escape(headline(found))}", soft_wrap=True)
     for reason, count in found.rejected.items():
         console.print(f"[yellow]unreadable[/] {count:,} x {escape(reason)}", soft_wrap=True)
@@ -26,16 +23,16 @@ def show(console: Console, found: TopicSurvey) -> None:
 
 
 def headline(found: TopicSurvey) -> str:
-    """Size, freshness and shape in one line."""
-    age = "no records" if found.newest_age_seconds is None else f"newest {_age(found.newest_age_seconds)} old"
+    """The size, freshness and shapes of the records, in one line."""
+    age = "no records" if found.newest_age_seconds is None else f"the newest is {_age(found.newest_age_seconds)} old"
     shapes = ", ".join(f"{count:,} x {name}" for name, count in found.shapes.items())
     parts = "partition" if found.partitions == 1 else "partitions"
-    return f"{found.partitions} {parts} hold {found.held:,} records; looked at {found.read:,} ({shapes}); {age}"
+    return f"{found.partitions} {parts} with {found.held:,} records; read {found.read:,} ({shapes}); {age}"
 
 
 def about(model: ModelSurvey) -> str:
-    """Events, rate, segments and environments in one line."""
-    rate = "" if model.events_per_second is None else f", {model.events_per_second:,.3g} a second"
+    """The events, rate, segments and environments of a model, in one line."""
+    rate = "" if model.events_per_second is None else f", {model.events_per_second:,.3g} per second"
     segments = f", {len(model.segments)} segments" if model.segments else ""
     environments = f", {len(model.environments)} environments" if len(model.environments) > 1 else ""
     return f"{model.events:,} events{rate}, {len(model.features)} features{segments}{environments}"
@@ -47,7 +44,7 @@ def _table(model: ModelSurvey) -> Table:
         table.add_column(name, overflow="fold")
     for name in ("missing", "invalid", "distinct"):
         table.add_column(name, justify="right")
-    table.add_column("1 %  50 %  99 %, or the most frequent", overflow="fold")
+    table.add_column("1 %  50 %  99 %, or most frequent values", overflow="fold")
     for feature in model.features:
         kind = f"{feature.kind}, an id" if feature.identifier else str(feature.kind)
         share = [_share(count, model.events) for count in (feature.missing, feature.invalid)]
@@ -56,7 +53,7 @@ def _table(model: ModelSurvey) -> Table:
 
 
 def values(feature: FeatureSurvey) -> str:
-    """Quantiles of a number, the most frequent of a category."""
+    """Quantiles of a numeric feature, the most frequent values of another."""
     if feature.quantiles:
         return "  ".join(number(feature.quantiles[q]) for q in ("0.01", "0.5", "0.99"))
     if feature.identifier:
@@ -65,11 +62,11 @@ def values(feature: FeatureSurvey) -> str:
 
 
 def page(found: TopicSurvey) -> str:
-    """One HTML file that needs nothing from elsewhere."""
+    """The summary as one HTML page that loads no other files."""
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{html(found.topic)}</title><style>{replay_plot.STYLE}</style></head><body>",
+        f"<title>{html(found.topic)}</title><style>{style.STYLE}</style></head><body>",
         f'<h1>{html(found.topic)}</h1><p class="soft">{html(headline(found))}</p>',
     ]
     if found.rejected:

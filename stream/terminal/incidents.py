@@ -1,10 +1,8 @@
-"""Incidents for the terminal: the one picture of them that replay, incidents and others share."""
+"""Tables of incidents and features for the terminal, which all commands share."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
@@ -12,16 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from stream.terminal.exit_status import ExitStatus
+from stream.terminal.output import number, when, write_json
 
 Incident = Mapping[str, Any]
 STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 SHOWN_FEATURES = 4
 MOST_COLUMNS = 1_000
-"""Of a line that is written where no terminal bounds it."""
+"""Width of a line where standard output is no terminal."""
 
 
 def show_list(console: Console, incidents: Sequence[Incident], as_json: bool) -> int:
-    """Exit status 1 when one is open."""
+    """Prints the incidents. Exit status 1 if one of them is open."""
     if as_json:
         write_json(console, {"incidents": list(incidents)})
     elif not incidents:
@@ -32,7 +31,10 @@ def show_list(console: Console, incidents: Sequence[Incident], as_json: bool) ->
 
 
 def _print_list(console: Console, incidents: Sequence[Incident]) -> None:
-    """One line for each where that fits or nobody's eyes are on it, else two: an id that is broken cannot be copied."""
+    """Prints one line for each incident if that fits or the output is no terminal, else three.
+
+    An id is never broken over lines, since a broken id cannot be copied.
+    """
     shown = table(incidents, with_model=True)
     needed = Measurement.get(console, console.options.update(max_width=MOST_COLUMNS), shown).maximum
     if needed <= console.width:
@@ -62,7 +64,7 @@ def _model(incident: Incident) -> str:
 
 
 def show_one(console: Console, incident: Incident, as_json: bool) -> int:
-    """All that is known of one."""
+    """Prints everything that is known about one incident."""
     if as_json:
         write_json(console, incident)
         return ExitStatus.OK
@@ -72,14 +74,14 @@ def show_one(console: Console, incident: Incident, as_json: bool) -> int:
     console.print(f"[bold]{'opened':<9}[/] {when(incident.get('opened_at_ms'))}{_at(incident.get('opened_at_event'))}")
     console.print(f"[bold]{'resolved':<9}[/] {when(incident.get('resolved_at_ms'))}")
     for note in incident.get("notes") or ():
-        said = f"{when(note.get('at_ms'))} {note.get('by', '')}: {note.get('text', '')}"
-        console.print(f"[bold]{note.get('action', 'note')!s:<9}[/] {escape(said)}")
+        entry = f"{when(note.get('at_ms'))} {note.get('by', '')}: {note.get('text', '')}"
+        console.print(f"[bold]{note.get('action', 'note')!s:<9}[/] {escape(entry)}")
     console.print(feature_table(incident.get("features") or ()))
     return ExitStatus.OK
 
 
 def table(incidents: Sequence[Incident], *, with_model: bool = False) -> Table:
-    """One line for each."""
+    """A table with one row for each incident."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     over = not with_model or any(not is_open(incident) for incident in incidents)
     columns = ["incident", *(["model"] if with_model else []), "severity", "verdict", "opened"]
@@ -102,7 +104,7 @@ def table(incidents: Sequence[Incident], *, with_model: bool = False) -> Table:
 
 
 def feature_table(features: Sequence[Mapping[str, Any]]) -> Table:
-    """Evidence and sizes, strongest first as they come."""
+    """A table of the evidence and the sizes of features, in the given order."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     shown.add_column("feature")
     sizes = ("evidence_log10", "psi", "wasserstein", "kolmogorov_smirnov", "jensen_shannon")
@@ -114,28 +116,8 @@ def feature_table(features: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def is_open(incident: Incident) -> bool:
-    """Whether it has not been resolved."""
+    """Whether the incident has not been resolved."""
     return incident.get("resolved_at_ms") is None
-
-
-def when(moment_ms: int | None) -> str:
-    """A moment in UTC, to the second; a dash for none."""
-    if moment_ms is None:
-        return "-"
-    try:
-        return f"{datetime.fromtimestamp(moment_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
-    except (OverflowError, ValueError, OSError):
-        return f"{moment_ms} ms"
-
-
-def number(value: object) -> str:
-    """Three significant figures; a dash for none."""
-    return f"{value:.3g}" if isinstance(value, int | float) else "-"
-
-
-def write_json(console: Console, value: object) -> None:
-    """One JSON document, as it is: no colours, no wrapping."""
-    console.out(msgspec.json.format(msgspec.json.encode(value), indent=2).decode(), highlight=False)
 
 
 def _names(features: Sequence[Mapping[str, Any]]) -> str:

@@ -1,6 +1,6 @@
-"""The live table in the terminal: models and incidents as the API tells them. Drawing and ``driftline watch``.
+"""The live view of models and incidents in the terminal, and ``driftline watch``.
 
-What is drawn is the plain data of ``/api/v1/models`` and ``/api/v1/incidents``, so the demo and ``watch`` look alike.
+It shows the data of ``/api/v1/models`` and ``/api/v1/incidents``, so that the demo and ``watch`` look alike.
 """
 
 import json
@@ -29,7 +29,7 @@ STATE_STYLES = {
     "learning": "cyan",
     "stable": "green",
 }
-"""Worst first."""
+"""The style of each state; worst first."""
 
 RANKS = {state: rank for rank, state in enumerate(STATE_STYLES)}
 
@@ -37,30 +37,30 @@ RATE_WINDOW_SECONDS = 5.0
 INCIDENTS_SHOWN = 8
 FEATURES_NAMED = 4
 ROOMY = 100
-"""Columns of a terminal in which everything has its full width."""
+"""Columns of a terminal from which on everything is shown in its full width."""
 
 OTHER_LINES = 11
-"""Of the live view: title, heads, rules and the prompt."""
+"""Lines of the live view besides its rows: title, headings, rules and the prompt."""
 
 LEAST_MODELS = 5
 
 
 class Screen(Protocol):
-    """Where the demo and ``watch`` show what happens: a live view or plain lines."""
+    """Where the demo and ``watch`` print: a live view or plain lines."""
 
-    def say(self, text: str) -> None:
-        """Something happened; stays readable."""
+    def report(self, text: str) -> None:
+        """Prints a message that stays readable."""
         ...
 
     def show(self, models: Sequence[Json], incidents: Sequence[Json]) -> None:
-        """The present state."""
+        """Shows the present state of all models and incidents."""
         ...
 
     def close(self) -> None: ...
 
 
 class Rates:
-    """Events per second of each model, from the counts shown over the last seconds."""
+    """The events per second of each model, from its counts over the last ``RATE_WINDOW_SECONDS``."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, dict[tuple[Any, ...], int]]] = deque()
@@ -80,7 +80,7 @@ def _key(model: Json) -> tuple[Any, ...]:
 
 
 def name_of(record: Json) -> str:
-    """``model/version`` or ``model/version/segment``."""
+    """The name of a model as ``model/version`` or ``model/version/segment``."""
     return "/".join(str(part) for part in _key(record) if part)
 
 
@@ -89,7 +89,7 @@ def features_of(incident: Json) -> list[str]:
 
 
 def brief(names: Sequence[str], most: int = FEATURES_NAMED) -> str:
-    """The first few names, and how many more there are."""
+    """The first names, and the number of further ones."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
@@ -97,8 +97,7 @@ def brief(names: Sequence[str], most: int = FEATURES_NAMED) -> str:
 def models_table(
     models: Sequence[Json], rates: Mapping[tuple[Any, ...], float], width: int, rows: int
 ) -> RenderableType:
-    """One row per model, the worst first: state, evidence on the way to its threshold, why, events. What does not fit
-    into ``rows`` is counted."""
+    """A table with one row for each model, the worst first. Models beyond ``rows`` are only counted."""
     table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, show_edge=False)
     table.add_column("model", ratio=4, no_wrap=True)
     table.add_column("state", no_wrap=True)
@@ -125,7 +124,7 @@ def models_table(
 
 
 def _badness(model: Json) -> tuple[int, float]:
-    """A state that has no name here stands with the bad ones."""
+    """The sort key of a model. An unknown state is sorted like ``blind``."""
     state = str(model.get("state"))
     return (RANKS.get(str(state), 1), -float(model.get("evidence_log10") or 0.0))
 
@@ -141,7 +140,7 @@ def _why(model: Json, state: str) -> str:
 
 
 def evidence_bar(evidence: float | None, threshold: float | None, width: int = 12) -> Text:
-    """How far the evidence (log10) is on the way from nothing to the alarm."""
+    """The evidence (log10) as a bar that is full at the threshold of an alarm."""
     if evidence is None or not threshold:
         return Text("-", style="dim")
     filled = round(width * min(1.0, max(0.0, evidence / threshold)))
@@ -150,7 +149,7 @@ def evidence_bar(evidence: float | None, threshold: float | None, width: int = 1
 
 
 def incidents_table(incidents: Sequence[Json]) -> RenderableType:
-    """The newest incidents, open ones in colour."""
+    """A table of the newest incidents, open ones in colour."""
     if not incidents:
         return Text("no incidents", style="dim")
     table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, show_edge=False)
@@ -175,37 +174,37 @@ def clock(at_ms: int | None) -> str:
 
 
 class LiveScreen:
-    """A view that redraws itself in place, for terminals."""
+    """A view that is redrawn in place, for terminals."""
 
     def __init__(self, console: Console, title: str) -> None:
         self._title = title
         self._rates = Rates()
-        self._said: deque[str] = deque(maxlen=INCIDENTS_SHOWN)
+        self._messages: deque[str] = deque(maxlen=INCIDENTS_SHOWN)
         self._live = Live(Text("starting ..."), console=console, refresh_per_second=4, transient=True)
         self._console = console
         self._live.start()
 
-    def say(self, text: str) -> None:
-        self._said.append(text)
+    def report(self, text: str) -> None:
+        self._messages.append(text)
 
     def show(self, models: Sequence[Json], incidents: Sequence[Json]) -> None:
         rates = self._rates.update(time.monotonic(), models)
-        taken = OTHER_LINES + min(len(incidents), INCIDENTS_SHOWN) + len(self._said)
+        taken = OTHER_LINES + min(len(incidents), INCIDENTS_SHOWN) + len(self._messages)
         rows = max(LEAST_MODELS, self._console.height - taken)
         table = models_table(models, rates, self._console.width, rows)
         parts: list[RenderableType] = [Text(self._title, style="bold"), table]
         parts.append(incidents_table(incidents))
-        parts.extend(Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in self._said)
+        parts.extend(Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in self._messages)
         self._live.update(Group(*parts))
 
     def close(self) -> None:
         self._live.stop()
-        for line in self._said:
+        for line in self._messages:
             self._console.print(line, highlight=False)
 
 
 class PlainScreen:
-    """Lines, for pipes and logs: what happens as it happens, the state of all models every few seconds."""
+    """Lines, for pipes and logs: every message at once, and the state of all models every few seconds."""
 
     def __init__(self, console: Console, title: str, interval_seconds: float = 5.0) -> None:
         self._console = console
@@ -215,11 +214,11 @@ class PlainScreen:
         self._states: dict[tuple[Any, ...], str] = {}
         self._print(title)
 
-    def say(self, text: str) -> None:
+    def report(self, text: str) -> None:
         self._print(text)
 
     def show(self, models: Sequence[Json], incidents: Sequence[Json]) -> None:
-        del incidents  # each was said when it opened
+        del incidents  # each was reported when it opened
         now = time.monotonic()
         rates = self._rates.update(now, models)
         states = {_key(model): str(model.get("state")) for model in models}
@@ -242,17 +241,17 @@ def _plain(model: Json, rates: Mapping[tuple[Any, ...], float]) -> str:
 
 
 def open_screen(console: Console, title: str, plain: bool) -> Screen:
-    """Live where there is a terminal and nobody asked for lines."""
+    """A live view on a terminal; lines elsewhere, and where ``plain`` asks for them."""
     if plain or not console.is_terminal:
         return PlainScreen(console, title)
     return LiveScreen(console, title)
 
 
 def watch(url: str, interval_seconds: float) -> int:
-    """Shows what the worker at ``url`` tells until interrupted. Exit status 0, or 2 when it never answered."""
+    """Shows the models and incidents of the worker at ``url`` until Ctrl-C. Exit status 0; 2 if it never answered."""
     console = Console()
     screen: Screen | None = None
-    told: set[tuple[str, bool]] = set()
+    shown: set[tuple[str, bool]] = set()
     try:
         while True:
             try:
@@ -260,12 +259,15 @@ def watch(url: str, interval_seconds: float) -> int:
             except (OSError, ValueError) as error:
                 if screen is None:
                     reason = getattr(error, "reason", error)
-                    Console(stderr=True).print(f"no worker answers at {url}: {reason}", markup=False, highlight=False)
+                    text = (
+                        f"no worker answers at {url}: {reason}. Is a worker running there? Set its address with --url"
+                    )
+                    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
                     return ExitStatus.ERROR
-                screen.say(f"{datetime.now(UTC):%H:%M:%S} no answer from {url}: {error}")
+                screen.report(f"{datetime.now(UTC):%H:%M:%S} no answer from {url}: {error}")
             else:
                 screen = screen or open_screen(console, f"driftline at {url}", plain=False)
-                _tell_changes(screen, incidents, told)
+                _report_changes(screen, incidents, shown)
                 screen.show(models, incidents)
             time.sleep(interval_seconds)
     except KeyboardInterrupt:
@@ -275,15 +277,16 @@ def watch(url: str, interval_seconds: float) -> int:
             screen.close()
 
 
-def _tell_changes(screen: Screen, incidents: Sequence[Json], told: set[tuple[str, bool]]) -> None:
+def _report_changes(screen: Screen, incidents: Sequence[Json], shown: set[tuple[str, bool]]) -> None:
+    """Prints each incident once when it opens and once when it is resolved; ``shown`` holds those printed before."""
     for incident in reversed(incidents):
         resolved = incident.get("resolved_at_ms") is not None
         state = (str(incident.get("id")), resolved)
-        if state not in told:
-            told.add(state)
+        if state not in shown:
+            shown.add(state)
             at, verb = ("resolved_at_ms", "resolved") if resolved else ("opened_at_ms", "opened")
             names = brief(features_of(incident))
-            screen.say(f"{clock(incident.get(at))} incident {verb}: {name_of(incident)} {names}")
+            screen.report(f"{clock(incident.get(at))} incident {verb}: {name_of(incident)} {names}")
 
 
 def _get(url: str, what: str) -> list[Json]:

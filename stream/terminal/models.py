@@ -1,4 +1,4 @@
-"""The models that are watched, for the terminal."""
+"""The table of monitored models for the terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -8,17 +8,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from stream.terminal.exit_status import ExitStatus
-from stream.terminal.incidents import when, write_json
 from stream.terminal.live import STATE_STYLES
+from stream.terminal.output import when, write_json
 
 NAMES = ("model", "version", "segment")
-"""What is copied into other commands, and stays in one piece."""
+"""Columns that are never broken over lines, since they are copied into other commands."""
 
 COLUMNS = ("model", "version", "segment", "state", "events", "last event", "reason")
 
 
 def show_list(console: Console, models: Sequence[Mapping[str, Any]], as_json: bool) -> int:
-    """Exit status 0, whatever state they are in."""
+    """Prints the models. The exit status is 0 whatever their states are."""
     if as_json:
         write_json(console, {"models": list(models)})
     elif not models:

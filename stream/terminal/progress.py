@@ -1,4 +1,4 @@
-"""Progress and remarks on standard error, so that standard output can be piped. No bar where it is no terminal."""
+"""Progress bars and remarks on standard error, so that standard output can be piped. Bars need a terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,21 +11,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 BLOCK_BYTES = 1 << 20
 
 
-def say(text: str) -> None:
-    """One line on standard error."""
+def note(text: str) -> None:
+    """Prints one line on standard error."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(escape(text))
 
 
 @contextmanager
 def rows(file: str, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A bar that is told how many more rows of ``file`` are done."""
+    """A bar for the rows of ``file``; call the yielded function with the number of further rows that are done."""
     with _bar(Path(file).name, lambda: _lines(Path(file)), quiet) as done:
         yield done
 
 
 @contextmanager
 def steps(name: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A bar that is told how many more of ``total`` steps are done."""
+    """A bar for ``total`` steps; call the yielded function with the number of further steps that are done."""
     with _bar(name, lambda: total, quiet) as done:
         yield done
 
@@ -48,7 +48,7 @@ def _bar(name: str, total: Callable[[], int | None], quiet: bool) -> Iterator[Ca
 
 
 def _lines(path: Path) -> int | None:
-    """Lines of a text file, to know how long the bar is; None where that is not known."""
+    """The lines of a text file, for the length of the bar; None where they cannot be counted."""
     if not path.is_file() or path.suffix.lower() in (".parquet", ".pq"):
         return None
     with path.open("rb") as file:

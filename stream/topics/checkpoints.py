@@ -1,8 +1,8 @@
-"""What a checkpoint is: a versioned envelope per unit, a manifest per partition, and how the two are reconciled.
+"""Checkpoints: a versioned record per unit, a manifest per partition, and how the two are reconciled.
 
-A unit's record holds the fold of its events below ``stamp``. The manifest names the stamps that belonged together at
-offset ``next``. Records are written in any order and by owners that may already have lost the partition, so what is
-read back need not match: ``reconcile`` says from where to read and what to skip so that every event counts once.
+A unit's record contains its events below offset ``stamp``. The manifest has the stamps that belonged together at offset
+``next``. Records are written in any order, and by workers that may already have lost the partition, so they need not
+match. ``reconcile`` returns where to start reading and what to skip, so that every event counts once.
 """
 
 import zlib
@@ -17,15 +17,16 @@ from detectors.features import UnitKey
 from stream.topics.record import Partition
 
 SCHEMA = 2
-"""1: ids are texts; it is read, too."""
+"""Schema 1 has ids as texts; it can still be read."""
 READ = (1, SCHEMA)
 ZSTD_LEVEL = 1
 MAX_PLAIN_BYTES = 268_435_456
-"""A blob says how long it is unpacked; more is not ours."""
+"""Largest snapshot. A record that names a larger size is not one of driftline's."""
 
 
 class UnitRecord(msgspec.Struct, frozen=True, array_like=True):
-    """Value of a unit's record. ``blob`` is zstd, ``crc`` of the blob as stored."""
+    """The value of a unit's record. ``blob``: the snapshot, packed by zstd; ``crc``: that of the packed blob; ``size``:
+    bytes of the snapshot."""
 
     schema: int
     stamp: int
@@ -37,17 +38,18 @@ class UnitRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, array_like=True):
-    """Value of a partition's record: every event below ``next`` is in the units' records as stamped, or was refused."""
+    """The value of a partition's record: each event below ``next`` is in a unit's record or was refused."""
 
     schema: int
     next: int
-    stamps: dict[str, int]  # by quoted unit
-    labels: dict[str, int] = {}  # label partition -> next offset: what the units contain of labels
-    label_stamps: list[int] = []  # of each of ``stamps``: the sum of its own label offsets
+    stamps: dict[str, int]  # by quoted unit: the ``stamp`` of its record
+    labels: dict[str, int] = {}  # by label partition: the next offset to read
+    label_stamps: list[int] = []  # for each of ``stamps``: the sum of the unit's label offsets
 
 
 class Restore(msgspec.Struct, frozen=True):
-    """Where to read from, below what to skip: per unit, and ``floor`` for units that have no record."""
+    """Where to start reading, and the offset below which each unit skips events; ``floor``: for units without a
+    record."""
 
     seek: int
     floor: int
@@ -55,7 +57,7 @@ class Restore(msgspec.Struct, frozen=True):
 
 
 class Description(msgspec.Struct, frozen=True):
-    """A checked record of the checkpoint topic, for people. ``unit`` None: the manifest."""
+    """A checked record of the checkpoint topic, to be shown. ``unit`` None: the manifest."""
 
     partition: Partition
     unit: UnitKey | None
@@ -71,7 +73,7 @@ _manifests = msgspec.msgpack.Decoder(Manifest)
 
 
 def quoted(unit: UnitKey) -> str:
-    """The unit as one string; a segment is marked, so that none and any name differ."""
+    """The unit as one text. A segment starts with "=", so that no segment differs from every name."""
     segment = "" if unit.segment is None else "=" + quote(unit.segment, safe="")
     return "/".join((quote(unit.model, safe=""), quote(unit.version, safe=""), segment))
 
@@ -85,31 +87,31 @@ def unquoted(text: str) -> UnitKey:
 
 
 def unit_key(partition: Partition, unit: UnitKey) -> bytes:
-    """Key of a unit's record."""
+    """The key of a unit's record."""
     return f"unit/{partition.topic}/{partition.partition}/{quoted(unit)}".encode()
 
 
 def manifest_key(partition: Partition) -> bytes:
-    """Key of a partition's manifest."""
+    """The key of a partition's manifest."""
     return f"manifest/{partition.topic}/{partition.partition}".encode()
 
 
 def parse_key(key: bytes) -> tuple[Partition, UnitKey | None]:
-    """Partition and unit of a record, None for a manifest. Raises CheckpointError."""
+    """The partition and the unit of a record; unit None for a manifest. Raises CheckpointError."""
     try:
         kind, topic, number, *rest = key.decode().split("/", 3)
         partition = Partition(topic, int(number))
     except ValueError as error:
-        raise CheckpointError(f"checkpoint: key {key[:80]!r} is not ours") from error
+        raise CheckpointError(f"checkpoint: key {key[:80]!r} is not the key of a checkpoint") from error
     if kind == "manifest" and not rest:
         return partition, None
     if kind == "unit" and rest:
         return partition, unquoted(rest[0])
-    raise CheckpointError(f"checkpoint: key {key[:80]!r} is not ours")
+    raise CheckpointError(f"checkpoint: key {key[:80]!r} is not the key of a checkpoint")
 
 
 def encode_unit(stamp: int, settings: str, reference: str | None, plain: bytes, where: str, max_bytes: int) -> bytes:
-    """The envelope around a snapshot. Raises CheckpointError when it is larger than a record may be."""
+    """The value of a unit's record. ``plain``: the snapshot. Raises CheckpointError if it is above ``max_bytes``."""
     blob = bytes(cramjam.zstd.compress(plain, ZSTD_LEVEL))
     value = msgspec.msgpack.encode(UnitRecord(SCHEMA, stamp, settings, reference, zlib.crc32(blob), len(plain), blob))
     if len(value) > max_bytes:
@@ -121,11 +123,11 @@ def encode_unit(stamp: int, settings: str, reference: str | None, plain: bytes, 
 
 
 def decode_unit(value: bytes, where: str) -> UnitRecord:
-    """Raises CheckpointError naming ``where`` when the envelope is not whole or of another schema."""
+    """A unit's record. Raises CheckpointError with ``where`` if it is damaged or of another schema."""
     try:
         record = _units.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{where}: checkpoint is not ours: {error}") from error
+        raise CheckpointError(f"{where}: is not a checkpoint of driftline: {error}") from error
     if record.schema not in READ:
         raise CheckpointError(f"{where}: checkpoint schema {record.schema}, this driftline reads 1 to {SCHEMA}")
     if zlib.crc32(record.blob) != record.crc or record.size > MAX_PLAIN_BYTES:
@@ -134,12 +136,12 @@ def decode_unit(value: bytes, where: str) -> UnitRecord:
 
 
 def unit_blob(record: UnitRecord, where: str) -> bytes:
-    """The snapshot inside. Raises CheckpointError."""
+    """The snapshot in a unit's record. Raises CheckpointError."""
     return unpacked(record.blob, record.size, f"{where}: checkpoint at stamp {record.stamp}")
 
 
 def unpacked(blob: bytes, size: int, what: str) -> bytes:
-    """``size`` bytes that zstd packed. Raises CheckpointError saying that ``what`` is not that."""
+    """The ``size`` bytes that zstd packed into ``blob``. Raises CheckpointError that begins with ``what``."""
     plain = bytearray(size)
     try:
         written = cramjam.zstd.decompress_into(blob, plain)
@@ -156,36 +158,38 @@ def encode_manifest(
     labels: Mapping[str, int] | None = None,
     label_stamps: Mapping[UnitKey, int] | None = None,
 ) -> bytes:
-    """Value of a manifest record."""
+    """The value of a manifest's record."""
     found = {quoted(unit): stamp for unit, stamp in stamps.items()}
     own = [(label_stamps or {}).get(unit, 0) for unit in stamps]
     return msgspec.msgpack.encode(Manifest(SCHEMA, next_offset, found, dict(labels or {}), own))
 
 
 def decode_manifest(value: bytes, where: str) -> Manifest:
-    """Raises CheckpointError naming ``where``."""
+    """A manifest. Raises CheckpointError with ``where``."""
     try:
         manifest = _manifests.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{where}: manifest is not ours: {error}") from error
+        raise CheckpointError(f"{where}: is not a manifest of driftline: {error}") from error
     if manifest.schema not in READ:
         raise CheckpointError(f"{where}: manifest schema {manifest.schema}, this driftline reads 1 to {SCHEMA}")
     return manifest
 
 
 def reconcile(manifest: Manifest | None, stamps: Mapping[UnitKey, int], where: str) -> Restore | None:
-    """From the manifest and the stamps of the units' newest records; None when there is neither.
+    """Where to read from, given the manifest and the stamps of the units' newest records; None if there is neither.
 
-    * stamp as in the manifest: nothing of the unit lies between it and ``next``, so skip below the larger;
-    * stamp lower (an old owner overwrote it late): its events from there on are needed, so read from there;
-    * stamp higher, or unit unknown to the manifest (a checkpoint that was torn): skip below the stamp.
+    * The stamp is that of the manifest: the unit has no event between it and ``next``, so skip below the larger one.
+    * The stamp is lower, since a former owner overwrote the record late: read the unit's events from there again.
+    * The stamp is higher or the manifest lacks the unit, since a checkpoint was not completed: skip below the stamp.
 
-    Raises CheckpointError when a unit of the manifest has no record.
+    Raises CheckpointError if a unit of the manifest has no record.
     """
     if manifest is None:
         if not stamps:
             return None
-        return Restore(0, 0, dict(stamps))  # torn before the first manifest: all of it, but what the units hold
+        return Restore(
+            0, 0, dict(stamps)
+        )  # no manifest was completed: read everything, and skip what the units contain
     wanted = {unquoted(text): stamp for text, stamp in manifest.stamps.items()}
     lost = [str(unit) for unit in wanted if unit not in stamps]
     if lost:
@@ -200,10 +204,10 @@ def reconcile(manifest: Manifest | None, stamps: Mapping[UnitKey, int], where: s
 def label_positions(
     manifest: Manifest | None, units: Mapping[UnitKey, tuple[int, Mapping[str, int]]]
 ) -> dict[str, int]:
-    """Where to read labels on from, by label partition, so that none is missed; one read twice changes nothing.
+    """By label partition the offset to read labels from, so that none is missed. A label read twice changes nothing.
 
-    ``units``: stamp and label positions of every unit's record. A unit that is as the manifest says contains what the
-    manifest does.
+    ``units``: stamp and label positions of every unit's record. A unit that agrees with the manifest contains
+    all labels below the manifest's offsets.
     """
     stamps: dict[str, tuple[int, int]] = {}
     parts: list[Mapping[str, int]] = []
@@ -218,13 +222,13 @@ def label_positions(
 
 
 def lowest(positions: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    """The smallest of each; what one does not name is 0 there."""
+    """The smallest position of each partition; one that a mapping lacks counts as 0."""
     names = {name for part in positions for name in part}
     return {name: min(part.get(name, 0) for part in positions) for name in names}
 
 
 def describe(key: bytes, value: bytes) -> Description:
-    """A record of the checkpoint topic, wholly checked. Raises CheckpointError."""
+    """Describes a record of the checkpoint topic after a full check. Raises CheckpointError."""
     partition, unit = parse_key(key)
     where = f"{partition}" if unit is None else f"{partition}: {unit}"
     if unit is None:

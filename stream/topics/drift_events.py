@@ -1,7 +1,7 @@
-"""What driftline tells the world: CloudEvents 1.0 in structured JSON, written by hand, and their schemas.
+"""Drift events: CloudEvents 1.0 in structured JSON, on the topics drift-events and retrain-requests.
 
-An event's ``id`` is a UUIDv5 of what happened and never random, so that whoever drops repeated ids sees each thing
-once however often it was delivered. The key is the model's name: one model's events stay in order.
+An event's ``id`` is a UUIDv5 of what happened and never random: a consumer that drops repeated ids processes each event
+once, however often it was delivered. The key is the model's name, so the events of one model stay in order.
 """
 
 from collections.abc import Mapping
@@ -17,18 +17,18 @@ from detectors.features import UnitKey
 from stream.topics.record import OutRecord
 
 NAMESPACE = UUID("5f0e8f5c-5d0b-5a44-9a2e-6f3d3a1c7b10")
-"""Of all ids; changing it would make every replayed event a new one."""
+"""Namespace of all ids. A change of it would give new ids to all events that are sent again."""
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 
 RETRAIN_FEATURES = 20
-"""The worst ones only: a retrain request stays under 64 KB with ten top-level members (GitHub takes no more)."""
+"""Only the worst features: a retrain request has under 64 KB and ten top-level members, which is GitHub's limit."""
 
 RETRAIN_BYTES = 65_536
 
 
 class EventType(StrEnum):
-    """``type`` of a CloudEvent; a change of meaning gets a new version."""
+    """The ``type`` of a CloudEvent. A type whose meaning changes gets a new version."""
 
     SIGNAL = "io.driftline.signal.v1"
     INCIDENT_OPENED = "io.driftline.incident.opened.v1"
@@ -39,7 +39,7 @@ class EventType(StrEnum):
 
 
 class CloudEvent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The envelope. ``subject`` is the segment, absent for the whole population."""
+    """A CloudEvent. ``subject``: the segment, absent for the whole population."""
 
     specversion: str
     id: str
@@ -55,7 +55,7 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 
 def event_id(kind: EventType, unit: UnitKey, *what: object) -> str:
-    """The id of what happened to ``unit``; ``what`` tells it from all others of its kind (incident, count, offset).
+    """The id of an event of ``unit``. ``what`` (incident, count, offset) makes it unique among those of its kind.
 
     >>> event_id(EventType.MODEL_STATE, UnitKey("fraud", "3", None), 7) == event_id(
     ...     EventType.MODEL_STATE, UnitKey("fraud", "3", None), 7)
@@ -69,7 +69,7 @@ def event_id(kind: EventType, unit: UnitKey, *what: object) -> str:
 
 
 def envelope(kind: EventType, unit: UnitKey, at_ms: int, data: Mapping[str, Any], *what: object) -> CloudEvent:
-    """``at_ms`` is when it happened in event time, so that a replay writes the same bytes."""
+    """The CloudEvent of what happened at ``at_ms`` in event time, so that a second run writes the same bytes."""
     return CloudEvent(
         specversion="1.0",
         id=event_id(kind, unit, *what),
@@ -83,13 +83,13 @@ def envelope(kind: EventType, unit: UnitKey, at_ms: int, data: Mapping[str, Any]
 
 
 def record(topic: str, unit: UnitKey, event: CloudEvent) -> OutRecord:
-    """The event as a record; deterministic bytes."""
+    """The event as a record. Equal events have the same bytes."""
     headers = (("content-type", CONTENT_TYPE.encode()),)
     return OutRecord(topic, unit.model.encode(), _encoder.encode(event), headers)
 
 
 def rfc3339(at_ms: int) -> str:
-    """Milliseconds UTC as text; what no calendar holds (before year 1, after 9999) is cut to the nearest it does.
+    """Milliseconds UTC as text. A time before year 1 or after 9999 becomes the nearest one within these years.
 
     >>> rfc3339(1763700000123)
     '2025-11-21T04:40:00.123Z'

@@ -1,4 +1,4 @@
-"""Keys and partitions of driftline's own topics. Pure; topic names come from the settings."""
+"""Keys and partitions of the records in driftline's own topics. Pure."""
 
 from collections.abc import Iterable
 from urllib.parse import quote, unquote
@@ -32,7 +32,7 @@ def murmur2(data: bytes) -> int:
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """Where a record with this key goes, of so many partitions.
+    """The partition of a record with this key, in a topic with this many partitions.
 
     >>> partition_of(b"fraud/3/", 4) in range(4)
     True
@@ -41,8 +41,9 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 
 def model_partition(model: str, partitions: int) -> int:
-    """Which of the profiles topic's partitions a model's profiles lie in, all versions and segments of it: they share
-    its budget of false alarms, so that one judge must see them all, in one order.
+    """The partition of the profiles topic for all versions and segments of a model.
+
+    They share the model's budget of false alarms, so one judge must read all of them, in one order.
 
     >>> model_partition("fraud", 4) == partition_of(b"fraud", 4)
     True
@@ -65,7 +66,7 @@ def reference_key(model: ModelKey) -> bytes:
 
 
 def parse_reference_key(key: bytes) -> ModelKey:
-    """The inverse of ``reference_key``; a part that is not encoded is taken as it is. Raises FormatError.
+    """The inverse of ``reference_key``; a part that is not encoded is used unchanged. Raises FormatError.
 
     >>> parse_reference_key(b"fraud/3")
     ModelKey(model='fraud', version='3')
@@ -73,12 +74,12 @@ def parse_reference_key(key: bytes) -> ModelKey:
     try:
         model, version = map(unquote, key.decode().split("/"))
     except ValueError:
-        raise FormatError(f"{key!r} is no key of a reference: model/version") from None
+        raise FormatError(f"{key!r} is not the key of a reference: model/version") from None
     return ModelKey(model, version)
 
 
 def profile_key(unit: UnitKey, shard: Partition) -> bytes:
-    """A shard's key. Its record lies in ``model_partition(unit.model, ...)``.
+    """The key of a shard's profile. Its record is in partition ``model_partition(unit.model, ...)``.
 
     >>> profile_key(UnitKey("fraud", "3", None), Partition("inference-events", 2))
     b'fraud/3//inference-events/2'
@@ -96,7 +97,7 @@ def parse_profile_key(key: bytes) -> tuple[UnitKey, Partition]:
         model, version, segment, topic, partition = map(unquote, key.decode("ascii").split("/"))
         return UnitKey(model, version, segment or None), Partition(topic, int(partition))
     except ValueError:
-        raise FormatError(f"{key!r} is no key of a profile") from None
+        raise FormatError(f"{key!r} is not the key of a profile") from None
 
 
 def _part(text: str) -> bytes:
@@ -104,7 +105,7 @@ def _part(text: str) -> bytes:
 
 
 def keep_newest(found: dict[bytes, Record], records: Iterable[Record]) -> None:
-    """Reads ``records`` into a table as Kafka compacts a topic: newest by key, none where it is a tombstone."""
+    """Applies ``records`` to a table as Kafka compacts a topic: the newest of each key, and no key with a tombstone."""
     for record in records:
         if record.key is None:
             continue

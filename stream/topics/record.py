@@ -1,10 +1,10 @@
-"""Records and partitions as the whole of driftline passes them around. No Kafka types."""
+"""Partitions and records, as every module of driftline passes them. No types of a Kafka client."""
 
 from typing import NamedTuple
 
 
 class Partition(NamedTuple):
-    """A topic's partition."""
+    """A partition of a topic."""
 
     topic: str
     partition: int
@@ -14,7 +14,7 @@ class Partition(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A record as read. ``offset`` is its own; the next to read is ``offset + 1``. ``timestamp_ms`` is the broker's."""
+    """A record that was read. The next one to read is at ``offset + 1``. ``timestamp_ms``: as the broker has it."""
 
     offset: int
     timestamp_ms: int
@@ -24,7 +24,7 @@ class Record(NamedTuple):
 
 
 class OutRecord(NamedTuple):
-    """A record to write. ``partition`` None: the backend's partitioner decides by ``key``."""
+    """A record to write. ``partition`` None: the backend chooses one by ``key``."""
 
     topic: str
     key: bytes | None

@@ -1,7 +1,7 @@
-"""What the topics must be, and how what is there differs. Pure but for ``ensure``, which asks and creates.
+"""The topics that driftline needs, and how existing topics differ from them. Pure, given a ``Cluster``.
 
-A topic of the wrong kind loses data silently (a reference that is deleted by age, drift events that are compacted
-away), so what exists with wrong settings is refused, with the difference named, and never changed.
+A topic with wrong settings loses data silently: references are deleted by age, or drift events by compaction. So an
+existing topic with wrong settings is refused, with the difference named, and never changed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,13 +15,13 @@ from stream.settings.settings import Settings
 
 COMPACT, DELETE = "compact", "delete"
 QUICK_COMPACTION = {"segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.1"}
-"""A restore reads what compaction has not removed yet; without these a quiet topic is not compacted for a week."""
+"""A restore reads everything that is not compacted yet. Without these settings a quiet topic is compacted weekly."""
 MIN_RETENTION_MS = 3_600_000
-"""Below an hour a worker that was down over lunch finds its events gone."""
+"""With a shorter retention a worker that was down for an hour finds its events deleted."""
 
 
 class Level(StrEnum):
-    """How a finding is meant. WRONG stops the worker; the others are said."""
+    """The severity of a finding. WRONG and MISSING stop a worker; the others are shown."""
 
     OK = "ok"
     CREATED = "created"
@@ -31,7 +31,7 @@ class Level(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One statement about one topic, or about the cluster where ``topic`` is empty."""
+    """One statement about one topic, or about the cluster if ``topic`` is empty."""
 
     level: Level
     topic: str
@@ -39,7 +39,8 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class WantedTopic(msgspec.Struct, frozen=True):
-    """A topic as it must be. ``partitions`` None: any count, the settings' when created. ``user``: not ours."""
+    """A topic as it must be. ``partitions`` None: any number, that of the settings when created. ``user``: a topic of
+    the user, not of driftline."""
 
     name: str
     cleanup: str | None
@@ -48,7 +49,7 @@ class WantedTopic(msgspec.Struct, frozen=True):
     user: bool = False
 
     def create_configs(self) -> dict[str, str]:
-        """The settings to create it with."""
+        """The topic's settings when it is created."""
         configs: dict[str, str] = {}
         if self.cleanup is not None:
             configs["cleanup.policy"] = self.cleanup
@@ -60,7 +61,7 @@ class WantedTopic(msgspec.Struct, frozen=True):
 
 
 class FoundTopic(msgspec.Struct, frozen=True):
-    """A topic as it is. ``configs`` None: we may not read them."""
+    """An existing topic. ``configs`` None: driftline has no permission to read them."""
 
     name: str
     partitions: int
@@ -69,7 +70,7 @@ class FoundTopic(msgspec.Struct, frozen=True):
 
 
 class Cluster(Protocol):
-    """What ``ensure`` asks of a broker."""
+    """A connection to a Kafka cluster, as ``ensure`` needs it."""
 
     async def start(self) -> None: ...
 
@@ -85,7 +86,7 @@ class Cluster(Protocol):
 
 
 def wanted_topics(settings: Settings, changelogs: Iterable[str], input_partitions: int) -> list[WantedTopic]:
-    """Every topic but the user's own, in the order of contracts.md."""
+    """Every topic of driftline's own. ``input_partitions``: the largest number of partitions of an events topic."""
     topics, large = settings.topics, settings.kafka.max_message_bytes
     wanted = [
         WantedTopic(topics.references, COMPACT, max_message_bytes=large),
@@ -102,12 +103,12 @@ def wanted_topics(settings: Settings, changelogs: Iterable[str], input_partition
 
 
 def user_topics(settings: Settings) -> list[WantedTopic]:
-    """The topics that models publish to; created where they are missing, never judged wrong."""
+    """The topics of events and labels. They are created if they are missing, and never refused."""
     return [WantedTopic(name, None, user=True) for name in (*settings.topics.events, *settings.topics.labels)]
 
 
 def compare(wanted: WantedTopic, found: FoundTopic) -> list[Finding]:
-    """What is wrong, or weak, or else that it is well."""
+    """The findings about an existing topic: what is wrong or weak, or one finding that it is right."""
     findings: list[Finding] = []
     if wanted.partitions is not None and found.partitions != wanted.partitions:
         findings.append(
@@ -115,12 +116,12 @@ def compare(wanted: WantedTopic, found: FoundTopic) -> list[Finding]:
                 Level.WRONG,
                 wanted.name,
                 f"has {found.partitions} partitions and needs {wanted.partitions}, one for each of the events' topic; "
-                f"delete it (counts start anew) or set topics.checkpoints to a new name",
+                f"delete it (counts start again at 0) or set topics.checkpoints to a new name",
             )
         )
     configs = found.configs
     if configs is None:
-        findings.append(Finding(Level.WARNING, wanted.name, "its settings may not be read with these permissions"))
+        findings.append(Finding(Level.WARNING, wanted.name, "no permission to read its settings"))
     elif wanted.user:
         findings.extend(_compare_user(wanted, configs))
     else:
@@ -153,19 +154,19 @@ def _compare_own(wanted: WantedTopic, configs: Mapping[str, str]) -> Iterable[Fi
 def _compare_user(wanted: WantedTopic, configs: Mapping[str, str]) -> Iterable[Finding]:
     if "compact" in configs.get("cleanup.policy", ""):
         yield Finding(
-            Level.WARNING, wanted.name, "is compacted: events that share a key may vanish before they are read"
+            Level.WARNING, wanted.name, "is compacted: events that share a key may be deleted before they are read"
         )
     retention = int(configs.get("retention.ms", "-1"))
     if 0 <= retention < MIN_RETENTION_MS:
         yield Finding(
             Level.WARNING,
             wanted.name,
-            f"keeps events for {retention / 60_000:.0f} minutes only; a worker that is down for longer misses events",
+            f"keeps events for {retention / 60_000:.0f} minutes only; a worker with a longer downtime misses events",
         )
 
 
 def weaknesses(found: Sequence[FoundTopic], brokers: int) -> list[Finding]:
-    """What lets acknowledged records be lost; one finding for all topics that share a weakness."""
+    """Settings with which acknowledged records can be lost; one finding for all topics with the same weakness."""
     single = sorted(topic.name for topic in found if topic.replication_factor < 2)
     lonely = sorted(
         topic.name
@@ -176,14 +177,18 @@ def weaknesses(found: Sequence[FoundTopic], brokers: int) -> list[Finding]:
     if single:
         why = "the cluster has one broker" if brokers < 2 else f"the cluster has {brokers} brokers"
         findings.append(
-            Finding(Level.WARNING, "", f"replication 1 ({why}): a lost disk loses counts in {', '.join(single)}")
+            Finding(
+                Level.WARNING,
+                "",
+                f"replication 1 ({why}): if a disk is lost, so are the records of {', '.join(single)}",
+            )
         )
     if lonely:
         findings.append(
             Finding(
                 Level.WARNING,
                 "",
-                "min.insync.replicas below 2: a record acknowledged by one broker can be lost with it, in "
+                "min.insync.replicas below 2: if a broker is lost, so may be records that it acknowledged, in "
                 + ", ".join(lonely),
             )
         )
@@ -191,12 +196,12 @@ def weaknesses(found: Sequence[FoundTopic], brokers: int) -> list[Finding]:
 
 
 def judge_changelogs(settings: Settings) -> tuple[str, ...]:
-    """Where the judge's Faust tables are kept: application ``GROUP-judge``, table ``units``."""
+    """The changelog topics of the judge's Faust tables: application ``GROUP-judge``, table ``units``."""
     return (f"{settings.kafka.group_id}-judge-units-changelog",)
 
 
 async def ensure(settings: Settings, cluster: Cluster, *, create: bool) -> list[Finding]:
-    """Creates what is missing (with ``create``) and compares the rest. Raises BrokerError when no broker answers."""
+    """Compares all topics, and creates missing ones with ``create``. Raises BrokerError if no broker answers."""
     await cluster.start()
     try:
         return await _ensure(settings, cluster, judge_changelogs(settings), create)
@@ -205,7 +210,7 @@ async def ensure(settings: Settings, cluster: Cluster, *, create: bool) -> list[
 
 
 async def ensure_topic(settings: Settings, cluster: Cluster, name: str) -> list[Finding]:
-    """As ``ensure``, of one of driftline's own topics: for who may write to that one alone."""
+    """``ensure`` for one of driftline's own topics, for a process that may write to no other."""
     wanted = next(topic for topic in wanted_topics(settings, [], settings.kafka.partitions) if topic.name == name)
     await cluster.start()
     try:
@@ -228,7 +233,7 @@ async def _ensure(settings: Settings, cluster: Cluster, changelogs: Sequence[str
     tables = profiles.partitions if profiles is not None else settings.kafka.partitions
     findings: list[Finding] = []
     for topic in wanted:
-        # a Faust table has the partitions of the topic whose keys it holds
+        # a Faust table has as many partitions as the topic whose keys it contains
         partitions = tables if topic.name in changelogs else topic.partitions or settings.kafka.partitions
         present = found.get(topic.name)
         if present is None:
@@ -247,17 +252,19 @@ async def _ensure(settings: Settings, cluster: Cluster, changelogs: Sequence[str
 
 async def _create(settings: Settings, cluster: Cluster, topic: WantedTopic, partitions: int, create: bool) -> Finding:
     if not create:
-        return Finding(Level.MISSING, topic.name, f"does not exist; to be created with {partitions} partitions")
+        return Finding(Level.MISSING, topic.name, f"does not exist; it would be created with {partitions} partitions")
     await cluster.create(topic.name, partitions, settings.kafka.replication_factor, topic.create_configs())
     return Finding(
-        Level.CREATED, topic.name, f"created with {partitions} partitions, {topic.cleanup or 'as the broker does'}"
+        Level.CREATED,
+        topic.name,
+        f"created with {partitions} partitions, cleanup.policy {topic.cleanup or 'of the broker'}",
     )
 
 
 def refuse(findings: Iterable[Finding]) -> None:
-    """Raises BrokerError that lists everything wrong or missing."""
+    """Raises BrokerError with every topic that is wrong or missing."""
     wrong = [
         f"{finding.topic}: {finding.text}" for finding in findings if finding.level in (Level.WRONG, Level.MISSING)
     ]
     if wrong:
-        raise BrokerError("topics are not as they must be:\n  " + "\n  ".join(wrong))
+        raise BrokerError("topics are missing or have wrong settings:\n  " + "\n  ".join(wrong))

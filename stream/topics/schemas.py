@@ -1,6 +1,6 @@
-"""The records inside driftline's events, for those who read them, and their JSON Schemas. Nothing is decided here.
+"""The ``data`` of drift events as records, for consumers, and their JSON Schemas.
 
-The judge fills plain dicts; a test holds them against these records. Members may be added, never renamed.
+The judge fills plain dicts; a test compares them with these records. Members may be added, never renamed.
 """
 
 from typing import Annotated, Any, Literal
@@ -25,20 +25,22 @@ class ModelState(msgspec.Struct, frozen=True):
     previous: State | None = None
     reason: str = ""
     events: int = 0
-    season_covered: bool = False  # the reference tells hours of the day apart
-    moved_while_learned: list[str] = []  # features whose reference is no level that they stayed at
+    season_covered: bool = False  # the reference distinguishes the hours of the day
+    moved_while_learned: list[str] = []  # features that were unstable while the reference was learned
 
 
 class Window(msgspec.Struct, frozen=True):
-    """The events a retrain request rests on."""
+    """The events behind a retrain request."""
 
     start: str
     end: str
     events: int
-    offsets: dict[str, list[int]]  # topic/partition -> first and next offset
+    offsets: dict[str, list[int]]  # by topic/partition: the first offset, and the one after the last
 
 
 class RetrainFeature(msgspec.Struct, frozen=True):
+    """A feature that drifted."""
+
     feature: str
     statistic: str
     score: float
@@ -46,6 +48,8 @@ class RetrainFeature(msgspec.Struct, frozen=True):
 
 
 class ReferenceName(msgspec.Struct, frozen=True):
+    """The reference that the model was compared with."""
+
     digest: str | None
     uri: str | None = None
     data_revision: str | None = None
@@ -83,7 +87,7 @@ DATA: dict[EventType, type[msgspec.Struct]] = {
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """JSON Schema (2020-12) of the whole event, by its type."""
+    """The JSON Schema (2020-12) of each type of event."""
     found = {}
     for kind, data in DATA.items():
         (_, body), components = msgspec.json.schema_components((CloudEvent, data), ref_template="#/$defs/{name}")

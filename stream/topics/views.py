@@ -1,7 +1,7 @@
-"""What is known of every model and incident, as the judges published it. Plain JSON values, kept in memory.
+"""The newest view of every model and incident, as the judges published them: plain JSON values in memory.
 
-Every worker with the judge's role reads the compacted topics of views and incidents without a group, so that each
-answers for all models. No Kafka here: ``apply_view`` and ``apply_incident`` take records from whoever reads them.
+Every worker with the judge's role reads the compacted topics of views and incidents without a group, so that each can
+show all models. There is no Kafka here: the reader calls ``apply_view`` and ``apply_incident``.
 """
 
 import asyncio
@@ -18,22 +18,23 @@ from detectors.incidents.states import SHOWN
 Json = dict[str, Any]
 
 SUMMARY_LEAVES_OUT = ("features",)
-"""Members of a model's detail that the list of models does not repeat."""
+"""Members of a model's detail that the list of models leaves out."""
 
 _RANKS = {state.value: rank for rank, state in enumerate(SHOWN)}
 
 
 class AnySegment(Enum):
-    """Tells "of any segment" from None, the whole population."""
+    """Any segment, as opposed to None, which is the whole population."""
 
     ANY = "any"
 
 
 class Views:
-    """Newest view of each unit and incident.
+    """The newest view of each unit, and the newest record of each incident.
 
-    ``max_units`` and ``max_incidents`` bound the memory (a unit of 20 features is about 60 KB as Python objects): a
-    unit beyond the limit is refused and counted in ``refused``; of incidents the oldest resolved one goes first.
+    ``max_units`` and ``max_incidents`` bound the memory; a unit of 20 features takes about 60 KB. A unit beyond the
+    limit is refused and counted in ``refused``. Of the incidents the oldest resolved one is removed first.
+    ``generation`` grows with every change.
     """
 
     def __init__(self, max_units: int = 10_000, max_incidents: int = 10_000) -> None:
@@ -47,7 +48,7 @@ class Views:
         self.refused = 0
 
     def apply_view(self, key: bytes, value: bytes | None) -> None:
-        """A record of the views topic; None forgets the unit. What is no view is counted in ``refused``."""
+        """Applies a record of the views topic; None removes the unit. A record that is no view counts as refused."""
         if value is None:
             unit = self._unit_of_key.pop(key, None)
             if unit is not None and self._units.pop(unit, None) is not None:
@@ -66,7 +67,7 @@ class Views:
         self._note_change()
 
     def apply_incident(self, key: bytes, value: bytes | None) -> None:
-        """A record of the incidents topic; None forgets it."""
+        """Applies a record of the incidents topic; None removes the incident."""
         if value is None:
             if self._incidents.pop(key.decode(errors="replace"), None) is not None:
                 self._note_change()
@@ -81,18 +82,18 @@ class Views:
         self._note_change()
 
     def models(self) -> list[Json]:
-        """Every unit's summary, ordered by model, version and segment."""
+        """The summary of every unit, by model, version and segment."""
         return [
             {name: value for name, value in detail.items() if name not in SUMMARY_LEAVES_OUT}
             for _, detail in sorted(self._units.items(), key=lambda item: _order(item[0]))
         ]
 
     def details(self) -> Iterable[tuple[UnitKey, Json]]:
-        """Every unit and its detail, in no order."""
+        """Every unit and its detail, in no particular order."""
         return list(self._units.items())
 
     def detail(self, model: str, version: str, segment: str | None = None) -> Json | None:
-        """One unit's detail. Where only segments are judged, ``segment`` None gives the one in the worst state."""
+        """The detail of a unit. If only segments are judged, ``segment`` None returns the one in the worst state."""
         exact = self._units.get(UnitKey(model, version, segment))
         if exact is not None or segment is not None:
             return exact
@@ -100,7 +101,7 @@ class Views:
         return min(candidates, key=_badness, default=None)
 
     def segments(self, model: str, version: str) -> list[str | None]:
-        """The segments that are judged; None stands for the whole population."""
+        """The segments that are judged; None is the whole population."""
         units = [unit for unit in self._units if unit.model == model and unit.version == version]
         return [unit.segment for unit in sorted(units, key=_order)]
 
@@ -112,10 +113,10 @@ class Views:
         state: str = "all",
         limit: int = 200,
     ) -> list[Json]:
-        """Newest first. ``state`` is ``open``, ``resolved`` or ``all``."""
+        """Incidents, the newest first. ``state``: ``open``, ``resolved`` or ``all``."""
         found = [
             incident
-            for incident in list(self._incidents.values())  # asked in a thread too
+            for incident in list(self._incidents.values())  # also called in a thread
             if (model is None or incident.get("model") == model)
             and (version is None or incident.get("version") == version)
             and (segment is AnySegment.ANY or incident.get("segment") == segment)
@@ -124,10 +125,11 @@ class Views:
         return sorted(found, key=_opened, reverse=True)[:limit]
 
     def incident(self, identifier: str) -> Json | None:
+        """The incident with this id."""
         return self._incidents.get(identifier)
 
     async def wait_for_change(self, since: int, timeout_seconds: float) -> int:
-        """The generation, as soon as it is not ``since`` or when the time is up."""
+        """Returns the generation once it is not ``since``, or after the timeout."""
         if self.generation == since:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), timeout_seconds)
@@ -152,7 +154,7 @@ def _object(value: bytes) -> Json | None:
 
 
 def _unit(detail: Json) -> UnitKey | None:
-    """Whose view it is; None where it does not say."""
+    """The unit of a view; None if the view has none."""
     model, version, segment = detail.get("model"), detail.get("version"), detail.get("segment")
     if isinstance(model, str) and isinstance(version, str) and (segment is None or isinstance(segment, str)):
         return UnitKey(model, version, segment)

@@ -91,11 +91,11 @@ FOLDERS: dict[str, Folder] = {
     ),
     "stream/observe": Folder(
         "Stage 1, pure: observer, partition, unit and its parts, waiting rows, recent ids, settings.",
-        (*_TOPICS, "stream/labels", "stream/formats"),
+        (*_ANY_DETECTORS, "stream/labels", "stream/formats", "stream/topics"),
         pure=True,
     ),
     "stream/observe/shell": Folder(
-        "The loop of stage 1: runner, restore, references, saver, outbox, label reader, pace, telemetry.",
+        "The loop of stage 1: runner, polling, progress, restore, references, saver, outbox, label reader, telemetry.",
         (*_TOPICS, "stream/observe", "stream/labels", "stream/formats", "stream/backends"),
     ),
     "stream/judge": Folder(
@@ -153,7 +153,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "confluent_kafka": ("stream.backends.kafka.", "stream.publisher", "benchmarks"),
     "faust": ("stream.judge.shell.faust",),
     "mode": ("stream.judge.shell.faust",),
-    "prometheus_client": ("stream.metrics.", "stream.http.server"),
+    "prometheus_client": ("stream.metrics.",),
     "numba": ("detectors.compiled",),
     "xxhash": ("stream.formats.ids",),
     "river": ("detectors.sequential.", "stream.demo.models"),

@@ -13,24 +13,11 @@ CLASS_ATTRIBUTES = 15
 RATCHET: dict[str, tuple[int, int]] = {
     "detectors.bank.bank.Bank": (284, 26),
     "detectors.evidence.e_detector.Evidence": (178, 18),
-    "stream.observe.shell.runner.Runner": (355, 30),
+    "stream.observe.shell.runner.Runner": (236, 18),
     "stream.observe.unit.Unit": (239, 19),
     "stream.publisher.InferencePublisher": (173, 16),
 }
 """Classes above the limit on the day it was made, with lines and attributes. They may shrink and never grow."""
-
-OPEN: dict[str, set[str]] = {
-    "imports": {
-        "stream.http.page.routes",
-        "stream.http.server",
-        "stream.survey.views",
-    },
-    "foreign": {
-        "stream.demo.traffic",
-    },
-}
-"""Modules that still break a rule. An entry that no longer does fails the test."""
-
 
 OF_LIBRARIES = ("console.width",)
 """Attributes of a library's object that a class of ours has by the same name."""

@@ -1,4 +1,4 @@
-"""The benchmark's machinery: what is planted is counted, contenders become equal, opponents answer in own processes."""
+"""The detection benchmark itself: planted alarms are counted, contenders are made equal, opponents answer."""
 
 import sys
 from pathlib import Path
@@ -18,7 +18,7 @@ RIVER = opponents.OPPONENTS[0]
 
 
 class Toy:
-    """Alarms wherever a value exceeds its parameter, 4 by default."""
+    """A detector that alarms where a value exceeds its parameter, 4 by default."""
 
     one_by_one = True
 

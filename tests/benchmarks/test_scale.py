@@ -1,4 +1,4 @@
-"""The benchmark of scale: its loads are what they say, what is missing counts, its processes share what they read."""
+"""The benchmark of scale: its loads have the stated sizes, missing figures count, and processes share the events."""
 
 import math
 from collections import Counter
@@ -11,9 +11,9 @@ from benchmarks.scale.load import Load
 from benchmarks.scale.report import Row
 from benchmarks.throughput.traffic import PARTITIONS
 from detectors.features import UnitKey
-from stream.formats.decoder import Decoder
 from stream.topics.record import Partition, Record
 from tests.kafka.server import Cluster
+from tests.settings.defaults import default_decoder
 
 MEASURED = {
     "features": 20.0,
@@ -39,7 +39,7 @@ def test_every_unit_of_a_load_gets_as_many_events(spread: bool) -> None:
 
 def test_an_event_of_a_load_is_read_by_the_fast_path_with_all_its_features() -> None:
     value = load.event(7, 3, 1_763_700_000_000, load.bodies(20, 1, rows=1)[0])
-    batch = Decoder().decode(Partition("events", 0), [Record(0, 1_763_700_000_000, None, value)]).batches[0]
+    batch = default_decoder().decode(Partition("events", 0), [Record(0, 1_763_700_000_000, None, value)]).batches[0]
     assert batch.columns.unit == UnitKey("model_3", "3", None)
     assert batch.columns.numbers.shape == (1, 21)
     assert msgspec.json.decode(value)["id"] == "00000007"

@@ -10,10 +10,10 @@ from detectors.calibration.calibration import Calibrator
 from detectors.calibration.injection import Injected, inject
 from detectors.calibration.rehearsal import Course
 from detectors.calibration.stretch import Column
-from stream.files.layout import ReplayOptions
 from stream.judge.settings import judge_settings
 from stream.replay import command
 from stream.replay.clean_rows import CalibrationOptions, Span
+from stream.replay.options import ReplayOptions
 from stream.replay.replay import LOOK_EVENTS
 from stream.settings.settings import Settings
 

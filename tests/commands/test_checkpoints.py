@@ -75,7 +75,7 @@ def test_every_unit_is_listed_with_its_stamp(saved: Saved, capsys: pytest.Captur
 
 def test_what_is_whole_is_said_to_be(saved: Saved, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["checkpoints", "verify", *saved.options]) == 0
-    assert "3 records are as they must be" in capsys.readouterr().out
+    assert "3 records are correct" in capsys.readouterr().out
 
 
 def test_a_broken_unit_and_a_missing_one_are_named(saved: Saved, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,7 +101,7 @@ def test_dropping_a_model_leaves_a_whole_rest(saved: Saved, capsys: pytest.Captu
 def test_dropping_a_partition_leaves_nothing(saved: Saved, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["checkpoints", "drop", "--partition", "0", "--yes", *saved.options]) == 0
     assert cli.run(["checkpoints", "drop", "--partition", "0", "--yes", *saved.options]) == 2
-    assert "holds nothing of all units of partition 0" in capsys.readouterr().err
+    assert "holds nothing for all units of partition 0" in capsys.readouterr().err
 
 
 def test_without_a_yes_nothing_is_dropped(

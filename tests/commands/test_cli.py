@@ -117,7 +117,7 @@ def test_an_error_of_the_world_is_one_line(monkeypatch: pytest.MonkeyPatch, caps
 def test_a_bug_never_reads_as_drift(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     _command(monkeypatch, AssertionError("ours"))
     assert cli.run(["failing"]) == 2
-    assert "this is a bug of driftline" in capsys.readouterr().err
+    assert "this is a bug in driftline" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [click.Abort(), KeyboardInterrupt()])

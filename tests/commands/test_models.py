@@ -77,4 +77,4 @@ def test_forgetting_carries_who_why_and_the_token(
 
 def test_a_model_that_is_not_watched_is_said(url: str, config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["models", "forget", "nobody", "--url", url, "--config", config]) == 2
-    assert "no model 'nobody' is watched" in capsys.readouterr().err
+    assert "no model 'nobody' is monitored" in capsys.readouterr().err

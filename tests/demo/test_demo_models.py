@@ -61,7 +61,7 @@ def test_models_answer_well_on_rows_they_have_not_seen(deployed: Mapping[str, De
     }
     for name, model in deployed.items():
         rows, least = truth[name]
-        _, held_out = models.deal_out(rows, SEED)
+        _, held_out = models.halves_of(rows, SEED)
         right = sum(model.infer(row).prediction == label for row, label in held_out)
         assert right / len(held_out) > least
 

@@ -10,6 +10,7 @@ import pytest
 
 from detectors.features import UnitKey
 from stream.http.server import Server
+from stream.metrics.exposition import Exposition
 from stream.metrics.models import ModelFamilies
 from stream.metrics.outcomes import OutcomeFamilies
 from stream.metrics.registry import Metrics
@@ -60,7 +61,7 @@ async def exporter() -> AsyncIterator[int]:
     metrics.live, metrics.of_models = [ServiceFamilies("0.1.0", "abc", "3.11", Loops(), Loops())], [models, outcomes]
     metrics.detections.increase(("fraud", "3", "feature", "critical"))
     metrics.times.latency.observe(("fraud",), 0.8)
-    server = Server(HttpSettings(host="127.0.0.1", port=0), views, Health(), metrics)
+    server = Server(HttpSettings(host="127.0.0.1", port=0), views, Health(), Exposition(metrics))
     await server.start()
 
     async def work() -> None:

@@ -11,8 +11,8 @@ from detectors.features import Kind
 from detectors.reference import reference as references
 from stream import training
 from stream.commands import cli
-from stream.files.layout import ReplayOptions
 from stream.replay import command
+from stream.replay.options import ReplayOptions
 from stream.settings.settings import FeatureSettings, ModelSettings, Settings
 from tests.judge.streams import events, opened, reference_of, replayed
 

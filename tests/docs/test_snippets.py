@@ -16,13 +16,13 @@ from detectors.reference import reference
 from detectors.reference.builder import build_reference
 from stream.backends.kafka.embedded import EmbeddedBroker
 from stream.commands import cli
-from stream.formats.decoder import Decoder
 from stream.settings import settings
 from stream.topics.record import Partition, Record
 from tests.docs import blocks
 from tests.docs.blocks import ROOT, Block
 from tests.kafka import server
 from tests.service.processes import DRIFTLINE, Deployment, WorkerProcess
+from tests.settings.defaults import default_decoder
 
 LANGUAGES = {"python", "json", "yaml", "console", "text"}
 
@@ -102,7 +102,7 @@ def test_commands_that_are_not_run_are_still_in_the_pages() -> None:
 def test_json_can_be_read_and_an_event_is_accepted(block: Block) -> None:
     value = json.loads(block.text)
     if "features" in value and "incidents" not in value:
-        decoded = Decoder().decode(Partition("t", 0), [Record(0, 1_763_700_000_000, None, block.text.encode())])
+        decoded = default_decoder().decode(Partition("t", 0), [Record(0, 1_763_700_000_000, None, block.text.encode())])
         assert not decoded.rejects
 
 

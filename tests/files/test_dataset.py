@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from detectors.errors import FormatError
 from stream.files import dataset
-from stream.files.layout import ReplayOptions
+from stream.files.layout import FileLayout
 
 CSV = "when,amount,country,score,truth\n" + "".join(
     f"{1_700_000_000 + i},{i if i != 3 else ''},{'DE' if i % 3 else 'FR'},{i / 10},{i % 2}\n" for i in range(10)
@@ -20,7 +20,7 @@ CSV = "when,amount,country,score,truth\n" + "".join(
 def table(tmp_path: Path, **options: Any) -> dataset.Dataset:
     path = tmp_path / "fraud.csv"
     path.write_text(CSV, encoding="utf-8")
-    return dataset.open_dataset(ReplayOptions(file=str(path), **options))
+    return dataset.open_dataset(FileLayout(file=str(path), **options))
 
 
 def events(found: dataset.Dataset) -> list[dict[str, Any]]:
@@ -73,10 +73,10 @@ def test_a_reference_of_the_predictions_has_their_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"prediction": "margin"}, "has no column 'margin'; it has when, amount, country, score, truth"),
+        ({"prediction": "margin"}, "has no column 'margin'; its columns are when, amount, country, score, truth"),
         ({"ignore": ("a",)}, "has no column 'a'"),
-        ({"columns": ("truth",), "label": "truth"}, "no column is left to watch"),
-        ({"timestamp": "country"}, "row 1: country: 'FR' is no time"),
+        ({"columns": ("truth",), "label": "truth"}, "no column is left to monitor"),
+        ({"timestamp": "country"}, "row 1: country: 'FR' is not a time"),
     ],
 )
 def test_what_does_not_fit_the_file_is_named(tmp_path: Path, options: dict[str, Any], expected: str) -> None:
@@ -94,7 +94,7 @@ def test_a_reference_longer_than_the_file_is_refused(tmp_path: Path) -> None:
 def lines(tmp_path: Path, text: str, **options: Any) -> dataset.Dataset:
     path = tmp_path / "events.jsonl"
     path.write_text(text, encoding="utf-8")
-    return dataset.open_dataset(ReplayOptions(file=str(path), **options))
+    return dataset.open_dataset(FileLayout(file=str(path), **options))
 
 
 def test_lines_are_handed_on_as_they_are_with_their_own_times(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_model_can_be_chosen_among_lines(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     for name in ("absent.jsonl", "absent.csv"):
         with pytest.raises(FormatError, match=r"absent\.\w+: cannot be read: No such file"):
-            list(dataset.open_dataset(ReplayOptions(file=str(tmp_path / name))).events())
+            list(dataset.open_dataset(FileLayout(file=str(tmp_path / name))).events())
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_reference_of_lines_has_what_the_events_have_and_lacks_count_as_missin
 
 
 def test_a_reference_of_lines_of_two_models_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match=r"row 2: is of b/1, the rows before of a/1; choose"):
+    with pytest.raises(FormatError, match=r"row 2: is of b/1, but the rows before it are of a/1; choose"):
         lines(tmp_path, '{"model":"a","version":"1","features":{"x":1}}\n{"model":"b","version":"1"}\n').reference(2)
 
 

@@ -69,10 +69,10 @@ def test_a_packed_table_reads_as_the_plain_one_and_progress_ends_at_its_size(tmp
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "holds no rows"),
+        ("", "has no rows"),
         ("a,b\n", "no rows"),
-        ("a,b\n1,2\n1,2,3\n", "row 2: 3 fields where there are 2 columns"),
-        ("a,a\n1,2\n", "names 'a' twice"),
+        ("a,b\n1,2\n1,2,3\n", "row 2: 3 fields, but there are 2 columns"),
+        ("a,a\n1,2\n", "two columns named 'a'"),
         ('a,b\n1,"2\n', "line"),
         ('{"model": "m"}\n', "looks like JSON"),
         ("1 1:2\n1 0:3\n", "row 2"),

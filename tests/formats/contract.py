@@ -18,6 +18,7 @@ from stream.formats.message import Message
 from stream.formats.registry import Headers
 from stream.formats.row import Limits, Row
 from stream.topics.record import Partition, Record
+from tests.settings.defaults import default_decoder
 
 HERE = Partition("inference-events", 0)
 NOW_MS = 1_763_700_000_000
@@ -65,7 +66,7 @@ def record(value: Any, offset: int = 0, timestamp_ms: int = NOW_MS) -> Record:
 
 
 def one(value: Any, decoder: Decoder | None = None, **more: Any) -> Decoded:
-    return (decoder or Decoder()).decode(HERE, [record(value, **more)])
+    return (decoder or default_decoder()).decode(HERE, [record(value, **more)])
 
 
 def cells(decoded: Decoded) -> dict[tuple[Any, ...], Any]:

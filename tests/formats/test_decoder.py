@@ -8,10 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stream.formats import decoder as codec
-from stream.formats.decoder import Decoder
 from stream.formats.row import Rules
 from tests.formats.contract import HERE, NOW_MS, cells, one, record
-from tests.settings.defaults import message_limits
+from tests.settings.defaults import default_decoder, message_limits
 
 numbers = st.one_of(
     st.floats(),
@@ -79,7 +78,7 @@ rules = st.sampled_from(
 def test_the_fast_path_and_the_general_path_give_the_same(
     rule: dict[str, Rules], first: list[bytes], second: list[bytes]
 ) -> None:
-    decoder, plain = Decoder(rule), Decoder(rule)
+    decoder, plain = default_decoder(rule), default_decoder(rule)
     for values in (first, second, first):
         records = [record(value, offset) for offset, value in enumerate(values)]
         fast, general = decoder.decode(HERE, records), plain.decode(HERE, records, fast=False)
@@ -89,16 +88,16 @@ def test_the_fast_path_and_the_general_path_give_the_same(
 
 
 def test_events_of_a_shape_that_is_learned_anew_stay_in_their_order() -> None:
-    decoder = Decoder()
+    decoder = default_decoder()
     decoder.decode(HERE, [record({"id": "e0", "model": "a", "features": {"x": None}})])
     again = [record({"id": f"e{n}", "model": model, "features": {"x": n}}, n) for n, model in enumerate("abb", 1)]
-    assert cells(decoder.decode(HERE, again)) == cells(Decoder().decode(HERE, again, fast=False))
+    assert cells(decoder.decode(HERE, again)) == cells(default_decoder().decode(HERE, again, fast=False))
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=60)), max_size=5))
 def test_any_bytes_are_decoded_or_rejected_with_a_reason(values: list[bytes | None]) -> None:
-    decoded = Decoder().decode(HERE, [record(v, i) for i, v in enumerate(values)])
+    decoded = default_decoder().decode(HERE, [record(v, i) for i, v in enumerate(values)])
     assert sum(len(b.columns) for b in decoded.batches) + len(decoded.rejects) >= len(values)
     assert all(reason for _, reason in decoded.rejects)
 
@@ -108,12 +107,12 @@ def test_a_message_of_a_megabyte_and_one_of_too_many_rows() -> None:
     assert len(json.dumps(wide)) > 1_000_000
     assert len(one(wide).batches[0].columns.numeric) == 60_000
     many = [{"model": "m", "features": {"a": 1}}] * 11
-    assert "at most 10 are read" in one(many, Decoder(limits=message_limits(rows_per_message=10))).rejects[0][1]
+    assert "at most 10 are read" in one(many, default_decoder(limits=message_limits(rows_per_message=10))).rejects[0][1]
 
 
 def test_a_bad_record_among_thousands_leaves_the_others_on_the_fast_path_and_in_order() -> None:
     records = [record({"model": "m", "version": "1", "features": {"a": i, "b": "x"}}, i) for i in range(4_000)]
-    decoder = Decoder()
+    decoder = default_decoder()
     decoder.decode(HERE, records)
     records[1_234] = record(b"rubbish", 1_234)
     records[2_345] = record({"model": "m", "version": "1", "features": {"a": "text", "b": "x"}}, 2_345)
@@ -121,12 +120,12 @@ def test_a_bad_record_among_thousands_leaves_the_others_on_the_fast_path_and_in_
     assert [r.offset for r, _ in decoded.rejects] == [1_234]
     (batch,) = decoded.batches
     assert batch.columns.next_offsets.tolist() == [i + 1 for i in range(4_000) if i != 1_234]
-    assert cells(decoded) == cells(Decoder().decode(HERE, records, fast=False))
+    assert cells(decoded) == cells(default_decoder().decode(HERE, records, fast=False))
 
 
 def test_a_flood_of_names_keeps_what_is_compiled_within_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec, "MAX_COMPILED_FIELDS", 400)
-    decoder, largest = Decoder(), 0
+    decoder, largest = default_decoder(), 0
     for flood in range(60):
         names = [f"f{flood}-{i}" for i in range(5)]
         event = {"model": f"m{flood // 9}", "ts": NOW_MS, "features": dict.fromkeys(names, 1)}

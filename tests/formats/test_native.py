@@ -8,10 +8,11 @@ import pytest
 
 from detectors.columns import INVALID, PRESENT
 from detectors.features import Kind, UnitKey
-from stream.formats.decoder import Decoded, Decoder
+from stream.formats.decoder import Decoded
 from stream.formats.ids import numbers_of
 from stream.formats.row import AHEAD_MS, Row
 from tests.formats.contract import NOW_MS, Cases, Sample, cells, one
+from tests.settings.defaults import default_decoder
 
 UNIT = UnitKey("m", "3", None)
 
@@ -152,7 +153,7 @@ def test_what_cannot_be_read_is_rejected_with_its_reason(value: bytes | None, re
     ],
 )
 def test_every_json_value_of_a_feature_has_a_decided_meaning(value: str, expected: Any) -> None:
-    decoder = Decoder()
+    decoder = default_decoder()
     message = b'{"id": "x", "model": "m", "features": {"f": ' + value.encode() + b"}}"
     for _ in range(3):  # the first time no shape is known
         assert value_of(one(message, decoder), "f") == expected
@@ -219,7 +220,7 @@ def test_one_event_an_array_and_columns_say_the_same() -> None:
 def test_absurd_times_give_way_to_the_records_own_and_are_counted(
     given_ts: Any, record_ms: int, expected: int, clamped: int
 ) -> None:
-    decoder = Decoder()
+    decoder = default_decoder()
     for _ in range(2):
         decoded = one({"model": "m", "ts": given_ts, "features": {"a": 1}}, decoder, timestamp_ms=record_ms)
         assert decoded.batches[0].columns.timestamps_ms.tolist() == [expected]

@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def run_guided(name: str, inputs: int, seed: int) -> bool:
-    """Whether nothing was found; what atheris says is in a folder that is named when something was."""
+    """Runs atheris. Returns whether nothing was found; otherwise prints the folder with the output of atheris."""
     began, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="driftline-fuzz-"))
     command = [sys.executable, "-m", "tests.fuzz.guided", name, str(inputs), str(seed % (1 << 31))]
     with (folder / "said").open("wb") as said:

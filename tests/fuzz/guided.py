@@ -11,7 +11,7 @@ from pathlib import Path
 
 import atheris
 
-os.environ["NUMBA_DISABLE_JIT"] = "1"  # it cannot compile what is instrumented, which then runs as it stands
+os.environ["NUMBA_DISABLE_JIT"] = "1"  # it cannot compile instrumented functions, which run as Python instead
 
 with atheris.instrument_imports(include=["detectors", "stream"]):
     from tests.fuzz.run import all_targets
@@ -22,7 +22,7 @@ LARGEST = 1 << 16
 
 
 def main(name: str, inputs: int, seed: int) -> None:
-    """Begins from the target's whole inputs."""
+    """Starts from the target's valid inputs."""
     logging.disable(logging.CRITICAL)
     folder = Path(tempfile.mkdtemp(prefix="driftline-corpus-"))
     options = [

@@ -1,4 +1,4 @@
-"""Requests against the handlers of a worker's HTTP side, pages included, without a socket: a thousand times as many."""
+"""Requests to the HTTP handlers of a worker, pages included, without a socket, which is a thousand times as fast."""
 
 import asyncio
 from collections.abc import Iterator
@@ -11,8 +11,10 @@ from aiohttp.streams import StreamReader
 from aiohttp.test_utils import make_mocked_request
 
 from detectors.features import UnitKey
+from stream.http.api import WriteApi
 from stream.http.page import routes
 from stream.http.server import Server
+from stream.metrics.exposition import Exposition
 from stream.metrics.registry import Metrics
 from stream.settings.layers import Secret
 from stream.settings.settings import HttpSettings
@@ -40,12 +42,12 @@ CORPUS = [
     b'POST /api/v1/models/m/1/forget?segment=de\n{"by":"ann"}',
 ]
 LARGEST_TARGET = 8_190
-"""aiohttp refuses a longer request line itself."""
+"""Most bytes of a request line; aiohttp itself refuses a longer one."""
 
 
 @contextmanager
 def requests() -> Iterator[Target]:
-    """Accepted is what is answered with 2xx or 3xx; a finding is what a handler raises, or 5xx.
+    """An answer 2xx or 3xx counts as accepted. An error in a handler, or an answer 5xx, is a finding.
 
     Server and loop end with it.
     """
@@ -65,14 +67,14 @@ def requests() -> Iterator[Target]:
         view = {"model": "m", "version": "1", "segment": segment, "state": "blind"}
         views.apply_view(keys.unit_key(UnitKey("m", "1", segment)), orjson.dumps(view))
     settings = HttpSettings(port=0, token=Secret("sesame"))
-    server = Server(settings, views, Health(), Metrics(), add_pages, record)
-    loop.run_until_complete(server.start())  # what freezes the routes
+    server = Server(settings, views, Health(), Exposition(Metrics()), add_pages, WriteApi(views, record, lambda: 1_000))
+    loop.run_until_complete(server.start())  # freezes the routes
 
     async def answer(data: bytes) -> int:
         line, _, body = data.partition(b"\n")
         name, _, target = line.decode("latin-1").partition(" ")
         if not target.startswith("/") or len(target) > LARGEST_TARGET or "changes" in target:
-            return 0  # aiohttp answers these itself; the last one waits, as it should
+            return 0  # aiohttp answers these itself; the last one is a long poll
         stream = StreamReader(BaseProtocol(loop), settings.max_request_bytes, loop=loop)
         stream.feed_data(body)
         stream.feed_eof()
@@ -86,7 +88,7 @@ def requests() -> Iterator[Target]:
                 client_max_size=settings.max_request_bytes,
             )
         except ValueError:
-            return 0  # no URL: aiohttp answers that itself
+            return 0  # not a URL: aiohttp answers it itself
         response = await server._app._handle(request)
         return response.status
 

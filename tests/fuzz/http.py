@@ -1,10 +1,11 @@
-"""Bytes against the HTTP side of a worker, over a real socket: any answer but a 5xx of ours, and it goes on serving."""
+"""Bytes to the HTTP side of a worker over a real socket: it never answers 5xx, and it goes on serving."""
 
 import asyncio
 import random
 from contextlib import suppress
 
 from stream.http.server import Server
+from stream.metrics.exposition import Exposition
 from stream.metrics.registry import Metrics
 from stream.settings.settings import HttpSettings
 from stream.topics.views import Views
@@ -19,7 +20,7 @@ CORPUS = [
     b"GET /api/v1/status HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
 ]
 ANSWER_SECONDS = 0.5
-"""For a broken request, which may well be half of one."""
+"""Seconds to wait for the answer to a broken request, which may be half of one."""
 SERVED_SECONDS = 30.0
 AT_ONCE = 16
 
@@ -36,14 +37,14 @@ class Health:
 
 
 async def fuzz(inputs: int, seed: int) -> tuple[int, list[tuple[bytes, str]]]:
-    """How many were answered with 2xx, and what was found."""
+    """Sends requests. Returns how many were answered with 2xx, and the findings."""
     chance, findings, accepted = random.Random(seed), list[tuple[bytes, str]](), 0
-    server = Server(HttpSettings(port=0), Views(), Health(), Metrics())
+    server = Server(HttpSettings(port=0), Views(), Health(), Exposition(Metrics()))
     await server.start()
     try:
         for start in range(0, inputs, AT_ONCE):
             batch = [mutated(chance, CORPUS) for _ in range(min(AT_ONCE, inputs - start))]
-            batch = [data for data in batch if b"/changes" not in data]  # waits, as it should
+            batch = [data for data in batch if b"/changes" not in data]  # a long poll, which waits
             for data, status in zip(
                 batch, await asyncio.gather(*(_ask(server.port, data) for data in batch)), strict=True
             ):
@@ -58,7 +59,7 @@ async def fuzz(inputs: int, seed: int) -> tuple[int, list[tuple[bytes, str]]]:
 
 
 async def _ask(port: int, data: bytes, seconds: float = ANSWER_SECONDS) -> bytes:
-    """The first line of the answer; empty when the connection was closed or more was waited for."""
+    """The first line of the answer; empty when the connection was closed, or the worker waits for more bytes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(data)

@@ -1,4 +1,4 @@
-"""Broken inputs out of whole ones."""
+"""Makes broken inputs from valid ones."""
 
 import random
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ LARGEST = 1 << 16
 
 
 def mutated(chance: random.Random, corpus: Sequence[bytes]) -> bytes:
-    """One to six changes; now and then bytes that were never anything."""
+    """A valid input with one to six changes; sometimes random bytes instead."""
     if chance.random() < 0.02:
         return chance.randbytes(chance.randint(0, 200))
     data = bytearray(chance.choice(corpus))

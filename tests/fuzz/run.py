@@ -1,4 +1,4 @@
-"""Inputs dealt to the targets, and what came of them."""
+"""Gives inputs to the targets, and reports the findings."""
 
 import asyncio
 import random
@@ -14,13 +14,13 @@ from tests.fuzz.targets import Target, byte_targets
 
 HTTP_SHARE = 0.01
 SLOW_SECONDS = 5.0
-"""Of this process, whatever else the machine does meanwhile."""
+"""Processor seconds of this process, independent of other processes."""
 KEPT = 5
-"""Findings of a target that are told."""
+"""Most findings of a target that are reported."""
 
 
 class Report(NamedTuple):
-    """``findings``: input and what happened."""
+    """The result of one target. ``findings``: each input with the error."""
 
     target: str
     inputs: int
@@ -31,13 +31,13 @@ class Report(NamedTuple):
 
 @contextmanager
 def all_targets() -> Iterator[list[Target]]:
-    """Those that need no client; that is ``http``, apart."""
+    """The targets that need no client. ``http`` needs one and runs apart."""
     with handlers.requests() as requests:
         yield [*byte_targets(), requests]
 
 
 def fuzz(inputs: int, seed: int, only: str | None = None) -> list[Report]:
-    """One report a target."""
+    """Runs the targets. Returns one report for each."""
     with all_targets() as targets:
         reports = [
             fuzz_one(target, inputs if only else int(inputs * target.share), seed)

@@ -1,4 +1,4 @@
-"""What reads bytes of others. A target returns whether it accepted them; anything it raises is a finding."""
+"""Everything that reads bytes from outside. A target returns whether it accepted them; any exception is a finding."""
 
 import json
 import math
@@ -44,7 +44,7 @@ RULES = {"m": Rules(segment_by="c", ignore=frozenset(["ignored"]), categorical=f
 
 
 class Target(NamedTuple):
-    """``share`` of all inputs."""
+    """One target. ``share``: its share of all inputs."""
 
     name: str
     share: float
@@ -53,7 +53,7 @@ class Target(NamedTuple):
 
 
 def byte_targets() -> list[Target]:
-    """Those that need no loop; HTTP has modules of its own."""
+    """The targets that need no event loop. HTTP has modules of its own."""
     return [_decoder(), _labels(), _checkpoints(), _references(), _judge(), _settings(), _topics()]
 
 
@@ -89,13 +89,13 @@ def _decoder() -> Target:
     observer.assign(HERE)
 
     def run(data: bytes) -> bool:
-        """Both paths say the same, and every record is rows or a dead letter with a reason."""
+        """Both paths give the same, and every record becomes rows or a dead letter with a reason."""
         nonlocal offset
         offset += 1
         record = Record(offset, NOW_MS + offset, None, data)
         fast, general = decoder.decode(HERE, [record]), decoder.decode(HERE, [record], fast=False)
         assert [r for _, r in fast.rejects] == [r for _, r in general.rejects], "the paths refuse differently"
-        assert _said(fast) == _said(general), "the paths read differently"
+        assert _meaning(fast) == _meaning(general), "the paths read differently"
         effects = observer.process(HERE, [record])
         assert effects.outcomes, "neither accepted nor refused"
         assert all(letter.reason for letter in effects.dead_letters), "refused without a reason"
@@ -105,7 +105,7 @@ def _decoder() -> Target:
 
 
 def _labels() -> Target:
-    """Labels of events that were read, and of others."""
+    """Labels of events that were read, and of unknown events."""
 
     def label(**more: object) -> bytes:
         return json.dumps({"id": "e1", "model": "m", "label": 1, "ts": NOW_MS + 1_000, **more}).encode()
@@ -125,7 +125,7 @@ def _labels() -> Target:
         return fresh
 
     def run(data: bytes) -> bool:
-        """Read or refused with a reason; what was joined stays within what was predicted, and can be saved and told."""
+        """Labels are read or refused with a reason. No more are joined than predicted, and the state can be saved."""
         nonlocal offset, observer
         if offset % 1_000 == 0:
             observer = begun()
@@ -147,8 +147,8 @@ def _labels() -> Target:
     return Target("labels", 0.08, corpus, run)
 
 
-def _said(decoded: Decoded) -> object:
-    """Units, times and every value with its status; a column without any value is none."""
+def _meaning(decoded: Decoded) -> object:
+    """Units, times and every value with its status. A column without any value is left out."""
     return sorted(
         (
             (str(c.unit), len(c), c.timestamps_ms.tolist(), c.next_offsets.tolist(), _values(c))
@@ -188,7 +188,7 @@ def _checkpoints() -> Target:
     turn = 0
 
     def run(data: bytes) -> bool:
-        """As a key, a unit's record, a manifest, and as a snapshot in a whole envelope."""
+        """The bytes as a key, a unit's record, a manifest, and as a snapshot in a valid envelope."""
         nonlocal turn
         turn += 1
         try:
@@ -220,7 +220,7 @@ def _references() -> Target:
     judging = judge_settings(config.Settings())
 
     def run(data: bytes) -> bool:
-        """What is taken must be of use to the observer and the judge."""
+        """A reference that is accepted must work in the observer and the judge."""
         try:
             reference = references.decode(data, "fuzz")
         except ReferenceError:
@@ -255,7 +255,7 @@ def _judge() -> Target:
     turn = 0
 
     def run(data: bytes) -> bool:
-        """As the envelope, and as the state in a whole one."""
+        """The bytes as the envelope, and as the state in a valid envelope."""
         nonlocal turn
         turn += 1
         if turn % 2:
@@ -294,7 +294,7 @@ def _settings() -> Target:
 
 
 def _topics() -> Target:
-    """Records of driftline's own topics, which anyone may write to: what cannot be read must not end a worker."""
+    """Records of driftline's own topics, to which anybody may write: an unreadable one must not end a worker."""
     observer = Observer(SETTINGS)
     observer.assign(HERE)
     observer.process(HERE, [Record(i, NOW_MS + i * 500, None, event(id=i)) for i in range(5)])
@@ -311,7 +311,7 @@ def _topics() -> Target:
     desk = JudgeDesk(desk_settings, Judge(judge_settings(desk_settings)), Metrics(), lambda _: Health())
 
     def run(data: bytes) -> bool:
-        """As the value of each, and as a key."""
+        """The bytes as the value of each record, and as a key."""
         desk.apply_request(data[:40], data)
         desk.apply_request(requests.FORGET_KEY + data[:40], data)
         desk.apply_reference(data[:40], data)

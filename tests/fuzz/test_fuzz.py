@@ -1,4 +1,4 @@
-"""Whatever bytes come: accepted, or refused with a reason; never a crash. ``make fuzz`` tries a million."""
+"""Any bytes are accepted, or refused with a reason, and never crash. ``make fuzz`` tries a million inputs."""
 
 import json
 import secrets
@@ -44,7 +44,7 @@ def targets() -> Iterator[dict[str, Target]]:
 
 @pytest.mark.parametrize("name", sorted(SHORT))
 def test_broken_inputs_are_accepted_or_refused_with_a_reason(targets: dict[str, Target], name: str) -> None:
-    seed = 1  # the same each time: what is new is looked for by ``make fuzz``
+    seed = 1  # the same each time; ``make fuzz`` looks for new findings
     report = fuzz_one(targets[name], SHORT[name], seed)
     assert not report.findings, f"seed {seed}\n{table([report])}"
 

@@ -7,11 +7,14 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+from aiohttp import web
 
 from detectors.errors import BrokerError, FormatError
 from detectors.incidents.incident import NOTES_KEPT, Change
+from stream.http.api import WriteApi
 from stream.http.page import routes
 from stream.http.server import Server
+from stream.metrics.exposition import Exposition
 from stream.metrics.registry import Metrics
 from stream.settings.layers import Secret
 from stream.settings.settings import HttpSettings
@@ -33,9 +36,12 @@ class Health:
         return {}
 
 
-class Clock:
-    def now_ms(self) -> int:
-        return 1_000
+def now_ms() -> int:
+    return 1_000
+
+
+def add_pages(app: web.Application, views: Views) -> None:
+    routes.add_pages(app, views, now_ms)
 
 
 class Site:
@@ -71,8 +77,8 @@ class Site:
 async def served(token: str | None = "sesame", *, writes: bool = True) -> AsyncIterator[Site]:
     site = Site()
     settings = HttpSettings(port=0, token=None if token is None else Secret(token))
-    record = site.record if writes else None
-    server = Server(settings, site.views, Health(), Metrics(), routes.add_pages, record, Clock())
+    write_api = WriteApi(site.views, site.record, now_ms) if writes else None
+    server = Server(settings, site.views, Health(), Exposition(Metrics()), add_pages, write_api)
     await server.start()
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as site.client:

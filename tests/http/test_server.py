@@ -11,8 +11,10 @@ import pytest
 from aiohttp import web
 
 from detectors.errors import DriftlineError
+from stream.http import api
 from stream.http import server as server_module
 from stream.http.server import Server
+from stream.metrics.exposition import Exposition
 from stream.metrics.registry import Metrics
 from stream.settings.layers import Secret
 from stream.settings.settings import HttpSettings
@@ -61,7 +63,7 @@ async def site(
     add_pages: Callable[[web.Application, Views], None] | None = None, **settings: Any
 ) -> AsyncIterator[Site]:
     views, health = WatchedViews(), Health()
-    server = Server(HttpSettings(port=0, **settings), views, health, Metrics(), add_pages)
+    server = Server(HttpSettings(port=0, **settings), views, health, Exposition(Metrics()), add_pages)
     await server.start()
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as client:
@@ -156,7 +158,7 @@ async def test_a_long_poll_does_not_hold_up_the_end() -> None:
     async with site() as it:
         waiting = asyncio.ensure_future(it.get("/api/v1/changes?since=0"))
         await it.views.waited_for.wait()
-        await asyncio.wait_for(it.server.stop(), server_module.LONG_POLL_SECONDS - 5)
+        await asyncio.wait_for(it.server.stop(), api.LONG_POLL_SECONDS - 5)
         assert await waiting == (200, {"generation": 0})
 
 
@@ -207,6 +209,6 @@ async def test_every_answer_forbids_what_is_not_its_own(monkeypatch: pytest.Monk
 
 async def test_a_taken_port_is_named() -> None:
     async with site() as it:
-        other = Server(HttpSettings(port=it.server.port), Views(), Health(), Metrics())
+        other = Server(HttpSettings(port=it.server.port), Views(), Health(), Exposition(Metrics()))
         with pytest.raises(DriftlineError, match=f"http.port {it.server.port}"):
             await other.start()

@@ -20,20 +20,18 @@ from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from detectors.sketches.quantiles import QuantileSketch
-from stream import forgetting
-from stream.forgetting import Forgetting
 from stream.judge.effects import Health
 from stream.judge.outcomes import Objective, OutcomeRules
-from stream.judge.settings import JudgeSettings
 from stream.topics import requests
 from tests.judge import recordings
 from tests.judge.recordings import Player, Step
 from tests.judge.shards import MiniShard
+from tests.settings.defaults import judge_settings
 
 SEED, LOOKS = 11, 90
 START_MS = 1_763_700_000_000
 TRAINED = {"numpy": "1.26.4", "python": "3.11"}
-SETTINGS = JudgeSettings(
+SETTINGS = judge_settings(
     learning_events=900,
     budgets={"risk": 5.0},
     resolve_after_events=200,
@@ -203,14 +201,14 @@ class Script:
         self.requests += 1
         if self.chance.random() < 0.1:
             unit = self.chance.choice(self.streams).unit
-            wanted = Forgetting(forgetting.SCHEMA, str(self.requests), *unit, "ann", self.now_ms, "gone")
+            wanted = requests.ForgetRequest(requests.SCHEMA, str(self.requests), *unit, "ann", self.now_ms, "gone")
             self.play(Step("forget", forgetting=wanted))
             return
         incidents = self.player.judge.incidents()
         if not incidents:
             return
         change = self.chance.choice((*Change, Change.ACCEPT))
-        action = requests.Action(
+        action = requests.IncidentRequest(
             requests.SCHEMA, str(self.requests), self.chance.choice(incidents[-4:])["id"], change, "bob", self.now_ms,
             "why", self.now_ms + 3_600_000 if change is Change.SILENCE else None,
         )  # fmt: skip

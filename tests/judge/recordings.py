@@ -16,12 +16,11 @@ from detectors.features import UnitKey
 from detectors.profiles import Profile
 from detectors.reference import reference as references
 from detectors.reference.reference import Reference
-from stream.forgetting import Forgetting
 from stream.judge import snapshot
 from stream.judge.effects import DriftEvent, Effect, Health, IncidentRecord, ReferenceBuilt
 from stream.judge.judge import Judge
 from stream.judge.settings import JudgeSettings
-from stream.topics.requests import Action
+from stream.topics.requests import ForgetRequest, IncidentRequest
 
 FILE = Path(__file__).with_name("recording.jsonl.xz")
 
@@ -44,8 +43,8 @@ class Step(msgspec.Struct):
     reference: Reference | None = None
     profiles: list[Profile] = []
     health: Health | None = None
-    action: Action | None = None
-    forgetting: Forgetting | None = None
+    action: IncidentRequest | None = None
+    forgetting: ForgetRequest | None = None
     effects: list[Json] = []
     states: dict[str, str] = {}
     snapshots: dict[str, Json] = {}

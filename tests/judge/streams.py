@@ -8,7 +8,7 @@ import numpy as np
 
 from detectors.reference import builder
 from detectors.reference.reference import Reference
-from stream.files.layout import ReplayOptions
+from stream.replay.options import ReplayOptions
 from stream.replay.replay import LOOK_EVENTS, Replay
 from stream.settings.settings import Settings
 

@@ -120,7 +120,7 @@ def test_an_hours_shares_are_those_of_the_stream_that_moved(reference: Reference
                 assert np.abs(shares[: len(own)] - own).max() <= feature.rank_error + 0.05
 
 
-def test_without_a_season_dependence_is_taken_over_as_it_is() -> None:
+def test_without_a_season_dependence_is_copied_as_it_is() -> None:
     rng = np.random.default_rng(5)
     reference = build_reference("m", "1", {"x": np.cumsum(rng.normal(size=4_000)) / 10})
     [old] = reference.features

@@ -1,4 +1,4 @@
-"""What people do about incidents: taken in once, kept through a restart; an accepted present raises nothing."""
+"""Requests of people about incidents are applied once and survive a restart; an accepted present raises nothing."""
 
 from typing import Any
 
@@ -89,7 +89,7 @@ def test_an_acknowledgement_says_who_when_and_why_and_survives_a_restart(world: 
     assert now["notes"] == [{"id": "1", "action": "ack", "by": "ann", "at_ms": AT_MS, "text": "looking"}]
 
 
-def test_a_change_is_taken_in_once_however_often_it_is_read(world: World) -> None:
+def test_a_request_is_applied_once_however_often_it_is_read(world: World) -> None:
     assert world.act(Change.NOTE, note="a")
     assert world.act(Change.NOTE, note="a") == []
     world.restart()
@@ -102,12 +102,12 @@ def test_every_change_has_an_event_id_of_its_own(world: World) -> None:
     for n, change in enumerate((Change.ACK, Change.NOTE, Change.SILENCE, Change.RESOLVE, Change.NOTE)):
         world.effects += world.act(change, str(n), until_ms=1 if change is Change.SILENCE else None)
     kinds = (EventType.INCIDENT_OPENED, EventType.INCIDENT_UPDATED, EventType.INCIDENT_RESOLVED)
-    told = [(e.kind, e.what) for e in world.effects if isinstance(e, DriftEvent) and e.kind in kinds]
-    assert len(set(told)) == len(told)
-    assert [kind for kind, _ in told].count(EventType.INCIDENT_RESOLVED) == 1
+    published = [(e.kind, e.what) for e in world.effects if isinstance(e, DriftEvent) and e.kind in kinds]
+    assert len(set(published)) == len(published)
+    assert [kind for kind, _ in published].count(EventType.INCIDENT_RESOLVED) == 1
 
 
-def test_resolved_by_hand_it_is_over_and_only_notes_are_taken(world: World) -> None:
+def test_an_incident_resolved_by_hand_accepts_only_notes(world: World) -> None:
     world.act(Change.RESOLVE, note="a test of ours")
     now = world.now()
     assert (now["status"], now["resolution"], now["resolved_by"]) == ("resolved", "by-hand", "ann")
@@ -118,7 +118,7 @@ def test_resolved_by_hand_it_is_over_and_only_notes_are_taken(world: World) -> N
     assert world.now()["status"] == "resolved"
 
 
-def test_notes_are_bounded_and_the_end_is_still_taken(world: World) -> None:
+def test_notes_are_bounded_and_the_end_is_still_accepted(world: World) -> None:
     for n in range(NOTES_KEPT + 3):
         world.act(Change.NOTE, str(n), note="x")
     assert len(world.now()["notes"]) == NOTES_KEPT

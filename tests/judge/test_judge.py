@@ -1,4 +1,4 @@
-"""The pure judge: shards merged, states, incidents, and that a restart changes nothing of it."""
+"""The pure judge merges shards and returns states and incidents; a restart changes nothing of that."""
 
 import zlib
 from typing import Any
@@ -53,7 +53,7 @@ def play(judge: Judge, shards: list[MiniShard], looks: int, seed: int, start: in
     return effects
 
 
-def told(effects: list[Any], kind: EventType) -> list[dict[str, Any]]:
+def published(effects: list[Any], kind: EventType) -> list[dict[str, Any]]:
     return [e.data for e in effects if isinstance(e, DriftEvent) and e.kind is kind]
 
 
@@ -63,7 +63,7 @@ def test_the_reference_itself_raises_nothing_and_counts_every_event_once(referen
     effects = play(judge, shards, 100, 1)
     unit = shards[0].profile().unit
     view = judge.model_view(unit)
-    assert not told(effects, EventType.INCIDENT_OPENED)
+    assert not published(effects, EventType.INCIDENT_OPENED)
     assert (view["state"], view["events"], view["epoch_events"]) == ("stable", 20_000, 20_000)
     assert all(f["count"] + f["missing"] + f["invalid"] == 20_000 for f in view["features"])
     assert msgspec.json.encode(view)
@@ -74,7 +74,7 @@ def test_a_shift_opens_one_critical_incident_that_names_the_feature_and_dates_it
     shards = [MiniShard(reference, p) for p in range(2)]
     play(judge, shards, 60, 2)
     effects = play(judge, shards, 40, 3, 60, age=lambda rng, values: values + 9)
-    opened = told(effects, EventType.INCIDENT_OPENED)
+    opened = published(effects, EventType.INCIDENT_OPENED)
     assert [row["feature"] for row in opened[0]["features"]] == ["age"]
     assert (len(opened), opened[0]["severity"], opened[0]["verdict"]) == (1, "critical", "world-changed")
     assert 6_000 < opened[0]["opened_at_event"] < 6_400
@@ -82,11 +82,11 @@ def test_a_shift_opens_one_critical_incident_that_names_the_feature_and_dates_it
     assert low <= opened[0]["began_at_event"] <= high
     assert abs(opened[0]["began_at_event"] - 6_000) < 200
     assert judge.model_view(shards[0].profile().unit)["drifted_features"] == ["age"]
-    assert len(told(effects, EventType.RETRAIN_REQUESTED)) == 1
-    assert [s["state"] for s in told(effects, EventType.MODEL_STATE)][-1] == "drift"
+    assert len(published(effects, EventType.RETRAIN_REQUESTED)) == 1
+    assert [s["state"] for s in published(effects, EventType.MODEL_STATE)][-1] == "drift"
 
 
-def test_what_is_told_has_the_published_shape(reference: Reference) -> None:
+def test_drift_events_have_the_published_shape(reference: Reference) -> None:
     judge = Judge(SETTINGS, [reference])
     effects = play(judge, [MiniShard(reference)], 60, 3, age=lambda rng, values: values + 9)
     for effect in effects:
@@ -99,8 +99,8 @@ def test_a_change_that_ends_is_resolved(reference: Reference) -> None:
     shard = MiniShard(reference)
     effects = play(judge, [shard], 30, 3, age=lambda rng, values: values + 9)
     effects += play(judge, [shard], 200, 4, 30)
-    assert len(told(effects, EventType.INCIDENT_OPENED)) == 1
-    assert told(effects, EventType.INCIDENT_RESOLVED)[0]["resolution"] == "back-to-reference"
+    assert len(published(effects, EventType.INCIDENT_OPENED)) == 1
+    assert published(effects, EventType.INCIDENT_RESOLVED)[0]["resolution"] == "back-to-reference"
     assert judge.state(shard.profile().unit) == "stable"
 
 
@@ -114,12 +114,12 @@ def test_a_change_that_ends_is_resolved(reference: Reference) -> None:
         ("shop", lambda rng, v: ["new"] * len(v), "distribution-change"),
     ],
 )
-def test_broken_data_is_told_from_a_changed_world(reference: Reference, name: str, function: Any, reason: str) -> None:
+def test_broken_data_is_no_changed_world(reference: Reference, name: str, function: Any, reason: str) -> None:
     judge = Judge(SETTINGS, [reference])
     effects = play(judge, [MiniShard(reference)], 30, 5, **{name: function})
-    opened = told(effects, EventType.INCIDENT_OPENED)
+    opened = published(effects, EventType.INCIDENT_OPENED)
     assert [(i["reason"], i["features"][0]["feature"]) for i in opened] == [(reason, name)]
-    requested = told(effects, EventType.RETRAIN_REQUESTED)
+    requested = published(effects, EventType.RETRAIN_REQUESTED)
     assert bool(requested) == (reason == "distribution-change")
 
 
@@ -132,7 +132,7 @@ def test_another_environment_is_an_incident_of_its_own(reference: Reference) -> 
         batch = columns(rng, 50)
         serving = {"numpy": "2.1.0" if look > 2 else "1.26.4", "python": "3.11"}
         effects += judge.on_profile(shard.add(batch, look * 1_000, serving), look * 1_000)
-    opened = told(effects, EventType.INCIDENT_OPENED)
+    opened = published(effects, EventType.INCIDENT_OPENED)
     assert [i["kind"] for i in opened] == ["environment"]
     row = opened[0]["environment_differences"][0]
     assert (row["name"], row["reference"], row["present"]) == ("numpy", "1.26.4", "2.1.0")
@@ -153,7 +153,7 @@ def test_older_and_repeated_profiles_change_nothing(reference: Reference) -> Non
     assert judge.snapshot(unit) == again.snapshot(unit)
 
 
-def test_a_restart_at_any_look_repeats_no_word_and_changes_none(reference: Reference) -> None:
+def test_a_restart_at_any_look_repeats_no_effect_and_changes_none(reference: Reference) -> None:
     whole, shard = Judge(SETTINGS, [reference]), MiniShard(reference)
     straight = play(whole, [shard], 40, 9, age=lambda rng, values: values + 9)
     unit = shard.profile().unit
@@ -169,7 +169,7 @@ def test_a_restart_at_any_look_repeats_no_word_and_changes_none(reference: Refer
         judge = Judge(SETTINGS, [reference] if look % 2 else [])
         judge.restore(unit, blob)
         if not look % 2:
-            assert not told(judge.on_reference(reference), EventType.INCIDENT_OPENED)
+            assert not published(judge.on_reference(reference), EventType.INCIDENT_OPENED)
     assert msgspec.json.encode(straight) == msgspec.json.encode(broken)
     assert judge.model_view(unit)["evidence_log10"] == whole.model_view(unit)["evidence_log10"]
 
@@ -184,7 +184,7 @@ def test_a_broken_snapshot_is_refused_by_name(reference: Reference) -> None:
             Judge(SETTINGS, [reference]).restore(unit, bad)
 
 
-def test_a_row_of_the_schema_before_is_taken_up(reference: Reference) -> None:
+def test_a_row_of_the_schema_before_is_restored(reference: Reference) -> None:
     judge, shard = Judge(SETTINGS, [reference]), MiniShard(reference)
     play(judge, [shard], 2, 1)
     unit = shard.profile().unit
@@ -202,7 +202,7 @@ def test_a_new_epoch_that_overlaps_counts_nothing_twice(reference: Reference) ->
     overlapping = MiniShard(reference, first_offset=400, events_before=400)
     effects = play(judge, [overlapping], 20, 2, 10)
     unit = shard.profile().unit
-    assert not told(effects, EventType.INCIDENT_OPENED)
+    assert not published(effects, EventType.INCIDENT_OPENED)
     assert judge.model_view(unit)["events"] == 1_400
     old = shard.add(columns(np.random.default_rng(1), 50), 99_000)
     before = judge.snapshot(unit)
@@ -259,7 +259,7 @@ def test_where_profiles_are_merged_does_not_matter(reference: Reference) -> None
                 part = {name: values[p::partitions] for name, values in batch.items()}
                 profiles.append(shard.add(part, look * 1_000))
             effects += judge.on_profiles(profiles, look * 1_000)
-        found.append(told(effects, EventType.INCIDENT_OPENED))
+        found.append(published(effects, EventType.INCIDENT_OPENED))
     assert msgspec.json.encode(found[0]) == msgspec.json.encode(found[1])
     assert found[0]
 

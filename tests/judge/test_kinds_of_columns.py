@@ -1,4 +1,4 @@
-"""Every kind of column through the product: no incident where nothing changes, one that says what where it does."""
+"""Every kind of column through the product: no incident without a change, and one that names the change with one."""
 
 from collections.abc import Callable
 from typing import Any

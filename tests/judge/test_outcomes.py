@@ -1,4 +1,4 @@
-"""What the judge makes of shards' outcomes, and what Prometheus is shown of it."""
+"""The outcomes of shards in the judge, and the metrics of them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -65,7 +65,7 @@ def test_shards_add_up_and_a_record_that_comes_again_changes_nothing() -> None:
     assert [(row["good"], row["events"]) for row in two["objectives"]] == [(5, 10), (15, 30)]
 
 
-def test_a_restored_shard_is_taken_up_when_it_has_both_logs_as_far_as_before() -> None:
+def test_a_restored_shard_counts_again_when_it_has_read_both_logs_as_far_as_before() -> None:
     before = profile(10, 50, 4, 1)
     behind_in_labels, behind_in_events = profile(12, 40, 1, 1), profile(9, 60, 5, 1)
     assert seen(before, behind_in_labels, behind_in_events) == seen(before)
@@ -218,7 +218,7 @@ def asked(effects: list[Effect]) -> list[dict[str, Any]]:
     return [e.data for e in effects if isinstance(e, DriftEvent) and e.kind is EventType.RETRAIN_REQUESTED]
 
 
-def test_answers_that_become_wrong_open_an_incident_though_no_feature_moved_and_ask_for_a_retraining() -> None:
+def test_predictions_that_become_wrong_open_an_incident_though_no_feature_moved_and_ask_for_a_retraining() -> None:
     model = Labelled()
     assert not asked(model.go(2_000, 0.9))
     assert model.judge.state(UNIT) == "stable"
@@ -244,7 +244,7 @@ def test_answers_that_become_wrong_open_an_incident_though_no_feature_moved_and_
     assert model.judge.state(UNIT) == "stable"
 
 
-def test_answers_that_become_better_are_told_and_ask_for_nothing() -> None:
+def test_predictions_that_become_better_open_an_incident_and_ask_for_no_retraining() -> None:
     model = Labelled()
     model.go(1_500, 0.6)
     assert not asked(model.go(2_000, 0.9))
@@ -274,7 +274,7 @@ def test_an_accepted_performance_is_the_reference_from_then_on_and_one_resolved_
     assert [i["status"] for i in model.judge.incidents()] == ["resolved", "resolved", "open"]
 
 
-def test_what_labels_say_has_the_series_and_the_picture_of_a_feature() -> None:
+def test_the_outcome_has_the_series_and_the_picture_of_a_feature() -> None:
     model = Labelled()
     model.go(1_500, 0.9)
     model.go(800, 0.6)

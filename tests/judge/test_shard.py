@@ -93,7 +93,7 @@ def epoch(reference: str, first_offset: int, next_offset: int) -> Profile:
 def test_of_owners_that_end_at_the_same_place_the_newest_reference_stays_whoever_comes_last(
     arriving: list[tuple[str, int, int]], count: int
 ) -> None:
-    """Two references between two events: B and C begin at offset 5, and no event may follow that would settle it."""
+    """Two references between two events: B and C begin at offset 5, and no event may follow that would decide it."""
     came = arriving[:count]
     shard = Shard(epoch(*came[0]), [])
     for one in came[1:]:

@@ -1,4 +1,4 @@
-"""Broken data is told from a changed world, over independent and dependent rows, and a likeness is no proof."""
+"""Broken data is distinguished from a changed world, over independent and dependent rows; a likeness is no proof."""
 
 from collections.abc import Callable
 from typing import Any
@@ -64,7 +64,7 @@ CASES: list[tuple[str, Change, str, str, str]] = [
     "dependent", [pytest.param(False, id="independent"), pytest.param(True, id="dependent", marks=pytest.mark.slow)]
 )
 @pytest.mark.parametrize(("what", "change", "feature", "reason", "words"), CASES, ids=[case[0] for case in CASES])
-def test_the_settled_verdict_names_what_was_broken(
+def test_the_confirmed_verdict_names_what_was_broken(
     what: str, change: Change, feature: str, reason: str, words: str, dependent: bool
 ) -> None:
     rng = np.random.default_rng(5)

@@ -1,4 +1,4 @@
-"""What labels say does not depend on how events and labels were cut, in what order they were read, or on restarts."""
+"""The result of labels does not depend on how events and labels are cut or ordered, nor on restarts."""
 
 import json
 import math
@@ -269,7 +269,7 @@ def test_what_is_no_label_is_refused_with_a_reason(value: bytes | None) -> None:
 
 
 def columns(values: list[float | str | None]) -> Columns:
-    """Predictions, a column for numbers and one for texts, each where there are any."""
+    """Predictions as columns: one for numbers and one for texts, where there are any."""
     numbers = [value if isinstance(value, float) else None for value in values]
     texts = [value if isinstance(value, str) else None for value in values]
     numeric = any(value is not None for value in numbers)

@@ -1,4 +1,4 @@
-"""OBSERVE as a whole: the same log gives the same state, however it was polled, checkpointed and restored."""
+"""The observe stage as a whole: a log gives the same state however it is polled, checkpointed and restored."""
 
 import json
 import random
@@ -39,7 +39,7 @@ def reference(seed: int = 0) -> Reference:
 
 def log(seed: int, rows: int) -> list[Record]:
     """Mixed traffic: two versions, missing and wrong values, repeats, late events, arrays, rubbish."""
-    chance = random.Random(seed)  # which is ten times as quick as numpy's, one number at a time
+    chance = random.Random(seed)  # ten times as fast as numpy's for single numbers
     records = []
     for offset in range(rows):
         event: dict[str, Any] = {
@@ -94,10 +94,10 @@ def started(references: Sequence[Reference] = (), checkpoint: Mapping[bytes, byt
 
 
 def read(observer: Observer, records: Sequence[Record]) -> list[Effects]:
-    """As the runner does: what is not due waits for more."""
+    """Reads as the runner does: rows that are not due wait for more."""
     effects = Effects()
     for _ in observer.steps(HERE, records, effects):
-        """Nothing comes between."""
+        """Every step follows the last one at once."""
     return [observer.drain_aside(), effects]
 
 
@@ -163,7 +163,7 @@ def test_profiles_of_looks_stand_at_the_same_places_of_the_log(seed: int) -> Non
 
 
 def fleet(seed: int, rows: int) -> list[Record]:
-    """Many models, the even ones with features of their own, whose events lie mixed."""
+    """Mixed events of many models; those with even numbers have features of their own."""
     chance = random.Random(seed)
     records = []
     for offset in range(rows):
@@ -339,7 +339,7 @@ def test_broken_and_outdated_checkpoints_are_refused_by_name() -> None:
         fresh.assign(HERE, {**checkpoint, unit: checkpoint[unit][:-1] + b"x"})
     with pytest.raises(CheckpointError, match=r"inference-events/1.*begins at 900"):
         fresh.assign(HERE, checkpoint, beginning=900)
-    with pytest.raises(CheckpointError, match="not ours"):
+    with pytest.raises(CheckpointError, match="not the key of a checkpoint"):
         fresh.assign(HERE, {b"what": b""})
     for key, value in checkpoint.items():
         assert checkpoints.describe(key, value).stamp == 200

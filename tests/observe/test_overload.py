@@ -1,4 +1,4 @@
-"""A flood is refused at the limit, counted, and changes nothing about what is already there."""
+"""A flood of names is refused at the limit and counted, and it changes nothing for units that are known."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ SETTINGS = observe_settings(
     recent_ids=50,
 )
 EVERY = 4
-"""One record in so many is one of those who were there first."""
+"""One record in so many belongs to a unit that was there first."""
 
 Event = dict[str, object]
 
@@ -45,7 +45,7 @@ FLOODS: dict[str, tuple[str, Callable[[int], Event]]] = {
 
 
 def log(flood: Callable[[int], Event] | None, rows: int = 2_000) -> list[Record]:
-    """Who was there first, and between them the flood, if there is one; offsets are the same with and without."""
+    """Records of the units that were there first, mixed with the flood if there is one. Offsets are the same."""
     records = []
     for offset in range(rows):
         event = known(offset) if offset % EVERY == 0 else flood(offset) if flood else None
@@ -84,7 +84,7 @@ def test_a_flood_is_refused_at_the_limit_counted_and_changes_nothing_of_who_was_
 
 
 def test_memory_stays_within_the_limits_whatever_is_made_up() -> None:
-    """All floods at once, four times as long: what is kept does not grow with it."""
+    """All floods at once, four times as long: the state does not grow with them."""
     floods = list(FLOODS.values())
     sizes = []
     for rows in (4_000, 16_000):

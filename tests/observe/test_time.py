@@ -1,4 +1,4 @@
-"""What clocks do wrong: years that cannot be, times that go backwards, jumps, and machines that were asleep."""
+"""Faults of clocks: impossible years, times that go backwards, jumps, and machines that were asleep."""
 
 import json
 
@@ -28,7 +28,7 @@ def record(offset: int, ts: object, record_ms: int = NOW_MS) -> Record:
 
 
 class Worker:
-    """Observer and judge, with whatever is saved at once."""
+    """Observer and judge; checkpoints are acknowledged at once."""
 
     def __init__(self) -> None:
         self.observer = Observer(observe_settings(look_events=1))
@@ -49,7 +49,7 @@ class Worker:
         return effects
 
     def look(self, now_ms: int) -> str:
-        """The model's state after what is due at this wall time was judged."""
+        """The model's state after everything that is due at this wall time was judged."""
         self.judge.on_profiles([*self.waiting, *self.observer.profiles_due(now_ms)], now_ms)
         self.waiting = []
         self.judge.on_tick(now_ms)
@@ -99,7 +99,7 @@ def test_times_that_go_backwards_count_within_a_day_and_are_late_beyond() -> Non
 
 
 def test_a_clock_that_jumped_ahead_and_back_leaves_the_model_blind_not_healthy() -> None:
-    """The producer's clock sets times and records alike; what comes after the jump back is late, and is said to be."""
+    """The producer's clock sets event times and record times. Events after the jump back are late, and counted so."""
     worker, wall_ms = Worker(), NOW_MS
     for _ in range(50):
         wall_ms += 1_000

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from detectors.errors import FormatError
 from stream.commands import cli
-from stream.files.layout import ReplayOptions
 from stream.replay import clean_rows, command, png
 from stream.replay.calibration_report import Calibrated
 from stream.replay.clean_rows import CalibrationOptions, Span
+from stream.replay.options import ReplayOptions
 
 REFERENCE, ROWS = 1_000, 2_000
 
@@ -82,11 +82,11 @@ def test_a_span_of_events_is_half_open(low: int, length: int, event: int) -> Non
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--clean", "7"], "--clean 7: is not FROM:TO"),
-        (["--clean", "900:800"], "--clean 900:800: ends before it begins"),
-        (["--clean", "2024-13-01:"], "--clean 2024-13-01:: '2024-13-01' is no time"),
-        (["--clean", "0:100"], "--clean holds 100 of 2,000 events; at least 500 are needed"),
-        (["--clean", "5000:"], "--clean holds 0 of 2,000 events"),
+        (["--clean", "7"], "--clean 7: must be FROM:TO"),
+        (["--clean", "900:800"], "--clean 900:800: FROM must be before TO"),
+        (["--clean", "2024-13-01:"], "--clean 2024-13-01:: '2024-13-01' is not a time"),
+        (["--clean", "0:100"], "--clean selects 100 of 2,000 events; at least 500 are needed"),
+        (["--clean", "5000:"], "--clean selects 0 of 2,000 events"),
         (["--bootstrap", "5"], "--bootstrap and --seed need --clean"),
         (["--seed", "5"], "--bootstrap and --seed need --clean"),
         (["--clean", ":", "--bootstrap", "0"], "0 is not in the range"),
@@ -103,7 +103,7 @@ def test_what_cannot_be_calibrated_is_refused_in_one_line(
 
 def test_times_need_rows_that_have_them_and_clean_a_reference(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["replay", str(file), "--reference-rows", "1000", "--clean", "2023-11-22:2023-11-25"]) == 2
-    assert "history.csv: --clean names times, and the rows carry none" in capsys.readouterr().err
+    assert "history.csv: --clean names times, but the rows have none" in capsys.readouterr().err
     assert cli.run(["replay", str(file), "--clean", ":"]) == 2
     assert "--clean needs --reference or --reference-rows" in capsys.readouterr().err
 
@@ -117,7 +117,7 @@ def test_the_page_shows_rates_and_delays_and_needs_nothing_from_elsewhere(
     text = page.read_text(encoding="utf-8")
     assert not [word for word in ("http:", "https:", "<script", "<link", "@import", "url(", "src=") if word in text]
     assert "<b>n</b>" not in text
-    assert "False alarms on events 1 to 1,500, called clean" in text
+    assert "False alarms on the clean events 1 to 1,500" in text
     assert 'class="clean"' in text
     for picture in re.findall(r"<svg.*?</svg>", text, re.S):
         ElementTree.fromstring(picture)
@@ -165,5 +165,5 @@ def test_lines_without_times_have_no_time_of_day(
 
 
 def test_a_span_of_two_separators_is_refused() -> None:
-    with pytest.raises(FormatError, match=r"FROM\.\.TO with times that have colons"):
+    with pytest.raises(FormatError, match=r"FROM\.\.TO for times with colons"):
         clean_rows.span("2024-01-01T00:00:2024-02-01")

@@ -111,5 +111,5 @@ def test_a_png_is_drawn_where_matplotlib_is_installed(tmp_path: Path) -> None:
 
 def test_without_matplotlib_a_png_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(DriftlineError, match=r"replay\.png: a PNG needs matplotlib"):
+    with pytest.raises(DriftlineError, match=r"replay\.png: a PNG file needs matplotlib"):
         png.write(replayed(), "replay.png")

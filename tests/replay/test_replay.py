@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from stream.commands import cli
-from stream.files.layout import ReplayOptions
 from stream.replay import command
+from stream.replay.options import ReplayOptions
 
 REFERENCE, NULL, CHANGED = 2000, 3000, 1500
 DATA = Path(os.environ.get("DRIFTLINE_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")

@@ -10,7 +10,7 @@ from river import drift
 
 from detectors import checks
 from detectors.errors import DetectorCheckError
-from detectors.sequential import detector_factory
+from detectors.sequential import detector_factory, plugins
 from detectors.sequential.adwin import Adwin
 from detectors.sequential.page_hinkley import PageHinkley
 from stream.settings.settings import DetectionSettings, Settings
@@ -204,3 +204,14 @@ def test_rivers_own_adwin_by_name_says_what_the_built_in_one_says() -> None:
     river = drift.ADWIN()
     fired = [row for row, value in enumerate(values) if (river.update(value), river.drift_detected)[1]]
     assert list(named.update_many(values)) == fired == list(OneAdwin().update_many(values))
+
+
+def test_a_line_in_the_table_gives_a_built_in_detector_a_short_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(plugins.BUILT_IN, "count", f"{__name__}:Count")
+    assert not plugins.is_compiled("count")
+    assert type(detector_factory("count")()).__name__ == "Count"
+
+
+def test_the_public_import_has_every_check() -> None:
+    assert {check.__name__ for check in checks.CHECKS} <= set(checks.__all__)
+    assert all(getattr(checks, name) is not None for name in checks.__all__)

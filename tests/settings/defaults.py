@@ -1,12 +1,14 @@
 """The records of the stages as the default settings make them, for tests: nothing else has these defaults."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
 from detectors.bank.bank import BankSettings
 from detectors.evidence.sheets import EvidenceSettings
-from stream.formats.row import Limits
+from stream.formats.decoder import Decoder
+from stream.formats.row import Limits, Rules
 from stream.judge import settings as of_judge
 from stream.judge.settings import JudgeSettings
 from stream.labels.predictions import PredictionRules
@@ -28,6 +30,10 @@ def bank_settings(**changes: Any) -> BankSettings:
 
 def message_limits(**changes: Any) -> Limits:
     return replace(_OBSERVE.message, **changes)
+
+
+def default_decoder(rules: Mapping[str, Rules] | None = None, limits: Limits = _OBSERVE.message) -> Decoder:
+    return Decoder(rules or {}, limits)
 
 
 def prediction_rules(**changes: Any) -> PredictionRules:

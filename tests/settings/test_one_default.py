@@ -6,6 +6,7 @@ import pytest
 from detectors.bank.bank import BankSettings
 from detectors.evidence.sheets import EvidenceSettings
 from detectors.incidents.retrain import RetrainGuard
+from stream.formats.row import Limits
 from stream.judge.settings import BlindRules, JudgeSettings
 from stream.labels.predictions import PredictionRules
 from stream.observe.settings import ObserveSettings
@@ -32,7 +33,7 @@ NO_SETTING = {
 
 @pytest.mark.parametrize(
     "record",
-    [ObserveSettings, UnitSettings, BankSettings, PredictionRules, JudgeSettings, BlindRules, EvidenceSettings,
+    [Limits, ObserveSettings, UnitSettings, BankSettings, PredictionRules, JudgeSettings, BlindRules, EvidenceSettings,
      RetrainGuard],
 )  # fmt: skip
 def test_a_record_of_a_stage_has_no_default_for_a_setting(record: type[msgspec.Struct]) -> None:

@@ -1,5 +1,5 @@
 """Judges that come and go over the profiles of models with several versions and segments. One seed decides which units
-there are, when each is first heard, when rows are written, who crashes and who takes over.
+there are, when each sends its first profile, when rows are written, who crashes and who takes over.
 """
 
 import random
@@ -28,8 +28,8 @@ LOOKS, ROWS = 20, 32
 START_MS = 1_763_700_000_000
 SETTINGS = judge_settings()
 
-Said = dict[tuple[object, ...], bytes]
-"""What was said, by what its id is made of."""
+Published = dict[tuple[object, ...], bytes]
+"""Contents of drift events, by what their ids are made of."""
 
 
 class Record(NamedTuple):
@@ -44,12 +44,12 @@ def reference(model: str, version: str) -> Reference:
 
 
 def home(unit: UnitKey) -> int:
-    """Where the profiles of a unit lie."""
+    """The partition that holds the profiles of a unit."""
     return keys.model_partition(unit.model, PARTITIONS)
 
 
 def publish(seed: int) -> list[Record]:
-    """In the order in which the profiles were written. Some units leave their reference, slowly, at some time."""
+    """The profiles of all units, in the order in which they were written. Some units slowly leave their reference."""
     chance, rng = random.Random(seed), np.random.default_rng(seed)
     shards: list[tuple[UnitKey, int, int, MiniShard]] = []
     for number in range(MODELS * UNITS):
@@ -72,7 +72,7 @@ def publish(seed: int) -> list[Record]:
 
 
 class Worker:
-    """As judge_app does it, without Faust: a judge, what is ahead of its rows, and where it reads."""
+    """What JudgeApp does, without Faust: a judge, what is ahead of its rows, and where it reads."""
 
     def __init__(self) -> None:
         self.judge = judge()
@@ -96,7 +96,7 @@ def judge() -> Judge:
 
 
 class World:
-    """The log, the rows, what was said, and the workers."""
+    """The log, the rows, the drift events, and the workers."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed + 1)
@@ -104,7 +104,7 @@ class World:
         self.log = [[r for r in written if r.partition == place] for place in range(PARTITIONS)]
         self.rows: dict[UnitKey, tuple[int, bytes]] = {}
         self.committed: dict[int, int] = {}
-        self.said: Said = {}
+        self.published: Published = {}
         self.troubles: Counter[str] = Counter()
         self.workers = [Worker() for _ in range(WORKERS)]
         self.deal()
@@ -120,7 +120,7 @@ class World:
             worker = self.chance.choice(self.workers)
             for place in worker.reads:
                 for _ in range(self.chance.randint(0, 12)):
-                    self.take(worker, place)
+                    self.judge_next(worker, place)
             self.write(worker, self.chance.random())
             if self.chance.random() < 0.15:
                 self.troubles["rebalance"] += 1
@@ -130,7 +130,7 @@ class World:
                 worker.judge = judge()
                 worker.start(self, set(worker.reads))
 
-    def take(self, worker: Worker, place: int) -> None:
+    def judge_next(self, worker: Worker, place: int) -> None:
         if worker.reads[place] == len(self.log[place]):
             return
         record = self.log[place][worker.reads[place]]
@@ -139,8 +139,8 @@ class World:
         worker.pending.start_offset(place, record.offset)
         effects = worker.judge.on_profile(record.profile, 0, record.offset)
         worker.pending.mark_changed(unit, place, 0, record.offset)
-        remember(self.said, effects)
-        look_of(self.said, worker.judge, record.profile)
+        remember(self.published, effects)
+        look_of(self.published, worker.judge, record.profile)
         if effects and self.chance.random() < 0.8:  # else it crashes between the two
             self.write_row(worker, unit)
 
@@ -157,35 +157,35 @@ class World:
         worker.pending.finish_offsets(place, worker.pending.start_row(unit))
 
 
-def remember(said: Said, effects: Sequence[Effect]) -> None:
-    """Raises Diverged where something is said again in other words."""
+def remember(published: Published, effects: Sequence[Effect]) -> None:
+    """Keeps drift events. Raises Diverged where one is published again with another content."""
     for effect in effects:
         if isinstance(effect, DriftEvent):
             name, content = (effect.kind, effect.unit, *effect.what), msgspec.json.encode(effect.data)
-            if said.setdefault(name, content) != content:
-                raise Diverged(f"{name} is said again and differs")
+            if published.setdefault(name, content) != content:
+                raise Diverged(f"{name} is published again and differs")
 
 
-def look_of(said: Said, judge: Judge, profile: Profile) -> None:
-    """What the unit was held to at its last look; the same whenever that look is made. Raises Diverged."""
+def look_of(published: Published, judge: Judge, profile: Profile) -> None:
+    """Keeps the threshold of the unit's last look. Raises Diverged where the same look had another one."""
     unit = judge._units[profile.unit]
     assert unit.look.watch is not None
     name = (profile.unit, unit.shards.newest[profile.shard].next_offset)
     content = str(unit.look.watch.evidence.threshold_log10).encode()
-    if said.setdefault(name, content) != content:
-        raise Diverged(f"{name} is held to {content!r}, and was to {said[name]!r}")
+    if published.setdefault(name, content) != content:
+        raise Diverged(f"{name} has the threshold {content!r}, and had {published[name]!r}")
 
 
-def undisturbed(seed: int) -> tuple[Said, Judge]:
+def undisturbed(seed: int) -> tuple[Published, Judge]:
     """One judge that holds every unit and reads everything once, in the order in which it was written."""
-    said: Said = {}
+    published: Published = {}
     whole, ends = judge(), Counter[str]()
     for record in publish(seed):
         model = record.profile.model
-        remember(said, whole.on_profile(record.profile, 0, ends[model]))
-        look_of(said, whole, record.profile)
+        remember(published, whole.on_profile(record.profile, 0, ends[model]))
+        look_of(published, whole, record.profile)
         ends[model] += 1
-    return said, whole
+    return published, whole
 
 
 def simulate(seed: int) -> World:
@@ -193,8 +193,8 @@ def simulate(seed: int) -> World:
     world = World(seed)
     world.run()
     wanted, whole = undisturbed(seed)
-    if world.said != wanted:
-        names = sorted(map(str, {k for k in {*wanted, *world.said} if wanted.get(k) != world.said.get(k)}))
+    if world.published != wanted:
+        names = sorted(map(str, {k for k in {*wanted, *world.published} if wanted.get(k) != world.published.get(k)}))
         raise Diverged(f"seed {seed}: {len(names)} of {len(wanted)} differ: {names[:3]}")
     for worker in world.workers:
         for unit in worker.judge.units:

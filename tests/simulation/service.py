@@ -20,7 +20,7 @@ from detectors.reference import reference as references
 from stream.backends.memory.broker import Crash, Faults, MemoryBroker
 from stream.backends.memory.clients import MemorySink, MemorySource, MemoryTableReader
 from stream.judge.shard import Shard
-from stream.observe.shell import pace, runner
+from stream.observe.shell import pace, polling
 from stream.observe.shell.runner import Runner
 from stream.settings.settings import Settings
 from stream.topics.record import OutRecord, Partition
@@ -177,7 +177,7 @@ class Service:
             self.chance.choice(self.stops).set()
         elif what == "zombie" and self.sources and self.choice.zombies:
             source = self.chance.choice(self.sources)
-            self.broker.leave(source, told=False)
+            self.broker.leave(source, notify=False)
             await asyncio.sleep(self.chance.random() * 3.0)
             if source in self.sources and not source.dead:
                 self.broker.expire(source)
@@ -206,15 +206,15 @@ class Service:
 
 def simulate(seed: int) -> Service:
     """Raises Diverged."""
-    usual = runner.POLL_MS, pace.SMALLEST_CHUNK, pace.HELD_SECONDS, pace.time
+    usual = polling.POLL_MS, pace.SMALLEST_CHUNK, pace.HELD_SECONDS, pace.time
     # no real clock cuts a batch, or breaks into it: after every unit there is a break, or there is none
     held = 0.0 if seed % 2 else 1e6
-    runner.POLL_MS, pace.SMALLEST_CHUNK, pace.HELD_SECONDS, pace.time = IDLE_MS, traffic.LENGTH, held, Still
+    polling.POLL_MS, pace.SMALLEST_CHUNK, pace.HELD_SECONDS, pace.time = IDLE_MS, traffic.LENGTH, held, Still
     try:
         with asyncio.Runner(loop_factory=TimelessLoop) as loop:
             service: Service = loop.run(_simulated(seed))
     finally:
-        runner.POLL_MS, pace.SMALLEST_CHUNK, pace.HELD_SECONDS, pace.time = usual
+        polling.POLL_MS, pace.SMALLEST_CHUNK, pace.HELD_SECONDS, pace.time = usual
     _check(seed, service)
     return service
 

@@ -1,4 +1,4 @@
-"""Judges that come and go say what one says that nothing happens to: a model's budget is shared by the log alone.
+"""Judges that come and go publish what one undisturbed judge does: the log alone decides how a budget is shared.
 
 ``DRIFTLINE_TEST_SEED=N`` replays one seed.
 """
@@ -24,7 +24,7 @@ FOUND_WITHIN = 40
 """Seeds in which a broken judge must be found."""
 
 
-def test_whoever_holds_which_units_the_same_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_is_published_whoever_holds_which_units(capsys: pytest.CaptureFixture[str]) -> None:
     first = 1_000_000 + secrets.randbelow(1 << 40)
     seeds = [int(GIVEN)] if GIVEN else [*range(SEEDS // 2), *range(first, first + SEEDS // 2)]
     with capsys.disabled():
@@ -34,7 +34,7 @@ def test_whoever_holds_which_units_the_same_is_said(capsys: pytest.CaptureFixtur
     for seed in seeds:
         world = judging.simulate(seed)
         troubles += world.troubles
-        opened += sum(name[0] == "io.driftline.incident.opened.v1" for name in world.said)
+        opened += sum(name[0] == "io.driftline.incident.opened.v1" for name in world.published)
     if not GIVEN:
         assert opened > len(seeds)
         for trouble in ("rebalance", "crash"):

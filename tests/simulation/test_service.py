@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from stream.observe.shell.outbox import Outbox
+from stream.observe.shell.references import References
 from stream.observe.shell.runner import Runner
 from stream.observe.shell.saver import Saver
 from tests.simulation.service import simulate
@@ -62,9 +63,9 @@ def _without(*_: object) -> None: ...
 
 BROKEN = {
     "records of before a restore are taken": (Runner, "_leave_unread", _without),
-    "references are read once": (Runner, "_follow_references", _nothing),
+    "references are read once": (References, "follow", _nothing),
     "nothing is sent again": (Outbox, "flush", _nothing),
-    "no checkpoint": (Saver, "turn", _without),
+    "no checkpoint": (Saver, "save_if_due", _without),
 }
 
 

@@ -92,7 +92,7 @@ def test_plain_lines_tell_what_happens_at_once_and_the_state_only_when_it_change
     screen = PlainScreen(Console(file=out, width=40), "title", interval_seconds=3600)
     screen.show([MODEL], [])
     screen.show([MODEL], [])
-    screen.say("incident [opened]")
+    screen.report("incident [opened]")
     screen.show([{**MODEL, "state": "stable"}], [])
     screen.close()
     lines = out.getvalue().splitlines()
@@ -102,7 +102,7 @@ def test_plain_lines_tell_what_happens_at_once_and_the_state_only_when_it_change
 def test_the_live_view_draws_in_place_and_leaves_what_was_said() -> None:
     out = io.StringIO()
     screen = LiveScreen(Console(file=out, width=120, height=40, force_terminal=True), "driftline")
-    screen.say("injected")
+    screen.report("injected")
     screen.show([MODEL], [INCIDENT])
     screen.close()
     assert "injected" in out.getvalue()

@@ -19,7 +19,7 @@ WINDOWS, EXPECTED_RUN_TIME = [25, 50, 100], 150
 
 @cache
 def _detector(known: bytes) -> CVMDriftOnline:
-    np.random.seed(1)  # the library's own source of chance
+    np.random.seed(1)  # the library's own random numbers
     rows = np.frombuffer(known, np.float32)[:, None]
     return CVMDriftOnline(rows, EXPECTED_RUN_TIME, WINDOWS, n_bootstraps=BOOTSTRAPS, verbose=False)
 

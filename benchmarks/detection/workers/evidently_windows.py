@@ -1,4 +1,4 @@
-"""Evidently's drift tests on windows: a report on every column for every thousand events.
+"""Evidently's drift tests on windows: one report on all columns per thousand events.
 
 The columns' metric of its data drift preset without the preset, whose pictures cost six times as much."""
 

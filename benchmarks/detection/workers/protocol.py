@@ -1,6 +1,6 @@
-"""What a worker of an opponent is asked and answers, line by line; this module needs numpy only.
+"""Questions to a worker of an opponent, and its answers, line by line. This module needs only numpy.
 
-A question is one line of JSON on standard input, its arrays lie beside it as ``.npy``:
+A question is one line of JSON on standard input; its arrays are in ``.npy`` files:
 
     {"method": "adwin", "parameter": 0.002 or null, "reference": "a.npy", "streams": "b.npy"}
 
@@ -20,16 +20,16 @@ Alarms = list[list[int]]
 Prepared = Callable[[float | None], Alarms]
 """Alarms of every run at a parameter."""
 Method = Callable[[np.ndarray, np.ndarray], Prepared]
-"""(reference, streams) -> what answers for every parameter; what does not depend on it is computed once."""
+"""(reference, streams) -> function of the parameter. What does not depend on the parameter is computed once."""
 
 KEPT = 64
-"""Prepared methods that are remembered: the same arrays are asked for at many parameters."""
+"""Most prepared methods that are kept, because questions about the same arrays come at many parameters."""
 
 
 class Scores(NamedTuple):
-    """Of every run: ``values``, shape (runs, n), as of ``events``, shape (n,); ``said``: the library's own verdict.
+    """Scores of every run: ``values``, shape (runs, n), after ``events``, shape (n,). ``said``: the library's verdict.
 
-    After an alarm the next ``rest`` events say nothing: the detector begins anew.
+    After an alarm the next ``rest`` events are ignored: the detector starts again.
     """
 
     events: np.ndarray

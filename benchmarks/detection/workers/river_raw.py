@@ -1,4 +1,4 @@
-"""River's detectors on raw values, at their defaults but for the parameter that is asked for."""
+"""River's detectors on raw values, at their defaults except for the parameter in the question."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,10 +9,10 @@ from river import drift
 from benchmarks.detection.workers.protocol import Alarms, Method, Prepared, Scores, serve
 
 WARM = 2_000
-"""Last rows of the reference that a detector sees before the stream: it has been running for a while."""
+"""Last rows of the reference that a detector gets before the stream, as if it had been running."""
 
 LEAST_ALPHA = 1e-300
-"""KSWIN with it never alarms, so that its p-values can be looked at whole."""
+"""With it KSWIN never alarms, so that all its p-values can be read."""
 
 
 def sequential(make: Callable[[float | None], Any]) -> Method:
@@ -47,7 +47,7 @@ def page_hinkley(threshold: float | None) -> drift.PageHinkley:
 
 
 def kswin(reference: np.ndarray, streams: np.ndarray) -> Prepared:
-    """KSWIN as it is; with a parameter its -log10 p, and the 70 events that its window takes to fill again."""
+    """KSWIN at its default; with a parameter its -log10 p, and 70 events of rest in which its window fills again."""
     before = reference[-200:].tolist()
     traces: list[Scores] = []
 

@@ -1,4 +1,4 @@
-"""Asks and changes the topics of a real Kafka, for ``stream.topics.rules``. No judgement here."""
+"""Describes, creates and grows topics of a Kafka cluster. What topics must be is in ``stream.topics.rules``."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ class KafkaCluster:
         self._client: AIOKafkaAdminClient | None = None
 
     async def start(self) -> None:
-        """Raises BrokerError where no broker answers, or refuses who we say we are."""
+        """Raises BrokerError if no broker answers, or if it refuses the login."""
         client = AIOKafkaAdminClient(**connection(self._settings), request_timeout_ms=TIMEOUT_MS)
         try:
             await client.start()
@@ -43,11 +43,11 @@ class KafkaCluster:
             self._client = None
 
     async def brokers(self) -> int:
-        """How many brokers the cluster has."""
+        """The number of brokers in the cluster."""
         return len((await self._ask("describe the cluster", self._admin.describe_cluster()))["brokers"])
 
     async def topics(self, names: Sequence[str]) -> dict[str, FoundTopic]:
-        """Those of ``names`` that exist. Asking creates none."""
+        """The topics in ``names`` that exist. No topic is created by asking."""
         if not names:
             return {}
         existing = set(await self._ask("list topics", self._admin.list_topics()))
@@ -66,7 +66,7 @@ class KafkaCluster:
         return found
 
     async def create(self, name: str, partitions: int, replication_factor: int, configs: Mapping[str, str]) -> None:
-        """Creates it; one that another worker created meanwhile is as good."""
+        """Creates a topic. It is no error if another worker created it meanwhile."""
         replicas = await self._default_replication() if replication_factor == BROKER_DEFAULT else replication_factor
         wanted = NewTopic(name, partitions, replicas, topic_configs=dict(configs))
         answer = await self._ask(f"create topic {name}", self._admin.create_topics([wanted]))
@@ -75,7 +75,7 @@ class KafkaCluster:
         await self._until_seen(name, 1)
 
     async def grow(self, name: str, partitions: int) -> None:
-        """Adds partitions."""
+        """Adds partitions to a topic, up to ``partitions``."""
         wanted = {name: NewPartitions(partitions)}
         answer = await self._ask(f"grow topic {name}", self._admin.create_partitions(wanted))
         for error in answer.to_object()["topic_errors"]:
@@ -85,8 +85,8 @@ class KafkaCluster:
         await self._until_seen(name, partitions)
 
     async def _until_seen(self, name: str, partitions: int) -> None:
-        """The controller answers before the brokers know: who asks at once would be told of the state before. Gives up
-        after some seconds, since whoever reads it next says what is wrong."""
+        """Waits until the brokers show the topic, since the controller answers before they know it. Gives up after some
+        seconds: whoever uses the topic next reports what is wrong."""
         for _ in range(LOOKS):
             found = (await self.topics([name])).get(name)
             if found is not None and found.partitions >= partitions:
@@ -94,7 +94,8 @@ class KafkaCluster:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _default_replication(self) -> int:
-        """The broker's own default; aiokafka's request cannot ask for it. Where it may not be read, three or all."""
+        """The broker's default, for which aiokafka's request has no value. If it may not be read: 3, or the number of
+        brokers if that is lower."""
         cluster = await self._ask("describe the cluster", self._admin.describe_cluster())
         node = cluster["brokers"][0]["node_id"]
         resource = ConfigResource(ConfigResourceType.BROKER, str(node))
@@ -103,7 +104,7 @@ class KafkaCluster:
         return int(default) if default is not None else min(3, len(cluster["brokers"]))
 
     async def _configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Settings by topic; a topic whose settings may not be read is absent."""
+        """The settings of each topic. A topic whose settings may not be read is absent."""
         wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
         return self._entries(await self._ask("read topic settings", self._admin.describe_configs(wanted)))
 

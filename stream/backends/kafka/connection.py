@@ -1,4 +1,4 @@
-"""How driftline reaches a Kafka: what all aiokafka clients share, and how their errors become ours."""
+"""The connection to Kafka: arguments that all aiokafka clients share, and their errors as BrokerError."""
 
 import asyncio
 import logging
@@ -18,13 +18,13 @@ from stream.settings.settings import KafkaSettings, SaslMechanism, SecurityProto
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 4.0
-"""``commit`` and ``stop`` of aiokafka can hang while the broker is away."""
+"""Longest wait for ``stop`` of an aiokafka client, which can hang while the broker is unreachable."""
 
 T = TypeVar("T")
 
 
 def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext | None:
-    """The TLS context, None where the protocol has none. Raises SettingsError for files that cannot be read."""
+    """The TLS context; None for a protocol without TLS. Raises SettingsError if a file cannot be read."""
     if kafka.security_protocol not in (SecurityProtocol.SSL, SecurityProtocol.SASL_SSL):
         return None
     password = None if kafka.ssl_key_password is None else kafka.ssl_key_password.reveal()
@@ -40,7 +40,7 @@ def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext | None:
 
 
 class _Token(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no types
-    """A bearer token; one from a file is read again whenever a connection asks, since such tokens age."""
+    """A bearer token. One from a file is read again for every connection, since such tokens expire."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
@@ -49,13 +49,16 @@ class _Token(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no ty
         path = self._kafka.sasl_oauth_token_file
         if path is not None:
             return (await asyncio.to_thread(Path(path).read_text, "utf-8")).strip()
-        assert self._kafka.sasl_oauth_token is not None  # the settings saw to it
+        assert self._kafka.sasl_oauth_token is not None  # the settings require it
         return self._kafka.sasl_oauth_token.reveal()
 
 
 class _CheckedOAuth(OAuthAuthenticator):  # type: ignore[misc]  # aiokafka has no types
-    """aiokafka 0.14.0 takes any answer to a token for success. A broker that refuses it answers with JSON that says why
-    (RFC 7628, 3.2.2) and closes the connection at the next request, which would read as a broker that is away."""
+    """Reports a token that the broker refused.
+
+    aiokafka 0.14.0 takes any answer to a token for success. A broker that refuses one answers with JSON that has the
+    reason (RFC 7628, 3.2.2) and closes the connection at the next request, which would look like an unreachable broker.
+    """
 
     async def step(self, payload: bytes | None) -> Any:
         if payload:
@@ -67,7 +70,7 @@ aiokafka.conn.OAuthAuthenticator = _CheckedOAuth
 
 
 def token_provider(kafka: KafkaSettings) -> AbstractTokenProvider | None:
-    """Gives OAUTHBEARER its token; None for other mechanisms."""
+    """The provider of the token for OAUTHBEARER; None for other mechanisms."""
     uses = kafka.security_protocol.startswith("SASL") and kafka.sasl_mechanism is SaslMechanism.OAUTHBEARER
     return _Token(kafka) if uses else None
 
@@ -89,6 +92,7 @@ def connection(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 async def answer(kafka: KafkaSettings, what: str, question: Awaitable[T]) -> T:
+    """The answer to a request within ``request_timeout_ms``. Raises BrokerError with ``what`` could not be done."""
     try:
         async with asyncio.timeout(kafka.request_timeout_ms / 1000):
             return await question
@@ -97,15 +101,17 @@ async def answer(kafka: KafkaSettings, what: str, question: Awaitable[T]) -> T:
 
 
 async def bounded(work: Awaitable[None], seconds: float) -> None:
+    """Waits for a client to close, for at most ``seconds``. Errors are logged."""
     try:
         async with asyncio.timeout(seconds):
             await work
     except TimeoutError:
-        log.warning("a Kafka client did not close within %.0f s and is left", seconds)
+        log.warning("a Kafka client did not close within %.0f s; driftline no longer waits for it", seconds)
     except (KafkaError, OSError) as error:
         log.warning("a Kafka client closed with an error: %s", error)
 
 
 def failed(kafka: KafkaSettings, what: str, error: BaseException) -> BrokerError:
+    """The BrokerError that ``what`` could not be done, with the brokers and the reason."""
     reason = str(error) or type(error).__name__
     return BrokerError(f"{kafka.bootstrap_servers}: cannot {what}: {reason}")

@@ -1,8 +1,8 @@
-"""A Kafka inside this process: librdkafka's mock cluster, driven through the confluent-kafka wheel's own library.
+"""A Kafka broker inside this process: librdkafka's mock cluster, from the library in the confluent-kafka wheel.
 
-Real clients talk to it over loopback: commits, outages. It keeps 5 MiB a partition and drops the
-oldest silently, compacts nothing, and knows no admin requests: for the demo and for tests, never to measure speed. A
-group holds one member: a second one is refused (InvalidRequest) whenever the leader syncs first, which aiokafka does.
+Real clients connect to it over loopback, with commits and outages. It keeps 5 MiB per partition and deletes older
+records without notice, compacts nothing, and has no admin requests: for the demo and for tests, never to measure speed.
+A group has one member: a second one is refused (InvalidRequest) if the leader syncs first, which aiokafka does.
 """
 
 import ctypes
@@ -20,8 +20,8 @@ _ERROR_BYTES = 512
 
 
 class EmbeddedBroker:
-    """Answers at ``bootstrap_servers`` from construction to ``close``. Topics not named come into being when asked for,
-    with ``partitions`` partitions."""
+    """A broker at ``bootstrap_servers``, from construction to ``close``. Topics that are not in ``topics`` are created
+    with ``partitions`` partitions when a client asks for them."""
 
     def __init__(self, brokers: int = 1, partitions: int = 4, topics: Mapping[str, int] | None = None) -> None:
         self._library = _library()
@@ -47,23 +47,23 @@ class EmbeddedBroker:
             self.create_topic(name, count)
 
     def create_topic(self, name: str, partitions: int | None = None) -> None:
-        """Raises BrokerError where it exists."""
+        """Raises BrokerError if the topic exists."""
         count = self.partitions if partitions is None else partitions
         self._call("create topic " + name, self._library.rd_kafka_mock_topic_create, name.encode(), count, self.brokers)
 
     def down(self, broker: int = 1) -> None:
-        """Breaks the broker's connections and accepts no new ones, until ``up``."""
+        """Closes the broker's connections and accepts no new ones, until ``up``."""
         self._call("go down", self._library.rd_kafka_mock_broker_set_down, broker)
 
     def up(self, broker: int = 1) -> None:
         self._call("come up", self._library.rd_kafka_mock_broker_set_up, broker)
 
     def delay(self, broker: int, milliseconds: int) -> None:
-        """Lets every answer of the broker wait so long."""
+        """Delays every answer of the broker by this time."""
         self._call("wait", self._library.rd_kafka_mock_broker_set_rtt, broker, milliseconds)
 
     def close(self) -> None:
-        """Ends it; what it kept is gone."""
+        """Ends the broker; its records are gone."""
         cluster, self._cluster = self._cluster, None
         handle, self._handle = self._handle, None
         if cluster:
@@ -89,7 +89,7 @@ class EmbeddedBroker:
 
 
 def _library() -> Any:
-    """librdkafka as the confluent-kafka wheel carries it, with the signatures that are used here."""
+    """librdkafka from the confluent-kafka wheel, with the signatures that are used here."""
     library = ctypes.CDLL(str(_path()))
     pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
     signatures: dict[str, tuple[Any, list[Any]]] = {
@@ -114,7 +114,7 @@ def _library() -> Any:
 
 
 def _path() -> Path:
-    """Where the wheel keeps it: beside the package on Linux, inside it on macOS and Windows."""
+    """The library's file in the wheel: beside the package on Linux, inside it on macOS and Windows."""
     found = importlib.util.find_spec("confluent_kafka")
     if found is None or found.origin is None:
         raise BrokerError("the embedded broker needs the package confluent-kafka")

@@ -1,8 +1,8 @@
-"""Records by the block: out of what aiokafka fetched, without objects and steps of a generator for each record.
+"""Records by the block: made from what aiokafka fetched, without a generator's step for each record.
 
-``getmany`` takes 1.6 us a record to make ConsumerRecords, before anything is done with them; a sweep over a whole
-block makes Records in 1.0. What is fetched and when, positions, pauses, rebalances and errors stay aiokafka's. It has
-no public way in, so this rests on ``FetchResult.getall`` of the pinned version; the contract suite runs over it.
+``getmany`` takes 1.6 us a record to make ConsumerRecords; one pass over a whole block makes Records in 1.0 us. What is
+fetched and when, positions, pauses, rebalances and errors stay aiokafka's. aiokafka has no public way to do this, so it
+depends on ``FetchResult.getall`` of the pinned version; the contract suite runs over it.
 """
 
 import sys
@@ -27,28 +27,30 @@ _headers = attrgetter("headers")
 
 
 def read_blocks(consumer: AIOKafkaConsumer) -> None:
-    """From now on ``getmany`` of this started consumer gives lists of Record. What came before is fetched again."""
+    """Lets ``getmany`` of this started consumer return lists of Record. What it had fetched is fetched again."""
     fetcher = consumer._fetcher
-    assert fetcher._isolation_level == READ_UNCOMMITTED  # what transactions aborted is not left out here
+    assert fetcher._isolation_level == READ_UNCOMMITTED  # records of aborted transactions are not left out here
     fetcher._records = _Fetched()
 
 
 class _Fetched(OrderedDict[TopicPartition, Any]):
-    """In the place of a fetcher's buffer: results that go into it hand Records over."""
+    """Replaces a fetcher's buffer: results that are put into it return Records."""
 
     def __setitem__(self, place: TopicPartition, result: Any) -> None:
         if type(result) is FetchResult:
             result._partition_records = Blocks(result._partition_records)
-            result.getall = partial(_getall, weakref.proxy(result))  # no cycle: megabytes go as soon as they are read
+            result.getall = partial(
+                _getall, weakref.proxy(result)
+            )  # no cycle, so megabytes are freed as soon as they are read
         super().__setitem__(place, result)
 
 
 def _getall(result: Any, max_records: int | None = None) -> list[Record]:
-    """``FetchResult.getall``, but for who makes the records. ``max_records`` None: all."""
+    """``FetchResult.getall`` with Records. ``max_records`` None: all."""
     if not result.check_assignment(result._topic_partition) or not result.has_more():
         return []
     most = sys.maxsize if max_records is None else max_records
-    found: list[Record] = result._partition_records.take(most)
+    found: list[Record] = result._partition_records.read(most)
     result._update_position()
     if len(found) < most:
         result._partition_records = None
@@ -56,41 +58,45 @@ def _getall(result: Any, max_records: int | None = None) -> list[Record]:
 
 
 class Blocks:
-    """What was fetched of one partition. ``next_fetch_offset``: where its reader stands."""
+    """The fetched blocks of one partition. ``next_fetch_offset``: the offset of the next record to return."""
 
     __slots__ = ("_block", "_check_crcs", "_place", "_rows", "_unread", "next_fetch_offset")
 
     def __init__(self, fetched: PartitionRecords) -> None:
         self._place, self._unread, self._check_crcs = fetched._tp, fetched._records, fetched._check_crcs
-        fetched._records_iterator = None  # a cycle that would hold megabytes until they are searched for
+        fetched._records_iterator = None  # a cycle would keep megabytes until the garbage collection
         self._block: Any = None
         self._rows: Iterator[Any] = iter(())
         self.next_fetch_offset: int = fetched.next_fetch_offset
 
-    def take(self, most: int) -> list[Record]:
-        """So many records, or all that are left when there are fewer. Raises CorruptRecordException."""
+    def read(self, most: int) -> list[Record]:
+        """At most ``most`` records; fewer if no more are left. Raises CorruptRecordException."""
         found: list[Record] = []
         while len(found) < most:
             if self._block is None:
                 self._block = self._opened()
                 if self._block is None:
                     break
-                self._rows = chain(self._block)  # a block can be asked for its iterator only once
+                self._rows = chain(self._block)  # the block's iterator can be made only once
             wanted = most - len(found)
             rows = list(islice(self._rows, wanted))
             records = _records(rows)
-            if records and records[0].offset < self.next_fetch_offset:  # a block is fetched whole
+            if (
+                records and records[0].offset < self.next_fetch_offset
+            ):  # blocks are fetched whole, so the first may start earlier
                 records = [record for record in records if record.offset >= self.next_fetch_offset]
             found += records
             if len(rows) < wanted:
-                self.next_fetch_offset = self._block.next_offset  # beyond what compaction took out of its end, too
+                self.next_fetch_offset = (
+                    self._block.next_offset
+                )  # also beyond records at its end that compaction removed
                 self._block = None
             elif records:
                 self.next_fetch_offset = records[-1].offset + 1
         return found
 
     def _opened(self) -> Any:
-        """The next block, None at the end; a damaged one is the last, since it is fetched again from there."""
+        """The next block; None at the end. Nothing after a damaged block is read, since it is fetched again."""
         while self._unread.has_next():
             block = self._unread.next_batch()
             if self._check_crcs and not block.validate_crc():
@@ -103,6 +109,6 @@ class Blocks:
 
 
 def _records(rows: Sequence[Any]) -> list[Record]:
-    """Every event passes here: column by column inside ``map``, so that no line of Python runs for each."""
+    """The hot path of every event: columns are made inside ``map``, so that no line of Python runs for each record."""
     columns = (map(attribute, rows) for attribute in _ATTRIBUTES)
     return list(map(_record, zip(*columns, map(tuple, map(_headers, rows)), strict=True)))

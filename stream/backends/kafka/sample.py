@@ -1,4 +1,4 @@
-"""Reads a part of a topic without a group, so that it disturbs nobody: for ``driftline survey``."""
+"""Reads a part of a topic without a group, so that no consumer is affected: for ``driftline survey``."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ from stream.settings.settings import KafkaSettings
 from stream.topics.record import Partition, Record
 
 MAX_BYTES = 134_217_728
-"""A sample is held in memory; a topic of 1 MB messages ends after 128 of them."""
+"""Largest sample, since it is kept in memory: 128 messages of 1 MB."""
 POLL_MS = 500
 
 
 class Sample(NamedTuple):
-    """Records by partition, in order, and how many the topic holds in all."""
+    """``records``: by partition, in order. ``held``: how many records the topic has. ``size_bytes``: of the sample."""
 
     records: dict[Partition, list[Record]]
     held: int
@@ -36,8 +36,10 @@ async def sample(
     oldest: bool,
     read: Callable[[int], object] = lambda count: None,
 ) -> Sample:
-    """About ``records`` records, dealt evenly to the partitions, the newest or the oldest. ``read`` is told how many
-    more there are. Raises BrokerError."""
+    """About ``records`` records, spread evenly over the partitions: the newest, or the ``oldest``.
+
+    Ends after ``seconds`` with what it has. ``read`` is called with the number of each new batch. Raises BrokerError.
+    """
     cluster = KafkaCluster(settings)
     await cluster.start()
     try:

@@ -14,7 +14,7 @@ from stream.topics.record import OutRecord
 
 
 class KafkaSink:
-    """A producer that waits for all in-sync replicas. After an error that waiting does not cure, make a new one."""
+    """A producer that waits for all in-sync replicas. After an error that retries do not solve, make a new one."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
@@ -64,7 +64,7 @@ class KafkaSink:
             raise failure
 
     async def partitions(self, topic: str) -> int:
-        """How many partitions a topic has."""
+        """The number of partitions of a topic. Raises BrokerError."""
         assert self._client is not None, "not started"
         found = await answer(self._settings, f"ask for the partitions of {topic}", self._client.partitions_for(topic))
         return len(found)

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Pauses first, and gives every partition a position so that aiokafka asks for none."""
+    """Pauses newly assigned partitions, and gives each a position so that aiokafka does not ask for one."""
 
     def __init__(self, consumer: AIOKafkaConsumer, listener: Rebalance) -> None:
         self._consumer = consumer
@@ -48,12 +48,12 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
 
 def _sticky() -> type[StickyPartitionAssignor]:
-    """A class of its own for each member: aiokafka keeps what a member held last in the class."""
+    """A new class for each member, since aiokafka stores a member's last assignment in the class."""
     return type("Sticky", (StickyPartitionAssignor,), {})
 
 
 class KafkaSource:
-    """A member of the settings' consumer group. Records come only from partitions that were sought and resumed."""
+    """A member of the settings' consumer group. It returns records only of partitions after ``seek`` and ``resume``."""
 
     def __init__(self, settings: KafkaSettings, topics: Sequence[str]) -> None:
         self._settings = settings
@@ -66,7 +66,7 @@ class KafkaSource:
             **connection(kafka),
             group_id=kafka.group_id,
             enable_auto_commit=False,
-            auto_offset_reset="none",  # a jump is data loss: the runner decides where to begin
+            auto_offset_reset="none",  # a jump would lose events: the runner decides where to start
             partition_assignment_strategy=(_sticky(),),
             session_timeout_ms=kafka.session_timeout_ms,
             heartbeat_interval_ms=min(3_000, kafka.session_timeout_ms // 10),
@@ -88,7 +88,7 @@ class KafkaSource:
         try:
             batches = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
         except NoOffsetForPartitionError:
-            return {}  # asked for before the listener gave it a position; it is paused until it is sought
+            return {}  # before the listener gave it a position; it stays paused until ``seek``
         except OffsetOutOfRangeError as error:
             places = ", ".join(
                 f"{place.topic}/{place.partition} at offset {offset}" for place, offset in error.args[0].items()
@@ -111,7 +111,7 @@ class KafkaSource:
         self._consumer.pause(*(TopicPartition(*partition) for partition in partitions))
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """The group's view of progress, for lag tools. What is no longer ours is left out."""
+        """Commits for tools that show the lag. Partitions that are no longer assigned are left out."""
         ours = self._consumer.assignment()
         offers = {TopicPartition(*place): offset for place, offset in offsets.items() if tuple(place) in ours}
         if not offers:
@@ -120,7 +120,7 @@ class KafkaSource:
             async with asyncio.timeout(self._settings.request_timeout_ms / 1000):
                 await self._consumer.commit(offers)
         except (CommitFailedError, IllegalStateError) as error:
-            log.info("a commit came while the group changed and is left out: %s", error)
+            log.info("a commit during a rebalance is left out: %s", error)
         except (KafkaError, OSError, TimeoutError) as error:
             raise failed(self._settings, "commit", error) from None
 
@@ -139,7 +139,7 @@ class KafkaSource:
         return {Partition(*place): offset for place, offset in found.items()}
 
     def high_water(self, partition: Partition) -> int | None:
-        """The end as of the last fetch; costs nothing. None before the first, or when not assigned."""
+        """The end of the partition at the last fetch, without a request. None before that, or if it is not assigned."""
         try:
             end: int | None = self._consumer.highwater(TopicPartition(*partition))
         except (IllegalStateError, AssertionError):

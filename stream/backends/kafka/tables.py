@@ -19,7 +19,7 @@ TABLE_RECORDS = 500
 
 
 class KafkaTableReader:
-    """Reads compacted topics without a group. After several ``read_to_end``, ``poll`` follows all of them."""
+    """Reads compacted topics without a group. After several ``read_to_end``, ``poll`` follows all these topics."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
@@ -38,13 +38,13 @@ class KafkaTableReader:
         await self._read_until(consumer, end, lambda _, records: keep_newest(found, records))
         return found
 
-    async def catch_up(self, take: Callable[[Partition, Record], None]) -> None:
+    async def catch_up(self, apply: Callable[[Partition, Record], None]) -> None:
         consumer = await self._started()
         end = await answer(self._settings, "ask for the ends of tables", consumer.end_offsets(list(self._next)))
 
         def each(place: TopicPartition, records: Sequence[Record]) -> None:
             for record in records:
-                take(Partition(place.topic, place.partition), record)
+                apply(Partition(place.topic, place.partition), record)
 
         await self._read_until(consumer, end, each)
 
@@ -52,20 +52,20 @@ class KafkaTableReader:
         self,
         consumer: AIOKafkaConsumer,
         end: Mapping[TopicPartition, int],
-        take: Callable[[TopicPartition, Sequence[Record]], None],
+        apply: Callable[[TopicPartition, Sequence[Record]], None],
     ) -> None:
-        """Gives up when nothing comes for as long as an answer may take."""
+        """Calls ``apply`` with the records up to ``end``. BrokerError if none comes for ``request_timeout_ms``."""
         patience = self._settings.request_timeout_ms / 1000
         progress = time.monotonic()
         while any(self._next[place] < end[place] for place in end):
-            batches = await self._take(consumer, 200, list(end))
+            batches = await self._fetch(consumer, 200, list(end))
             for place, batch in batches.items():
-                take(place, batch)
+                apply(place, batch)
             progress = await self._advance(consumer, list(end), progress)
             if time.monotonic() - progress > patience:
                 where = next(place for place in end if self._next[place] < end[place])
                 raise BrokerError(
-                    f"{self._settings.bootstrap_servers}: nothing of {where.topic}/{where.partition} came in "
+                    f"{self._settings.bootstrap_servers}: no record of {where.topic}/{where.partition} came within "
                     f"{patience:.0f} s after offset {self._next[where]}, and it ends at {end[where]}"
                 )
 
@@ -84,7 +84,7 @@ class KafkaTableReader:
 
     async def poll(self, timeout_ms: int) -> Sequence[tuple[Partition, Record]]:
         consumer = await self._started()
-        batches = await self._take(consumer, timeout_ms, list(self._next))
+        batches = await self._fetch(consumer, timeout_ms, list(self._next))
         came: list[tuple[Partition, Record]] = []
         for place, batch in batches.items():
             self._next[place] = batch[-1].offset + 1
@@ -100,7 +100,7 @@ class KafkaTableReader:
         if self._client is None:
             client = AIOKafkaConsumer(
                 **connection(self._settings),
-                auto_offset_reset="earliest",  # what compaction removed since is in what it kept
+                auto_offset_reset="earliest",  # compaction removed only records that have a newer one
                 enable_auto_commit=False,
                 request_timeout_ms=self._settings.request_timeout_ms,
                 max_partition_fetch_bytes=self._settings.max_message_bytes,
@@ -116,7 +116,7 @@ class KafkaTableReader:
         return self._client
 
     async def _partitions(self, consumer: AIOKafkaConsumer, topic: str) -> list[int]:
-        """Asks for the topic until the broker knows it: an embedded one makes it at the first question."""
+        """The partitions of a topic. Asks until the broker has it: the embedded broker creates it when asked first."""
         deadline = time.monotonic() + self._settings.request_timeout_ms / 1000
         while True:
             # aiokafka's consumer has no public way to ask about a topic that it does not read yet
@@ -130,13 +130,13 @@ class KafkaTableReader:
             await asyncio.sleep(0.1)
 
     def _follow(self, consumer: AIOKafkaConsumer, first: Mapping[TopicPartition, int]) -> None:
-        """``assign`` forgets positions, so all are sought again."""
+        """Assigns all partitions and seeks in each of them, since ``assign`` drops positions."""
         self._next.update(first)
         consumer.assign(list(self._next))
         for place, offset in self._next.items():
             consumer.seek(place, offset)
 
-    async def _take(
+    async def _fetch(
         self, consumer: AIOKafkaConsumer, timeout_ms: int, places: Sequence[TopicPartition]
     ) -> Mapping[TopicPartition, list[Record]]:
         try:
@@ -148,7 +148,7 @@ class KafkaTableReader:
         return batches
 
     async def _advance(self, consumer: AIOKafkaConsumer, places: Sequence[TopicPartition], progress: float) -> float:
-        """Positions move past what compaction left empty, too. When they last moved."""
+        """Follows the consumer's positions, which also pass gaps of compaction. Returns when one last moved."""
         for place in places:
             position = await consumer.position(place)
             if position != self._next[place]:

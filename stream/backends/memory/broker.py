@@ -1,6 +1,6 @@
-"""A broker inside the process: topics, partitions, groups, compaction, and faults that a seed decides.
+"""A broker in memory: topics, partitions, groups, compaction, and faults that depend on a seed.
 
-Not a mock: it passes the contract suite that the Kafka backend passes. Used by tests and simulations; one event loop.
+It passes the same contract suite as the Kafka backend. For tests and simulations, in one event loop.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ _offset = attrgetter("offset")
 
 
 class Crash(Exception):
-    """The process that wrote ended here, as told by ``MemoryBroker.crash_after``. Never caught by the product."""
+    """The process that wrote or polled ends here; see ``MemoryBroker.crash_after``. The product never catches it."""
 
 
 class Faults(msgspec.Struct, frozen=True):
-    """How often what goes wrong; shares of 1. ``duplicate``: a record is written twice, as after a lost
-    acknowledgement. ``delay``: a partition's records come only at a later poll. ``cut``: a poll ends early."""
+    """The probability of each fault. ``duplicate``: a record is written twice, as after a lost acknowledgement.
+    ``delay``: a poll leaves a partition out. ``cut``: a poll returns fewer records of a partition."""
 
     duplicate: float = 0.0
     delay: float = 0.0
@@ -34,7 +34,7 @@ class Faults(msgspec.Struct, frozen=True):
 
 
 class _Log:
-    """One partition: records by offset, with gaps where compaction took some."""
+    """One partition: records by offset, with gaps where compaction removed some."""
 
     __slots__ = ("end", "first", "records")
 
@@ -52,7 +52,7 @@ class _Log:
         return self.records[start : start + limit]
 
     def compact(self) -> None:
-        """Of each key the newest; no tombstones, but the last record stays, as in Kafka's active segment."""
+        """Keeps the newest record of each key, no tombstones, and the last record, as in Kafka's active segment."""
         newest = {record.key: record for record in self.records}
         self.records = [
             record
@@ -92,7 +92,7 @@ class Member(Protocol):
 
 
 class _Group:
-    """Members in the order they joined, and the offsets they committed."""
+    """The members in the order in which they joined, and the committed offsets."""
 
     __slots__ = ("members", "offsets")
 
@@ -102,7 +102,7 @@ class _Group:
 
 
 class MemoryBroker:
-    """Holds everything. Time comes from ``clock`` or else counts the records written, so that it repeats."""
+    """The broker. Without ``clock`` a record's time is the number of records before it: runs can be repeated."""
 
     def __init__(self, seed: int = 0, faults: Faults | None = None, clock: Clock | None = None) -> None:
         self.faults = faults or Faults()
@@ -116,7 +116,7 @@ class MemoryBroker:
         self.available = True
 
     def create_topic(self, name: str, partitions: int = 4) -> None:
-        """Raises BrokerError where it exists."""
+        """Raises BrokerError if the topic exists."""
         if name in self._logs:
             raise BrokerError(f"topic {name} exists")
         self._logs[name] = [_Log() for _ in range(partitions)]
@@ -125,18 +125,18 @@ class MemoryBroker:
         return len(self._topic(topic))
 
     def log(self, place: Partition) -> _Log:
-        """A partition's log. Raises BrokerError where there is none."""
+        """The log of a partition. Raises BrokerError if there is no such partition."""
         logs = self._topic(place.topic)
         if not 0 <= place.partition < len(logs):
             raise BrokerError(f"{place}: no such partition; the topic has {len(logs)}")
         return logs[place.partition]
 
     def records(self, topic: str) -> list[tuple[Partition, Record]]:
-        """Everything in it, partition by partition."""
+        """All records of a topic, partition by partition."""
         return [(Partition(topic, n), record) for n, log in enumerate(self._topic(topic)) for record in log.records]
 
     def append(self, records: Iterable[OutRecord]) -> None:
-        """Writes as a producer does, faults and crash included."""
+        """Writes records as a producer does, with faults. Raises Crash as ``crash_after`` says."""
         for record in records:
             if self._crash_after is not None and self.written >= self._crash_after:
                 self._crash_after = None
@@ -154,7 +154,7 @@ class MemoryBroker:
         self._wake()
 
     def crash_after(self, records: int | None) -> None:
-        """Lets so many more records be written; the next raises Crash in whoever writes it. None: no crash."""
+        """Lets ``records`` more records be written; writing the next one raises Crash. None: no crash."""
         self._crash_after = None if records is None else self.written + records
 
     def outage(self) -> None:
@@ -170,13 +170,13 @@ class MemoryBroker:
             log.compact()
 
     def truncate(self, place: Partition, first: int) -> None:
-        """Retention: what is below ``first`` is gone."""
+        """Deletes the records below ``first``, as retention does."""
         self.log(place).truncate(first)
 
     def kill(self, source: Member) -> None:
-        """The member's process is gone; the group notices, as after a session timeout."""
+        """Ends the member's process; the group rebalances, as after a session timeout."""
         source.kill()
-        self.leave(source, told=False)
+        self.leave(source, notify=False)
 
     def group(self, group_id: str) -> _Group:
         return self._groups.setdefault(group_id, _Group())
@@ -185,27 +185,27 @@ class MemoryBroker:
         self.group(source.group_id).members.append(source)
         self._rebalance(source.group_id)
 
-    def leave(self, source: Member, *, told: bool) -> None:
-        """``told``: the member itself hears that it lost its partitions; by aiokafka's rule never at ``stop``."""
+    def leave(self, source: Member, *, notify: bool) -> None:
+        """Removes a member from its group. ``notify``: calls its listener, which aiokafka never does at ``stop``."""
         members = self.group(source.group_id).members
         if source in members:
             members.remove(source)
-            if told:
+            if notify:
                 source.revoke()
             source.forget()
             self._rebalance(source.group_id)
 
     def expire(self, source: Member) -> None:
-        """The member was silent for longer than its session; it hears so, and joins again."""
-        self.leave(source, told=True)
+        """The member was silent for longer than its session timeout: its listener is called, and it joins again."""
+        self.leave(source, notify=True)
         self.join(source)
 
     def require(self) -> None:
         if not self.available:
-            raise BrokerError("the broker is away")
+            raise BrokerError("the broker is unreachable")
 
     async def wait(self, timeout_ms: int) -> bool:
-        """Whether something was written meanwhile."""
+        """Waits for a change of the broker; returns whether one came before the timeout."""
         self._changed.clear()
         try:
             async with asyncio.timeout(timeout_ms / 1000):
@@ -215,7 +215,7 @@ class MemoryBroker:
         return True
 
     def _rebalance(self, group_id: str) -> None:
-        """Eager: everyone gives up everything, then gets a share, as even as can be."""
+        """Revokes all partitions, then assigns them as evenly as possible, as an eager rebalance does."""
         members = self.group(group_id).members
         for member in members:
             member.revoke()

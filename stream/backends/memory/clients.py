@@ -11,7 +11,7 @@ from stream.topics.record import OutRecord, Partition, Record
 
 
 class MemorySource:
-    """A member of a group of the broker."""
+    """A member of a consumer group of the broker in memory."""
 
     def __init__(self, broker: MemoryBroker, topics: Sequence[str], group_id: str = "driftline") -> None:
         self.topics = tuple(topics)
@@ -31,10 +31,10 @@ class MemorySource:
         self._broker.join(self)
 
     async def poll(self, timeout_ms: int, max_records: int) -> Mapping[Partition, list[Record]]:
-        came = self._take(max_records)
+        came = self._fetch(max_records)
         if not came:
             await self._broker.wait(timeout_ms)
-            came = self._take(max_records)
+            came = self._fetch(max_records)
         else:
             await asyncio.sleep(0)
         return came
@@ -74,27 +74,28 @@ class MemorySource:
         return self._broker.log(partition).end if partition in self._positions else None
 
     async def stop(self) -> None:
-        self._broker.leave(self, told=False)
+        self._broker.leave(self, notify=False)
 
     def assign(self, partitions: list[Partition]) -> None:
-        """By the broker: paused, as the port promises."""
+        """Called by the broker. The partitions are paused, as the port requires."""
         self._positions = dict.fromkeys(partitions, 0)
         self._paused = set(partitions)
         assert self._listener is not None, "not started"
         self._listener.assigned(partitions)
 
     def revoke(self) -> None:
-        """By the broker."""
+        """Called by the broker: the partitions are lost, and the listener is called."""
         lost = sorted(self._positions)
         self.forget()
         assert self._listener is not None, "not started"
         self._listener.revoked(lost)
 
     def kill(self) -> None:
-        """By the broker: the process that polls is gone."""
+        """Called by the broker: the process ended, so the next poll raises Crash."""
         self.dead = True
 
     def forget(self) -> None:
+        """Called by the broker: the partitions are lost, and the listener is not called."""
         self._positions = {}
         self._paused = set()
 
@@ -102,7 +103,7 @@ class MemorySource:
         if partition not in self._positions:
             raise BrokerError(f"{partition} is not assigned")
 
-    def _take(self, max_records: int) -> dict[Partition, list[Record]]:
+    def _fetch(self, max_records: int) -> dict[Partition, list[Record]]:
         broker, faults = self._broker, self._broker.faults
         if self.dead:
             raise Crash
@@ -113,7 +114,7 @@ class MemorySource:
         self._turn += 1
         places = list(self._positions)
         begin = self._turn % max(1, len(places))
-        for place in places[begin:] + places[:begin]:  # or the first one's flood would starve the others
+        for place in places[begin:] + places[:begin]:  # else many records in the first would keep the others waiting
             position = self._positions[place]
             if place in self._paused or left <= 0 or (faults.delay and broker.random.random() < faults.delay):
                 continue
@@ -132,7 +133,7 @@ class MemorySource:
 
 
 class MemorySink:
-    """A producer of the broker."""
+    """A producer of the broker in memory."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker
@@ -149,11 +150,11 @@ class MemorySink:
         return self._broker.partitions(topic)
 
     async def stop(self) -> None:
-        """Nothing is open."""
+        """Does nothing: there is no connection."""
 
 
 class MemoryTableReader:
-    """Reads topics of the broker without a group."""
+    """Reads topics of the broker in memory as tables, without a group."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker
@@ -176,22 +177,22 @@ class MemoryTableReader:
         self._next = {p: min(max(offsets.get(p, 0), log.first), log.end) for p, log in logs}
 
     async def poll(self, timeout_ms: int) -> Sequence[tuple[Partition, Record]]:
-        came = self._take()
+        came = self._fetch()
         if not came:
             await self._broker.wait(timeout_ms)
-            came = self._take()
+            came = self._fetch()
         return came
 
-    async def catch_up(self, take: Callable[[Partition, Record], None]) -> None:
+    async def catch_up(self, apply: Callable[[Partition, Record], None]) -> None:
         self._broker.require()
-        for place, record in self._take():
-            take(place, record)
+        for place, record in self._fetch():
+            apply(place, record)
         await asyncio.sleep(0)
 
     async def stop(self) -> None:
         self._next = {}
 
-    def _take(self) -> list[tuple[Partition, Record]]:
+    def _fetch(self) -> list[tuple[Partition, Record]]:
         came: list[tuple[Partition, Record]] = []
         if self._broker.available:
             for place, position in self._next.items():

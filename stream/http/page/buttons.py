@@ -1,6 +1,6 @@
-"""What a person may change from a page, given the token: an incident's course, and that a model is watched at all.
+"""The forms with which a person acts on an incident or stops the monitoring of a model. They need the token.
 
-The form is shown by the script, which alone can send the token; it is kept for the tab and no longer.
+Only the script can send the token, so the script shows the forms. It keeps the token as long as the tab is open.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from stream.http.page.units import Unit
 from stream.http.page.words import Json, finite
 
 
-class Action(NamedTuple):
-    """``confirm``: what is asked once more before it is done."""
+class Button(NamedTuple):
+    """A button of a form. ``confirm`` is the question that the user must confirm first."""
 
     name: str
     label: str
@@ -23,21 +23,21 @@ class Action(NamedTuple):
 
 
 OF_INCIDENTS = (
-    Action("ack", "Acknowledge", "Somebody is looking."),
-    Action("silence", "Silence", "Do not page about it for so many hours."),
-    Action(
+    Button("ack", "Acknowledge", "You are working on it."),
+    Button("silence", "Silence", "No alerts about it for this many hours."),
+    Button(
         "accept",
-        "Accept the present",
-        "What is seen now becomes the model's new reference.",
-        "Accept the present as the model's new reference? What it sees now is normal from then on.",
+        "Accept present data",
+        "The present data becomes the model's new reference.",
+        "Make the present data the model's new reference? From then on it counts as normal.",
     ),
-    Action("resolve", "Resolve", "It is over."),
-    Action("note", "Add the note", "Nothing changes but the record."),
+    Button("resolve", "Resolve", "The incident has ended."),
+    Button("note", "Add note", "Only adds your note to the record."),
 )
 
 
 def of_incident(item: Json) -> Markup:
-    """What can be done about an incident; one that is over takes notes only."""
+    """The form of an incident. A resolved incident accepts only notes."""
     over = finite(item.get("resolved_at_ms")) is not None
     hours = element(
         "label",
@@ -45,11 +45,12 @@ def of_incident(item: Json) -> Markup:
         element("input", name="silence_hours", type="number", min="0", max="720", step="any", value="4"),
     )
     choices = [action for action in OF_INCIDENTS if not over or action.name == "note"]
-    return _section("Do something", f"/api/v1{words.incident_path(str(item['id']))}", "", choices, hours, over=over)
+    title = "Add a note" if over else "Act on this incident"
+    return _section(title, f"/api/v1{words.incident_path(str(item['id']))}", "", choices, hours, over=over)
 
 
 def of_model(u: Unit, segments: Sequence[str | None]) -> Markup:
-    """Forgetting: this segment, or the model version with all of its segments."""
+    """The form that stops the monitoring of this segment, or of the model version with all of its segments."""
     path = f"/api/v1{words.model_path(u.model, u.version)}"
     name = f"{u.model} {u.version}" + (f" · {u.segment}" if u.segment is not None else "")
     others = len([segment for segment in segments if segment is not None])
@@ -57,15 +58,17 @@ def of_model(u: Unit, segments: Sequence[str | None]) -> Markup:
     what = name if u.segment is not None or not others else f"{name} and its {every}"
     query = "?" + urlencode({"segment": u.segment}) if u.segment is not None else ""
     meaning = (
-        "For what is retired. Its incidents end, it leaves this page, the metrics and its model's budget. "
-        "If it sends events again, it is watched again, with its counts."
+        "For a retired model. Its incidents are resolved. It is removed from this page, from the metrics and from the "
+        "false-alarm budget of the model. If it sends events again, monitoring starts again and its counts continue."
     )
-    forget = Action("forget", "Forget", meaning, f"Watch {what} no more? Whatever happens to it then, nobody is told.")
-    return _section(f"Watch {what} no more", path, query, [forget])
+    forget = Button(
+        "forget", "Stop monitoring", meaning, f"Stop monitoring {what}? You will get no more alerts for it."
+    )
+    return _section(f"Stop monitoring {what}", path, query, [forget])
 
 
 def _section(
-    title: str, endpoint: str, query: str, choices: Sequence[Action], more: Child = None, *, over: bool = False
+    title: str, endpoint: str, query: str, choices: Sequence[Button], more: Child = None, *, over: bool = False
 ) -> Markup:
     fields = [
         element("label", "Token", element("input", type="password", name="token", autocomplete="off", required=True)),
@@ -94,15 +97,15 @@ def _section(
     )
 
 
-def _choice(action: Action) -> Markup:
-    told = f"meaning-{action.name}"
+def _choice(action: Button) -> Markup:
+    meaning = f"meaning-{action.name}"
     button = element(
         "button",
         action.label,
         type="submit",
         name="action",
         value=action.name,
-        aria_describedby=told,
+        aria_describedby=meaning,
         data_confirm=action.confirm,
     )
-    return element("div", button, element("small", action.meaning, id=told), class_="choice")
+    return element("div", button, element("small", action.meaning, id=meaning), class_="choice")

@@ -1,7 +1,7 @@
-"""Charts as SVG text: evidence over time, histograms over one another, a meter. Numbers in, Markup out.
+"""Charts as SVG text: evidence over time, two histograms in one chart, a meter. Numbers in, Markup out.
 
-Colours come from classes of the style sheet, so that light, dark and print are decided there. Histograms have one
-column per bin whatever its width: bins follow the reference's quantiles, and a long tail must not squeeze the rest.
+Colours come from classes of the style sheet, which decides about light, dark and print. All bins of a histogram are
+drawn equally wide: they follow the quantiles of the reference, and a long tail must not squeeze the other bins.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,15 +10,15 @@ from stream.http.page.markup import Markup, element
 from stream.http.page.words import clock, number
 
 Scale = Callable[[float], float]
-"""From a value to its place on the drawing."""
+"""Maps a value to its coordinate in the chart."""
 
 METER_WIDTH = 96
 METER_THRESHOLD = 72
-"""Where the threshold's tick is: evidence may pass it by a third before the bar is full."""
+"""Place of the threshold's tick. The bar is full when evidence is a third above the threshold."""
 
 
 def meter(evidence: float | None, threshold: float | None, state: str) -> Markup:
-    """Evidence as a bar that ends at a tick when the threshold is reached. The numbers stand beside it as text."""
+    """Evidence as a bar that reaches a tick at the threshold. The numbers are shown beside it as text."""
     ratio = 0.0 if evidence is None or not threshold or threshold <= 0 else max(0.0, evidence / threshold)
     width = round(min(METER_WIDTH, METER_THRESHOLD * ratio), 1)
     return element(
@@ -35,7 +35,7 @@ def meter(evidence: float | None, threshold: float | None, state: str) -> Markup
 
 
 def histogram(reference: Sequence[float], present: Sequence[float], width: int = 280, height: int = 84) -> Markup:
-    """Shares of the reference as filled columns, shares of the present as a line over them; without an axis."""
+    """Shares of the reference as filled columns and shares of the present as a line; without an axis."""
     top = max([*reference, *present, 1e-12]) * 1.06
     return element(
         "svg",
@@ -66,7 +66,7 @@ def _steps(shares: Sequence[float], top: float, width: int, height: int, *, clos
 
 
 def bars(reference: float, present: float, top: float) -> Markup:
-    """One category: the reference's share above, the present's below."""
+    """Two bars for one category: the share in the reference above, the present share below."""
     scale = 100 / max(top, 1e-12)
     return element(
         "svg",
@@ -80,7 +80,7 @@ def bars(reference: float, present: float, top: float) -> Markup:
 
 
 class Mark:
-    """A moment marked on the evidence chart."""
+    """A time that is marked on the evidence chart."""
 
     __slots__ = ("at_ms", "css", "label")
 

@@ -1,4 +1,4 @@
-"""One feature of a unit: the reference and the present over one another, and every number there is."""
+"""The page of one feature: the reference and recent events in one chart, and all its figures."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ MAX_BINS_SHOWN = 600
 
 
 def render(detail: Json, name: str, history: History, now_ms: int) -> tuple[str, Markup] | None:
-    """Title and body; None when the unit has no such feature."""
+    """The title and the body of the page; None when the unit has no such feature."""
     found = next((units.drawn(f) for f in units.features(detail) if f.name == name), None)
     if found is None:
         return None
@@ -26,7 +26,12 @@ def render(detail: Json, name: str, history: History, now_ms: int) -> tuple[str,
     body = [
         model.crumbs(trail, found.name),
         element("h1", found.name, element("span", f" {found.described}", class_="version")),
-        element("p", frame.badge(words.STATES["drift"]), " It has changed from its reference.", class_="lead")
+        element(
+            "p",
+            frame.badge(words.STATES["drift"]),
+            " This feature has changed compared with its reference.",
+            class_="lead",
+        )
         if found.drifted
         else None,
         model.unseeing(u, now_ms),
@@ -36,7 +41,7 @@ def render(detail: Json, name: str, history: History, now_ms: int) -> tuple[str,
         element(
             "section", element("h2", "Reference and present"), feature_table.legend(), _chart(found), class_="overlay"
         ),
-        frame.section("In numbers", "numbers", _numbers(found)),
+        frame.section("Statistics", "numbers", _numbers(found)),
         _bins(found),
         terms.explained(terms.FEATURES),
     ]
@@ -66,18 +71,20 @@ def _numbers(f: Feature) -> Markup:
     pairs += [
         ("Values", words.count(raw.get("reference_count")), words.count(f.values)),
         ("Missing", words.share(finite(raw.get("reference_missing"))), words.share(f.missing)),
-        ("Of the wrong type", words.share(finite(raw.get("reference_invalid"))), words.share(f.invalid)),
+        ("Wrong type", words.share(finite(raw.get("reference_invalid"))), words.share(f.invalid)),
     ]
     if f.unexpected is not None:
         pairs.append(("Unexpected", "–", words.share(f.unexpected)))
-    columns = (Column("What"), Column("Reference", css="number"), Column("Present", css="number"))
+    columns = (Column("Statistic"), Column("Reference", css="number"), Column("Present", css="number"))
     return frame.table(
-        "Reference against present", columns, [(f"number-{label}", (label, old, new)) for label, old, new in pairs]
+        "Statistics of the reference and the present",
+        columns,
+        [(f"number-{label}", (label, old, new)) for label, old, new in pairs],
     )
 
 
 def _bins(f: Feature) -> Markup | None:
-    """The drawing as a table, for those who do not see it."""
+    """The chart as a table, for people who cannot see the chart."""
     size = max(len(f.reference), len(f.present))
     if not size:
         return None

@@ -1,4 +1,4 @@
-"""A unit's features: the worst as cards with the reference and the present over one another, all of them as a table."""
+"""The features of a unit: the worst as cards with a chart, and all of them as a table."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ ORDERS: dict[str, Callable[[Feature], Any]] = {
 
 
 def _off(f: Feature) -> float | None:
-    """Share of values that are not as the reference knows them: of the wrong type, or never seen."""
+    """The share of values that have the wrong type, or that the reference does not contain."""
     parts = [part for part in (f.invalid, f.unexpected) if part is not None]
     return min(1.0, sum(parts)) if parts else None
 
@@ -83,7 +83,7 @@ def _card(f: Feature, path: str) -> Markup:
 
 
 def chart(f: Feature, *, short: bool) -> Markup:
-    """Categories by name as pairs of bars, numbers as two histograms over one another with the ends named."""
+    """A chart of the reference and the present: pairs of bars for categories, two histograms for numbers."""
     if f.categorical and f.labels:
         return _category_bars(f, 5 if short else 40)
     ends = (f.labels[0].split(" … ")[-1], f.labels[-1].split(" … ")[0]) if len(f.labels) > 2 else ("", "")
@@ -124,29 +124,29 @@ def render(u: Unit, features: Sequence[Feature], query: dict[str, str]) -> Marku
     shown = [f for f in features if all(word in f.name.casefold() for word in wanted)]
     order = query.get("sort") or "evidence"
     shown.sort(key=ORDERS.get(order.lstrip("-"), ORDERS["evidence"]), reverse=order.startswith("-"))
-    page, pages, part = frame.cut(query, len(shown), PER_PAGE)
+    page, pages, part = frame.page_of(query, len(shown), PER_PAGE)
     rows = [(f.name, _row(u, units.drawn(f))) for f in shown[part]]
     return frame.section(
-        f"All {len(features):,} features" if len(features) != 1 else "The one feature",
+        f"All {len(features):,} features" if len(features) != 1 else "1 feature",
         "features",
         frame.filter_form({**query, "segment": u.segment or ""}, "Find features", "feature name")
         if len(features) > 10
         else None,
         frame.table("Features, the worst first", COLUMNS, rows, {**query, "sort": order}, DESCENDING)
         if rows
-        else element("p", "No feature matches." if features else "No feature has been seen yet.", class_="empty"),
+        else element("p", "No feature matches the filter." if features else "No features yet.", class_="empty"),
         frame.pager(query, page, pages, len(shown), "features"),
         terms.explained(terms.FEATURES) if features else None,
     )
 
 
 def _not_judged(u: Unit, f: Feature) -> Markup | None:
-    """Why a feature of a model that is judged is not."""
+    """Why this feature is not judged, in a model that is judged."""
     if f.evidence is not None or u.threshold is None:
         return None
     return element(
         "span",
-        "not judged: " + ("an id" if f.raw.get("identifier") else "not in the reference"),
+        "not judged: " + ("id or counter" if f.raw.get("identifier") else "not in the reference"),
         class_="quiet why-not",
     )
 

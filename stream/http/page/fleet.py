@@ -1,4 +1,4 @@
-"""The fleet: every model in one table, the worst first."""
+"""The page of the fleet: every model in one table, the worst first."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -18,14 +18,14 @@ COLUMNS = (
     Column("Model", "model"),
     Column("State", "state"),
     Column("Evidence", "evidence", "wide-number"),
-    Column("Worst feature, or why", "feature", "wide"),
+    Column("Worst feature or reason", "feature", "wide"),
     Column("Events/s", "rate", "number wide"),
     Column("Last event", "age", "number"),
     Column("Events", "events", "number wide"),
 )
 
 DESCENDING = ("state", "evidence", "rate", "events")
-"""Orders whose first click puts the largest first."""
+"""Columns that a first click sorts with the largest value first."""
 
 ORDERS: dict[str, Callable[[Unit], Any]] = {
     "state": lambda u: (words.ORDER[u.state.name], -u.ratio, u.model, u.version),
@@ -39,15 +39,15 @@ ORDERS: dict[str, Callable[[Unit], Any]] = {
 
 
 def render(views: Views, history: History, query: dict[str, str], now_ms: int) -> tuple[str, Markup]:
-    """Title and body."""
+    """The title and the body of the page."""
     units = [unit(summary, history, now_ms) for summary in views.models()]
     counts = Counter(u.state.name for u in units)
     if not units:
-        return "Nothing yet", _nothing()
+        return "No events yet", _nothing()
     shown = _chosen(units, query)
     order = query.get("sort") or "state"
     shown.sort(key=ORDERS.get(order.lstrip("-"), ORDERS["state"]), reverse=order.startswith("-"))
-    page, pages, part = frame.cut(query, len(shown), PER_PAGE)
+    page, pages, part = frame.page_of(query, len(shown), PER_PAGE)
     verdicts = _verdicts(views)
     rows = [
         (f"{u.model}/{u.version}/{u.segment or ''}", _cells(u, verdicts.get((u.model, u.version, u.segment)), now_ms))
@@ -60,7 +60,7 @@ def render(views: Views, history: History, query: dict[str, str], now_ms: int) -
         frame.filter_form(query, "Find models", "model, version, segment or feature", _state_select(query, counts)),
         frame.table("Models, the worst first", COLUMNS, rows, {**query, "sort": order}, DESCENDING)
         if rows
-        else element("p", f"None of the {len(units):,} models matches.", class_="empty"),
+        else element("p", f"None of the {len(units):,} models matches the filter.", class_="empty"),
         frame.pager(query, page, pages, len(shown), "models"),
         terms.explained(terms.FLEET),
     ]
@@ -68,7 +68,7 @@ def render(views: Views, history: History, query: dict[str, str], now_ms: int) -
 
 
 def headline(counts: Counter[str]) -> str:
-    """One sentence that says how the fleet is; only when every model is stable does it say so.
+    """The state of the fleet in one line. It reports all models as stable only if every model is stable.
 
     >>> headline(Counter(drift=2, blind=1, stable=9))
     '2 drifting, 1 blind'
@@ -82,7 +82,7 @@ def headline(counts: Counter[str]) -> str:
     if alarming:
         return ", ".join(f"{counts[state.name]:,} {state.plural}" for state in alarming)
     if counts["stable"] == total:
-        return "The one model is stable" if total == 1 else f"All {total:,} models are stable"
+        return "The model is stable" if total == 1 else f"All {total:,} models are stable"
     present = [words.ALL_STATES[name] for name in ("warning", "stable", "learning") if counts[name]]
     return ", ".join(f"{counts[state.name]:,} {state.plural}" for state in present)
 
@@ -90,11 +90,10 @@ def headline(counts: Counter[str]) -> str:
 def _nothing() -> Markup:
     return element(
         "section",
-        element("h1", "Nothing has arrived yet", id="headline"),
+        element("h1", "No events yet", id="headline"),
         element(
             "p",
-            "No model is known here, so nothing is being watched. As soon as a model publishes its first inference "
-            "event, it appears on this page by itself.",
+            "No model is being monitored. A model appears on this page as soon as its first inference event arrives.",
             class_="lead",
         ),
         class_="fleet",
@@ -102,7 +101,7 @@ def _nothing() -> Markup:
 
 
 def _tally(counts: Counter[str], query: dict[str, str]) -> Markup:
-    """How many are in each state, each a link that shows only those."""
+    """The number of models in each state; each is a link to a list of only those models."""
     total = sum(counts.values())
     items = [
         element(
@@ -131,7 +130,7 @@ def _tally(counts: Counter[str], query: dict[str, str]) -> Markup:
 def _state_select(query: dict[str, str], counts: Counter[str]) -> Markup:
     present = query.get("state", "")
     names = [name for name in words.ORDER if counts[name] or name == present]
-    options = [element("option", "every state", value="")] + [
+    options = [element("option", "all states", value="")] + [
         element("option", words.ALL_STATES[name].label.lower(), value=name, selected=name == present) for name in names
     ]
     return element(
@@ -152,11 +151,11 @@ def _chosen(units: list[Unit], query: dict[str, str]) -> list[Unit]:
 
 
 def _verdicts(views: Views) -> dict[tuple[object, ...], str]:
-    """What the newest open incident of a unit was judged to be, in a few words."""
+    """The verdict on the newest open incident of each unit, in a few words."""
     found: dict[tuple[object, ...], str] = {}
     for item in reversed(views.incidents(state="open", limit=MAX_INCIDENTS)):
-        said = words.brief_verdict(item)
-        found[item.get("model"), item.get("version"), item.get("segment")] = said[:1].lower() + said[1:]
+        brief = words.brief_verdict(item)
+        found[item.get("model"), item.get("version"), item.get("segment")] = brief[:1].lower() + brief[1:]
     return found
 
 
@@ -176,7 +175,7 @@ def _cells(u: Unit, verdict: str | None, now_ms: int) -> list[Any]:
 
 
 def evidence_cell(evidence: float | None, threshold: float | None, state: str) -> list[Any]:
-    """Bar and figures. No bar for what is not being judged now: a short one would look healthy."""
+    """A bar and its figures. There is no bar for a unit that is not judged now: a short one would look healthy."""
     if evidence is None or threshold is None:
         return [element("span", "not judged", class_="quiet")]
     seen = words.number(evidence, 2)
@@ -193,12 +192,13 @@ def _worst(u: Unit, verdict: str | None) -> Any:
         return element("span", "–", class_="quiet")
     others = len(set(u.drifted) - {u.worst_feature})
     path = words.model_path(u.model, u.version, u.segment, u.worst_feature)
-    told = f"{f' +{others}' if others else ''}{f', {verdict}' if verdict and u.state.name == 'drift' else ''}"
-    return [element("a", u.worst_feature, href=path, class_="feature"), element("span", told, class_="quiet")]
+    rest = f"{f' +{others}' if others else ''}{f', {verdict}' if verdict and u.state.name == 'drift' else ''}"
+    return [element("a", u.worst_feature, href=path, class_="feature"), element("span", rest, class_="quiet")]
 
 
 def _why_on_a_phone(u: Unit, verdict: str | None) -> Markup | None:
-    """There is no room for its column there; who is well needs no reason."""
+    """The reason below the name, for narrow screens, which do not show its column; None for a model without a
+    problem."""
     if u.state.name in ("stable", "warning"):
         return None
     return element("div", _worst(u, verdict), class_="on-phone quiet")

@@ -1,4 +1,4 @@
-"""The frame around every page, and the pieces that several of them share."""
+"""The frame around every page, and the elements that several pages share."""
 
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlencode
@@ -9,7 +9,7 @@ from stream.http.page.words import State
 
 
 def document(title: str, body: Child, generation: int, section: str) -> str:
-    """A whole page. ``generation`` lets the script wait for the next change; ``section`` is the current menu entry."""
+    """A whole page. The script waits for the change after ``generation``; ``section`` is the current menu entry."""
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -58,14 +58,14 @@ def badge(state: State) -> Markup:
 
 
 def ago(timestamp_ms: float | None, now_ms: int, *, suffix: bool = False) -> Markup:
-    """A time that the script keeps counting."""
+    """The time since ``timestamp_ms``, which the script keeps up to date."""
     if timestamp_ms is None:
         return element("span", "never", class_="quiet")
-    spoken = words.age(now_ms - timestamp_ms)
+    passed = words.age(now_ms - timestamp_ms)
     tail = " ago" if suffix else None
     return element(
         "time",
-        spoken + (tail if tail and spoken != "now" else ""),
+        passed + (tail if tail and passed != "now" else ""),
         datetime=words.iso(timestamp_ms),
         title=words.moment(timestamp_ms),
         data_at=int(timestamp_ms),
@@ -74,14 +74,14 @@ def ago(timestamp_ms: float | None, now_ms: int, *, suffix: bool = False) -> Mar
 
 
 def facts(pairs: Iterable[tuple[str, Child]]) -> Markup:
-    """A list of names and values."""
+    """A list of pairs of names and values."""
     return element(
         "dl", (element("div", element("dt", name), element("dd", value)) for name, value in pairs), class_="facts"
     )
 
 
 class Column:
-    """A table's column. ``sort`` names the order that its heading links to; ``css`` goes to every cell of it."""
+    """A column of a table. ``sort`` is the order that its heading links to; ``css`` is the class of its cells."""
 
     __slots__ = ("css", "label", "sort")
 
@@ -96,7 +96,9 @@ def table(
     query: dict[str, str] | None = None,
     descending: Sequence[str] = (),
 ) -> Markup:
-    """``rows`` are (key, cells); the first cell is the row's heading. Headings link to other orders of ``query``."""
+    """A table. ``rows`` are (key, cells), and the first cell is the heading of its row. Column headings link to other
+    orders of ``query``.
+    """
     body = [
         element(
             "tr",
@@ -145,7 +147,7 @@ def link_to(query: dict[str, str]) -> str:
 
 
 def filter_form(query: dict[str, str], label: str, hint: str, selects: Child = None) -> Markup:
-    """Searching works by form without the script, and as one types with it."""
+    """A search form. With the script the page follows while one types; without it there is a button."""
     hidden = [
         element("input", type="hidden", name=name, value=value)
         for name, value in query.items()
@@ -189,9 +191,9 @@ def pager(query: dict[str, str], page: int, pages: int, total: int, noun: str) -
     )
 
 
-def cut(query: dict[str, str], total: int, per_page: int) -> tuple[int, int, slice]:
-    """The page asked for (the nearest there is), how many there are, and its slice."""
+def page_of(query: dict[str, str], total: int, per_page: int) -> tuple[int, int, slice]:
+    """The number of the requested page (or the nearest one), the number of pages, and the slice of its rows."""
     pages = max(1, -(-total // per_page))
-    asked = query.get("page", "")
-    page = min(pages, max(1, int(asked))) if asked.isascii() and asked.isdigit() and len(asked) < 10 else 1
+    wanted = query.get("page", "")
+    page = min(pages, max(1, int(wanted))) if wanted.isascii() and wanted.isdigit() and len(wanted) < 10 else 1
     return page, pages, slice((page - 1) * per_page, page * per_page)

@@ -1,6 +1,6 @@
-"""What the page remembers beside the newest view: evidence over time and how fast events come.
+"""What the pages remember besides the newest view: evidence over time, and the rate of events.
 
-The judge's own history wins where a view carries one; this one begins when the worker starts.
+It begins when the worker starts. A view that contains the judge's own history takes precedence.
 """
 
 from array import array
@@ -11,16 +11,16 @@ from stream.http.page.words import Json, finite
 from stream.topics.views import Views
 
 MAX_POINTS = 240
-"""Per unit. 16 bytes a point: 10,000 units hold 38 MB at most."""
+"""Most points of a unit. A point has 16 bytes, so 10,000 units use 38 MB at most."""
 
 FIRST_STEP_MS = 1_000
 RATE_SAMPLES = 12
 RATE_STEP_MS = 2_500
-"""The rate is taken over the last half minute."""
+"""Time between two counts. With 12 counts the rate is that of the last half minute."""
 
 
 class UnitHistory:
-    """One unit's evidence by event time, halved in resolution when full: of two neighbours the larger stays."""
+    """One unit's evidence by event time. When it is full, of every two neighbours only the larger is kept."""
 
     __slots__ = ("_counted", "_evidence", "_last_events", "_step_ms", "_times", "rose_ms")
 
@@ -30,7 +30,7 @@ class UnitHistory:
         self._step_ms = FIRST_STEP_MS
         self._counted: deque[tuple[int, int]] = deque(maxlen=RATE_SAMPLES)
         self._last_events: int | None = None
-        self.rose_ms: int | None = None  # when this process last saw the event count rise
+        self.rose_ms: int | None = None  # when the event count last rose in this process
 
     def note(self, detail: Json, now_ms: int) -> None:
         events, when, evidence = (
@@ -72,7 +72,7 @@ class UnitHistory:
 
 
 class History:
-    """Every unit's history."""
+    """The history of every unit."""
 
     __slots__ = ("_units",)
 
@@ -80,7 +80,7 @@ class History:
         self._units: dict[UnitKey, UnitHistory] = {}
 
     def note_all(self, views: Views, now_ms: int) -> None:
-        """Takes a sample of every unit and forgets those that are gone."""
+        """Takes a sample of every unit and removes units that no longer exist."""
         present = dict(views.details())
         for unit in self._units.keys() - present.keys():
             del self._units[unit]
@@ -88,6 +88,6 @@ class History:
             self._units.setdefault(unit, UnitHistory()).note(detail, now_ms)
 
     def of(self, detail: Json) -> UnitHistory:
-        """A unit that was never sampled has an empty history."""
+        """The history of a unit; an empty one if it was never sampled."""
         unit = UnitKey(detail["model"], detail["version"], detail.get("segment"))
         return self._units.get(unit) or UnitHistory()

@@ -1,4 +1,4 @@
-"""Incidents: the list, and one of them with what is known and what can be done about it."""
+"""The list of incidents, and the page of one incident with its facts, its features and its form."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,11 +14,11 @@ LIST_LIMIT = 500
 
 
 def render_list(views: Views, query: dict[str, str], now_ms: int) -> tuple[str, Markup]:
-    """Title and body."""
+    """The title and the body of the list."""
     state = query.get("state") if query.get("state") in ("open", "resolved") else "all"
     found = views.incidents(state=str(state), limit=LIST_LIMIT)
     opened = sum(finite(item.get("resolved_at_ms")) is None for item in views.incidents(state="open", limit=LIST_LIMIT))
-    heading = f"{opened:,} open {'incident' if opened == 1 else 'incidents'}" if opened else "No open incident"
+    heading = f"{opened:,} open {'incident' if opened == 1 else 'incidents'}" if opened else "No open incidents"
     choices = [
         element(
             "a",
@@ -31,8 +31,10 @@ def render_list(views: Views, query: dict[str, str], now_ms: int) -> tuple[str, 
     body = [
         element("h1", heading, id="headline"),
         element("nav", choices, class_="segments", aria_label="Which incidents"),
-        table(found, now_ms) if found else element("p", "None to show.", class_="empty"),
-        element("p", f"The newest {LIST_LIMIT:,} are shown.", class_="quiet") if len(found) == LIST_LIMIT else None,
+        table(found, now_ms) if found else element("p", "No incidents.", class_="empty"),
+        element("p", f"Only the newest {LIST_LIMIT:,} incidents are shown.", class_="quiet")
+        if len(found) == LIST_LIMIT
+        else None,
     ]
     return heading, element("section", body, class_="incident-list")
 
@@ -43,7 +45,7 @@ def table(incidents: Sequence[Json], now_ms: int, *, with_model: bool = True) ->
         Column("Status"),
         Column("Verdict", css="wide"),
         Column("Found", css="number"),
-        Column("Lasted", css="number wide"),
+        Column("Duration", css="number wide"),
     ]
     if with_model:
         columns.insert(1, Column("Model"))
@@ -88,7 +90,10 @@ def _status(item: Json) -> Markup:
 
 
 def render(item: Json, detail: Json | None, now_ms: int, *, writable: bool) -> tuple[str, Markup]:
-    """Title and body. ``detail`` is its model's view; ``writable``: this worker takes changes, given a token."""
+    """The title and the body of an incident's page.
+
+    ``detail`` is the view of its model; ``writable``: this worker accepts changes with a token.
+    """
     model, version, segment = str(item.get("model")), str(item.get("version")), item.get("segment")
     model_link = element(
         "a", f"{model} {version}" + (f" · {segment}" if segment else ""), href=words.model_path(model, version, segment)
@@ -117,7 +122,7 @@ def render(item: Json, detail: Json | None, now_ms: int, *, writable: bool) -> t
 
 
 def _sentence(summary: str, item: Json) -> str:
-    """With a capital, unless it begins with the name of a feature, which is as it is."""
+    """The summary with a capital letter, unless it begins with the name of a feature."""
     names = [str(row.get("feature")) for row in words.rows(item.get("features"))]
     begins_with_name = any(name and summary.startswith(name) for name in names)
     return summary if begins_with_name else summary[:1].upper() + summary[1:]
@@ -131,13 +136,13 @@ def _crumbs(model_link: Markup) -> Markup:
 
 
 JUDGED_BY = {"feature": "events", "performance": "labels"}
-"""What the verdict of an incident of each kind rests on."""
+"""What the verdict on an incident of each kind is based on."""
 
 
 def _facts(item: Json, model_link: Markup, now_ms: int) -> list[tuple[str, Child]]:
     pairs: list[tuple[str, Child]] = [("Model", model_link)]
     for label, name in (
-        ("Began about", "began_at_ms"),
+        ("Began (estimate)", "began_at_ms"),
         ("Found", "opened_at_ms"),
         ("Acknowledged", "acknowledged_at_ms"),
         ("Resolved", "resolved_at_ms"),
@@ -157,7 +162,7 @@ def _facts(item: Json, model_link: Markup, now_ms: int) -> list[tuple[str, Child
                 )
             )
     if finite(item.get("began_at_event")) is not None:
-        pairs.append(("Began about event", words.count(item["began_at_event"])))
+        pairs.append(("Began at event (estimate)", words.count(item["began_at_event"])))
     if finite(item.get("opened_at_event")) is not None:
         pairs.append(("Found at event", words.count(item["opened_at_event"])))
     by = item.get("acknowledged_by")
@@ -165,12 +170,17 @@ def _facts(item: Json, model_link: Markup, now_ms: int) -> list[tuple[str, Child
         pairs.append(("Acknowledged by", str(by)))
     if item.get("resolution"):
         by = f", by {item['resolved_by']}" if item.get("resolved_by") else ""
-        pairs.append(("Why it is over", words.plain(item["resolution"]) + by))
+        pairs.append(("Resolved because", words.plain(item["resolution"]) + by))
     if item.get("reason"):
         pairs.append(("Reason", words.reason(item["reason"])))
     if item.get("kind") in JUDGED_BY:
         seen, what = finite(item.get("verdict_events")), JUDGED_BY[item["kind"]]
-        pairs.append(("Judged by", f"{words.count(seen)} {what} since it was found" if seen else f"the alarm's {what}"))
+        pairs.append(
+            (
+                "Verdict based on",
+                f"{words.count(seen)} {what} since it was found" if seen else f"the {what} of the alarm",
+            )
+        )
     pairs += [("Kind", words.plain(item.get("kind", "–"))), ("Severity", words.plain(item.get("severity", "–")))]
     pairs.append(("Id", element("code", str(item["id"]))))
     return pairs
@@ -192,35 +202,36 @@ def _features(item: Json, model: str, version: str, segment: Any) -> Markup | No
         body.append((name, [link, *(words.number(row.get(size)) for size in ("evidence_log10", *SIZE_LABELS))]))
     return element(
         "section",
-        element("h2", "Features blamed"),
+        element("h2", "Affected features"),
         element(
             "div",
             frame.table("Features, the worst first", columns, body),
             class_="scroll",
             tabindex="0",
             role="region",
-            aria_label="Features blamed",
+            aria_label="Affected features",
         ),
     )
 
 
 def _pictures(item: Json, detail: Json | None) -> Markup | None:
-    """What the blamed features look like now."""
+    """Charts of the affected features as they are now."""
     if detail is None:
         return None
     blamed = {str(row.get("feature")) for row in words.rows(item.get("features"))}
     shown = [f for f in units.features(detail) if f.name in blamed]
     return feature_table.cards(
-        str(item["model"]), str(item["version"]), item.get("segment"), shown, "How they look now"
+        str(item["model"]), str(item["version"]), item.get("segment"), shown, "Affected features now"
     )
 
 
 def environment(detail: Json) -> Markup | None:
-    """What differs between training and serving, of a model's view or an incident."""
+    """A table of what differs between training and serving, from a model's view or an incident; None where nothing
+    does."""
     rows = words.rows(detail.get("environment_differences"))
     if not rows:
         return None
-    columns = (Column("What"), Column("Reference"), Column("Present"), Column("Events", css="number"))
+    columns = (Column("Name"), Column("Training"), Column("Serving"), Column("Events", css="number"))
     body = [
         (
             str(row.get("name")),
@@ -234,7 +245,7 @@ def environment(detail: Json) -> Markup | None:
         for row in rows[:200]
     ]
     return frame.section(
-        "Environment differences", "environment", frame.table("Training against serving", columns, body)
+        "Environment differences", "environment", frame.table("Differences between training and serving", columns, body)
     )
 
 
@@ -254,6 +265,6 @@ def _notes(item: Json) -> Markup | None:
 
 
 def _done(row: Json) -> str:
-    """What was done with the note."""
+    """What the person did who wrote the note."""
     labels = {action.name: action.label for action in buttons.OF_INCIDENTS if action.name != "note"}
     return f"{labels[row['action']]}: " if row.get("action") in labels else ""

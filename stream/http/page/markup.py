@@ -1,14 +1,14 @@
-"""HTML and SVG as text that is escaped unless it was made here. Nothing of driftline's vocabulary."""
+"""HTML and SVG as text. Everything is escaped that was not made by these functions. Nothing here is about drift."""
 
 from collections.abc import Iterable
 from html import escape
 
 VOID = frozenset(("br", "hr", "img", "input", "link", "meta"))
-"""Elements that have no end tag. SVG's empty ones get one, which HTML's parser accepts."""
+"""HTML elements without an end tag. Empty SVG elements get an end tag, which HTML parsers accept."""
 
 
 class Markup(str):
-    """Text that is already HTML. Made by ``element`` and ``join``; anything else is escaped where it is used."""
+    """Text that is already HTML, made by ``element`` and ``text``. Other text is escaped where it is used."""
 
     __slots__ = ()
 
@@ -18,7 +18,7 @@ Attribute = str | int | float | bool | None
 
 
 def text(child: Child) -> Markup:
-    """Escapes what is not Markup; None is nothing; an iterable is its parts one after the other."""
+    """Escapes everything that is not Markup. None becomes empty text; the parts of an iterable are joined."""
     if isinstance(child, Markup):
         return child
     if child is None:
@@ -29,7 +29,8 @@ def text(child: Child) -> Markup:
 
 
 def element(tag: str, *children: Child, **attributes: Attribute) -> Markup:
-    """One element. ``class_`` is ``class``, ``data_at`` is ``data-at``; None and False leave an attribute out.
+    """One element. The attribute ``class_`` becomes ``class``, ``data_at`` becomes ``data-at``; None and False omit
+    one.
 
     >>> element("a", "x < y", href="/?a=1&b=2", class_="quiet", hidden=True)
     '<a href="/?a=1&amp;b=2" class="quiet" hidden>x &lt; y</a>'

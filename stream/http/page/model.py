@@ -1,4 +1,4 @@
-"""One model version, or a segment of it: how it is, since when, and which of its features say so."""
+"""The page of a model version, or of a segment of it: its state, its evidence, its incidents and its features."""
 
 from collections.abc import Sequence
 
@@ -16,18 +16,19 @@ from stream.http.page.words import Json, finite
 from stream.topics.views import Views
 
 SMALLEST = (
-    "A smaller shift of this feature is not found however long it lasts: the reference is too small, or too dependent"
+    "A smaller shift of this feature is never found, however long it lasts. The reference is too small, or its rows "
+    "depend on each other too much."
 )
-MOVED = (
-    "These did not stay at one level while their reference was learned: it says little, and small changes are not seen"
+MOVED = "These features did not stay at one level while the reference was learned. Small changes of them are not found."
+SEASON = (
+    "The reference spans less than 14 days. Changes with the time of day or the day of the week can look like drift."
 )
-SEASON = "The reference spans less than 14 days, so what changes with the time of day or the week looks like a change"
 
 
 def render(
     detail: Json, views: Views, history: History, query: dict[str, str], now_ms: int, *, writable: bool
 ) -> tuple[str, Markup]:
-    """Title and body. ``writable``: this worker takes changes, given a token."""
+    """The title and the body of the page. ``writable``: this worker accepts changes with a token."""
     u = units.unit(detail, history, now_ms)
     features = units.features(detail)
     incidents = views.incidents(u.model, u.version, u.segment)
@@ -73,29 +74,33 @@ def _heading(u: Unit, detail: Json, incidents: Sequence[Json]) -> Markup:
 
 
 def unseeing(u: Unit, now_ms: int) -> Markup | None:
-    """What is below looks as healthy as it did when it was last seen; it must not be taken for the present."""
+    """A warning that the page shows an old state, which may look healthy; None for a unit that is judged now."""
     if u.state.name not in ("blind", "silent", "unknown"):
         return None
     when = frame.ago(u.last_event_ms, now_ms, suffix=True)
-    return element("p", "Not being judged now. Everything below is as it was last seen, ", when, ".", class_="unseeing")
+    return element(
+        "p", "Not being judged now. Everything below is the state at the last event, ", when, ".", class_="unseeing"
+    )
 
 
 def _sentence(u: Unit, detail: Json) -> str:
-    """Why it is in its state."""
+    """Why the unit is in its state, as a sentence."""
     reason = detail.get("reason")
     if u.state.name == "drift" and u.drifted:
-        return f"{listed(u.drifted)} {'has' if len(u.drifted) == 1 else 'have'} changed from the reference."
+        return f"{listed(u.drifted)} {'has' if len(u.drifted) == 1 else 'have'} changed compared with the reference."
     if u.state.name == "learning" and (wanted := finite(detail.get("learning_events_wanted"))):
         return f"Learning its reference: {words.count(detail.get('epoch_events'))} of {words.count(wanted)} events."
     if isinstance(reason, str) and reason and u.state is not words.SILENT:
-        told = words.BLIND_REASONS.get(reason) or words.reason(reason)
-        told = told[:1].upper() + told[1:] if u.state.name == "blind" else told  # else it may begin with a name
-        return told + ("" if told.endswith(".") else ".")
+        text = words.BLIND_REASONS.get(reason) or words.reason(reason)
+        text = (
+            text[:1].upper() + text[1:] if u.state.name == "blind" else text
+        )  # others may begin with a feature's name
+        return text + ("" if text.endswith(".") else ".")
     return u.state.meaning
 
 
 def _verdict(u: Unit, incidents: Sequence[Json]) -> str | None:
-    """What the newest open incident was judged to be, and what that asks for."""
+    """The verdict on the newest open incident of a drifting unit, with what to do."""
     found = next((item for item in incidents if finite(item.get("resolved_at_ms")) is None), None)
     if u.state.name != "drift" or found is None or not found.get("verdict"):
         return None
@@ -103,7 +108,7 @@ def _verdict(u: Unit, incidents: Sequence[Json]) -> str | None:
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """``a``, ``a and b``, ``a, b, c and 4 more``."""
+    """The names as ``a``, ``a and b`` or ``a, b, c and 4 more``."""
     if len(names) <= most:
         return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
     return f"{', '.join(names[:most])} and {len(names) - most:,} more"
@@ -118,19 +123,19 @@ def _facts(u: Unit, detail: Json, features: Sequence[Feature], now_ms: int) -> M
         ("Last event", frame.ago(u.last_event_ms, now_ms, suffix=True)),
         ("Events/s", "–" if u.rate is None else words.number(u.rate, 2)),
         ("Events", words.count(u.events)),
-        ("Under this reference", words.count(detail.get("epoch_events"))),
+        ("Since this reference", words.count(detail.get("epoch_events"))),
         ("Features", f"{len(features):,}" + (f", {len(u.drifted):,} drifted" if u.drifted else "")),
     ]
     if missing:
         worst = max(missing, key=lambda f: f.missing or 0.0)
-        pairs.append(("Most missing", f"{worst.name}, {words.share(worst.missing)}"))
+        pairs.append(("Most missing values", f"{worst.name}, {words.share(worst.missing)}"))
     hidden = [(value, f.name) for f in features if (value := finite(f.raw.get("smallest_shift"))) is not None]
     if hidden:
         value, name = max(hidden)
-        told = f"below {value:.2g} standard deviations ({name})"
-        pairs.append(("Too small to be seen", element("span", told, title=SMALLEST)))
+        text = f"{value:.2g} standard deviations ({name})"
+        pairs.append(("Smallest detectable shift", element("span", text, title=SMALLEST)))
     if moved := detail.get("moved_while_learned"):
-        pairs.append(("Moved while learned", element("span", listed([str(name) for name in moved]), title=MOVED)))
+        pairs.append(("Unstable during learning", element("span", listed([str(name) for name in moved]), title=MOVED)))
     if isinstance(digest, str):
         pairs.append(
             ("Season", "covered" if detail.get("season_covered") else element("span", "not covered", title=SEASON))
@@ -145,7 +150,7 @@ def _segments(u: Unit, segments: Sequence[str | None]) -> Markup | None:
     links = [
         element(
             "a",
-            "everyone" if name is None else name,
+            "whole population" if name is None else name,
             href=words.model_path(u.model, u.version, name),
             aria_current="page" if name == u.segment else None,
         )
@@ -157,18 +162,18 @@ def _segments(u: Unit, segments: Sequence[str | None]) -> Markup | None:
 def _evidence(u: Unit, detail: Json, history: History, incidents: Sequence[Json]) -> Markup:
     points = _points(detail) or history.of(detail).points()
     if len(points) < 2 or u.threshold is None:
-        told = (
-            "Nothing is judged before there is a reference."
+        text = (
+            "Nothing is judged until there is a reference."
             if u.threshold is None
-            else "Not enough yet to draw: evidence is taken once a second while events come."
+            else "No chart yet: evidence is recorded once a second while events arrive."
         )
-        return frame.section("Evidence over time", "evidence", element("p", told, class_="empty"))
+        return frame.section("Evidence over time", "evidence", element("p", text, class_="empty"))
     marks = _marks(incidents)
     highest = max(points, key=lambda point: point[1])
-    told = (
+    text = (
         f"Evidence (log₁₀) from {words.moment(points[0][0])} to {words.moment(points[-1][0])}: "
         f"now {words.number(points[-1][1])}, highest {words.number(highest[1])} at {words.moment(highest[0])}; "
-        f"an alarm needs {words.number(u.threshold)}."
+        f"the alarm threshold is {words.number(u.threshold)}."
     )
     charts = [
         svg.evidence_chart(points, u.threshold, marks, width, height, css)
@@ -178,9 +183,9 @@ def _evidence(u: Unit, detail: Json, history: History, incidents: Sequence[Json]
     figure = element(
         "figure",
         element(
-            "div", charts, class_="plot", tabindex="0", role="img", aria_label=told, aria_describedby="evidence-readout"
+            "div", charts, class_="plot", tabindex="0", role="img", aria_label=text, aria_describedby="evidence-readout"
         ),
-        element("figcaption", element("span", told, class_="told"), readout),
+        element("figcaption", element("span", text, class_="in-words"), readout),
         data_points=orjson.dumps([[int(when), round(value, 3)] for when, value in points]).decode(),
         id="evidence-figure",
     )
@@ -192,7 +197,7 @@ MOMENTS = (
     ("opened_at_ms", "found", "open"),
     ("resolved_at_ms", "resolved", "resolved"),
 )
-"""What is marked of an incident: the member, its word, the style."""
+"""The times of an incident that are marked on the chart: member, word and style."""
 
 
 def _marks(incidents: Sequence[Json]) -> list[svg.Mark]:
@@ -207,7 +212,7 @@ def _marks(incidents: Sequence[Json]) -> list[svg.Mark]:
 
 
 def _points(detail: Json) -> list[tuple[float, float]]:
-    """The judge's own history, where the view carries one: a list of [time, evidence] or of objects."""
+    """The history of evidence in the view, if there is one: a list of [time, evidence] or of objects."""
     found: list[tuple[float, float]] = []
     for item in detail.get("evidence_history") or ():
         pair = (item.get("at_ms"), item.get("evidence_log10")) if isinstance(item, dict) else tuple(item)[:2]
@@ -219,7 +224,7 @@ def _points(detail: Json) -> list[tuple[float, float]]:
 
 def _incidents(incidents: Sequence[Json], now_ms: int) -> Markup:
     if not incidents:
-        return frame.section("Incidents", "incidents", element("p", "None so far.", class_="empty"))
+        return frame.section("Incidents", "incidents", element("p", "No incidents so far.", class_="empty"))
     return frame.section("Incidents", "incidents", incident_page.table(incidents[:20], now_ms, with_model=False))
 
 
@@ -227,9 +232,11 @@ def _retraining(detail: Json) -> Markup:
     rows = words.rows(detail.get("retrain_log"))
     if not rows:
         return frame.section(
-            "Retrain requests", "retraining", element("p", "None sent and none withheld so far.", class_="empty")
+            "Retrain requests",
+            "retraining",
+            element("p", "No retrain request has been sent or withheld so far.", class_="empty"),
         )
-    columns = (Column("When"), Column("Outcome"), Column("Why"))
+    columns = (Column("Time"), Column("Outcome"), Column("Reason"))
     body = [
         (
             f"retrain-{index}",
@@ -241,25 +248,23 @@ def _retraining(detail: Json) -> Markup:
         )
         for index, row in enumerate(rows[-50:][::-1])
     ]
-    return frame.section(
-        "Retrain requests", "retraining", frame.table("Sent and withheld, newest first", columns, body)
-    )
+    return frame.section("Retrain requests", "retraining", frame.table("Retrain requests, newest first", columns, body))
 
 
 def _why(row: Json) -> Child:
-    """The reason, as a link to the incident that it comes from where that is named."""
-    told = words.reason(row.get("reason", "–"))
-    return element("a", told, href=words.incident_path(str(row["incident"]))) if row.get("incident") else told
+    """The reason; a link to its incident where the row names one."""
+    text = words.reason(row.get("reason", "–"))
+    return element("a", text, href=words.incident_path(str(row["incident"]))) if row.get("incident") else text
 
 
 CHANNELS = {"u": "level", "z.up": "level, upwards", "z.down": "level, downwards", "spread": "spread"}
-"""What a detector was looking at: where the values lie in the reference, or how far from its middle."""
+"""What a detector observes: where the values lie in the reference, or how far they are from its middle."""
 
 
 DETECTORS = {"adwin": "ADWIN", "page_hinkley": "Page-Hinkley"}
 
 
-def _said_ms(row: Json) -> float:
+def _signal_ms(row: Json) -> float:
     return finite(row.get("timestamp_ms")) or 0.0
 
 
@@ -268,7 +273,7 @@ def _signals(detail: Json, now_ms: int) -> Markup | None:
     if not rows:
         return None
     newest = {(row.get("feature"), row.get("detector"), row.get("channel")): row for row in rows}
-    columns = (Column("Feature"), Column("Detector"), Column("What moved"), Column("Last said", css="number"))
+    columns = (Column("Feature"), Column("Detector"), Column("What changed"), Column("Last signal", css="number"))
     body = [
         (
             f"signal-{index}",
@@ -279,9 +284,9 @@ def _signals(detail: Json, now_ms: int) -> Markup | None:
                 frame.ago(finite(row.get("timestamp_ms")), now_ms, suffix=True),
             ),
         )
-        for index, row in enumerate(sorted(newest.values(), key=_said_ms)[-8:][::-1])
+        for index, row in enumerate(sorted(newest.values(), key=_signal_ms)[-8:][::-1])
     ]
     note = element(
-        "p", "What the sequential detectors said. They inform; only evidence raises an alarm.", class_="quiet"
+        "p", "Signals of single detectors, for information. Only evidence opens an incident.", class_="quiet"
     )
     return frame.section("Second opinions", "signals", note, frame.table("Signals, newest first", columns, body))

@@ -1,4 +1,4 @@
-"""What labels say of a model's predictions, and how its objectives stand."""
+"""The part of a model's page with its performance by labels, and with its objectives."""
 
 from detectors.performance.label_arrival import Labels
 from stream.http.page import frame, words
@@ -16,22 +16,22 @@ TITLES = {
 }
 
 LABELS = {
-    Labels.WAITING.value: "No label has found one of its predictions yet.",
-    Labels.UNMATCHED.value: "Labels are read and find none of its predictions: how right it is, nobody knows.",
-    Labels.MISSING.value: "Its labels no longer come: how right it is, nobody knows.",
+    Labels.WAITING.value: "No label has matched one of its predictions yet.",
+    Labels.UNMATCHED.value: "Labels arrive but match none of its predictions, so its accuracy is unknown.",
+    Labels.MISSING.value: "Labels no longer arrive, so its accuracy is unknown.",
 }
 
 
 def render(detail: Json) -> Markup | None:
-    """None where nothing is labelled, promised or waited for."""
+    """The section; None for a model without labels and objectives."""
     performance = detail.get("performance")
     performance = performance if isinstance(performance, dict) else {}
     objectives = words.rows(detail.get("objectives"))
-    standing = LABELS.get(str(performance.get("labels")))
-    if not performance.get("labelled") and not objectives and standing is None:
+    state_of_labels = LABELS.get(str(performance.get("labels")))
+    if not performance.get("labelled") and not objectives and state_of_labels is None:
         return None
     parts = [
-        element("p", standing, class_="lead") if standing else None,
+        element("p", state_of_labels, class_="lead") if state_of_labels else None,
         _facts(performance) if performance.get("labelled") else None,
         _objectives(objectives),
     ]
@@ -43,16 +43,16 @@ def _facts(performance: Json) -> Markup:
     pairs: list[tuple[str, Child]] = []
     for name, value in (recent.get("measures") or {}).items():
         ever = finite((performance.get("measures") or {}).get(name))
-        told = words.number(value) + ("" if ever is None else f" ({words.number(ever)} since the first event)")
-        pairs.append((TITLES.get(name, name), told))
+        text = words.number(value) + ("" if ever is None else f" ({words.number(ever)} since the first event)")
+        pairs.append((TITLES.get(name, name), text))
     labelled, predicted = finite(recent.get("labelled")), finite(recent.get("predicted"))
     if labelled is not None and predicted:
         hours = words.count(recent.get("hours"))
-        pairs.append(("Labelled", f"{words.share(labelled / predicted)} of the last {hours} hours' predictions"))
+        pairs.append(("Labelled", f"{words.share(labelled / predicted)} of the predictions of the last {hours} hours"))
     if (delay := finite(performance.get("mean_delay_seconds"))) is not None:
-        pairs.append(("Labels come after", words.age(1000 * delay) if delay >= 2 else "less than 2 s"))
+        pairs.append(("Mean delay of labels", words.age(1000 * delay) if delay >= 2 else "less than 2 s"))
     if incomparable := finite(performance.get("incomparable")):
-        pairs.append(("Not comparable", f"{words.count(incomparable)} labels: of another type than the prediction"))
+        pairs.append(("Not comparable", f"{words.count(incomparable)} labels with another type than the prediction"))
     return frame.facts(pairs)
 
 
@@ -60,12 +60,12 @@ def _objectives(objectives: list[Json]) -> Markup | None:
     if not objectives:
         return None
     columns = (Column("Objective"), Column("At least", css="number"), Column("Last day", css="number"), Column("Met"))
-    body = [(f"objective-{row.get('objective')}", _standing(row)) for row in objectives]
+    body = [(f"objective-{row.get('objective')}", _objective(row)) for row in objectives]
     return element("div", frame.table("Objectives", columns, body))
 
 
-def _standing(row: Json) -> tuple[Child, ...]:
+def _objective(row: Json) -> tuple[Child, ...]:
     below, ratio, target = finite(row.get("below_ms")), finite(row.get("recent_ratio")), finite(row.get("at_least"))
     name = str(row.get("objective")) + ("" if below is None else f" within {words.number(below)} ms")
-    met = "no such events yet" if ratio is None or target is None else "yes" if ratio >= target else "no"
+    met = "no events yet" if ratio is None or target is None else "yes" if ratio >= target else "no"
     return (name, words.share(target), words.share(ratio), met)

@@ -1,4 +1,4 @@
-"""The web page: routes, headers and the cache. What the pages say is in ``stream.page``; the JSON is the server's."""
+"""The web pages: their routes, headers and cache. Each page is made in a module of its own in this folder."""
 
 import asyncio
 import hashlib
@@ -8,25 +8,20 @@ from importlib import resources
 
 from aiohttp import web
 
-from stream.backends.clock import SystemClock
+from stream.http.answers import SECURITY_HEADERS
 from stream.http.page import feature, fleet, frame, incident, model
 from stream.http.page.history import History
 from stream.http.page.markup import Markup, element
 from stream.topics.views import Views
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; connect-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
-)
-
 STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 SAMPLE_SECONDS = 1.0
 QUIET_SECONDS = 5.0
-"""Without a change a sample is taken this often, so that the rate of a silent model falls to nothing."""
+"""A sample is taken this often even without a change, so that the rate of a silent model falls to zero."""
 
 MAX_CACHED_PAGES = 64
-"""A page of 100 models or 50 features is about 150 KB: 10 MB at most."""
+"""Most pages in the cache. A page of 100 models or 50 features has about 150 KB, so they use 10 MB at most."""
 
 QUERY_NAMES = ("q", "state", "sort", "page", "segment")
 MAX_QUERY_LENGTH = 200
@@ -34,9 +29,9 @@ MAX_QUERY_LENGTH = 200
 Rendered = tuple[str, Markup] | None
 
 
-def add_pages(app: web.Application, views: Views, now_ms: Callable[[], int] | None = None) -> None:
-    """Adds ``/``, the pages below it and ``/static/``, and a task that samples the views while the app runs."""
-    pages = Pages(views, now_ms or SystemClock().now_ms)
+def add_pages(app: web.Application, views: Views, now_ms: Callable[[], int]) -> None:
+    """Adds ``/``, the pages below it and ``/static/``, and a task that samples the views while ``app`` runs."""
+    pages = Pages(views, now_ms)
     app.add_routes(
         [
             web.get("/", pages.fleet),
@@ -51,7 +46,7 @@ def add_pages(app: web.Application, views: Views, now_ms: Callable[[], int] | No
 
 
 class Pages:
-    """The handlers. A page is rendered once per change and second, however many look at it."""
+    """The handlers of the pages. A page is rendered once per change and second, for any number of viewers."""
 
     def __init__(self, views: Views, now_ms: Callable[[], int]) -> None:
         self._views = views
@@ -61,7 +56,7 @@ class Pages:
         self._static = _static_files()
 
     async def sampling(self, app: web.Application) -> AsyncIterator[None]:
-        """Samples while the application runs."""
+        """Runs the sampling task while the application runs."""
         task = asyncio.ensure_future(self._sample())
         yield
         task.cancel()
@@ -79,7 +74,7 @@ class Pages:
         return self._page(request, "Fleet", lambda now: fleet.render(self._views, self._history, query, now))
 
     async def model(self, request: web.Request) -> web.Response:
-        query, writable = _query(request), _takes_changes(request.app)
+        query, writable = _query(request), _is_writable(request.app)
 
         def render(now: int) -> Rendered:
             detail = self._views.detail(
@@ -105,7 +100,7 @@ class Pages:
         return self._page(request, "Incidents", lambda now: incident.render_list(self._views, query, now))
 
     async def incident(self, request: web.Request) -> web.Response:
-        writable = _takes_changes(request.app)
+        writable = _is_writable(request.app)
 
         def render(now: int) -> Rendered:
             found = self._views.incident(request.match_info["id"])
@@ -121,7 +116,7 @@ class Pages:
         if found is None:
             raise web.HTTPNotFound
         body, content_type, tag = found
-        headers = {"ETag": tag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+        headers = {"ETag": tag, "Cache-Control": "no-cache", **SECURITY_HEADERS}
         if request.headers.get("If-None-Match") == tag:
             return web.Response(status=304, headers=headers)
         return web.Response(body=body, content_type=content_type, charset="utf-8", headers=headers)
@@ -132,29 +127,24 @@ class Pages:
         cached = self._cache.get(key)
         if cached is None:
             rendered = render(now_ms)
-            title, body = rendered if rendered is not None else _not_here()
+            title, body = rendered if rendered is not None else _not_found()
             text = frame.document(title, body, self._views.generation, section)
             cached = (text, 200 if rendered is not None else 404)
             if len(request.path_qs) <= 2 * MAX_QUERY_LENGTH:
                 self._cache[key] = cached
             while len(self._cache) > MAX_CACHED_PAGES:
                 self._cache.popitem(last=False)
-        headers = {
-            "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            "Cache-Control": "no-store",
-        }
+        headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
         return web.Response(text=cached[0], status=cached[1], content_type="text/html", headers=headers)
 
 
 def _query(request: web.Request) -> dict[str, str]:
-    """The parameters the pages know, cut to a sane length."""
+    """The query parameters that the pages use, each cut to ``MAX_QUERY_LENGTH`` characters."""
     return {name: request.query[name][:MAX_QUERY_LENGTH] for name in QUERY_NAMES if name in request.query}
 
 
-def _takes_changes(app: web.Application) -> bool:
-    """Whether the server beside us has routes that change something."""
+def _is_writable(app: web.Application) -> bool:
+    """Whether the application has routes that change an incident."""
     return any(
         route.method == "POST"
         and route.resource is not None
@@ -163,22 +153,22 @@ def _takes_changes(app: web.Application) -> bool:
     )
 
 
-def _not_here() -> tuple[str, Markup]:
+def _not_found() -> tuple[str, Markup]:
     body = [
-        element("h1", "Not here"),
+        element("h1", "Not found"),
         element(
             "p",
-            "No model, feature or incident of that name is known to this worker. "
-            "It may not have arrived yet, or have been forgotten.",
+            "This worker knows no model, feature or incident with that name. "
+            "It may not have arrived yet, or it may have been removed.",
             class_="lead",
         ),
-        element("p", element("a", "To the fleet", href="/")),
+        element("p", element("a", "Back to the fleet", href="/")),
     ]
-    return "Not here", element("section", body)
+    return "Not found", element("section", body)
 
 
 def _static_files() -> dict[str, tuple[bytes, str, str]]:
-    """Every static file with its type and tag, read once."""
+    """The content, type and tag of every static file; read once at start."""
     found = {}
     for file in resources.files("stream.http").joinpath("static").iterdir():
         suffix = file.name[file.name.rfind(".") :]

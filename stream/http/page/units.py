@@ -1,4 +1,5 @@
-"""Views as the page reads them: a unit and a feature, with what is missing or odd in the JSON already dealt with."""
+"""Units and features as the pages use them, read from the JSON of the views. Missing or odd members are handled
+here."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -42,30 +43,31 @@ class Unit(NamedTuple):
 
     @property
     def why(self) -> str | None:
-        """A few words on why it is in its state; None where its features say it, or where it is well."""
+        """The reason for its state in a few words; None where its features are the reason, and where it has no
+        problem."""
         if self.state.name == "learning" and self.learning_wanted:
-            return f"{words.count(self.learned)} of {words.count(self.learning_wanted)} events of its reference"
+            return f"{words.count(self.learned)} of {words.count(self.learning_wanted)} events read"
         if self.state.name in ("blind", "drift") and self.reason and not self.drifted:
-            told = words.BLIND_REASONS.get(self.reason) or words.reason(self.reason)
-            return told[:1].lower() + told[1:].rstrip(".")
-        return "nothing has arrived lately" if self.state is words.SILENT else None
+            text = words.BLIND_REASONS.get(self.reason) or words.reason(self.reason)
+            return text[:1].lower() + text[1:].rstrip(".")
+        return "no events lately" if self.state is words.SILENT else None
 
     @property
     def ratio(self) -> float:
-        """Evidence as a share of the threshold; -1 where nothing is known."""
+        """Evidence as a share of the threshold; -1 where one of them is unknown."""
         if self.evidence is None or not self.threshold or self.threshold <= 0:
             return -1.0
         return self.evidence / self.threshold
 
 
 def unit(summary: Json, history: History, now_ms: int) -> Unit:
-    """``silent`` replaces a good state when nothing has arrived for long: no news is not good news."""
+    """A unit from its summary. The state ``silent`` replaces a good state when no event has arrived for a while."""
     past = history.of(summary)
     claimed = str(summary.get("state"))
     state = words.STATES.get(claimed, words.UNKNOWN)
     last_event_ms = finite(summary.get("last_event_ms"))
-    heard_ms = max(last_event_ms or 0, past.rose_ms or 0)
-    if state.name in ("stable", "warning", "learning") and now_ms - heard_ms > words.SILENT_AFTER_MS:
+    active_ms = max(last_event_ms or 0, past.rose_ms or 0)
+    if state.name in ("stable", "warning", "learning") and now_ms - active_ms > words.SILENT_AFTER_MS:
         state = words.SILENT
     drifted = summary.get("drifted_features")
     worst = summary.get("worst_feature")
@@ -89,8 +91,11 @@ def unit(summary: Json, history: History, now_ms: int) -> Unit:
 
 
 class Feature(NamedTuple):
-    """One feature, with shares instead of counts. ``labels`` (per bin; empty when the bins are unnamed), ``reference``
-    and ``present`` are there once it is ``drawn``: of 500 features a page draws some fifty."""
+    """One feature, with shares instead of counts.
+
+    ``labels`` (one for each bin; empty when the bins have no names), ``reference`` and ``present`` are only filled by
+    ``drawn``, because a page draws about fifty of 500 features.
+    """
 
     name: str
     kind: str
@@ -112,12 +117,14 @@ class Feature(NamedTuple):
 
     @property
     def described(self) -> str:
-        """Its kind, and that it is an id or a counter where it is."""
-        return f"{self.kind}, an id or counter: its values are not judged" if self.raw.get("identifier") else self.kind
+        """The kind, with a remark for an id or a counter."""
+        return (
+            f"{self.kind}, id or counter: only missing values are judged" if self.raw.get("identifier") else self.kind
+        )
 
 
 def features(detail: Json) -> list[Feature]:
-    """Worst first: by evidence, then by PSI, then by name. What labels say is one of them."""
+    """The features, worst first: by evidence, then by PSI, then by name. The outcome of labels is one of them."""
     drifted = set(detail.get("drifted_features") or ())
     rows = words.rows([*(detail.get("features") or ()), detail.get("outcome")])
     found = [_feature(raw, drifted) for raw in rows if raw.get("feature") is not None]
@@ -153,14 +160,14 @@ def drawn(feature: Feature) -> Feature:
     present_labels, present = _bins(raw.get("histogram"))
     if labels and present_labels and labels != present_labels and len(labels) != len(reference) + 1:
         labels, reference, present = _aligned(labels, reference, present_labels, present)
-    valueless = bool(present) and not sum(present)  # then no distance is known, and 0 would look well
+    valueless = bool(present) and not sum(present)  # then no distance is known, and 0 would look healthy
     sizes: dict[str, float | None] = dict.fromkeys(SIZES) if valueless else feature.sizes
     shown = feature._replace(labels=labels or present_labels, sizes=sizes)
     return shown._replace(reference=_shares(reference), present=_shares(present))
 
 
 def _bins(value: object) -> tuple[list[str], list[float]]:
-    """Labels (for edges: one per bin, ``a … b``) and counts, of any of the shapes a histogram comes in."""
+    """Labels (``a … b`` for a bin with edges) and counts, from any form that a histogram has in a view."""
     if isinstance(value, list):
         return [], [finite(item) or 0.0 for item in value]
     if not isinstance(value, dict):
@@ -190,7 +197,7 @@ def _edge_labels(edges: list[Any], bins: int) -> list[str]:
 def _aligned(
     labels: list[str], reference: list[float], present_labels: list[str], present: list[float]
 ) -> tuple[list[str], list[float], list[float]]:
-    """Puts two histograms of named categories over the same names."""
+    """Two histograms of named categories over the same names."""
     every = list(dict.fromkeys([*labels, *present_labels]))
     old = dict(zip(labels, reference, strict=False))
     new = dict(zip(present_labels, present, strict=False))

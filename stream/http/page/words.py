@@ -1,4 +1,4 @@
-"""What states, verdicts, numbers and times are called on the page. Plain values in, plain text out."""
+"""The texts of the page for states, verdicts, reasons, numbers and times. Plain values in, plain text out."""
 
 import math
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 
 class State(NamedTuple):
-    """How a state reads: a shape and a word besides the colour, for those who do not see the colour."""
+    """How a state is shown: a shape and a word besides the colour, for people who do not see colours."""
 
     name: str
     label: str
@@ -24,87 +24,95 @@ class State(NamedTuple):
 STATES = {
     state.name: state
     for state in (
-        State("drift", "Drift", "▲", "drifting", "What it sees has changed from its reference."),
-        State("blind", "Blind", "⊘", "blind", "It cannot be judged: whatever happens to it now, nobody is told."),
-        State("warning", "Warning", "◆", "on warning", "Evidence is gathering; it has not reached the threshold."),
-        State("learning", "Learning", "◔", "learning", "No reference yet: it is being learnt and says nothing."),
-        State("stable", "Stable", "●", "stable", "What it sees agrees with its reference."),
+        State("drift", "Drift", "▲", "drifting", "Its data has changed compared with its reference."),
+        State("blind", "Blind", "⊘", "blind", "It cannot be judged, so a change would not be reported."),
+        State(
+            "warning", "Warning", "◆", "with a warning", "Evidence of a change is growing, but is below the threshold."
+        ),
+        State(
+            "learning",
+            "Learning",
+            "◔",
+            "learning",
+            "Its reference is still being learned. Until then nothing is judged.",
+        ),
+        State("stable", "Stable", "●", "stable", "Its data agrees with its reference."),
     )
 }
-"""Worst first."""
+"""The states that the judge publishes, worst first."""
 
 SILENT = State(
-    "silent", "Silent", "◌", "silent", "It was well when last heard of, but nothing has arrived for a while."
+    "silent", "Silent", "◌", "silent", "It was well at its last event, but no event has arrived for a while."
 )
-UNKNOWN = State("unknown", "Unknown", "?", "in an unknown state", "Its state has a name this page does not know.")
+UNKNOWN = State("unknown", "Unknown", "?", "in an unknown state", "This page does not know the name of its state.")
 ORDER = {
     name: rank for rank, name in enumerate(("drift", "blind", "unknown", "silent", "warning", "learning", "stable"))
 }
 ALL_STATES = {**STATES, SILENT.name: SILENT, UNKNOWN.name: UNKNOWN}
 
 VERDICTS: dict[str, str] = {
-    Verdict.WORLD_CHANGED: "The world changed: the data is sound, and different. Retraining can help.",
-    Verdict.BROKEN_DATA: "The data is broken: mend the source. Retraining would learn the fault.",
+    Verdict.WORLD_CHANGED: "The world changed: no fault was found in the data. Retraining can help.",
+    Verdict.BROKEN_DATA: "The data is broken: fix its source. Retraining would learn the error.",
 }
 
 REASONS: dict[str, str] = {
-    Reason.MISSING_VALUES: "values went missing",
-    Reason.WRONG_TYPE: "values of the wrong type",
-    Reason.STUCK_VALUE: "a value that no longer moves",
+    Reason.MISSING_VALUES: "values are missing",
+    Reason.WRONG_TYPE: "values have the wrong type",
+    Reason.STUCK_VALUE: "a value no longer changes",
     Reason.UNIT_CHANGE: "a unit changed by a constant factor",
     Reason.SWAPPED_COLUMNS: "columns were swapped",
-    Reason.NEW_ENVIRONMENT: "the software differs from training",
-    Reason.DISTRIBUTION_CHANGE: "the distribution moved",
-    Reason.PERFORMANCE_CHANGE: "its answers are right to another degree",
+    Reason.NEW_ENVIRONMENT: "software versions differ from training",
+    Reason.DISTRIBUTION_CHANGE: "the distribution changed",
+    Reason.PERFORMANCE_CHANGE: "its accuracy changed",
 }
 
 BLIND_REASONS: dict[str, str] = {
-    BlindReason.MISSING_REFERENCE: "Its reference cannot be found, so there is nothing to compare with.",
-    BlindReason.SILENT: "No event has arrived for longer than is usual for it.",
-    BlindReason.LAG: "Events wait unread: what is judged is old.",
-    BlindReason.UNREADABLE: "Most of what arrives cannot be read.",
-    BlindReason.UNMATCHED_LABELS: "Its labels find no prediction: how right it is, nobody knows.",
-    BlindReason.MISSING_LABELS: "Its labels stay away: how right it is, nobody knows.",
+    BlindReason.MISSING_REFERENCE: "Its reference cannot be found, so there is nothing to compare its data with.",
+    BlindReason.SILENT: "No event has arrived for longer than usual.",
+    BlindReason.LAG: "Events are waiting to be read, so its state is out of date.",
+    BlindReason.UNREADABLE: "Most of its events cannot be read.",
+    BlindReason.UNMATCHED_LABELS: "Its labels match no prediction, so its accuracy is unknown.",
+    BlindReason.MISSING_LABELS: "No labels are arriving, so its accuracy is unknown.",
 }
 
 SILENT_AFTER_MS = 900_000
-"""A model from which nothing came for so long is not shown as stable, whatever was last published of it."""
+"""A model without an event for this long is not shown as stable, whatever state was published last."""
 
 
-NEW_SOFTWARE = "The software changed: training and serving do not run the same. Retraining would hide it."
+NEW_SOFTWARE = "The software changed: training and serving use different versions. Retraining would hide this."
 
 
 def verdict(name: object, reason: object = None) -> str:
-    """A sentence for a verdict; one we do not know is shown as it is named."""
+    """The sentence for a verdict; the name itself for an unknown one."""
     if reason == Reason.NEW_ENVIRONMENT:
         return NEW_SOFTWARE
-    return VERDICTS.get(str(name), plain(name)) if name else "Undecided."
+    return VERDICTS.get(str(name), plain(name)) if name else "No verdict yet."
 
 
 def brief_verdict(item: Json) -> str:
-    """What an incident was judged to be, in a few words."""
+    """The verdict on an incident in a few words."""
     return verdict(item.get("verdict"), item.get("reason")).split(":")[0].rstrip(".")
 
 
 def reason(name: object) -> str:
-    """A few words for a reason; a sentence or an unknown name stays as it is."""
+    """A few words for a reason. A sentence is returned as it is; an unknown name becomes words."""
     return REASONS.get(str(name), str(name) if " " in str(name) else plain(name))
 
 
 def outcome(name: object) -> str:
-    """``withheld-weekly-cap`` to ``Withheld: weekly cap``."""
+    """Turns ``withheld-weekly-cap`` into ``Withheld: weekly cap``."""
     first, _, rest = str(name).partition("-")
     return f"Withheld: {rest.replace('-', ' ')}" if first == "withheld" and rest else plain(name)
 
 
 def plain(name: object) -> str:
-    """``unit-changed`` to ``Unit changed``."""
+    """Turns ``unit-changed`` into ``Unit changed``."""
     spaced = str(name).replace("-", " ").replace("_", " ")
     return spaced[:1].upper() + spaced[1:]
 
 
 def number(value: object, digits: int = 3) -> str:
-    """Short: three significant digits, thousands grouped, a dash for what is not there.
+    """A number with three significant digits and grouped thousands; a dash where there is none.
 
     >>> number(45312), number(0.01234), number(1.5e9), number(None)
     ('45,312', '0.0123', '1.5e+09', '–')
@@ -122,7 +130,7 @@ def number(value: object, digits: int = 3) -> str:
 
 
 def count(value: object) -> str:
-    """A count in full up to a million, then short.
+    """A count, in full up to a million and short above.
 
     >>> count(45312), count(12_345_678)
     ('45,312', '12.3 M')
@@ -136,7 +144,7 @@ def count(value: object) -> str:
 
 
 def share(value: float | None) -> str:
-    r"""A percentage that never rounds something to nothing.
+    r"""A percentage. A small share is never rounded to zero.
 
     >>> share(0.1234), share(0.00002), share(0.0), share(None)
     ('12.3\xa0%', '<0.01\xa0%', '0\xa0%', '–')
@@ -149,7 +157,7 @@ def share(value: float | None) -> str:
 
 
 def age(milliseconds: float) -> str:
-    """``now``, ``40 s``, ``5 min``, ``3 h``, ``2 d``: the script spells it the same way."""
+    """A duration as ``now``, ``40 s``, ``5 min``, ``3 h`` or ``2 d``; ``page.js`` writes it in the same way."""
     seconds = max(0, int(milliseconds // 1000))
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size:
@@ -158,7 +166,7 @@ def age(milliseconds: float) -> str:
 
 
 def moment(timestamp_ms: object) -> str:
-    """A date and time in UTC; a dash where there is none."""
+    """A date and time in UTC; a dash where there is no time."""
     when = _datetime(timestamp_ms)
     return when.strftime("%Y-%m-%d %H:%M:%S UTC") if when else "–"
 
@@ -169,7 +177,7 @@ def iso(timestamp_ms: object) -> str | None:
 
 
 def clock(timestamp_ms: float, span_ms: float) -> str:
-    """A tick of a time axis ``span_ms`` long."""
+    """The text of a tick on a time axis that is ``span_ms`` long."""
     when = _datetime(timestamp_ms)
     if when is None:
         return ""
@@ -185,14 +193,14 @@ def _datetime(timestamp_ms: object) -> datetime | None:
 
 
 def finite(value: object) -> float | None:
-    """The number, or None for what is none (JSON has strings and nulls where numbers are expected)."""
+    """A finite number as a float; None for anything else, since JSON can hold strings and nulls."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value)
 
 
 def rows(value: object) -> list[Json]:
-    """The objects of a JSON list; what is not one is left out."""
+    """The objects in a JSON list; other members are left out."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 

@@ -1,7 +1,7 @@
-// Keeps the page as the server has it, without reloading. Everything here is an addition: the page works without it.
+// Keeps the page up to date without reloading. The page also works without this script.
 
-const REFRESH_MS = 1000; // at most one refresh in so long
-const STATUS_MS = 15000; // also refreshes when nothing changed: silence changes the page too
+const REFRESH_MS = 1000; // at most one refresh in this time
+const STATUS_MS = 15000; // refreshes this often without a change too, since silence changes the page
 const content = document.getElementById("content");
 const notice = document.getElementById("notice");
 let generation = Number(document.body.dataset.generation);
@@ -12,7 +12,7 @@ let refreshing = null;
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 const shown = () => new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
 
-// ---- the page as it should be, put into the page as it is ----
+// ---- changing the shown page into the new one, element by element ----
 
 function morph(from, to) {
   if (from.isEqualNode(to) || from.hasAttribute?.("data-keep")) return;
@@ -69,11 +69,11 @@ async function refresh() {
 
 const refreshOnce = () => (refreshing ??= refresh().finally(() => (refreshing = null)));
 
-// ---- how we stand with the worker ----
+// ---- showing the state of the connection ----
 
-function say() {
+function showConnection() {
   const text = lostSince
-    ? `No connection since ${lostSince.toLocaleTimeString()}. What you see is old and may no longer be true.`
+    ? `Connection lost at ${lostSince.toLocaleTimeString()}. This page shows old data.`
     : startNotice;
   document.body.classList.toggle("lost", Boolean(lostSince));
   document.getElementById("link-text").textContent = lostSince ? "not connected" : "live";
@@ -84,13 +84,13 @@ function say() {
 
 function reached(ok) {
   lostSince = ok ? null : (lostSince ?? new Date());
-  say();
+  showConnection();
 }
 
 async function follow() {
   let failures = 0;
   for (;;) {
-    while (document.hidden) await shown(); // a page that nobody sees holds no connection
+    while (document.hidden) await shown(); // a hidden page holds no connection
     try {
       const response = await fetch(`/api/v1/changes?since=${generation}`, { cache: "no-store" });
       if (!response.ok) throw new Error(`${response.status}`);
@@ -114,18 +114,18 @@ async function watchStatus() {
       if (response.ok) {
         const status = await response.json();
         const waiting = (status.waiting_for ?? []).join(", ");
-        startNotice = status.ready === false ? `This worker is not ready yet${waiting ? `; it waits for ${waiting}` : ""}.` : "";
-        say();
+        startNotice = status.ready === false ? `This worker is not ready yet${waiting ? `. It is waiting for: ${waiting}` : ""}.` : "";
+        showConnection();
       }
       if (!document.hidden) await refreshOnce();
     } catch {
-      // follow() tells of a lost connection
+      // follow() shows that the connection is lost
     }
     await pause(STATUS_MS);
   }
 }
 
-// ---- ages count on their own ----
+// ---- keeping ages up to date ----
 
 function age(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));
@@ -137,8 +137,8 @@ function age(ms) {
 
 function tick() {
   for (const time of content.querySelectorAll("time[data-at]")) {
-    const spoken = age(Date.now() - Number(time.dataset.at));
-    const text = spoken === "now" ? spoken : spoken + (time.dataset.suffix ?? "");
+    const passed = age(Date.now() - Number(time.dataset.at));
+    const text = passed === "now" ? passed : passed + (time.dataset.suffix ?? "");
     if (time.textContent !== text) time.textContent = text;
   }
 }
@@ -188,7 +188,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// ---- changing an incident, or forgetting a model, with the token ----
+// ---- acting on an incident or stopping the monitoring of a model, with the token ----
 
 async function act(form, button) {
   const action = button?.value;
@@ -204,8 +204,8 @@ async function act(form, button) {
       headers: { "Content-Type": "application/json", Authorization: `Bearer ${given.token}` },
       body: JSON.stringify(body),
     });
-    const told = await response.json().catch(() => ({}));
-    answer.textContent = response.ok ? "Recorded." : `Refused: ${told.error ?? response.status}`;
+    const result = await response.json().catch(() => ({}));
+    answer.textContent = response.ok ? "Recorded." : `Refused: ${result.error ?? response.status}`;
     if (response.ok) {
       sessionStorage.setItem("driftline-token", given.token);
       localStorage.setItem("driftline-name", given.by);
@@ -213,7 +213,7 @@ async function act(form, button) {
       await refreshOnce();
     }
   } catch {
-    answer.textContent = "The worker could not be reached; nothing was recorded.";
+    answer.textContent = "The worker could not be reached. Nothing was recorded.";
   }
 }
 
@@ -228,7 +228,7 @@ function decorate() {
   tick();
 }
 
-// ---- reading values off the evidence chart, by pointer and by arrow keys ----
+// ---- reading values from the evidence chart, with the pointer and with arrow keys ----
 
 let read = -1;
 function point(figure, index) {

@@ -1,8 +1,8 @@
-"""Reads the labels' topics in step with the events: a label that the broker got after the events read so far waits.
+"""Reads the label topics in step with the events: a label waits until events are read up to its time at the broker.
 
-Every worker reads all labels, since an event of any id may lie in any partition; they are far fewer than events. There
-is no group and nothing is committed: where to read from is in the checkpoints of the events' partitions, and a label
-that is read twice changes nothing. Labels never hold up events, and what goes wrong here is tried again.
+Every worker reads all labels, because the event of a label may be in any partition; labels are far fewer than events.
+There is no consumer group and no commit: the checkpoints of the event partitions say where to read from, and a label
+that is read twice changes nothing. Labels never delay events. Errors are retried.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 
 POLL_MS = 500
 TURN_RECORDS = 1_000
-"""Labels joined in one turn of the loop: some 5 ms."""
+"""Most labels that are joined in one turn of the loop: some 5 ms."""
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
 
 
 class LabelCounters(Protocol):
-    """What is counted here."""
+    """The numbers that the label reader counts."""
 
     def labelled(self, model: str, outcome: str, count: int) -> None: ...
 
@@ -42,7 +42,7 @@ class LabelCounters(Protocol):
 
 
 class LabelReader:
-    """Feeds labels to ``observer``. ``run`` fetches; the loop that owns the observer calls ``turn``."""
+    """Hands labels to ``observer``. ``run`` fetches them; the loop that owns the observer calls ``join_until``."""
 
     def __init__(
         self,
@@ -55,15 +55,15 @@ class LabelReader:
         self._open_reader = open_reader
         self._observer = observer
         self._counters = counters
-        self._held: deque[tuple[Partition, Record]] = deque()  # at most one poll's
+        self._held: deque[tuple[Partition, Record]] = deque()  # records of at most one poll
         self._room = asyncio.Event()
-        self._wanted: dict[str, int] | None = None  # None until partitions of events are known
+        self._wanted: dict[str, int] | None = None  # offsets to read from; None until partitions are assigned
         self._changed = asyncio.Event()
-        self._joined: dict[str, int] = {}  # next offset of what was handed to the observer
-        self._counted: dict[str, int] = {}  # next offset of what was counted: reading again counts nothing
+        self._joined: dict[str, int] = {}  # next offset, by label partition, of what was joined
+        self._counted: dict[str, int] = {}  # next offset of what was counted; below it nothing is counted again
 
     def rewind(self) -> None:
-        """Partitions of events were restored: goes back to the labels that they lack, if those were read already."""
+        """Partitions of events were restored. Goes back to the labels that they lack, if those were read already."""
         wanted = self._observer.label_positions()
         reached = {**(self._wanted or {}), **self._joined}
         if self._wanted is None or any(wanted.get(name, 0) < offset for name, offset in reached.items()):
@@ -75,7 +75,7 @@ class LabelReader:
             self._changed.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Fetches labels until cancelled."""
         pause = FIRST_PAUSE_SECONDS
         while True:
             await self._changed.wait()
@@ -87,7 +87,7 @@ class LabelReader:
                         await reader.read_from(self._topics, self._offsets())
                     came = await reader.poll(POLL_MS)
                     pause = FIRST_PAUSE_SECONDS
-                    if came and not self._changed.is_set():  # else they are of before the rewind
+                    if came and not self._changed.is_set():  # otherwise they are from before the rewind
                         self._held.extend(came)
                         self._room.clear()
                         await self._room.wait()
@@ -102,8 +102,11 @@ class LabelReader:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    def turn(self, until_ms: float, ours: Callable[[Partition], bool]) -> list[tuple[Partition, DeadLetter]]:
-        """Joins what the broker got up to ``until_ms``. The letters of label partitions that are ``ours`` to count."""
+    def join_until(self, until_ms: float, ours: Callable[[Partition], bool]) -> list[tuple[Partition, DeadLetter]]:
+        """Joins fetched labels with a broker time up to ``until_ms``, at most TURN_RECORDS.
+
+        Counts the labels of those label partitions for which ``ours`` returns True, and returns their dead letters.
+        """
         batches: dict[Partition, list[Record]] = {}
         for _ in range(min(TURN_RECORDS, len(self._held))):
             if self._held[0][1].timestamp_ms > until_ms:
@@ -131,7 +134,7 @@ class LabelReader:
         return letters
 
     def count(self, labelled: Sequence[Labelled]) -> None:
-        """What came of labels, wherever it was found out."""
+        """Counts results of joining labels, and the delays of the labels."""
         outcomes: Counter[tuple[str, str]] = Counter()
         delays: dict[str, list[int]] = {}
         for label in labelled:
@@ -145,7 +148,10 @@ class LabelReader:
             self._counters.label_delayed(model, np.array(found) / 1000)
 
     def _offsets(self) -> Mapping[Partition, int]:
-        """Earlier than wanted by what the book holds: labels that were read before their events are met again."""
+        """Where to start reading: KEPT records before the wanted offsets.
+
+        This refills the book with labels that arrived before their events.
+        """
         places = {name: name.rpartition("/") for name in self._wanted or {}}
         return {
             Partition(topic, int(number)): max((self._wanted or {})[name] - KEPT, 0)

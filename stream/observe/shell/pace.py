@@ -1,4 +1,4 @@
-"""How long the event loop is held: work is done in steps, with breaks between them."""
+"""Limits how long work holds the event loop: it is done in steps, with breaks between them."""
 
 import asyncio
 import time
@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 HELD_SECONDS = 0.012
-"""The loop is not held longer than about twice this; chunks grow and shrink to it."""
+"""Work holds the loop for at most about twice this time. The sizes of chunks are fitted to it."""
 SMALLEST_CHUNK, LARGEST_CHUNK = 16, 5_000
 
 
 class Walk(NamedTuple):
-    """All steps of it and the longest one, which no break divides, in seconds."""
+    """Seconds that all steps took, and the longest single step, within which there is no break."""
 
     seconds: float
     longest: float
@@ -22,10 +22,10 @@ def always() -> bool:
 
 
 async def walk(steps: Iterator[None], go_on: Callable[[], bool] = always) -> Walk | None:
-    """Takes all steps, the loop having its turn as soon as it was held for long enough. None: it was not to ``go_on``
-    after one of the breaks.
+    """Runs all steps, with a break whenever they have held the loop for HELD_SECONDS.
 
-    What is long is told by processor time: what other processes take must not make for more breaks, which cost.
+    Returns None when ``go_on`` returns False after a break. The time held is processor time: breaks cost, and other
+    processes on the machine must not cause more of them.
     """
     loop, seconds, longest = asyncio.get_running_loop(), 0.0, 0.0
     more = True
@@ -47,5 +47,5 @@ async def walk(steps: Iterator[None], go_on: Callable[[], bool] = always) -> Wal
 
 
 def fitted(chunk: int, rows: int, longest: float) -> int:
-    """The next chunk, when the longest step of so many rows took so many seconds."""
+    """The size of the next chunk, after the longest step of a chunk of ``rows`` rows took ``longest`` seconds."""
     return max(SMALLEST_CHUNK, min(LARGEST_CHUNK, 2 * chunk, int(rows * HELD_SECONDS / max(longest, 1e-6))))

@@ -1,5 +1,7 @@
-"""Writes checkpoints, in the order that makes a crash anywhere harmless: outputs acknowledged, units acknowledged, the
-manifest acknowledged, then the commit. When to write them is decided here too.
+"""Decides when to write checkpoints, and writes them.
+
+The order makes a crash at any point harmless: outputs acknowledged, units acknowledged, manifest acknowledged, then the
+commit.
 """
 
 import asyncio
@@ -17,11 +19,11 @@ from stream.topics.record import OutRecord, Partition
 log = logging.getLogger(__name__)
 
 BATCH_BYTES = 1_000_000
-"""Units are encoded and sent until this is together, so that 1,000 units are not 1,000 round trips."""
+"""Units are sent together once they have this size, so that 1,000 units do not take 1,000 round trips."""
 
 
 class Saver:
-    """Checkpoints the partitions in ``held``, which its owner keeps up to date."""
+    """Writes checkpoints of the partitions in ``held``, which its owner keeps up to date."""
 
     def __init__(
         self,
@@ -47,12 +49,15 @@ class Saver:
         self.size_bytes = 0
 
     def start(self) -> None:
-        """The interval begins."""
+        """Starts the first interval between checkpoints."""
         self._ended = asyncio.get_running_loop().time()
 
-    def turn(self) -> None:
-        """Urgent ones at once, all at the interval, which is measured from the end of the last. Raises what the last
-        one failed with."""
+    def save_if_due(self) -> None:
+        """Starts a checkpoint when one is due and none is being written. Raises the error of the checkpoint before.
+
+        One of all partitions is due when the interval has passed since the end of the last one. One of a partition
+        with a new epoch is due at once.
+        """
         if self._task is not None:
             if not self._task.done():
                 return
@@ -64,20 +69,23 @@ class Saver:
             self._task = asyncio.create_task(self._save(places, full=due))
 
     async def finish(self) -> None:
-        """The last one, of everything."""
+        """Writes the last checkpoint, of all partitions."""
         task = self._task
         if task is not None:
             await asyncio.wait((task,))
-            if not task.cancelled():  # as it is when the group changes while we leave it
+            if not task.cancelled():  # it is cancelled when the group changes while the worker leaves it
                 task.result()
         await self._save(sorted(self._held), full=True)
 
     def abandon(self) -> None:
-        """The group changes: what is on its way may arrive, as that of any late owner; nothing follows it."""
+        """The group changes: stops the checkpoint that is being written.
+
+        Records that were already sent do no harm; a late owner may send such records at any time.
+        """
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-            task.add_done_callback(_noted)
+            task.add_done_callback(_log_error)
 
     async def _save(self, places: Sequence[Partition], *, full: bool) -> None:
         loop = asyncio.get_running_loop()
@@ -91,10 +99,13 @@ class Saver:
             self._ended = loop.time()
 
     async def _save_one(self, place: Partition) -> int:
-        """Abandoned without harm when the partition is lost meanwhile. How many bytes were written."""
+        """Writes the checkpoint of one partition, and returns its size in bytes.
+
+        It stops when the partition is lost, which does no harm.
+        """
         size, waiting = 0, 0
         if self._observer.next_offset(place) is None:
-            return 0  # nothing was read yet
+            return 0  # nothing was read so far
         checkpoint = self._observer.checkpoint(place)
         await self._outbox.acknowledged()
         batch: list[OutRecord] = []
@@ -107,7 +118,7 @@ class Saver:
                 await self._send(place, batch)
                 size, waiting, batch = size + waiting, 0, []
             else:
-                await asyncio.sleep(0)  # a few units, then events again
+                await asyncio.sleep(0)  # events are processed between a few units and the next
         await self._send(place, batch)
         if place not in self._held:
             return size
@@ -127,12 +138,12 @@ class Saver:
     async def _commit(self, place: Partition, offset: int) -> None:
         try:
             await self._source.commit({place: offset})
-        except BrokerError as error:  # the manifest is the truth; the commit is for lag tools
+        except BrokerError as error:  # a restart uses the manifest; the commit is for tools that show lag
             self._telemetry.error("observer.commit")
             log.warning("%s: %s", place, error)
 
 
-def _noted(task: asyncio.Task[None]) -> None:
-    """What an abandoned checkpoint failed with concerns nobody; asyncio wants it to be looked at."""
+def _log_error(task: asyncio.Task[None]) -> None:
+    """Logs the error of an abandoned checkpoint. asyncio warns of an error that is never read."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.info("an abandoned checkpoint ended with: %s", error)

@@ -1,4 +1,4 @@
-"""What the observe stage measures of itself, as a protocol; ``stream.metrics.registry`` keeps the numbers."""
+"""What the observe stage measures of itself, as a protocol. ``stream.metrics.registry`` implements it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,7 +11,10 @@ from stream.observe.observer import Effects
 
 
 class Telemetry(Protocol):
-    """What is measured; called once per batch. ``aged``: events just read, model by model, so many rows of each."""
+    """The measurements, each called once per batch.
+
+    ``aged``: ages of the events just read. The first ``rows[0]`` of ``seconds`` belong to ``models[0]``, and so on.
+    """
 
     def counted(self, model: str, outcome: str, count: int) -> None: ...
 
@@ -29,7 +32,7 @@ class Telemetry(Protocol):
 
 
 class Unmeasured:
-    """Telemetry for nobody."""
+    """Telemetry that measures nothing."""
 
     def counted(self, model: str, outcome: str, count: int) -> None: ...
 
@@ -46,8 +49,8 @@ class Unmeasured:
     def limited(self, limit: str, count: int) -> None: ...
 
 
-def tell(telemetry: Telemetry, effects: Effects, now_ms: int) -> None:
-    """What came of a batch that was read just now."""
+def record_effects(telemetry: Telemetry, effects: Effects, now_ms: int) -> None:
+    """Records the outcomes, limits and ages of a batch of events that was read just now."""
     for (model, outcome), count in effects.outcomes.items():
         telemetry.counted(model, outcome, count)
     for limit, count in effects.limited.items():
@@ -58,7 +61,7 @@ def tell(telemetry: Telemetry, effects: Effects, now_ms: int) -> None:
 
 
 class Stage:
-    """Measures a stage."""
+    """Measures how long its ``with`` block takes, as a stage."""
 
     __slots__ = ("_began", "_name", "_telemetry")
 

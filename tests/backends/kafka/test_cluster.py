@@ -110,7 +110,7 @@ def test_the_command_creates_then_finds_all_well_and_refuses_what_is_missing(  #
     assert cli.run(["check", *servers, "--no-create"]) == 2
     assert "does not exist" in capsys.readouterr().out
     assert cli.run(["check", *servers]) == 0
-    assert "are as they must be" in capsys.readouterr().out
+    assert "are correct" in capsys.readouterr().out
     assert cli.run(["check", *servers, "--no-create", "--json"]) == 0
     levels = {finding["level"] for finding in json.loads(capsys.readouterr().out)["findings"]}
     assert levels == {"ok", "warning"}

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from stream.http.page import routes
 from stream.http.server import Server
+from stream.metrics.exposition import Exposition
 from stream.metrics.registry import Metrics
 from stream.settings.settings import HttpSettings
 from stream.topics.views import Views
@@ -36,7 +37,7 @@ async def served(views: Views, now_ms: int = sample_views.NOW_MS) -> AsyncIterat
         HttpSettings(host="127.0.0.1", port=0),
         views,
         Health(),
-        Metrics(),
+        Exposition(Metrics()),
         lambda app, shown: routes.add_pages(app, shown, lambda: now_ms),
     )
     await server.start()

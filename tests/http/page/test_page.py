@@ -72,7 +72,7 @@ async def test_a_lost_connection_is_said_and_nothing_looks_live(browser: Browser
         page = await browser.open(url)
         await page.until("document.querySelector('#link-text').innerText == 'live'")
     await page.until("document.body.classList.contains('lost')")
-    assert "may no longer be true" in await page.value("document.querySelector('#notice').innerText")
+    assert "This page shows old data" in await page.value("document.querySelector('#notice').innerText")
     assert await page.value("document.querySelector('#link-text').innerText") == "not connected"
     await page.close()
 
@@ -286,7 +286,7 @@ async def test_a_model_is_forgotten_from_its_page_by_keyboard_once_it_is_confirm
         assert recorded == [(path, "Bearer secret", {"by": "ana", "note": "retired"})]
         await page.go(f"{url}/models/eta/3")  # all of it: the whole population and the segment
         assert await page.value("document.querySelector('#actions').dataset.query") == ""
-        assert "Watch eta 3 and its 1 segment no more" in await page.value(TEXT)
+        assert "Stop monitoring eta 3 and its 1 segment" in await page.value(TEXT)
 
 
 async def test_why_a_model_is_not_well_stands_beside_it_also_on_a_phone(browser: Browser) -> None:
@@ -295,6 +295,6 @@ async def test_why_a_model_is_not_well_stands_beside_it_also_on_a_phone(browser:
             page = await browser.open(url, width, 844)
             said = await page.value("document.querySelector('tbody').innerText")
             assert "amount, the world changed" in said
-            assert "no event has arrived for longer than is usual for it" in said
+            assert "no event has arrived for longer than usual" in said
             assert "4,120 of 10,000 events" in said
             await page.close()

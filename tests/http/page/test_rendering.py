@@ -76,13 +76,13 @@ async def test_what_is_not_known_is_a_page_that_says_so() -> None:
         for place in ("/models/x/1", "/models/fraud/3/features/none", "/incidents/none"):
             status, text, _ = await fetch(url + place)
             assert status == 404
-            assert "Not here" in text
+            assert "Not found" in text
 
 
 async def test_an_empty_fleet_does_not_look_healthy() -> None:
     async with site.served(Views()) as url:
         _, text, _ = await fetch(url)
-        assert "Nothing has arrived yet" in text
+        assert "No events yet" in text
         assert "stable" not in text.lower()
 
 
@@ -111,7 +111,7 @@ def test_old_event_times_that_still_come_in_are_not_silence() -> None:
         ("All 2 models are stable", ("stable", "stable")),
         ("1 blind", ("stable", "blind")),
         ("1 stable, 1 learning", ("stable", "learning")),
-        ("1 on warning, 1 stable", ("warning", "stable")),
+        ("1 with a warning, 1 stable", ("warning", "stable")),
     ],
 )
 async def test_the_headline_says_all_is_well_only_when_every_model_is(headline: str, states: tuple[str, ...]) -> None:
@@ -202,7 +202,13 @@ async def test_a_blind_model_says_that_what_is_shown_is_old(path: str) -> None:
 async def test_an_incident_of_the_environment_says_what_differs_and_how_it_ended() -> None:
     async with site.served(sample_views.fleet()) as url:
         _, text, _ = await fetch(url + "/incidents/77aa-environment")
-        for said in ("Environment: numpy", "1.26.4", "2.1.0", "By hand, by ana", "the software differs from training"):
+        for said in (
+            "Environment: numpy",
+            "1.26.4",
+            "2.1.0",
+            "By hand, by ana",
+            "software versions differ from training",
+        ):
             assert said in text
 
 

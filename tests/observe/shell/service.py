@@ -1,4 +1,4 @@
-"""A runner over the in-process broker, and what its tests ask of it."""
+"""A runner over the in-process broker, with helpers for its tests."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ START_MS = 1_763_700_000_000
 
 
 class StillClock:
-    """Wall time that stands still unless moved."""
+    """A wall clock that stands still until it is set."""
 
     def __init__(self) -> None:
         self.ms = START_MS
@@ -37,7 +37,7 @@ class StillClock:
 
 
 class Meter:
-    """Remembers what the runner measured."""
+    """Telemetry that keeps the runner's measurements."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[tuple[str, str]] = Counter()
@@ -87,7 +87,7 @@ def event(number: int, model: str = "fraud") -> bytes:
 
 
 def events(count: int, partitions: int, topic: str = "inference-events", first: int = 0) -> list[OutRecord]:
-    """Two models, dealt over the partitions."""
+    """Events of two models, spread over the partitions."""
     return [
         OutRecord(topic, None, event(n, ("fraud", "churn")[n % 5 == 0]), partition=n % partitions)
         for n in range(first, first + count)
@@ -101,7 +101,7 @@ def reference() -> OutRecord:
 
 
 def make_broker(settings: Settings, partitions: int = 2, seed: int = 0) -> MemoryBroker:
-    """With driftline's topics."""
+    """A broker with driftline's topics."""
     broker = MemoryBroker(seed)
     topics = settings.topics
     for name in topics.events:
@@ -113,7 +113,7 @@ def make_broker(settings: Settings, partitions: int = 2, seed: int = 0) -> Memor
 
 
 class Service:
-    """One worker's observe half; ``labels``: it reads their topics, too."""
+    """The observe half of one worker. ``labels``: it reads label topics too."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class Service:
         return sum(self.meter.outcomes.values())
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Waits for it; raises what the runner raised."""
+        """Waits for the condition. Raises the runner's error."""
         deadline = time.monotonic() + DEADLINE
         while not condition():
             if self.task.done():
@@ -164,13 +164,13 @@ class Service:
         return [lag != 0 for lag in self.runner.lags.values()]
 
     async def end(self) -> None:
-        """As SIGTERM does."""
+        """Ends the worker as SIGTERM does."""
         self.stop.set()
         await asyncio.wait_for(self.task, DEADLINE)
 
 
 def newest_profiles(broker: MemoryBroker, topic: str = "driftline-profiles") -> dict[bytes, Profile]:
-    """By shard, the one that contains the others."""
+    """For each shard the profile that contains all others."""
     found: dict[bytes, Profile] = {}
     for _, record in broker.records(topic):
         assert record.key is not None

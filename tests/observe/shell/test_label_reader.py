@@ -20,7 +20,7 @@ def label(number: int, value: object, *, ts: int = START_MS + 60_000, partition:
 
 
 def labels(count: int, first: int = 0) -> list[OutRecord]:
-    """Of every event, three in four as the model said; every tenth comes twice."""
+    """Labels of every event: three in four equal the prediction, and every tenth comes twice."""
     wanted = [n for number in range(first, first + count) for n in [number] * (2 if number % 10 == 0 else 1)]
     return [label(n, n % 2 if n % 4 else 1 - n % 2, partition=n % 3) for n in wanted]
 
@@ -40,7 +40,7 @@ def tallied(broker: MemoryBroker) -> Tally:
 
 
 async def joined(service: Service, broker: MemoryBroker, count: int) -> None:
-    """Waits until so many are published; a second goes by between two looks."""
+    """Waits until so many are published, with a second of the clock between two checks."""
 
     def published() -> bool:
         service.clock.ms += 1_000

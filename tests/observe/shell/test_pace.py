@@ -1,4 +1,4 @@
-"""Work in steps: the loop has its turn between them, and chunks are fitted to the longest step."""
+"""Work in steps: the loop runs other tasks between them, and chunks are fitted to the longest step."""
 
 import asyncio
 from collections.abc import Iterator

@@ -19,7 +19,7 @@ COUNT = 600
 
 
 async def undisturbed() -> dict[bytes, msgspec.Struct]:
-    """What a run without failures publishes."""
+    """The profiles that a run without failures publishes."""
     broker = make_broker(SETTINGS)
     broker.append([reference(), *events(COUNT, 2)])
     service = Service(broker, SETTINGS)
@@ -165,7 +165,7 @@ async def test_a_reference_that_comes_later_begins_a_new_epoch_and_events_go_on(
 
 
 class SlowFollower(MemoryTableReader):
-    """Whatever comes after the start comes later."""
+    """A reader that never returns records which are added after the start."""
 
     async def poll(self, timeout_ms: int) -> Sequence[tuple[Partition, Record]]:
         return []

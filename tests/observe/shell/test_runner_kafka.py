@@ -1,5 +1,5 @@
-"""Observing processes against Apache Kafka: killed, paused, ended and moved, what they publish is what one
-undisturbed run over the same log publishes."""
+"""Observing processes against Apache Kafka: they are killed, paused, ended and moved, and publish the
+same as one undisturbed run over the same log."""
 
 import asyncio
 import os
@@ -63,7 +63,7 @@ class World:
         self.published += count
 
     async def profiles(self) -> dict[bytes, Profile]:
-        """What compaction would leave, or a zombie's older record after it: the one that contains the others."""
+        """For each shard the profile that contains all others; a late worker may write an older one after it."""
         reader = KafkaTableReader(self.settings.kafka)
         try:
             found = await reader.read_to_end(self.settings.topics.profiles)
@@ -83,7 +83,7 @@ class World:
             await asyncio.sleep(0.05)
 
     async def log(self) -> dict[Partition, list[Record]]:
-        """All events as they lie on the broker."""
+        """All events, as they are on the broker."""
         topic = self.settings.topics.events[0]
         listener = Listener()
         source = KafkaSource(msgspec.structs.replace(self.settings.kafka, group_id=self.mark + "-oracle"), [topic])
@@ -99,7 +99,7 @@ class World:
         return found
 
     async def undisturbed(self) -> dict[bytes, Profile]:
-        """What the log must lead to, by shard."""
+        """The profiles that the log must lead to, by shard."""
         known = references.decode(reference().value or b"")
         observer = Observer(observe_settings(self.settings), [known])
         last: dict[bytes, Profile] = {}
@@ -132,7 +132,7 @@ async def world(kafka: Cluster) -> AsyncIterator[World]:
 
 
 async def check(world: World) -> None:
-    """Every event once, and everything else as of an undisturbed run."""
+    """Every event is counted once, and everything else equals an undisturbed run."""
     await world.until_counted(lambda count: count >= world.published)
     found = await world.profiles()
     assert sum(profile.events for profile in found.values()) == world.published

@@ -1,0 +1,97 @@
+"""Reads the references topic: to its end before the first event, and from then on what is added to it."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from detectors.errors import DriftlineError, ReferenceError
+from detectors.reference import reference
+from stream.backends.ports import TableReader
+from stream.observe.observer import Observer
+from stream.observe.shell.outbox import Outbox
+from stream.observe.shell.telemetry import Telemetry
+from stream.topics.keys import parse_reference_key
+from stream.topics.record import Partition, Record
+
+log = logging.getLogger(__name__)
+
+
+class References:
+    """Hands every reference of the topic to the observer. ``tables`` makes the reader; ``stop`` stops it."""
+
+    def __init__(
+        self,
+        topic: str,
+        tables: Callable[[], TableReader],
+        observer: Observer,
+        outbox: Outbox,
+        telemetry: Telemetry,
+    ) -> None:
+        self._topic = topic
+        self._tables = tables
+        self._observer = observer
+        self._outbox = outbox
+        self._telemetry = telemetry
+        self._reader: TableReader | None = None
+        self._reading = asyncio.Lock()  # the reader serves one caller at a time
+
+    @property
+    def known(self) -> bool:
+        """Whether the topic was read to its end."""
+        return self._reader is not None
+
+    async def read_to_end(self) -> None:
+        """Reads the whole topic. It must happen before the first event, or a known model would begin by learning."""
+        reader = self._tables()
+        try:
+            found = await reader.read_to_end(self._topic)
+        except BaseException:
+            await reader.stop()
+            raise
+        self._reader = reader
+        for key, record in found.items():
+            self._apply(key, record.value)
+
+    async def follow(self) -> None:
+        """Applies what was added since the last call. Does nothing while ``catch_up`` reads."""
+        assert self._reader is not None
+        if self._reading.locked():
+            return
+        async with self._reading:
+            for place, record in await self._reader.poll(0):
+                self._apply_record(place, record)
+
+    async def catch_up(self) -> None:
+        """Applies everything that is in the topic now.
+
+        The worker that saved an epoch had read its reference before. So a restore that catches up first never begins
+        an epoch under an older reference.
+        """
+        assert self._reader is not None
+        async with self._reading:
+            await self._reader.catch_up(self._apply_record)
+
+    async def stop(self) -> None:
+        """Stops the reader."""
+        if self._reader is not None:
+            await self._reader.stop()
+
+    def _apply_record(self, _: Partition, record: Record) -> None:
+        if record.key is not None:
+            self._apply(record.key, record.value)
+
+    def _apply(self, key: bytes, value: bytes | None) -> None:
+        """Sets or removes a reference. One that cannot be read is logged and counted; the one before stays in force."""
+        where = f"{self._topic}, key {key.decode(errors='replace')}"
+        try:
+            if value is None:
+                last = self._observer.set_reference(remove=parse_reference_key(key))
+            else:
+                last = self._observer.set_reference(reference.decode(value, where))
+        except DriftlineError as error:
+            if not isinstance(error, ReferenceError):
+                error = ReferenceError(f"{where}: {error}")
+            self._telemetry.error("observer.reference")
+            log.error("a reference is left out: %s", error)
+            return
+        self._outbox.enqueue_profiles(last)

@@ -1,0 +1,12 @@
+"""The options of ``driftline replay``. No file is read here."""
+
+from stream.files.layout import FileLayout
+
+
+class ReplayOptions(FileLayout, frozen=True):
+    """A file with its layout, and how it is replayed; the defaults are those of the command."""
+
+    reference_file: str | None = None
+    reference_rows: int | None = None
+    partitions: int = 1
+    false_alarms_per_month: float = 1.0
