@@ -59,7 +59,7 @@ class _Waiting(NamedTuple):
 class SlotBuffer:
     """Profiles of one unit by the end of their slot.
 
-    ``looked_ms``: slot end of the last look. ``first_ms``: the first slot end of the unit. ``behind``: profiles that came
+    ``looked_ms``: slot end of the last look. ``first_ms``: its first slot end. ``behind``: profiles that came
     for a slot end that was judged already. ``joined``: profiles left out since too many waited; a later profile of
     their shard holds what they held. ``closed``: by partition, the end of the newest slot that was published whole.
     ``home``: the partition of the profiles topic from which the unit's profiles come.

@@ -35,6 +35,7 @@ class Unit(NamedTuple):
     reason: str = ""
     learned: float | None = None  # events of a reference that is being learned
     learning_wanted: float | None = None
+    waiting: str | None = None  # which partition holds it back, and how far that is behind
 
     @property
     def path(self) -> str:
@@ -43,6 +44,8 @@ class Unit(NamedTuple):
     @property
     def why(self) -> str | None:
         """A few words on why it is in its state; None where its features say it, or where it is well."""
+        if self.waiting and self.state.name != "drift":
+            return self.waiting
         if self.state.name == "learning" and self.learning_wanted:
             return f"{words.count(self.learned)} of {words.count(self.learning_wanted)} events of its reference"
         if self.state.name in ("blind", "drift") and self.reason and not self.drifted:
@@ -85,6 +88,7 @@ def unit(summary: Json, history: History, now_ms: int) -> Unit:
         reason=reason if isinstance(reason := summary.get("reason"), str) else "",
         learned=finite(summary.get("epoch_events")),
         learning_wanted=finite(summary.get("learning_events_wanted")),
+        waiting=words.waiting(summary.get("waiting_for")),
     )
 
 
