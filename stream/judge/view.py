@@ -13,7 +13,9 @@ from detectors.reference import transform
 from detectors.sketches.moments import mean_and_std
 from stream.judge import environment
 from stream.judge.feature_rows import sizes_of
+from stream.judge.frontier import NOWHERE
 from stream.judge.look import Look
+from stream.judge.sight import HeldBack
 from stream.judge.unit import UnitJudge
 from stream.topics.requests import ForgetRequest
 
@@ -69,6 +71,9 @@ def model_view(judge: UnitJudge) -> Json:
             for name, p in sorted(newest.items())
         },
         "suppressed": _suppressed(look),
+        "waiting_for": None if standing.sight.waiting is None else _waiting(standing.sight.waiting),
+        "judged_ms": judge.shards.slots.looked_ms if judge.shards.slots.looked_ms != NOWHERE else look.clock_ms,
+        "behind": judge.shards.slots.behind,
         **judge.outcomes.view(),
     }  # fmt: skip
 
@@ -76,6 +81,11 @@ def model_view(judge: UnitJudge) -> Json:
 def _forgotten(request: ForgetRequest) -> Json:
     """Who last asked to forget the unit. It stays there when the unit sends events again."""
     return {"by": request.by, "at_ms": request.at_ms, "note": request.note}
+
+
+def _waiting(held_back: HeldBack) -> Json:
+    """Which partition the unit waits for, and how far that is behind in event time; null where it was never read."""
+    return {"partition": held_back.partition, "behind_ms": held_back.behind_ms}
 
 
 def outcome_row(judge: UnitJudge) -> Json | None:

@@ -194,6 +194,8 @@ class DetectionSettings(msgspec.Struct, frozen=True):
     adwin_delta: Annotated[float, Meta(gt=0, lt=1)] | None = None  # not set: 2e-4, about as seldom
     late_ms: Annotated[int, Meta(ge=0)] = 86_400_000  # events older than the newest one by more than this are left out
     resolve_after_events: Count = 1_000  # events without a difference that resolve an incident
+    # event time within which a change of the same features reopens an incident that resolved by itself; 0: never
+    reopen_seconds: Annotated[float, Meta(ge=0)] = 3_600.0
 
 
 class RetrainSettings(msgspec.Struct, frozen=True):
