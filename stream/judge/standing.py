@@ -8,6 +8,7 @@ import msgspec
 
 from detectors.features import UnitKey
 from detectors.incidents.incident import IncidentKind
+from detectors.incidents.states import State
 from stream.judge.effects import DriftEvent, Effect, Health
 from stream.judge.incident_log import IncidentLog
 from stream.judge.look import Look
@@ -37,7 +38,7 @@ class Standing:
         self._unit, self._warning_share = unit, settings.warning_share
         self._log, self._outcomes = log, outcomes
         self.sight = Sight(settings.blind)
-        self.state = "learning"
+        self.state = State.LEARNING.value
         self.transitions = 0
         self.forgotten: ForgetRequest | None = None
         self.away = False
@@ -64,13 +65,13 @@ class Standing:
 
     def publish_state(self, look: Look) -> list[Effect]:
         """The drift event of a changed state; nothing where the state is the published one."""
-        state = self._state(look)
+        state = self._state(look).value
         if state == self.state and self.transitions:
             return []
         before, self.state = self.state, state
         self.transitions += 1
         reason = self.reason(look)
-        if before == "forgotten" and self.forgotten is not None:
+        if before == State.FORGOTTEN and self.forgotten is not None:
             reason = f"sends events again after {self.forgotten.by} had it forgotten" + (reason and f"; {reason}")
         data = {
             "model": self._unit.model,
@@ -85,23 +86,23 @@ class Standing:
         }
         return [DriftEvent(EventType.MODEL_STATE, self._unit, look.at_ms, data, (self.transitions,))]
 
-    def _state(self, look: Look) -> str:
+    def _state(self, look: Look) -> State:
         if self.away:
-            return "forgotten"
+            return State.FORGOTTEN
         if self.sight.reason is not None:
-            return "blind"
+            return State.BLIND
         if look.digest is None:
-            return "learning"
+            return State.LEARNING
         if look.watch is None:
-            return "blind"
+            return State.BLIND
         if self._log.open_of(IncidentKind.FEATURE) or self._log.open_of(IncidentKind.PERFORMANCE):
-            return "drift"
+            return State.DRIFT
         if self._outcomes.blind is not None:  # the data is seen; whether the model is right is not known
-            return "blind"
+            return State.BLIND
         if self._log.open_of(IncidentKind.ENVIRONMENT) is not None:
-            return "warning"
+            return State.WARNING
         bar = self._warning_share * look.watch.evidence.threshold_log10
-        return "warning" if self._outcomes.model_log10(look.watch) >= max(bar, 1.0) else "stable"
+        return State.WARNING if self._outcomes.model_log10(look.watch) >= max(bar, 1.0) else State.STABLE
 
     def reason(self, look: Look) -> str:
         """Why the unit is in its state, as a text; empty for a good state."""
@@ -111,9 +112,9 @@ class Standing:
             return self.sight.detail
         if look.digest is not None and look.watch is None:
             return f"the reference {look.digest[:19]} has not been read"
-        if self.state == "blind" and self._outcomes.blind is not None:
+        if self.state == State.BLIND and self._outcomes.blind is not None:
             return self._outcomes.blind[1]
-        if self.state in ("drift", "warning"):
+        if self.state in (State.DRIFT, State.WARNING):
             found = next(filter(None, map(self._log.open_of, IncidentKind)), None)
             return found.summary if found is not None else "evidence of a change is gathering"
         return ""
