@@ -34,6 +34,7 @@ def view(unit: UnitKey = UNIT, features: int = 2, **more: Any) -> bytes:
             "events": 100,
             "epoch_events": 80,
             "last_event_ms": 1_763_700_000_500,
+            "judged_ms": 1_763_699_999_500,
             "evidence_log10": 0.5,
             "threshold_log10": 4.0,
             "drifted_features": [],
