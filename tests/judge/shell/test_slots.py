@@ -4,20 +4,21 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import uuid4
 
 import msgspec
+import numpy as np
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from detectors.profiles import Profile
 from detectors.reference import reference as references
 from detectors.reference.reference import Reference
-from stream.backends.kafka.tables import KafkaTableReader
 from stream.judge.effects import Health
 from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
-from stream.judge.shell import faust
+from stream.judge.shell import faust, rows
 from stream.judge.shell.app import JudgeApp
 from stream.judge.shell.desk import JudgeDesk
 from stream.metrics.registry import Metrics
@@ -45,7 +46,7 @@ class World:
         self.metrics = Metrics()
 
     @asynccontextmanager
-    async def judge(self, sink: Sink) -> AsyncIterator[JudgeDesk]:
+    async def judge(self, sink: Sink) -> AsyncIterator[Judge]:
         judge = Judge(judge_settings(self.settings))
         desk = JudgeDesk(self.settings, judge, self.metrics, lambda _: Health())
         desk.apply_reference(b"m/1", references.encode(self.reference))
@@ -55,7 +56,7 @@ class World:
         await app.start()
         try:
             await until(lambda: app.ready)
-            yield desk
+            yield judge
         finally:
             await app.stop(5.0)
         assert not failures
@@ -88,9 +89,43 @@ class World:
 
 
 @pytest.fixture
-async def world(bootstrap_servers: str) -> World:
-    return World(bootstrap_servers, slotted.reference_of(2))
+async def world(kafka: Any) -> World:
+    made = World(kafka.bootstrap_servers, slotted.reference_of(2))
+    changelog = faust.changelog_topic(made.settings.kafka)
+    topics = {made.settings.topics.profiles: PARTITIONS, changelog: PARTITIONS}
+    await kafka.create_topics(topics, {"cleanup.policy": "compact"})
+    return made
 
 
-async def test_what_waits_is_read_again(world: World) -> None:
-    pass
+async def test_what_waits_is_not_committed_and_is_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One partition lags, the judge starts again: the result is that of the ordered run."""
+    monkeypatch.setattr(rows, "ROW_INTERVAL_MS", 100)
+    logs = slotted.keyed(np.random.default_rng(2), 2, 3_000, 30)
+    for log in logs:
+        log["y"] = log["y"] + (log["at"] >= slotted.START_MS + 15_000)
+    sent = [slotted.records_of(world.reference, p, log, 2) for p, log in enumerate(logs)]
+    ordered = slotted.new_judge([world.reference])
+    slotted.give(ordered, slotted.in_order(sent))
+    cut, sink = len(sent[1]) // 3, Sink()
+    async with world.judge(sink) as judge:
+        await world.publish([*sent[1][:cut], b"{}", *sent[0]])
+        await until(lambda: events(judge) > 0)
+        await until(lambda: any(r.topic == world.settings.topics.dead_letters for r in sink.sent))
+        await asyncio.sleep(3)  # some commit intervals
+        seen = events(judge)
+        committed = await world.committed()
+    assert 0 < seen < 6_000
+    assert 0 < committed < cut + 1 + len(sent[0]) // 2
+    async with world.judge(sink) as judge:
+        assert events(judge) == seen
+        await world.publish(sent[1][cut:])
+        await until(lambda: events(judge) == 6_000)
+        assert judge.incidents(slotted.UNIT) == ordered.incidents(slotted.UNIT)
+        assert len(judge.incidents(slotted.UNIT)) == 1
+        deadline = time.monotonic() + 30
+        while await world.committed() < len(sent[0]) + len(sent[1]) + 1:
+            assert time.monotonic() < deadline
+
+
+def events(judge: Judge) -> int:
+    return int(judge.model_view(slotted.UNIT)["events"]) if judge.holds(slotted.UNIT) else 0
