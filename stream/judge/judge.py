@@ -12,7 +12,6 @@ Profiles and marks may then come in any order that keeps those of each partition
     view = judge.model_view(unit)
 """
 
-import heapq
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,21 +19,22 @@ from detectors.evidence.sheets import Sheets
 from detectors.evidence.sizes import Yardstick
 from detectors.evidence.watch import Watch, shown
 from detectors.features import ModelKey, UnitKey
+from detectors.merging import Step
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
 from stream.judge import view
 from stream.judge.budget import Sharing
 from stream.judge.effects import Effect, Health, ReferenceBuilt
-from stream.judge.frontier import NOWHERE, Frontier
-from stream.judge.settings import JudgeSettings
-from stream.judge.sight import HeldBack
+from stream.judge.settings import JudgeSettings, SlotRules
 from stream.judge.unit import UnitJudge
+from stream.judge.waiting import Waiting
 from stream.topics.marks import Mark
-from stream.topics.record import Partition
 from stream.topics.requests import ForgetRequest, IncidentRequest
 
 SHEETS_KEPT = 256
 """References whose bets are kept ready; a reference of 20 features takes 400 KB."""
+
+NO_SLOTS = SlotRules((), 0, 0)
 
 
 class Judge:
@@ -48,10 +48,7 @@ class Judge:
         self._sheets: dict[str, tuple[Sheets, list[Yardstick]]] = {}
         self._sharing = Sharing()
         self._shares: dict[UnitKey, int] = {}  # under which number a unit shares its model's budget
-        self._frontiers: dict[int, Frontier] = {}  # by partition of the profiles topic
-        self._held: set[UnitKey] = set()  # units with profiles that wait
-        self._judged: dict[UnitKey, list[int]] = {}
-        self._joined = 0
+        self._waiting = Waiting(settings.slots or NO_SLOTS)
         for reference in references:
             self.on_reference(reference)
 
@@ -91,40 +88,34 @@ class Judge:
             return self.on_profiles([profile], now_ms, offset)
         unit = profile.unit
         judge = self._unit(unit, offset)
-        judge.shards.slots.home = partition
-        judge.keep(profile, self._newest_digest(unit), now_ms, offset)
-        self._held.add(unit)
-        if not judge.standing.away and (first_ms := judge.shards.slots.first_ms) is not None:
-            self._share(unit, first_ms)
+        wanted = judge.current.wanted(profile.epoch.reference, self._newest_digest(unit))
+        if judge.shards.held(profile, wanted)[1] is not Step.IGNORED:
+            judge.standing.sight.note_arrival(judge.shards.brings_events(profile), now_ms)
+        self._waiting.hold(unit, judge.shards.slots, profile, offset, partition)
+        if not judge.standing.away:
+            self._share(unit, self._share_of(judge))
         return self._look_at_due([unit])
 
-    def on_mark(self, mark: Mark, now_ms: int, partition: int = 0) -> list[Effect]:
+    def on_mark(self, mark: Mark, partition: int = 0) -> list[Effect]:
         """A partition of the events has been read up to the mark, which lay in ``partition`` of the profiles topic.
 
         Looks at every unit of that partition that has something due, in the order of slots. Cost: some 2 us a waiting
         unit, and what the looks cost.
         """
-        frontier = self._frontier(partition)
-        if frontier is None:
-            return []
-        frontier.mark(mark)
-        return self._look_at_due(u for u in self._held if self._units[u].shards.slots.home == partition)
+        return self._look_at_due(self._waiting.mark(mark, partition))
 
     def drain_judged(self) -> dict[UnitKey, list[int]]:
         """By unit, the offsets of profiles with slots that were judged since the last call: they need not be read
         again once the unit's state is stored."""
-        judged, self._judged = self._judged, {}
-        return judged
+        return self._waiting.drain_judged()
 
     def drain_joined(self) -> int:
         """How many profiles were left out since the last call, since too many of their unit waited."""
-        joined, self._joined = self._joined, 0
-        return joined
+        return self._waiting.drain_joined()
 
     def read_again(self) -> None:
-        """The profiles topic is read again from earlier offsets: no mark of it counts that comes again. The units that
-        have profiles waiting are to be restored too."""
-        self._frontiers.clear()
+        """The profiles topic is read again from earlier offsets. Units with profiles that wait are to be restored."""
+        self._waiting.read_again()
 
     def on_profiles(self, profiles: Sequence[Profile], now_ms: int, offset: int = 0) -> list[Effect]:
         """Judges several profiles as ``on_profile`` does one, with one look a unit for all of them."""
@@ -143,13 +134,15 @@ class Judge:
     def on_tick(self, now_ms: int, health: Health | None = None) -> list[Effect]:
         """Judges what time alone changes: which units are silent or cannot be read at ``now_ms`` of wall time."""
         health = health or Health()
-        for unit in self._held:
-            self._follow_frontier(self._units[unit], now_ms)
-        return [effect for judge in self._units.values() for effect in judge.on_tick(now_ms, health)]
+        usual_ms = (self._settings.slots or NO_SLOTS).disorder_ms
+        for unit, judge in self._units.items():
+            judge.standing.sight.follow_frontier(self._waiting.held_back(unit), usual_ms, now_ms)
+        judged = [judge for judge in self._units.values() if not judge.shards.collecting]
+        return [effect for judge in judged for effect in judge.on_tick(now_ms, health)]
 
     def waiting(self) -> list[UnitKey]:
         """The units that wait for a partition longer than usual, as of the last tick."""
-        return [unit for unit in self._held if self._units[unit].standing.sight.waiting is not None]
+        return [unit for unit in self._waiting.units if self._units[unit].standing.sight.waiting is not None]
 
     def model_view(self, unit: UnitKey) -> dict[str, Any]:
         """The model's detail as the HTTP interface shows it. Raises KeyError for a unit that is not known."""
@@ -187,8 +180,7 @@ class Judge:
     def forget(self, unit: UnitKey) -> None:
         """Drops a unit that another worker judges from now on."""
         self._units.pop(unit, None)
-        self._held.discard(unit)
-        self._judged.pop(unit, None)
+        self._waiting.forget(unit)
         self._share(unit, None)
 
     def act(self, action: IncidentRequest) -> list[Effect]:
@@ -253,65 +245,15 @@ class Judge:
         judge.standing.wake()
         self._share(judge.unit, self._share_of(judge))
 
-    # slots
-
-    def _frontier(self, partition: int) -> Frontier | None:
-        """That of a partition of the profiles topic: marks of another one stand for other profiles."""
-        rules = self._settings.slots
-        if partition not in self._frontiers and rules is not None:
-            self._frontiers[partition] = Frontier(rules.topics, rules.disorder_ms)
-        return self._frontiers.get(partition)
-
-    def _reached(self, judge: UnitJudge) -> tuple[int, Partition | None]:
-        slots = judge.shards.slots
-        frontier = self._frontier(slots.home)
-        return (NOWHERE, None) if frontier is None else frontier.of(slots.closed)
-
     def _look_at_due(self, units: Iterable[UnitKey]) -> list[Effect]:
-        """Makes every look of ``units`` that is due, in the order of slots, then of units."""
-        looks: list[tuple[int, str, UnitKey, int]] = []
-        for unit in units:
-            frontier_ms, _ = self._reached(self._units[unit])
-            end_ms = self._units[unit].shards.slots.due_end(frontier_ms)
-            if end_ms is not None:
-                looks.append((end_ms, repr(unit), unit, frontier_ms))
-        heapq.heapify(looks)
         effects: list[Effect] = []
-        while looks:
-            _, name, unit, frontier_ms = heapq.heappop(looks)
-            effects += self._look(self._units[unit], frontier_ms)
-            end_ms = self._units[unit].shards.slots.due_end(frontier_ms)
-            if end_ms is not None:
-                heapq.heappush(looks, (end_ms, name, unit, frontier_ms))
+        for unit, due in self._waiting.due(units):
+            judge = self._units[unit]
+            if judge.wakes(due.profiles):
+                self._wake(judge)
+            sharers = self._sharing.sharers(unit.model, due.end_ms)
+            effects += self._with_built(judge.on_slot(due, self._newest_digest(unit), sharers))
         return effects
-
-    def _look(self, judge: UnitJudge, frontier_ms: int) -> list[Effect]:
-        unit, slots = judge.unit, judge.shards.slots
-        due = slots.due(frontier_ms)
-        assert due is not None
-        self._joined, slots.joined = self._joined + slots.joined, 0
-        self._judged.setdefault(unit, []).extend(due.offsets)
-        if not len(slots):
-            self._held.discard(unit)
-            judge.standing.sight.follow_frontier(None, 0, 0)
-        if judge.wakes(due.profiles):
-            self._wake(judge)
-        sharers = self._sharing.sharers(unit.model, due.end_ms)
-        return self._with_built(judge.on_slot(due, self._newest_digest(unit), sharers))
-
-    def _follow_frontier(self, judge: UnitJudge, now_ms: int) -> None:
-        """Finds out whether the unit waits for a partition that is behind the others."""
-        rules, slots = self._settings.slots, judge.shards.slots
-        end_ms, (frontier_ms, place) = slots.next_end(), self._reached(judge)
-        frontier = self._frontier(slots.home)
-        assert rules is not None
-        assert frontier is not None
-        newest_ms = max(frontier.newest_ms, *slots.closed.values(), NOWHERE)
-        held_back = None
-        if place is not None and end_ms is not None and frontier_ms < end_ms <= newest_ms:
-            behind_ms = None if frontier_ms == NOWHERE else newest_ms - frontier_ms
-            held_back = HeldBack(str(place), frontier_ms, behind_ms)
-        judge.standing.sight.follow_frontier(held_back, rules.disorder_ms, now_ms)
 
     def _newest_digest(self, unit: UnitKey) -> str | None:
         return self._newest.get((unit.model_key, unit.segment)) or self._newest.get((unit.model_key, None))

@@ -36,6 +36,11 @@ class Shards:
         return len(self._by_name)
 
     @property
+    def collecting(self) -> bool:
+        """Whether profiles wait and none has been judged yet."""
+        return not self._by_name and len(self.slots) > 0
+
+    @property
     def events(self) -> int:
         """Events accepted over all shards and epochs, each counted once."""
         return sum(shard.profile.events for shard in self._by_name.values())

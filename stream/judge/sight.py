@@ -71,6 +71,12 @@ class Sight:
         """Notes whether the newest profile brought events that count."""
         self.late_only = not brings_events
 
+    def note_arrival(self, brings_events: bool, now_ms: int) -> None:
+        """Notes a profile that arrived at ``now_ms`` of wall time, and whether it brought events that count."""
+        self.note_profile(brings_events)
+        if brings_events:
+            self.note_events(now_ms)
+
     def note_events(self, now_ms: int) -> None:
         """Notes that events arrived at ``now_ms`` of wall time."""
         self.rhythm.record_arrival(now_ms)

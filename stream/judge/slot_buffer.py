@@ -93,12 +93,14 @@ class SlotBuffer:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, profile: Profile, offset: int) -> None:
-        """Keeps a profile that has a slot. Of two of one slot, shard and epoch the one that is further stays.
+    def put(self, profile: Profile, offset: int, partition: int = 0) -> None:
+        """Keeps a profile that has a slot, read at ``offset`` of that partition of the profiles topic. Of two of one
+        slot, shard and epoch the one that is further stays.
 
         Cost: 2 us; when more than FULL wait, some 100 us.
         """
         assert profile.slot_end_ms is not None
+        self.home = partition
         key = profile.slot_end_ms, profile.shard, profile.epoch
         known = self._waiting.get(key)
         if known is None:
@@ -125,6 +127,11 @@ class SlotBuffer:
             for left_out, kept in zip(keys[0::2], keys[1::2], strict=False):
                 self._waiting[kept].offsets.extend(self._waiting.pop(left_out).offsets)
                 self.joined += 1
+
+    def drain_joined(self) -> int:
+        """``joined`` since the last call."""
+        joined, self.joined = self.joined, 0
+        return joined
 
     def events_of(self, shard: str) -> int:
         """The most events that a waiting profile of the shard holds."""

@@ -92,16 +92,6 @@ class UnitJudge:
 
     # profiles and references
 
-    def keep(self, profile: Profile, newest: str | None, now_ms: int, offset: int) -> None:
-        """Keeps a profile until all partitions have been read to its slot's end. It counts as arrived at ``now_ms``."""
-        _, step = self.shards.held(profile, self.current.wanted(profile.epoch.reference, newest))
-        if step is not Step.IGNORED:
-            brings_events = self.shards.brings_events(profile)
-            self.standing.sight.note_profile(brings_events)
-            if brings_events:
-                self.standing.sight.note_events(now_ms)
-        self.shards.slots.put(profile, offset)
-
     def on_slot(self, due: Due, newest: str | None, sharers: int) -> list[Effect]:
         """Looks at the profiles of a slot end that all partitions have passed; their arrival was noted before."""
         before = {name: profile.events for name, profile in self.shards.newest.items()}
@@ -263,8 +253,6 @@ class UnitJudge:
     def on_tick(self, now_ms: int, health: Health) -> list[Effect]:
         """Checks at ``now_ms`` of wall time whether the unit is blind."""
         self.outcomes.count_labels_read(health.labels.get(self.unit.model, 0))
-        if not len(self.shards) and len(self.shards.slots):
-            return []  # nothing has been judged yet: it goes on to collect
         return self.standing.check_sight(self.look, now_ms, health)
 
     # snapshots

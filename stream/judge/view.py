@@ -15,7 +15,6 @@ from stream.judge import environment
 from stream.judge.feature_rows import sizes_of
 from stream.judge.frontier import NOWHERE
 from stream.judge.look import Look
-from stream.judge.sight import HeldBack
 from stream.judge.unit import UnitJudge
 from stream.topics.requests import ForgetRequest
 
@@ -71,9 +70,7 @@ def model_view(judge: UnitJudge) -> Json:
             for name, p in sorted(newest.items())
         },
         "suppressed": _suppressed(look),
-        "waiting_for": None if standing.sight.waiting is None else _waiting(standing.sight.waiting),
-        "judged_ms": judge.shards.slots.looked_ms if judge.shards.slots.looked_ms != NOWHERE else look.clock_ms,
-        "behind": judge.shards.slots.behind,
+        **_slots(judge),
         **judge.outcomes.view(),
     }  # fmt: skip
 
@@ -83,9 +80,16 @@ def _forgotten(request: ForgetRequest) -> Json:
     return {"by": request.by, "at_ms": request.at_ms, "note": request.note}
 
 
-def _waiting(held_back: HeldBack) -> Json:
-    """Which partition the unit waits for, and how far that is behind in event time; null where it was never read."""
-    return {"partition": held_back.partition, "behind_ms": held_back.behind_ms}
+def _slots(judge: UnitJudge) -> Json:
+    """``waiting_for``: the partition that the unit waits for, and how far that is behind in event time, null where it
+    was never read. ``judged_ms``: event time up to which it was judged. ``behind``: profiles that came for slots which
+    were judged already."""
+    slots, waiting = judge.shards.slots, judge.standing.sight.waiting
+    return {
+        "waiting_for": None if waiting is None else {"partition": waiting.partition, "behind_ms": waiting.behind_ms},
+        "judged_ms": judge.look.clock_ms if slots.looked_ms == NOWHERE else slots.looked_ms,
+        "behind": slots.behind,
+    }
 
 
 def outcome_row(judge: UnitJudge) -> Json | None:

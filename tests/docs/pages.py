@@ -50,7 +50,7 @@ def metric_families() -> list[Metric]:
     """All metric families of a worker with both roles."""
     metrics = Metrics()
     views = Views()
-    models = ModelFamilies(views, list, lambda _: 1.0, metrics.suppressed, 100)
+    models = ModelFamilies(views, list, lambda _: 1.0, metrics.suppressed, 100, lambda: 0)
     observing = SimpleNamespace(lags={Partition("t", 0): 0}, checkpoint_at_ms=0, checkpoint_bytes=0, units=0)
     judging = SimpleNamespace(topic="t", partitions={0}, row_bytes=0)
     metrics.live = [ServiceFamilies("", "", "", observing, judging)]

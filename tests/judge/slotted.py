@@ -106,7 +106,7 @@ def give(judge: Judge, items: Iterable[Item], now_ms: int = START_MS, first_offs
     effects: list[Effect] = []
     for offset, item in enumerate(items, first_offset):
         if isinstance(item, Mark):
-            effects += judge.on_mark(item, now_ms)
+            effects += judge.on_mark(item)
         else:
             effects += judge.on_profile(item, now_ms, offset)
     return effects

@@ -192,10 +192,10 @@ def test_marks_of_another_partition_of_the_profiles_topic_say_nothing(reference:
     judge = new_judge([reference])
     give(judge, [item for items in sent for item in items if isinstance(item, Profile)])
     for partition in range(PARTITIONS):
-        assert judge.on_mark(slotted.last_mark(partition, PARTITIONS), START_MS, partition=1) == []
+        assert judge.on_mark(slotted.last_mark(partition, PARTITIONS), partition=1) == []
     assert judge.model_view(UNIT)["events"] == 0
     judge.read_again()
-    effects = [e for p in range(PARTITIONS) for e in judge.on_mark(slotted.last_mark(p, PARTITIONS), START_MS)]
+    effects = [e for p in range(PARTITIONS) for e in judge.on_mark(slotted.last_mark(p, PARTITIONS))]
     assert effects
     assert judge.model_view(UNIT)["events"] == 3_000 * PARTITIONS
 
@@ -206,7 +206,10 @@ def test_units_share_the_budget_from_their_first_slot_on(reference: Reference) -
     ends = []
     for p, (log, later) in enumerate(zip(logs(1), logs(5), strict=True)):
         begun = {name: values[later["at"] >= START_MS + 10_000] for name, values in later.items()}
-        items = [*(_of(i, "second") for i in records_of(reference, p, begun, PARTITIONS)), *records_of(reference, p, log, 4)]
+        items = [
+            *(_of(i, "second") for i in records_of(reference, p, begun, PARTITIONS)),
+            *records_of(reference, p, log, 4),
+        ]
         profiles = sorted((i for i in items if isinstance(i, Profile)), key=lambda i: i.slot_end_ms or 0)
         ends.append([*profiles, slotted.last_mark(p, PARTITIONS)])
     wanted = None
@@ -237,7 +240,7 @@ def test_too_many_waiting_profiles_are_joined_and_none_is_lost(
     for offset, profile in enumerate(profiles):
         judge.on_profile(profile, START_MS, offset)
         assert judge.model_view(UNIT)["events"] == 0
-    judge.on_mark(Mark(1, "inference-events", 0, 1, slotted.FAR_MS, START_MS, False), START_MS)
+    judge.on_mark(Mark(1, "inference-events", 0, 1, slotted.FAR_MS, START_MS, False))
     assert judge.drain_joined() > 0
     assert judge.drain_joined() == 0
     assert judge.model_view(UNIT)["events"] == profiles[-1].events

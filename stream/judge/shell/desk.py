@@ -111,7 +111,7 @@ class JudgeDesk:
     def on_mark(self, mark: Mark, now_ms: int, partition: int) -> Sequence[OutRecord]:
         """A partition of the events has been read up to the mark, which lay in ``partition`` of the profiles topic.
         Judges what is due now; returns all output until now."""
-        return self._output_of(self._judge.on_mark(mark, now_ms, partition), now_ms)
+        return self._output_of(self._judge.on_mark(mark, partition), now_ms)
 
     def drain_looks(self) -> dict[UnitKey, Looks]:
         """The units whose profiles with slots were judged since the last call."""
