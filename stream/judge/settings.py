@@ -55,6 +55,11 @@ class JudgeSettings(msgspec.Struct, frozen=True):
     """Hours of the day whose bets are kept ready. A day has 24, or 48 with weekends apart: keep all of them if days of
     events pass in seconds."""
 
+    @property
+    def shortest_look_ms(self) -> int:
+        """Event time between two looks; 0 where profiles are judged on arrival."""
+        return 0 if self.slots is None else self.slots.look_ms
+
     def outcome_log(self, model: str) -> OutcomeLog:
         """An empty log of outcomes for a unit, with the model's own objectives and budget."""
         watch = OutcomeWatch(self.evidence_of(model), self.resolve_after_events)

@@ -67,13 +67,14 @@ class Sight:
         self.reason: BlindReason | None = None
         self.detail = ""
 
-    def note_profile(self, brings_events: bool) -> None:
-        """Notes whether the newest profile brought events that count."""
-        self.late_only = not brings_events
+    def note_profile(self, brings_events: bool, now_ms: int | None) -> None:
+        """Notes whether the newest profile brought events that count. ``now_ms`` None: that was noted on arrival."""
+        if now_ms is not None:
+            self.late_only = not brings_events
 
     def note_arrival(self, brings_events: bool, now_ms: int) -> None:
         """Notes a profile that arrived at ``now_ms`` of wall time, and whether it brought events that count."""
-        self.note_profile(brings_events)
+        self.note_profile(brings_events, now_ms)
         if brings_events:
             self.note_events(now_ms)
 

@@ -70,7 +70,7 @@ class UnitJudge:
     ) -> None:
         wanted = settings.learning.get(unit.model, settings.learning_events)
         self.unit = unit
-        self.shards = Shards(settings.slots.look_ms if settings.slots is not None else 0, first_offset)
+        self.shards = Shards(settings.shortest_look_ms, first_offset)
         self.current = CurrentReference(unit, bound, known)
         self.learning = Learning(unit, wanted)
         self.log = IncidentLog(unit)
@@ -118,8 +118,7 @@ class UnitJudge:
             self.current.share_budget(sharers)  # not for a profile that is delivered again
             brings_events = before is None or profile.events > before.events
             new_events = new_events or brings_events
-            if now_ms is not None:
-                self.standing.sight.note_profile(brings_events)
+            self.standing.sight.note_profile(brings_events, now_ms)
             if step is not Step.NEXT or profile.epoch.reference != self.current.digest:
                 effects += self._follow_epoch(profile.epoch.reference, newest)
             delta = self._fold_in(profile, step)
