@@ -75,12 +75,12 @@ class Sight:
     def note_arrival(self, brings_events: bool, now_ms: int) -> None:
         """Notes a profile that arrived at ``now_ms`` of wall time, and whether it brought events that count."""
         self.note_profile(brings_events, now_ms)
-        if brings_events:
-            self.note_events(now_ms)
+        self.note_events(now_ms if brings_events else None)
 
-    def note_events(self, now_ms: int) -> None:
-        """Notes that events arrived at ``now_ms`` of wall time."""
-        self.rhythm.record_arrival(now_ms)
+    def note_events(self, now_ms: int | None) -> None:
+        """Notes that events arrived at ``now_ms`` of wall time; None: none did, or that was noted on arrival."""
+        if now_ms is not None:
+            self.rhythm.record_arrival(now_ms)
 
     def follow_frontier(self, held_back: HeldBack | None, usual_ms: int, now_ms: int) -> None:
         """Notes what holds the unit back at ``now_ms`` of wall time. ``usual_ms``: a partition that is less behind is

@@ -128,8 +128,7 @@ class UnitJudge:
                 arrived = delta if arrived is None else arrived.plus(delta)
                 parts.append((before, profile))
             self.shards.advance_clock(profile)
-        if new_events and now_ms is not None:
-            self.standing.sight.note_events(now_ms)
+        self.standing.sight.note_events(now_ms if new_events else None)
         if self.shards.clock_ms is not None:
             self.outcomes.advance(self.shards.clock_ms)
         self.look = self._new_look()
