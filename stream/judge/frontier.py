@@ -64,11 +64,15 @@ class Frontier:
         return max((self._reached(*one, idle_ms) for one in self._newest[begin:end]), default=NOWHERE)
 
     def _reached(self, at_ms: int, newest_ms: int, idle_ms: int) -> int:
-        """What the newest time at wall time ``at_ms`` says of a partition that was read to its end at ``idle_ms``."""
-        waited = idle_ms - at_ms
-        if newest_ms < at_ms - OLD_MS:
-            return newest_ms if waited >= OLD_FACTOR * self._disorder_ms else NOWHERE
-        return newest_ms - max(0, self._disorder_ms - waited)
+        """What the newest time at wall time ``at_ms`` shows of a partition that was read to its end at ``idle_ms``.
+
+        Event time goes on with wall time while nothing comes, so that the last slots of a stream that stops are judged.
+        """
+        waited_ms = idle_ms - at_ms
+        if newest_ms >= at_ms - OLD_MS:
+            return newest_ms + waited_ms - self._disorder_ms
+        longest_ms = OLD_FACTOR * self._disorder_ms
+        return newest_ms + waited_ms - longest_ms if waited_ms >= longest_ms else NOWHERE
 
     def of(self, closed: Mapping[Partition, int]) -> tuple[int, Partition | None]:
         """The frontier of a unit, and the partition that holds it back.

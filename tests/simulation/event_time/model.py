@@ -215,7 +215,7 @@ class Judge:
         wait = self.disorder if self.rules.idle_waits else 0
         at = bisect_right(self.newest, (idle, 1 << 60))
         begin = max(bisect_right(self.newest, (idle - wait, 1 << 60)) - 1, 0)
-        return max([own, *(newest - max(0, wait - (idle - wall)) for wall, newest in self.newest[begin:at])])
+        return max([own, *(newest + idle - wall - wait for wall, newest in self.newest[begin:at])])
 
     def frontier(self, unit: int) -> int:
         """Up to where all partitions have been read."""
