@@ -84,6 +84,9 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     signal_count: int = 0
     environments: dict[str, int] = {}  # canonical JSON of the fingerprint -> events of this epoch, bounded
     suppressed: dict[str, int] = {}  # name of a limit -> how often it was reached
+    slot_end_ms: int | None = None  # end of the slot up to which it counts; None: of a version without slots
+    slot_level: int = 0
+    slot_open: bool = False  # the slot has not ended: a later profile with the same end holds more
     outcomes: Outcomes | None = None  # from labels; like ``events`` through all epochs
 
     @property

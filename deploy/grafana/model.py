@@ -267,10 +267,11 @@ def _model_age() -> Json:
     chosen = 'model=~"$model"'
     return lines(
         "Age of events when read",
-        "Time from an event of this model to its being read by driftline.",
+        "Time from an event of this model to its being read by driftline, and the age of what was judged last.",
         "s",
         targets(
             (quantile(0.5, "event_age_seconds", selector=chosen), "median"),
             (quantile(0.99, "event_age_seconds", selector=chosen), "99 %"),
+            (f"max(driftline_judge_frontier_seconds{{{ONE}}})", "judged last"),
         ),
     )

@@ -6,7 +6,7 @@
                           │ ▲ update             │ ▲ update
                           └─┴───── resolve ──────┴─┘
                                       ▼
-                                  resolved
+                                  resolved ──reopen──► open
 """
 
 from enum import StrEnum
@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from detectors.features import UnitKey
 
@@ -44,6 +45,7 @@ class Action(StrEnum):
     ACKNOWLEDGE = "acknowledge"
     RESOLVE = "resolve"
     NOTE = "note"
+    REOPEN = "reopen"
 
 
 class Change(StrEnum):
@@ -92,6 +94,7 @@ LIFECYCLE: dict[tuple[Status, Action], Status] = {
     (Status.OPEN, Action.NOTE): Status.OPEN,
     (Status.ACKNOWLEDGED, Action.NOTE): Status.ACKNOWLEDGED,
     (Status.RESOLVED, Action.NOTE): Status.RESOLVED,
+    (Status.RESOLVED, Action.REOPEN): Status.OPEN,
 }
 """All steps. A step that is not in the table cannot happen."""
 
@@ -129,6 +132,8 @@ class Incident(msgspec.Struct, frozen=True):
     silenced_until_ms: int | None = None  # wall time; no notification until then
     silenced_by: str | None = None
     notes: list[Note] = []
+    reopened: int | UnsetType = UNSET  # how often it opened again; not there before it did
+    reopened_at_ms: int | UnsetType = UNSET  # when it last did
 
     def as_json(self) -> dict[str, Any]:
         """The incident as plain data."""

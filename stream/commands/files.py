@@ -26,10 +26,19 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obje
 @click.option(
     "--partitions",
     type=click.IntRange(1, 1024),
-    default=1,
-    show_default=True,
     metavar="N",
-    help="Split the rows over N simulated partitions.",
+    help="Split the rows over N simulated partitions [default: 1, or 4 with --partition-by or --progress].",
+)
+@click.option(
+    "--partition-by",
+    metavar="COLUMN",
+    help="Split the rows by the value of this feature, as a keyed topic does, and not in turn.",
+)
+@click.option(
+    "--progress",
+    type=click.IntRange(min=0),
+    metavar="SEED",
+    help="Read the partitions unevenly; the seed decides how. The incidents stay the same. Needs a reference.",
 )
 @click.option(
     "--false-alarms-per-month",
@@ -87,6 +96,10 @@ def replay(
         raise click.UsageError("--bootstrap and --seed need --clean, the events to calibrate on")
     if clean is not None and layout["reference_file"] is None and layout["reference_rows"] is None:
         raise click.UsageError("--clean needs --reference or --reference-rows, to compare the clean events with")
+    if layout["progress"] is not None and layout["reference_file"] is None and layout["reference_rows"] is None:
+        raise click.UsageError("--progress needs --reference or --reference-rows")
+    several = layout["partition_by"] is not None or layout["progress"] is not None
+    layout["partitions"] = layout["partitions"] or (4 if several else 1)
     from stream.replay import command as replay_command
     from stream.replay.clean_rows import CalibrationOptions, span
     from stream.replay.options import ReplayOptions

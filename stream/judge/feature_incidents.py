@@ -14,15 +14,19 @@ from stream.judge.look import Look
 
 
 class FeatureIncidents:
-    """Opens, updates and resolves feature incidents. It has no state besides the incidents and the watch."""
+    """Opens, updates, resolves and reopens feature incidents. It has no state besides the incidents and the watch.
 
-    __slots__ = ("_environment", "_log")
+    ``reopen_ms``: see JudgeSettings.
+    """
 
-    def __init__(self, log: IncidentLog, environment: Environment) -> None:
-        self._log, self._environment = log, environment
+    __slots__ = ("_environment", "_log", "_reopen_ms")
+
+    def __init__(self, log: IncidentLog, environment: Environment, reopen_ms: int) -> None:
+        self._log, self._environment, self._reopen_ms = log, environment, reopen_ms
 
     def report_fired(self, look: Look, watch: Watch, fired: Sequence[int]) -> list[Effect]:
-        """Features whose change belongs to an open incident update it; the others become an incident together."""
+        """Features whose change belongs to an open incident update it; the others become an incident together, or
+        reopen the one that resolved shortly before."""
         groups: dict[str, tuple[Incident | None, list[int]]] = {}
         for feature in fired:
             known = self._log.of_same_change(watch.beginning(feature).event)
@@ -48,6 +52,11 @@ class FeatureIncidents:
         }
         if known is not None:
             return self._log.change(known, Action.UPDATE, look.at_ms, **changes)
+        before = (
+            self._log.to_reopen([row["feature"] for row in rows], look, self._reopen_ms) if self._reopen_ms else None
+        )
+        if before is not None:
+            return self._log.reopen(before, look, **changes)
         return self._log.open_incident(
             IncidentKind.FEATURE,
             look,

@@ -1,5 +1,6 @@
 """The incidents of one unit: how they are opened, changed and resolved, and what is published of each step."""
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -22,6 +23,8 @@ from stream.topics import requests
 from stream.topics.drift_events import EventType
 
 INCIDENTS_KEPT = 50
+
+_EVENTS = {Action.RESOLVE: EventType.INCIDENT_RESOLVED, Action.REOPEN: EventType.INCIDENT_REOPENED}
 
 
 class IncidentsState(msgspec.Struct, frozen=True):
@@ -61,6 +64,35 @@ class IncidentLog:
                 return known
         return None
 
+    def to_reopen(self, features: Collection[str], look: Look, within_ms: int) -> Incident | None:
+        """The newest feature incident that resolved by itself at most ``within_ms`` of event time ago, under the same
+        reference, and that has all of ``features``."""
+        for known in reversed(self.incidents):
+            if known.kind is not IncidentKind.FEATURE or known.resolution is not Resolution.BACK:
+                continue
+            recent = known.resolved_at_ms is not None and look.at_ms - known.resolved_at_ms <= within_ms
+            had = {feature["feature"] for feature in known.features}
+            if recent and known.reference == look.digest and had.issuperset(features):
+                return known
+        return None
+
+    def reopen(self, incident: Incident, look: Look, **changes: Any) -> list[Effect]:
+        """Opens a resolved incident again as of ``look``, under its id. Who acknowledged it before is in no member."""
+        return self.change(
+            incident,
+            Action.REOPEN,
+            look.at_ms,
+            resolved_at_event=None,
+            resolved_at_ms=None,
+            resolution=None,
+            resolved_by=None,
+            acknowledged_by=None,
+            acknowledged_at_ms=None,
+            reopened=(incident.reopened or 0) + 1,
+            reopened_at_ms=look.at_ms,
+            **changes,
+        )
+
     def open_incident(self, kind: IncidentKind, look: Look, **members: Any) -> list[Effect]:
         """Opens an incident as of ``look``; ``members`` are its other members. ``look`` has a clock."""
         assert look.clock_ms is not None
@@ -86,8 +118,7 @@ class IncidentLog:
         if after is None:
             return []
         self._replace(after)
-        resolved = action is Action.RESOLVE
-        return self._publication(after, EventType.INCIDENT_RESOLVED if resolved else EventType.INCIDENT_UPDATED, at_ms)
+        return self._publication(after, _EVENTS.get(action, EventType.INCIDENT_UPDATED), at_ms)
 
     def resolve(self, incident: Incident, why: Resolution, look: Look, by: str | None = None) -> list[Effect]:
         """Resolves ``incident`` as of ``look``. ``by``: the person who asked for it."""

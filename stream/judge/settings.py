@@ -22,6 +22,15 @@ class BlindRules(msgspec.Struct, frozen=True):
     labels_ms: int
 
 
+class SlotRules(msgspec.Struct, frozen=True):
+    """How profiles wait for all partitions. ``topics``: the events topics that are read. ``disorder_ms``: how much
+    later than newer events of other partitions an event may come. ``look_ms``: event time between two looks."""
+
+    topics: tuple[str, ...]
+    disorder_ms: int
+    look_ms: int
+
+
 class JudgeSettings(msgspec.Struct, frozen=True):
     """What the judge depends on, besides the profiles and the references. ``judge_settings`` makes it.
 
@@ -38,9 +47,18 @@ class JudgeSettings(msgspec.Struct, frozen=True):
     budgets: dict[str, float] = {}
     learning: dict[str, int] = {}
     outcomes: dict[str, OutcomeRules] = {}
+    slots: SlotRules | None = None
+    """None: a profile is judged when it arrives, whether it has a slot or not."""
+    reopen_ms: int = 0
+    """Event time within which a change of the same features reopens an incident; 0: never."""
     strata_kept: int = 2
     """Hours of the day whose bets are kept ready. A day has 24, or 48 with weekends apart: keep all of them if days of
     events pass in seconds."""
+
+    @property
+    def shortest_look_ms(self) -> int:
+        """Event time between two looks; 0 where profiles are judged on arrival."""
+        return 0 if self.slots is None else self.slots.look_ms
 
     def outcome_log(self, model: str) -> OutcomeLog:
         """An empty log of outcomes for a unit, with the model's own objectives and budget."""
@@ -80,6 +98,8 @@ def judge_settings(settings: Settings) -> JudgeSettings:
             retrain.enabled, retrain.dry_run, int(1000 * retrain.cooldown_seconds), retrain.weekly_cap
         ),
         outcomes={name: _outcome_rules(model) for name, model in own.items()},
+        slots=SlotRules(settings.topics.events, detection.disorder_ms, detection.look_ms),
+        reopen_ms=int(1000 * detection.reopen_seconds),
     )
 
 

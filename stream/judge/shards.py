@@ -9,6 +9,7 @@ from detectors.evidence.sheets import Layout
 from detectors.merging import Step
 from detectors.profiles import Profile
 from stream.judge.shard import Shard, ShardState
+from stream.judge.slot_buffer import SlotBuffer
 
 
 class ShardsState(msgspec.Struct, frozen=True):
@@ -21,17 +22,23 @@ class ShardsState(msgspec.Struct, frozen=True):
 
 class Shards:
     """``clock_ms``: the newest event time of all shards. ``first_offset``: the offset of the unit's first profile in
-    the profiles topic."""
+    the profiles topic. ``slots``: profiles that wait for other partitions and are in no shard yet."""
 
-    __slots__ = ("_by_name", "clock_ms", "first_offset")
+    __slots__ = ("_by_name", "clock_ms", "first_offset", "slots")
 
-    def __init__(self, first_offset: int = 0) -> None:
+    def __init__(self, look_ms: int, first_offset: int = 0) -> None:
+        self.slots = SlotBuffer(look_ms)
         self._by_name: dict[str, Shard] = {}
         self.clock_ms: int | None = None
         self.first_offset = first_offset
 
     def __len__(self) -> int:
         return len(self._by_name)
+
+    @property
+    def collecting(self) -> bool:
+        """Whether profiles wait and none has been judged yet."""
+        return not self._by_name and len(self.slots) > 0
 
     @property
     def events(self) -> int:
@@ -51,6 +58,11 @@ class Shards:
         """Whether ``profiles`` hold events that no shard has counted yet."""
         known = self._by_name
         return any(p.shard not in known or p.events > known[p.shard].profile.events for p in profiles)
+
+    def brings_events(self, profile: Profile) -> bool:
+        """Whether ``profile`` holds events that no shard has counted and no waiting profile of its shard holds."""
+        known = self._by_name.get(profile.shard)
+        return profile.events > max(known.profile.events if known else -1, self.slots.events_of(profile.shard))
 
     def held(self, profile: Profile, wanted: str | None) -> tuple[Profile | None, Step]:
         """The profile held of the same shard, and how ``profile`` follows it. ``wanted``: digest of the model's newest

@@ -21,6 +21,7 @@ from detectors.performance.label_arrival import LabellingState
 from detectors.performance.outcome_watch import OutcomeWatchState
 from detectors.profiles import Epoch, Profile
 from detectors.reference.accepted import Tally
+from stream.judge.frontier import NOWHERE
 from stream.judge.shard import ShardState
 from stream.topics.checkpoints import ZSTD_LEVEL, unpacked
 from stream.topics.requests import ForgetRequest
@@ -72,6 +73,11 @@ class StoredUnit(msgspec.Struct, frozen=True, omit_defaults=True):
     sharers: int = 1
     labelling: LabellingState | None = None
     outcome_watch: OutcomeWatchState | None = None
+    looked_ms: int = NOWHERE
+    look_level: int = 0
+    recent_by_shard: dict[str, tuple[int, int]] = {}
+    first_slot_ms: int | None = None
+    behind_slots: int = 0
 
 
 _profiles = msgspec.json.Encoder()

@@ -33,6 +33,7 @@ from stream.judge.settings import JudgeSettings
 from stream.judge.shard import count_new_environments
 from stream.judge.shards import Shards, ShardsState
 from stream.judge.sight import SightState
+from stream.judge.slot_buffer import Due, SlotsState
 from stream.judge.standing import Standing, StandingState
 from stream.judge.verdicts import Verdicts
 from stream.topics import requests
@@ -69,14 +70,14 @@ class UnitJudge:
     ) -> None:
         wanted = settings.learning.get(unit.model, settings.learning_events)
         self.unit = unit
-        self.shards = Shards(first_offset)
+        self.shards = Shards(settings.shortest_look_ms, first_offset)
         self.current = CurrentReference(unit, bound, known)
         self.learning = Learning(unit, wanted)
         self.log = IncidentLog(unit)
         self.retraining = Retraining(unit, settings.retrain)
         self.outcomes = settings.outcome_log(unit.model)
         self.environment = Environment(self.log, settings.resolve_after_events)
-        self.features = FeatureIncidents(self.log, self.environment)
+        self.features = FeatureIncidents(self.log, self.environment, settings.reopen_ms)
         self.performance = Performance(self.log, self.outcomes, self.retraining)
         self.baselines = Baselines(self.log)
         self.verdicts = Verdicts(self.log, self.baselines, self.environment, self.retraining)
@@ -91,9 +92,18 @@ class UnitJudge:
 
     # profiles and references
 
-    def on_profiles(self, profiles: Sequence[Profile], newest: str | None, now_ms: int, sharers: int) -> list[Effect]:
-        """Folds ``profiles`` in and judges once. ``newest``: digest of the model's newest reference. ``sharers``: units
-        that share the model's budget."""
+    def on_slot(self, due: Due, newest: str | None, sharers: int) -> list[Effect]:
+        """Looks at the profiles of a slot end that all partitions have passed; their arrival was noted before."""
+        before = {name: profile.events for name, profile in self.shards.newest.items()}
+        effects = self.on_profiles(due.profiles, newest, None, sharers)
+        self.shards.slots.record_look(due, before, self.shards.newest)
+        return effects
+
+    def on_profiles(
+        self, profiles: Sequence[Profile], newest: str | None, now_ms: int | None, sharers: int
+    ) -> list[Effect]:
+        """Folds ``profiles`` in and judges once. ``newest``: digest of the model's newest reference. ``now_ms``: wall
+        time of their arrival; None where that was noted before. ``sharers``: units that share the model's budget."""
         effects: list[Effect] = []
         arrived: Counts | None = None
         clock_ms = self.shards.clock_ms
@@ -108,7 +118,7 @@ class UnitJudge:
             self.current.share_budget(sharers)  # not for a profile that is delivered again
             brings_events = before is None or profile.events > before.events
             new_events = new_events or brings_events
-            self.standing.sight.note_profile(brings_events)
+            self.standing.sight.note_profile(brings_events, now_ms)
             if step is not Step.NEXT or profile.epoch.reference != self.current.digest:
                 effects += self._follow_epoch(profile.epoch.reference, newest)
             delta = self._fold_in(profile, step)
@@ -118,8 +128,7 @@ class UnitJudge:
                 arrived = delta if arrived is None else arrived.plus(delta)
                 parts.append((before, profile))
             self.shards.advance_clock(profile)
-        if new_events:
-            self.standing.sight.note_events(now_ms)
+        self.standing.sight.note_events(now_ms if new_events else None)
         if self.shards.clock_ms is not None:
             self.outcomes.advance(self.shards.clock_ms)
         self.look = self._new_look()
@@ -261,6 +270,7 @@ class UnitJudge:
             self.outcomes.snapshot(),
             self.standing.snapshot(),
             self.standing.sight.snapshot(),
+            self.shards.slots.snapshot(),
         )
         return snapshot.encode(self.unit, parts)
 
@@ -279,4 +289,5 @@ class UnitJudge:
         self.outcomes.restore(snapshot.record_of(OutcomesState, members))
         self.standing.restore(snapshot.record_of(StandingState, members))
         self.standing.sight.restore(snapshot.record_of(SightState, members))
+        self.shards.slots.restore(snapshot.record_of(SlotsState, members))
         self.look = self._new_look()

@@ -13,6 +13,7 @@ from detectors.reference import transform
 from detectors.sketches.moments import mean_and_std
 from stream.judge import environment
 from stream.judge.feature_rows import sizes_of
+from stream.judge.frontier import NOWHERE
 from stream.judge.look import Look
 from stream.judge.unit import UnitJudge
 from stream.topics.requests import ForgetRequest
@@ -69,6 +70,7 @@ def model_view(judge: UnitJudge) -> Json:
             for name, p in sorted(newest.items())
         },
         "suppressed": _suppressed(look),
+        **_slots(judge),
         **judge.outcomes.view(),
     }  # fmt: skip
 
@@ -76,6 +78,18 @@ def model_view(judge: UnitJudge) -> Json:
 def _forgotten(request: ForgetRequest) -> Json:
     """Who last asked to forget the unit. It stays there when the unit sends events again."""
     return {"by": request.by, "at_ms": request.at_ms, "note": request.note}
+
+
+def _slots(judge: UnitJudge) -> Json:
+    """``waiting_for``: the partition that the unit waits for, and how far that is behind in event time, null where it
+    was never read. ``judged_ms``: event time up to which it was judged. ``behind``: profiles that came for slots which
+    were judged already."""
+    slots, waiting = judge.shards.slots, judge.standing.sight.waiting
+    return {
+        "waiting_for": None if waiting is None else {"partition": waiting.partition, "behind_ms": waiting.behind_ms},
+        "judged_ms": judge.look.clock_ms if slots.looked_ms == NOWHERE else slots.looked_ms,
+        "behind": slots.behind,
+    }
 
 
 def outcome_row(judge: UnitJudge) -> Json | None:

@@ -38,12 +38,14 @@ class ModelFamilies:
         budget_per_month: Callable[[str], float],
         suppressed: Counter,
         max_features: int,
+        now_ms: Callable[[], int],
     ) -> None:
         self._views = views
         self._owned = owned
         self._budget = budget_per_month
         self._suppressed = suppressed
         self._max_features = max_features
+        self._now_ms = now_ms
         self._left_out: dict[UnitKey, set[str]] = {}
 
     def __call__(self) -> Iterator[Metric]:
@@ -79,10 +81,14 @@ class ModelFamilies:
             "last_event": Gauge(
                 "last_event_timestamp_seconds", "Time of the newest event of a model version.", MODEL_LABELS
             ),
+            "judged": Gauge(
+                "judge_frontier_seconds", "Age of the event time up to which a model has been judged.", MODEL_LABELS
+            ),
         }
         budget = Gauge(
             "false_alarm_budget_per_month", "Configured number of false alarms of a model in a month.", ("model",)
         )
+        now_ms = self._now_ms()
         for unit, detail in details:
             labels = _labels(unit)
             info.add_series((*labels, _reference(detail)), 1)
@@ -97,6 +103,8 @@ class ModelFamilies:
             plain["moved"].add_series(labels, len(detail.get("moved_while_learned", ())))
             last_ms = detail.get("last_event_ms")
             plain["last_event"].add_series(labels, None if last_ms is None else last_ms / 1000)
+            judged_ms = detail.get("judged_ms")
+            plain["judged"].add_series(labels, None if judged_ms is None else max(0, now_ms - judged_ms) / 1000)
         for model in sorted({unit.model for unit, _ in details}):
             budget.add_series((model,), self._budget(model))
         yield from (info, state, score, threshold, *plain.values(), budget)

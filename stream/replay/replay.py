@@ -1,7 +1,8 @@
 """Runs the observer's shards and the judge over the rows of a file, without a broker.
 
 The judge looks after every ``LOOK_EVENTS`` rows of the whole file. So it sees the same merged counts at the same times
-for any number of partitions.
+for any number of partitions. Where partitions are read unevenly, each look is a slot, and the judge waits for the
+partition that is furthest behind.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,12 +17,16 @@ from detectors.reference.reference import Reference
 from stream.files.dataset import Row
 from stream.judge.effects import Effect, IncidentRecord, ReferenceBuilt
 from stream.judge.judge import Judge
-from stream.judge.settings import judge_settings
+from stream.judge.settings import SlotRules, judge_settings
+from stream.judge.slot_buffer import PER_LOOK
 from stream.observe.observer import Observer
 from stream.observe.shell.settings import observe_settings
 from stream.replay.options import ReplayOptions
+from stream.replay.partitions import Chunk, Split, UnevenReading
 from stream.replay.report import Point, Replayed
 from stream.settings.settings import Settings
+from stream.topics import marks
+from stream.topics.marks import Mark
 from stream.topics.record import Partition, Record
 
 LOOK_EVENTS = 32
@@ -33,7 +38,6 @@ MAX_SIGNALS = 10_000
 """Most signals kept for the report. The oldest are kept, since they show when a change began."""
 
 _encoder = msgspec.json.Encoder()
-Where = tuple[int, int]  # partition, offset
 
 
 class Replay:
@@ -44,12 +48,13 @@ class Replay:
         self._reference = reference
         known = [] if reference is None else [reference]
         self._observer = Observer(observe_settings(settings, look_events=NEVER), known)
-        self._judge = Judge(msgspec.structs.replace(judge_settings(settings), strata_kept=48), known)
+        self._split = Split(options.file, options.partitions, options.partition_by)
+        self._uneven = None if options.progress is None else UnevenReading(options.partitions, options.progress)
+        slots = None if self._uneven is None else SlotRules((TOPIC,), 0, PER_LOOK)  # a slot is one look
+        rules = msgspec.structs.replace(judge_settings(settings), strata_kept=48, slots=slots)
+        self._judge = Judge(rules, known)
         self._places = [Partition(TOPIC, number) for number in range(options.partitions)]
-        self._offsets = [0] * options.partitions
-        self._numbers: dict[Where, int] = {}  # this look's rows in the file
-        self._rows = self._labels = 0
-        self._now_ms = 0
+        self._looks = self._labels = 0
         self._unit: UnitKey | None = None
         self._incidents: dict[str, dict[str, Any]] = {}
         self._signals: dict[tuple[int, Signal], int] = {}
@@ -59,14 +64,44 @@ class Replay:
 
     def feed(self, rows: Sequence[Row]) -> None:
         """Splits the rows of one look over the shards, then runs the judge. Raises FormatError naming a bad row."""
-        self._numbers.clear()
-        for part, records in sorted(self._split(rows).items()):
-            effects = self._observer.process(self._places[part], records)
-            if effects.dead_letters:
-                letter = effects.dead_letters[0]
-                number = self._numbers[part, letter.record.offset]
-                raise FormatError(f"{self._options.file}: row {number}: {letter.reason}")
+        self._looks += 1
+        split = self._split.split(rows)
+        if self._uneven is not None:
+            self._uneven.append(self._looks, split)
+            for chunk in self._uneven.ready():
+                self._read_slot(chunk)
+            return
+        for part, records in sorted(split.items()):
+            self._read(part, records)
         self._look(self._published())
+        for part, records in split.items():
+            self._split.forget(part, records)
+
+    def _read(self, part: int, records: Sequence[Record]) -> None:
+        effects = self._observer.process(self._places[part], records)
+        if effects.dead_letters:
+            letter = effects.dead_letters[0]
+            number = self._split.row_of(part, letter.record.offset)
+            raise FormatError(f"{self._options.file}: row {number}: {letter.reason}")
+
+    def _read_slot(self, chunk: Chunk) -> None:
+        """Reads the rows of one look in one partition; the judge looks when all partitions have read that look."""
+        part, look, records = chunk
+        if records:
+            self._read(part, records)
+        for profile in self._published():
+            self._one_model(profile.unit)
+            self._remember_signals(profile)
+            slotted = msgspec.structs.replace(profile, slot_end_ms=look, slot_level=0, slot_open=False)
+            self._apply(self._judge.on_profile(slotted, self._now_ms))
+        self._split.forget(part, records)
+        mark = Mark(marks.SCHEMA, TOPIC, part, len(self._places), look, self._now_ms, read_to_end=False)
+        self._apply(self._judge.on_mark(mark, self._now_ms))
+        self._remember_evidence()
+
+    @property
+    def _now_ms(self) -> int:
+        return self._split.now_ms
 
     def join_labels(self, labels: dict[int, Any]) -> None:
         """Joins labels to their predictions and empties ``labels``. The key is the row's number, which is its event's
@@ -87,6 +122,8 @@ class Replay:
 
     def report(self) -> Replayed:
         """What has been found so far. Raises FormatError if no event was read."""
+        for chunk in self._uneven.ready(rest=True) if self._uneven is not None else ():
+            self._read_slot(chunk)
         if self._unit is None:
             raise FormatError(f"{self._options.file}: no events after the rows of the reference")
         for profile in self._observer.profiles_due(self._now_ms, force=True):
@@ -96,7 +133,7 @@ class Replay:
         return Replayed(
             model=self._unit.model,
             version=self._unit.version,
-            events=self._rows,
+            events=self._split.rows,
             rate=self._options.rate,
             reference_rows=0 if reference is None else reference.rows,
             reference_digest=None if reference is None else reference.digest,
@@ -109,18 +146,6 @@ class Replay:
             points=self._points,
             threshold_log10=detail.get("threshold_log10"),
         )
-
-    def _split(self, rows: Sequence[Row]) -> dict[int, list[Record]]:
-        split: dict[int, list[Record]] = {}
-        for number, moment_ms, value in rows:
-            part = self._rows % len(self._places)
-            offset = self._offsets[part]
-            split.setdefault(part, []).append(Record(offset, moment_ms, None, value))
-            self._numbers[part, offset] = number
-            self._offsets[part] = offset + 1
-            self._now_ms = max(self._now_ms, moment_ms) if self._rows else moment_ms
-            self._rows += 1
-        return split
 
     def _published(self) -> list[Profile]:
         """The profiles of the shards that changed. The observer publishes a new epoch only after a checkpoint that
@@ -138,9 +163,13 @@ class Replay:
             self._one_model(profile.unit)
             self._remember_signals(profile)
         self._apply(self._judge.on_profiles(profiles, self._now_ms))
-        evidence = None if self._unit is None else self._judge.evidence_log10(self._unit)
+        self._remember_evidence()
+
+    def _remember_evidence(self) -> None:
+        known = self._unit is not None and self._judge.holds(self._unit)
+        evidence = self._judge.evidence_log10(self._unit) if known and self._unit is not None else None
         if evidence is not None:
-            self._points.append(Point(self._rows, self._now_ms, evidence))
+            self._points.append(Point(self._split.rows, self._now_ms, evidence))
 
     def _apply(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
@@ -171,12 +200,10 @@ class Replay:
 
     def _remember_signals(self, profile: Profile) -> None:
         for signal in profile.signals:
-            if len(self._signals) < MAX_SIGNALS:
-                self._signals.setdefault((profile.partition, signal), self._at_event(profile.partition, signal))
-
-    def _at_event(self, part: int, signal: Signal) -> int:
-        """The number of the event in the whole file: rows are split in turn, and each row is one record."""
-        return (signal.next_offset - 1) * len(self._places) + part + 1
+            known = (profile.partition, signal) in self._signals
+            if not known and len(self._signals) < MAX_SIGNALS:
+                position = self._split.position_of(profile.partition, signal.next_offset - 1)
+                self._signals[profile.partition, signal] = position
 
     def _shown_signals(self) -> list[dict[str, Any]]:
         shown = [

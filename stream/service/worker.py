@@ -248,7 +248,9 @@ class Worker:
             shown = self._settings.limits.feature_series_per_model
             self.metrics.of_models.append(OutcomeFamilies(self.views, lambda: desk.units))
             self.metrics.of_models.append(
-                ModelFamilies(self.views, lambda: desk.units, budget, self.metrics.suppressed, shown)
+                ModelFamilies(
+                    self.views, lambda: desk.units, budget, self.metrics.suppressed, shown, self._clock.now_ms
+                )
             )
 
     def _reader(self) -> TableReader:

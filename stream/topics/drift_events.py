@@ -33,6 +33,7 @@ class EventType(StrEnum):
     SIGNAL = "io.driftline.signal.v1"
     INCIDENT_OPENED = "io.driftline.incident.opened.v1"
     INCIDENT_UPDATED = "io.driftline.incident.updated.v1"
+    INCIDENT_REOPENED = "io.driftline.incident.reopened.v1"
     INCIDENT_RESOLVED = "io.driftline.incident.resolved.v1"
     MODEL_STATE = "io.driftline.model.state.v1"
     RETRAIN_REQUESTED = "io.driftline.retrain.requested.v1"

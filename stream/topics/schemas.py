@@ -80,6 +80,7 @@ class RetrainRequest(msgspec.Struct, frozen=True):
 DATA: dict[EventType, type[msgspec.Struct]] = {
     EventType.INCIDENT_OPENED: Incident,
     EventType.INCIDENT_UPDATED: Incident,
+    EventType.INCIDENT_REOPENED: Incident,
     EventType.INCIDENT_RESOLVED: Incident,
     EventType.MODEL_STATE: ModelState,
     EventType.RETRAIN_REQUESTED: RetrainRequest,

@@ -157,7 +157,7 @@ def exported() -> set[str]:
     views, metrics = Views(), Metrics()
     sample_views.put(views, sample_views.fraud())
     owned = [UnitKey("fraud", "3", None)]
-    families = ModelFamilies(views, lambda: owned, lambda model: 1.0, metrics.suppressed, 100)
+    families = ModelFamilies(views, lambda: owned, lambda model: 1.0, metrics.suppressed, 100, lambda: 0)
     service = ServiceFamilies("0", "r", "3", Loops(), Loops())
     metrics.live, metrics.of_models = [service], [families, OutcomeFamilies(views, lambda: owned)]
     found: list[Metric] = list(metrics.collect())

@@ -56,7 +56,7 @@ async def exporter() -> AsyncIterator[int]:
     """The real server with the real metrics of a simulated fleet that changes all the time."""
     views, metrics = sample_views.fleet(), Metrics()
     owned = [UnitKey(summary["model"], summary["version"], summary["segment"]) for summary in views.models()]
-    models = ModelFamilies(views, lambda: owned, lambda model: 1.0, metrics.suppressed, 100)
+    models = ModelFamilies(views, lambda: owned, lambda model: 1.0, metrics.suppressed, 100, lambda: 1_763_700_060_500)
     outcomes = OutcomeFamilies(views, lambda: owned)
     metrics.live, metrics.of_models = [ServiceFamilies("0.1.0", "abc", "3.11", Loops(), Loops())], [models, outcomes]
     metrics.detections.increase(("fraud", "3", "feature", "critical"))

@@ -39,6 +39,7 @@ WHEN = {
     EventType.SIGNAL: "River's ADWIN or Page-Hinkley found a change of one feature in one partition. A second opinion, which raises no alert.",
     EventType.INCIDENT_OPENED: "The evidence passed the threshold, or a library differs from training.",
     EventType.INCIDENT_UPDATED: "More features joined, or the verdict or another member changed.",
+    EventType.INCIDENT_REOPENED: "A resolved incident opened again: the same features changed within `detection.reopen_seconds`. The id stays.",
     EventType.INCIDENT_RESOLVED: "The features match the reference again, or the reference was replaced.",
     EventType.MODEL_STATE: "A model became learning, stable, warning, drift or blind, or a person had it forgotten.",
     EventType.RETRAIN_REQUESTED: "The verdict is that the world changed, and neither the cooldown nor the weekly cap withholds the request.",
@@ -49,7 +50,7 @@ def metric_families() -> list[Metric]:
     """All metric families of a worker with both roles."""
     metrics = Metrics()
     views = Views()
-    models = ModelFamilies(views, list, lambda _: 1.0, metrics.suppressed, 100)
+    models = ModelFamilies(views, list, lambda _: 1.0, metrics.suppressed, 100, lambda: 0)
     observing = SimpleNamespace(lags={Partition("t", 0): 0}, checkpoint_at_ms=0, checkpoint_bytes=0, units=0)
     judging = SimpleNamespace(topic="t", partitions={0}, row_bytes=0)
     metrics.live = [ServiceFamilies("", "", "", observing, judging)]

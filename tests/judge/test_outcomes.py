@@ -281,7 +281,7 @@ def test_the_outcome_has_the_series_and_the_picture_of_a_feature() -> None:
     views, view = Views(), model.judge.model_view(UNIT)
     views.apply_view(b"fraud/3/", orjson.dumps(view))
     metrics = Metrics()
-    metrics.of_models.append(ModelFamilies(views, lambda: [UNIT], lambda _: 1.0, metrics.suppressed, 100))
+    metrics.of_models.append(ModelFamilies(views, lambda: [UNIT], lambda _: 1.0, metrics.suppressed, 100, lambda: 0))
     text = generate_latest(metrics).decode()
     labels = 'feature="@correct",model="fraud",model_version="3",segment=""'
     assert f"driftline_feature_drifted{{{labels}}} 1.0" in text

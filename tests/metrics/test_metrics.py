@@ -34,6 +34,7 @@ def view(unit: UnitKey = UNIT, features: int = 2, **more: Any) -> bytes:
             "events": 100,
             "epoch_events": 80,
             "last_event_ms": 1_763_700_000_500,
+            "judged_ms": 1_763_699_999_500,
             "evidence_log10": 0.5,
             "threshold_log10": 4.0,
             "drifted_features": [],
@@ -58,7 +59,9 @@ def view(unit: UnitKey = UNIT, features: int = 2, **more: Any) -> bytes:
 
 def worker(views: Views, owned: Iterable[UnitKey] = (UNIT,), max_features: int = 100) -> Metrics:
     metrics = Metrics()
-    metrics.of_models.append(ModelFamilies(views, lambda: owned, lambda _: 1.0, metrics.suppressed, max_features))
+    metrics.of_models.append(
+        ModelFamilies(views, lambda: owned, lambda _: 1.0, metrics.suppressed, max_features, lambda: 1_763_700_060_500)
+    )
     return metrics
 
 
@@ -178,6 +181,7 @@ def test_a_model_shows_its_state_scores_and_thresholds() -> None:
     assert value(metrics, "monitored_features", **labels) == 2
     assert value(metrics, "window_events", **labels) == 80
     assert value(metrics, "last_event_timestamp_seconds", **labels) == 1_763_700_000.5
+    assert value(metrics, "judge_frontier_seconds", **labels) == 61
     assert value(metrics, "false_alarm_budget_per_month", model="fraud") == 1
 
 

@@ -26,6 +26,8 @@ NO_SETTING = {
     "outcomes",
     "predictions_of",
     "rules",
+    "slots",  # None: judged on arrival
+    "reopen_ms",  # 0: never
     "kinds",
 }
 """Members with a default, which the settings file cannot set or names only by model."""

@@ -163,6 +163,8 @@ def _facts(item: Json, model_link: Markup, now_ms: int) -> list[tuple[str, Child
             )
     if finite(item.get("began_at_event")) is not None:
         pairs.append(("Began at event (estimate)", words.count(item["began_at_event"])))
+    if (reopened_ms := finite(item.get("reopened_at_ms"))) is not None:
+        pairs.append(("Reopened", f"{words.moment(reopened_ms)}, {words.count(item.get('reopened'))} times so far"))
     if finite(item.get("opened_at_event")) is not None:
         pairs.append(("Found at event", words.count(item["opened_at_event"])))
     by = item.get("acknowledged_by")

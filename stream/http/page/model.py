@@ -118,7 +118,9 @@ def _facts(u: Unit, detail: Json, features: Sequence[Feature], now_ms: int) -> M
     reference = detail.get("reference")
     digest = reference.get("digest") if isinstance(reference, dict) else reference
     missing = [f for f in features if f.missing]
+    waiting = [] if u.waiting is None else [("Held back", u.waiting)]
     pairs: list[tuple[str, Child]] = [
+        *waiting,
         ("Evidence", element("span", *evidence_cell(u.evidence, u.threshold, u.state.name), class_="inline")),
         ("Last event", frame.ago(u.last_event_ms, now_ms, suffix=True)),
         ("Events/s", "–" if u.rate is None else words.number(u.rate, 2)),

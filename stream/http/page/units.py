@@ -36,6 +36,7 @@ class Unit(NamedTuple):
     reason: str = ""
     learned: float | None = None  # events of a reference that is being learned
     learning_wanted: float | None = None
+    waiting: str | None = None  # which partition holds it back, and how far that is behind
 
     @property
     def path(self) -> str:
@@ -44,6 +45,8 @@ class Unit(NamedTuple):
     @property
     def why(self) -> str | None:
         """The reason for its state in a few words; None if its features are the reason, or if it has no problem."""
+        if self.waiting and self.state.name != "drift":
+            return self.waiting
         if self.state.name == "learning" and self.learning_wanted:
             return f"{words.count(self.learned)} of {words.count(self.learning_wanted)} events read"
         if self.state.name in ("blind", "drift") and self.reason and not self.drifted:
@@ -86,6 +89,7 @@ def unit(summary: Json, history: History, now_ms: int) -> Unit:
         reason=reason if isinstance(reason := summary.get("reason"), str) else "",
         learned=finite(summary.get("epoch_events")),
         learning_wanted=finite(summary.get("learning_events_wanted")),
+        waiting=words.waiting(summary.get("waiting_for")),
     )
 
 

@@ -171,6 +171,21 @@ def moment(timestamp_ms: object) -> str:
     return when.strftime("%Y-%m-%d %H:%M:%S UTC") if when else "–"
 
 
+def waiting(value: object) -> str | None:
+    """What holds a model back, from its ``waiting_for``; None where nothing does.
+
+    >>> waiting({"partition": "inference-events/2", "behind_ms": 12_000})
+    'waiting for inference-events/2, 12 s behind'
+    >>> waiting({"partition": "inference-events/2", "behind_ms": None})
+    'waiting for inference-events/2, which has not been read'
+    """
+    if not isinstance(value, dict) or not isinstance(value.get("partition"), str):
+        return None
+    behind_ms = finite(value.get("behind_ms"))
+    behind = "which has not been read" if behind_ms is None else f"{behind_ms / 1000:,.0f} s behind"
+    return f"waiting for {value['partition']}, {behind}"
+
+
 def iso(timestamp_ms: object) -> str | None:
     when = _datetime(timestamp_ms)
     return when.strftime("%Y-%m-%dT%H:%M:%SZ") if when else None

@@ -1,7 +1,8 @@
 """The judge's shell: decodes profiles, hands them to the judge, and commits what is in its rows. It decides nothing.
 
 Commit rule: the offset of the first profile that is not yet in an acknowledged table row. So a restart never begins
-beyond a profile that no row contains: an incident depends on every profile before it.
+beyond a profile that no row contains: an incident depends on every profile before it. A profile that waits for other
+partitions of the events is in no row, so that it is read again after a restart.
 """
 
 import asyncio
@@ -19,8 +20,9 @@ from stream.judge.shell import faust, rows, table
 from stream.judge.shell.reading_order import ReadingOrder
 from stream.judge.shell.rows import Rows
 from stream.settings.settings import Settings
-from stream.topics import keys
+from stream.topics import keys, marks
 from stream.topics.dead_letters import DeadLetters
+from stream.topics.marks import Mark
 from stream.topics.record import OutRecord, Partition, Record
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,18 @@ class Desk(rows.Units, Protocol):
     """The judge, with its output as records that are ready to be sent."""
 
     def on_profile(self, profile: Profile, now_ms: int, offset: int) -> Sequence[OutRecord]: ...
+
+    def on_slot_profile(self, profile: Profile, now_ms: int, offset: int, partition: int) -> Sequence[OutRecord]: ...
+
+    def on_mark(self, mark: Mark, now_ms: int, partition: int) -> Sequence[OutRecord]: ...
+
+    def drain_looks(self) -> Mapping[UnitKey, rows.Looks]:
+        """What was judged of profiles with slots since the last call."""
+        ...
+
+    def read_again(self) -> None:
+        """Records of the profiles topic are delivered again."""
+        ...
 
     def on_tick(self, now_ms: int) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
         """Judges what time alone changes. Returns the output, and the units that changed."""
@@ -171,6 +185,9 @@ class JudgeApp:
         if not self._order.accepts(message.partition, message.offset):
             return
         self._rows.start_offset(message.partition, message.offset)
+        if message.key is not None and message.key.startswith(marks.KEY):
+            self._apply_mark(message)
+            return
         try:
             profile = None if message.value is None else table.decode_profile(message.value)
         except FormatError as error:
@@ -185,9 +202,28 @@ class JudgeApp:
             moved = OutRecord(self.topic, message.key, message.value, partition=home)
             self._rows.enqueue_without_row(message.partition, message.offset, [moved])
             return
-        records = self._desk.on_profile(profile, self._clock.now_ms(), message.offset)
-        at_ms = round(1000 * message.timestamp)
-        self._rows.enqueue_judged(profile.unit, message.partition, message.offset, at_ms, records)
+        at_ms, now_ms = round(1000 * message.timestamp), self._clock.now_ms()
+        if profile.slot_end_ms is None:
+            records = self._desk.on_profile(profile, now_ms, message.offset)
+            self._rows.enqueue_judged(profile.unit, message.partition, message.offset, at_ms, records)
+            return
+        self._rows.hold(profile.unit, message.partition, message.offset, at_ms)
+        records = self._desk.on_slot_profile(profile, now_ms, message.offset, message.partition)
+        self._rows.enqueue_looks(self._desk.drain_looks(), records)
+
+    def _apply_mark(self, message: Any) -> None:
+        """A mark needs no row: marks come again, and what they make due is in the rows of the units."""
+        partition, offset = message.partition, message.offset
+        try:
+            mark = None if message.value is None else marks.decode(message.value)
+        except FormatError as error:
+            self._counters.error("judge.decode")
+            self._rows.enqueue_without_row(partition, offset, self._dead_letter(message, str(error)))
+            return
+        if mark is not None:
+            records = self._desk.on_mark(mark, self._clock.now_ms(), partition)
+            self._rows.enqueue_looks(self._desk.drain_looks(), records)
+        self._rows.finish_offset(partition, offset)
 
     def _dead_letter(self, message: Any, reason: str) -> Sequence[OutRecord]:
         headers = message.headers or ()
@@ -224,7 +260,9 @@ class JudgeApp:
         self._counters.rebalanced()
 
     async def _restart_from_table(self) -> None:
-        """Is called when the table is restored: rebuilds everything in memory from it."""
+        """Is called when the table is restored: rebuilds everything in memory from it. Profiles that waited are read
+        again."""
+        self._desk.read_again()
         try:
             await self._rows.restart(lambda: self._faust.partitions, self._partition_count)
         except Exception as error:  # Faust would only keep it in a task that is never read

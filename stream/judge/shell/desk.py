@@ -13,10 +13,12 @@ from detectors.profiles import Profile
 from detectors.reference import reference as references
 from stream.judge.effects import DriftEvent, Effect, Health, IncidentRecord, ReferenceBuilt, RetrainDecided
 from stream.judge.judge import Judge
+from stream.judge.shell.rows import Looks
 from stream.metrics.registry import Metrics
 from stream.settings.settings import Settings
 from stream.topics import drift_events, keys, requests
 from stream.topics.drift_events import EventType
+from stream.topics.marks import Mark
 from stream.topics.record import OutRecord
 from stream.topics.requests import ForgetRequest, IncidentRequest
 
@@ -46,6 +48,7 @@ class JudgeDesk:
         self._changed: set[UnitKey] = set()
         self._incident_requests: OrderedDict[bytes, IncidentRequest] = OrderedDict()
         self._forget_requests: dict[UnitKey, ForgetRequest] = {}
+        self._with_output: set[UnitKey] = set()
 
     @property
     def units(self) -> set[UnitKey]:
@@ -96,10 +99,38 @@ class JudgeDesk:
 
     def on_profile(self, profile: Profile, now_ms: int, offset: int = 0) -> Sequence[OutRecord]:
         """Judges a profile; returns all output until now, in order. ``offset``: position in the profiles topic."""
-        effects = self._judge.on_profile(profile, now_ms, offset)
+        return self.on_slot_profile(profile, now_ms, offset, 0)
+
+    def on_slot_profile(self, profile: Profile, now_ms: int, offset: int, partition: int) -> Sequence[OutRecord]:
+        """Keeps a profile that has a slot, and judges what it makes due; returns all output until now. ``offset`` and
+        ``partition``: position in the profiles topic."""
+        effects = self._judge.on_profile(profile, now_ms, offset, partition)
         self._views[profile.unit] = None
+        return self._output_of(effects, now_ms)
+
+    def on_mark(self, mark: Mark, now_ms: int, partition: int) -> Sequence[OutRecord]:
+        """A partition of the events has been read up to the mark, which lay in ``partition`` of the profiles topic.
+        Judges what is due now; returns all output until now."""
+        return self._output_of(self._judge.on_mark(mark, partition), now_ms)
+
+    def drain_looks(self) -> dict[UnitKey, Looks]:
+        """The units whose profiles with slots were judged since the last call."""
+        with_output, self._with_output = self._with_output, set()
+        judged = self._judge.drain_judged()
+        for unit in judged:
+            self._views[unit] = None
+        if joined := self._judge.drain_joined():
+            self._metrics.limited("waiting_profiles", joined)
+        return {unit: Looks(offsets, unit in with_output) for unit, offsets in judged.items()}
+
+    def read_again(self) -> None:
+        """The profiles topic is read again from earlier offsets."""
+        self._judge.read_again()
+
+    def _output_of(self, effects: Sequence[Effect], now_ms: int) -> Sequence[OutRecord]:
         records = [*self._outbox, *self._records(effects, now_ms)]
         self._outbox = []
+        self._with_output.update(effect.unit for effect in effects)
         if self._incident_requests:
             self._apply_earlier_requests(effect.id for effect in effects if isinstance(effect, IncidentRecord))
         return records
@@ -114,6 +145,8 @@ class JudgeDesk:
     def on_tick(self, now_ms: int) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
         """Judges what time alone changes; returns all output until now and the units that changed."""
         effects = self._judge.on_tick(now_ms, self._health(now_ms))
+        for unit in self._judge.waiting():
+            self._views[unit] = None  # how far its partition is behind changes all the time
         records, changed = self.drain()
         return [*records, *self._records(effects, now_ms)], {*changed, *(effect.unit for effect in effects)}
 

@@ -13,7 +13,16 @@ class Pending:
     written at different times, so every offset is kept until it is done.
     """
 
-    __slots__ = ("_changed_ms", "_committable", "_committed", "_partitions", "_reached", "_started", "_unsaved")
+    __slots__ = (
+        "_changed_ms",
+        "_committable",
+        "_committed",
+        "_held",
+        "_partitions",
+        "_reached",
+        "_started",
+        "_unsaved",
+    )
 
     def __init__(self) -> None:
         self._changed_ms: dict[UnitKey, int] = {}  # when the first change came that is in no row
@@ -23,6 +32,7 @@ class Pending:
         self._committed: dict[int, int] = {}
         self._partitions: dict[UnitKey, int] = {}
         self._reached: dict[UnitKey, Reach] = {}
+        self._held: dict[tuple[int, int], int] = {}
 
     def __len__(self) -> int:
         """How many units are ahead of their row."""
@@ -53,6 +63,19 @@ class Pending:
         """Notes that the record at ``offset`` is being processed. The first record of a partition may arrive twice."""
         if offset >= self._committable.get(partition, 0):
             self._started.setdefault(partition, {}).setdefault(offset, False)
+
+    def hold(self, unit: UnitKey, partition: int, offset: int, timestamp_ms: int) -> None:
+        """The profile at ``offset`` waits to be judged. Until it is in a row nothing beyond it may be committed."""
+        self._partitions[unit] = partition
+        self._reached.setdefault(unit, (0, 0))
+        self._held[partition, offset] = timestamp_ms
+
+    def mark_judged(self, unit: UnitKey, offsets: Iterable[int], now_ms: int) -> None:
+        """The profiles at ``offsets``, which were held, are in the unit now."""
+        partition = self._partitions[unit]
+        for offset in offsets:
+            self.mark_changed(unit, partition, now_ms, offset)
+            self.mark_reached(unit, self._held.pop((partition, offset), 0), offset)
 
     def mark_changed(self, unit: UnitKey, partition: int, now_ms: int, offset: int | None = None) -> None:
         """Notes that the unit changed, by the profile at ``offset`` if one is given."""
@@ -94,7 +117,7 @@ class Pending:
 
     def clear(self) -> None:
         """Forgets everything, since after a rebalance every record that is not committed is delivered again."""
-        for known in (self._changed_ms, self._unsaved, self._started, self._committable, self._committed):
+        for known in (self._changed_ms, self._unsaved, self._started, self._committable, self._committed, self._held):
             known.clear()
         self._partitions.clear()
         self._reached.clear()

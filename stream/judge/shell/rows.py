@@ -48,6 +48,13 @@ class Units(Protocol):
     def forget(self, unit: UnitKey) -> None: ...
 
 
+class Looks(NamedTuple):
+    """What was judged of a unit: offsets of its profiles, and whether there is output."""
+
+    offsets: list[int]
+    with_output: bool
+
+
 class Changelog(Protocol):
     """The table in which the rows are kept, and its changelog topic."""
 
@@ -121,6 +128,23 @@ class Rows:
         if records:
             self._with_output[unit] = None
             self.enqueue(records)
+
+    def hold(self, unit: UnitKey, partition: int, offset: int, timestamp_ms: int) -> None:
+        """The profile at ``offset`` waits for other partitions of the events: no row holds it yet."""
+        self._pending.hold(unit, partition, offset, timestamp_ms)
+
+    def enqueue_looks(self, looks: Mapping[UnitKey, Looks], records: Sequence[OutRecord]) -> None:
+        """Output of looks at profiles that were held; rows follow as with ``enqueue_judged``."""
+        for unit, (offsets, with_output) in looks.items():
+            self._pending.mark_judged(unit, offsets, self._clock.now_ms())
+            if with_output:
+                self._with_output[unit] = None
+        if records:
+            self.enqueue(records)
+
+    def finish_offset(self, partition: int, offset: int) -> None:
+        """The record at ``offset`` changes no unit and has no output of its own."""
+        self._pending.finish_offsets(partition, [offset])
 
     def enqueue_without_row(self, partition: int, offset: int, records: Sequence[OutRecord]) -> None:
         """Enqueues ``records`` of the record at ``offset``, which changes no unit: it is done when they are

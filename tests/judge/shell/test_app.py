@@ -5,7 +5,7 @@ Rebalances of the embedded broker sometimes take minutes, so only the demo's tes
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -25,6 +25,7 @@ from stream.judge.shell.app import JudgeApp
 from stream.metrics.registry import Metrics
 from stream.settings.settings import KafkaSettings, Settings, TopicSettings
 from stream.topics import keys
+from stream.topics.marks import Mark
 from stream.topics.record import OutRecord
 
 pytestmark = pytest.mark.kafka
@@ -52,6 +53,17 @@ class Desk:
         self.newest[profile.unit] = max(self.newest.get(profile.unit, 0), profile.next_offset)
         said = OutRecord("drift-events", profile.model.encode(), str(profile.next_offset).encode())
         return [said] if profile.next_offset % 10 == 0 else []
+
+    def on_slot_profile(self, profile: Profile, now_ms: int, offset: int, partition: int) -> Sequence[OutRecord]:
+        raise AssertionError("no profile here has a slot")
+
+    def on_mark(self, mark: Mark, now_ms: int, partition: int) -> Sequence[OutRecord]:
+        raise AssertionError("no mark is published here")
+
+    def drain_looks(self) -> Mapping[UnitKey, rows.Looks]:
+        return {}
+
+    def read_again(self) -> None: ...
 
     def on_tick(self, now_ms: int) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
         return [], []

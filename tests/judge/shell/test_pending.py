@@ -61,3 +61,26 @@ def test_clearing_keeps_nothing_to_commit() -> None:
     pending.finish_offsets(3, [1])
     pending.clear()
     assert (len(pending), pending.partitions, pending.committable) == (0, {}, {})
+
+
+def test_nothing_is_committed_beyond_a_profile_that_waits_for_other_partitions() -> None:
+    """Not even when its unit's row is written meanwhile."""
+    pending, unit = Pending(), UnitKey("a", "1", None)
+    for offset in (4, 5, 6, 7):
+        pending.start_offset(0, offset)
+    pending.hold(unit, 0, 4, 100)
+    pending.hold(unit, 0, 6, 120)
+    pending.finish_offsets(0, [5])  # a mark
+    pending.mark_changed(unit, 0, 0)  # it became blind
+    assert pending.reach(unit) == (0, 0)
+    pending.finish_offsets(0, pending.start_row(unit))
+    assert pending.committable == {}
+    pending.mark_judged(unit, [4], 0)
+    assert pending.reach(unit) == (100, 4)
+    pending.finish_offsets(0, [7])
+    assert pending.committable == {}
+    pending.finish_offsets(0, pending.start_row(unit))
+    assert pending.committable == {0: 6}
+    pending.mark_judged(unit, [6], 0)
+    pending.finish_offsets(0, pending.start_row(unit))
+    assert (pending.committable, pending.reach(unit)) == ({0: 8}, (120, 6))
