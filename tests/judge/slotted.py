@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import orjson
+from stream.observe.slots import Cut, Slots
 
 from detectors.features import UnitKey
 from detectors.profiles import Profile
@@ -14,7 +15,6 @@ from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream.judge.effects import DriftEvent, Effect, IncidentRecord, ReferenceBuilt
 from stream.judge.judge import Judge
-from stream.observe.slots import Cut, Slots
 from stream.topics.marks import Mark
 from tests.judge.shards import MiniShard
 from tests.settings.defaults import judge_settings
