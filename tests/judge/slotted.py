@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import orjson
-from stream.observe.slots import Cut, Slots
 
 from detectors.features import UnitKey
 from detectors.profiles import Profile
@@ -17,6 +16,7 @@ from stream.judge.effects import DriftEvent, Effect, IncidentRecord, ReferenceBu
 from stream.judge.judge import Judge
 from stream.topics.marks import Mark
 from tests.judge.shards import MiniShard
+from tests.judge.slots import Cut, Slots
 from tests.settings.defaults import judge_settings
 
 TOPIC = "inference-events"
