@@ -11,7 +11,7 @@ Times are integers in ticks. A slot of level k is 2^k ticks long and begins at a
 
 import random
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -398,9 +398,8 @@ class World:
             self.judge.units, self.place = {u: s.copy() for u, s in self.row[0].items()}, self.row[1]
 
 
-def differing(seeds: Iterable[int], rules: Rules | None = None, interleavings: int = 3) -> list[tuple[int, int]]:
+def differing(seeds: Iterable[int], rules: Rules | None = None, interleavings: int = 3) -> Iterator[tuple[int, int]]:
     """Seeds of logs and of interleavings whose looks are not those of the ordered run."""
-    found = []
     rules = rules or Rules()
     for seed in seeds:
         chance = random.Random(seed)
@@ -410,5 +409,4 @@ def differing(seeds: Iterable[int], rules: Rules | None = None, interleavings: i
         for number in range(interleavings):
             world = World(log, 1000 * seed + number, disorder, rules, failures=number > 0)
             if world.run() != wanted:
-                found.append((seed, number))
-    return found
+                yield seed, number
