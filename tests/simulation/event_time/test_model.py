@@ -16,7 +16,7 @@ def test_looks_are_those_of_the_ordered_run_whatever_fails() -> None:
 
 def test_the_same_for_logs_that_chance_picks() -> None:
     first = random.SystemRandom().randrange(1_000_000)
-    assert list(differing(range(first, first + 6))) == [], f"seeds from {first}"
+    assert list(differing(range(first, first + 2))) == [], f"seeds from {first}"
 
 
 @pytest.mark.parametrize("rule", [rule.name for rule in dataclasses.fields(Rules)])
