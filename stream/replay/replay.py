@@ -96,7 +96,7 @@ class Replay:
             self._apply(self._judge.on_profile(slotted, self._now_ms))
         self._split.forget(part, records)
         mark = Mark(marks.SCHEMA, TOPIC, part, len(self._places), look, self._now_ms, read_to_end=False)
-        self._apply(self._judge.on_mark(mark, self._now_ms))
+        self._apply(self._judge.on_mark(mark))
         self._remember_evidence()
 
     @property

@@ -129,7 +129,7 @@ def _newest_is_furthest(
     ("broken", "once"), [(_last_one_written, 111), (_epochs_come_back, 4), (_newest_is_furthest, 237)]
 )
 def test_a_broken_merge_is_found(broken: Callable[..., Step], once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shard, "step", broken)
+    monkeypatch.setattr(shard.merging, "step", broken)
     assert _first_found(Scheme(), once)
 
 

@@ -104,9 +104,21 @@ class JudgeDesk:
     def on_slot_profile(self, profile: Profile, now_ms: int, offset: int, partition: int) -> Sequence[OutRecord]:
         """Keeps a profile that has a slot, and judges what it makes due; returns all output until now. ``offset`` and
         ``partition``: position in the profiles topic."""
+        known = self._judge.holds(profile.unit)
         effects = self._judge.on_profile(profile, now_ms, offset, partition)
         self._views[profile.unit] = None
+        if not known:
+            self._forget_again(profile)
         return self._output_of(effects, now_ms)
+
+    def _forget_again(self, profile: Profile) -> None:
+        """Applies the kept request to forget a unit that has no row: a worker was killed before it wrote one.
+
+        A unit with events after the request has come back, and is watched.
+        """
+        request = self._forget_requests.get(profile.unit)
+        if request is not None and (profile.last_timestamp_ms or 0) <= request.at_ms:
+            self._apply_forget(request)
 
     def on_mark(self, mark: Mark, now_ms: int, partition: int) -> Sequence[OutRecord]:
         """A partition of the events has been read up to the mark, which lay in ``partition`` of the profiles topic.

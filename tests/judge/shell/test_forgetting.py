@@ -84,6 +84,20 @@ def test_it_stays_forgotten_through_a_restart_whether_its_row_was_written_or_not
     assert shown(other) == [None]
 
 
+@pytest.mark.parametrize(("later_ms", "stays"), [(0, True), (1, False)])
+def test_a_unit_without_a_row_stays_forgotten_unless_it_has_events_after_the_request(
+    later_ms: int, stays: bool
+) -> None:
+    run, other = Run(), Run()
+    run.looks(5, 0.0)
+    profile = run.shard.profile()
+    at_ms = (profile.last_timestamp_ms or 0) - later_ms
+    request = ForgetRequest(requests.SCHEMA, "f1", *UNIT, "ann", at_ms, "gone")
+    other.desk.apply_request(requests.key(request), requests.encode(request))
+    other.desk.on_profile(profile, run.now_ms)
+    assert (shown(other) == [None]) is stays
+
+
 def test_what_is_forgotten_has_no_part_in_its_models_budget() -> None:
     run = Run()
     run.looks(2, 0.0)
