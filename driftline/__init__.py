@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stream.publisher import InferencePublisher
+    from stream.references.artefact import read_reference
 
-__all__ = ["InferencePublisher"]
+__all__ = ["InferencePublisher", "read_reference"]
 
-_MODULES = {"InferencePublisher": "stream.publisher"}
+_MODULES = {"InferencePublisher": "stream.publisher", "read_reference": "stream.references.artefact"}
 """The module that defines each public name."""
 
 

@@ -16,6 +16,11 @@ def read(file: str) -> Reference:
         raise errors.ReferenceError(f"{file}: cannot be read: {error.strerror or error}") from None
 
 
+def read_reference(path: str | Path) -> Reference:
+    """The reference in the file at ``path``. Raises ReferenceError naming a file that cannot be read or is not one."""
+    return read(str(path))
+
+
 def write(reference: Reference, file: str) -> None:
     """Writes the reference to ``file``. Raises DriftlineError naming a file that cannot be written."""
     try:

@@ -144,7 +144,7 @@ ROOTS: dict[str, tuple[str, ...]] = {
     "stream/service": ("stream/commands", "stream/demo", "stream/service"),
     "stream/replay": ("stream/commands", "stream/replay"),
     "stream/survey": ("stream/commands", "stream/survey"),
-    "stream/references": ("stream/commands", "stream/references", "stream/replay", "stream/service"),
+    "stream/references": ("driftline", "stream/commands", "stream/references", "stream/replay", "stream/service"),
 }
 """Folders that assemble the program, each with the only folders that may import it."""
 

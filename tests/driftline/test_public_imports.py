@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import driftline
-from detectors.reference.reference import Reference
+from detectors.errors import ReferenceError
+from detectors.reference.reference import Reference, encode
 from stream.publisher import InferencePublisher
 from stream.training import build_reference
 
@@ -31,6 +32,15 @@ def test_every_public_name_has_a_module_and_is_what_that_module_defines() -> Non
 def test_the_import_paths_from_before_keep_working() -> None:
     assert driftline.InferencePublisher is InferencePublisher
     assert isinstance(build_reference("m", "1", {"x": [1.0, 2.0]}), Reference)
+
+
+def test_a_reference_is_read_from_its_file(tmp_path: Path) -> None:
+    reference = build_reference("m", "1", {"x": [1.0, 2.0]})
+    file = tmp_path / "reference.json"
+    file.write_bytes(encode(reference))
+    assert driftline.read_reference(file) == reference
+    with pytest.raises(ReferenceError, match=r"absent\.json: cannot be read"):
+        driftline.read_reference(tmp_path / "absent.json")
 
 
 def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
