@@ -96,7 +96,7 @@ def suite(name: str, folder: Path, seed: int) -> Rows:
     later = {name: values[size:] for name, values in columns.items()}
     incidents = pipeline.replayed(later, reference, 1, first=size, event_ms=stream.event_ms)
     months = (len(stream.values) - size) * stream.event_ms / 1000 / MONTH_SECONDS
-    return {"real": [_summary(stream, incidents, months)], "real_incidents": [_told(stream, i) for i in incidents]}
+    return {"real": [_summary(stream, incidents, months)], "real_incidents": [_described(stream, i) for i in incidents]}
 
 
 def _summary(stream: Stream, incidents: list[dict[str, Any]], months: float) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def _summary(stream: Stream, incidents: list[dict[str, Any]], months: float) -> 
     }
 
 
-def _told(stream: Stream, incident: dict[str, Any]) -> dict[str, Any]:
+def _described(stream: Stream, incident: dict[str, Any]) -> dict[str, Any]:
     row = stream.reference_rows + incident["opened_at_event"]
     change = _change_of(stream, incident)
     features = [feature["feature"] for feature in incident["features"]]
