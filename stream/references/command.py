@@ -38,7 +38,7 @@ def build(layout: FileLayout, rows: int | None, output_file: str, quiet: bool) -
 
 def publish(settings: Settings, file: str) -> int:
     """Sends the reference to the references topic, which is created where it is missing."""
-    reference = artefact.read(file)
+    reference = artefact.read_reference(file)
     asyncio.run(_send(settings, reference))
     progress.note(f"{reference.model_key} published to {settings.topics.references}, {reference.digest}")
     return ExitStatus.OK
@@ -59,7 +59,7 @@ async def _send(settings: Settings, reference: Reference) -> None:
 
 def show(console: Console, file: str, as_json: bool) -> int:
     """Prints the reference as a table, or as JSON."""
-    reference = artefact.read(file)
+    reference = artefact.read_reference(file)
     if as_json:
         output.write_json(console, reference)
     else:
@@ -69,7 +69,7 @@ def show(console: Console, file: str, as_json: bool) -> int:
 
 def diff(console: Console, left: str, right: str, as_json: bool) -> int:
     """Compares two references. Exit status 1 where a feature differs by more than ``views.NOTABLE_PSI``."""
-    differences = views.compare(artefact.read(left), artefact.read(right))
+    differences = views.compare(artefact.read_reference(left), artefact.read_reference(right))
     if as_json:
         output.write_json(console, {"features": differences})
     else:

@@ -64,7 +64,7 @@ def replayed(
     """Runs the replay. Also returns the clean rows to calibrate on, where ``calibration`` asks for them."""
     reference = None
     if options.reference_file is not None:
-        reference = artefact.read(options.reference_file)
+        reference = artefact.read_reference(options.reference_file)
         options = _named_by(reference, options)
     rows = dataset.open_dataset(options)
     if options.reference_rows is not None:
