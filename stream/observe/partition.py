@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from detectors.errors import CheckpointError
 from detectors.features import UnitKey
 from stream.formats.shapes import Part
 from stream.observe.unit import Unit
@@ -24,18 +25,22 @@ class Assigned:
 
     ``position``: next offset; the rows of all records below it are with their units. ``next``: next offset; the effects
     of all records below it have been returned. ``floor``: records below it bring nothing new for a unit that is not
-    known. ``restored_below``: no restored unit contains a record from this offset on.
+    known. ``restored_below``: no restored unit contains a record from this offset on. ``clock_ms`` and
+    ``next_clock_ms``: the partition's clock after all records below ``position`` and below ``next``; None before the
+    first event.
 
     ``waiting``: units in which rows wait, the unit that has waited longest first; ``waiting_values``: values in all of
     these rows. ``labels``: next offset by label partition; the units contain all labels below it.
     """
 
-    __slots__ = ("_limits", "floor", "labels", "next", "position", "restored_below", "units", "waiting",
-                 "waiting_values")  # fmt: skip
+    __slots__ = ("_limits", "clock_ms", "floor", "labels", "next", "next_clock_ms", "position", "restored_below",
+                 "units", "waiting", "waiting_values")  # fmt: skip
 
     def __init__(self, position: int, floor: int, limits: UnitLimits) -> None:
         self.position = self.next = position
         self.floor = self.restored_below = floor
+        self.clock_ms: int | None = None
+        self.next_clock_ms: int | None = None
         self._limits = limits
         self.units: dict[UnitKey, Unit] = {}
         self.waiting: dict[UnitKey, Unit] = {}
@@ -46,6 +51,14 @@ class Assigned:
         """Adds a unit that was restored from a checkpoint."""
         self.units[unit.key] = unit
         self.restored_below = max(self.restored_below, unit.skip_below)
+
+    def restore_clock(self, manifest: checkpoints.Manifest | None) -> None:
+        """Sets the clock to that at ``position``, as the manifest or a unit that was stamped there has it."""
+        if manifest is not None and manifest.next == self.position:
+            found = [manifest.clock_ms]
+        else:
+            found = [unit.clock_ms for unit in self.units.values() if unit.skip_below == self.position]
+        self.clock_ms = self.next_clock_ms = next((clock for clock in found if clock is not None), None)
 
     def restore_labels(self, labels: dict[str, int]) -> None:
         """Sets from where labels are read again, for the partition and for all its units."""
@@ -86,13 +99,21 @@ class Assigned:
         self.waiting_values -= unit.waiting.values
         return True
 
-    def advance(self, position: int) -> None:
-        """The rows of all records below ``position`` are with their units."""
-        self.position = position
+    def advance(self, position: int, clock_ms: int | None) -> None:
+        """The rows of all records below ``position`` are with their units. ``clock_ms``: the clock after them."""
+        self.position, self.clock_ms = position, clock_ms
 
     def effects_returned(self) -> None:
         """The effects of all records below ``position`` have been returned."""
-        self.next = self.position
+        self.next, self.next_clock_ms = self.position, self.clock_ms
+
+    def shown_below_ms(self, clock_ms: int) -> int:
+        """The largest time up to ``clock_ms`` that no slot reaches whose profile may not be published yet."""
+        return min([clock_ms, *(unit.first_kept_ms - 1 for unit in self.units.values() if unit.keeps)])
+
+    def open_and_changed(self) -> bool:
+        """Whether an open slot of any unit holds rows that no profile holds."""
+        return bool(self.waiting) or any(unit.open_and_changed for unit in self.units.values())
 
 
 class Checkpoint:
@@ -101,14 +122,14 @@ class Checkpoint:
     ``fold_in`` folds in the rows that wait in a unit.
     """
 
-    __slots__ = ("_assigned", "_epochs", "_fold_in", "_label_stamps", "_labels", "_limit", "_partition", "_stamps",
-                 "dirty", "next")  # fmt: skip
+    __slots__ = ("_assigned", "_clock_ms", "_epochs", "_fold_in", "_label_stamps", "_labels", "_limit", "_partition",
+                 "_stamps", "dirty", "next")  # fmt: skip
 
     def __init__(
         self, partition: Partition, assigned: Assigned, limit: int, fold_in: Callable[[Assigned, Unit], None]
     ) -> None:
         self._partition, self._assigned, self._limit, self._fold_in = partition, assigned, limit, fold_in
-        self.next = assigned.next
+        self.next, self._clock_ms = assigned.next, assigned.next_clock_ms
         self._labels = dict(assigned.labels)
         self._label_stamps = {key: unit.label_stamp for key, unit in assigned.units.items() if not unit.dirty}
         self.dirty = [key for key, unit in assigned.units.items() if unit.dirty]
@@ -122,20 +143,25 @@ class Checkpoint:
         """
         unit = self._assigned.units[key]
         self._fold_in(self._assigned, unit)
-        unit.stamp_at(self._assigned.position)
+        unit.stamp_at(self._assigned.position, self._assigned.clock_ms)
         self._stamps[key], self._label_stamps[key] = unit.stamp, unit.label_stamp
         self._epochs[key] = unit.bank.epoch
-        where = f"{self._partition}: {key}"
-        bank = unit.bank
-        value = checkpoints.encode_unit(
-            unit.stamp, bank.settings.digest, bank.reference_digest, unit.snapshot(), where, self._limit
-        )
-        return checkpoints.unit_key(self._partition, key), value
+        return checkpoints.unit_key(self._partition, key), self._value(unit, f"{self._partition}: {key}")
+
+    def _value(self, unit: Unit, where: str) -> bytes:
+        """The unit's record. Profiles that it keeps are thinned out until they fit; the newest one goes last."""
+        settings, reference = unit.bank.settings.digest, unit.bank.reference_digest
+        while True:
+            try:
+                return checkpoints.encode_unit(unit.stamp, settings, reference, unit.snapshot(), where, self._limit)
+            except CheckpointError:
+                if not unit.thin_out():
+                    raise
 
     def manifest(self) -> tuple[bytes, bytes]:
         """Key and value of the manifest, which may be sent when every dirty unit is acknowledged."""
         assert len(self._stamps) >= len(self.dirty)
-        value = checkpoints.encode_manifest(self.next, self._stamps, self._labels, self._label_stamps)
+        value = checkpoints.encode_manifest(self.next, self._stamps, self._labels, self._label_stamps, self._clock_ms)
         return checkpoints.manifest_key(self._partition), value
 
     def acknowledged(self) -> None:

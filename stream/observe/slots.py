@@ -72,11 +72,16 @@ class Slots:
         """Whether the open slot ends at or before ``clock_ms``."""
         return bool(self._state.events) and clock_ms >= self._state.end_ms
 
+    def end_after(self, clock_ms: int) -> int:
+        """The end of the open slot; when none is open, of the one that an event at ``clock_ms`` would open."""
+        state = self._state
+        return state.end_ms if state.events else end_of(clock_ms, self._base_ms, state.level)
+
     def split(self, clocks_ms: Integers, start: int) -> int:
         """The first row at or after ``start`` that is not in the open slot. ``clocks_ms``, shape (n,), never falls."""
-        end_ms = self._state.end_ms
-        if not self._state.events:
-            end_ms = end_of(int(clocks_ms[start]), self._base_ms, self._state.level)
+        end_ms = self.end_after(int(clocks_ms[start]))
+        if end_ms > int(clocks_ms[-1]):
+            return len(clocks_ms)
         return start + int(np.searchsorted(clocks_ms[start:], end_ms, side="left"))
 
     def count(self, clock_ms: int, events: int) -> None:
@@ -84,8 +89,7 @@ class Slots:
         state = self._state
         if not events:
             return
-        end_ms = state.end_ms if state.events else end_of(clock_ms, self._base_ms, state.level)
-        self._state = SlotState(state.level, end_ms, state.events + events)
+        self._state = SlotState(state.level, self.end_after(clock_ms), state.events + events)
 
     def cut(self) -> Cut:
         """Ends the open slot and chooses the length of the next one."""
