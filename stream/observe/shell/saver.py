@@ -115,11 +115,11 @@ class Saver:
             batch.append(self._record(place, *checkpoint.encode(unit)))
             waiting += len(batch[-1].value or b"")
             if waiting >= BATCH_BYTES:
-                await self._send(place, batch)
+                await self._send_units(place, batch)
                 size, waiting, batch = size + waiting, 0, []
             else:
                 await asyncio.sleep(0)  # events are processed between a few units and the next
-        await self._send(place, batch)
+        await self._send_units(place, batch)
         if place not in self._held:
             return size
         await self._send(place, [self._record(place, *checkpoint.manifest())])
@@ -134,6 +134,12 @@ class Saver:
     async def _send(self, place: Partition, records: Sequence[OutRecord]) -> None:
         if records:
             await self._outbox.send(records, lambda: place in self._held)
+
+    async def _send_units(self, place: Partition, records: Sequence[OutRecord]) -> None:
+        """After the profiles of all slots that these units have cut and handed out: no restart cuts them again."""
+        if records:
+            await self._outbox.acknowledged()
+            await self._send(place, records)
 
     async def _commit(self, place: Partition, offset: int) -> None:
         try:
