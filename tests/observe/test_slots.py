@@ -263,14 +263,14 @@ def without_slots(store: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
 
 
 def test_a_checkpoint_of_a_version_without_slots_is_restored_and_slots_begin_afresh() -> None:
-    records = log(4, 400)
-    observer, store = begun(records, 200)
+    records = steady(40)
+    observer, store = begun(records, 20)
     again = Observer(SETTINGS)
-    assert again.assign(HERE, without_slots(store)) == 200
+    assert again.assign(HERE, without_slots(store)) == 20
     (first, *_) = again.profiles_due(0, force=True)
     assert (first.slot_end_ms, first.slot_open) == (None, False)
-    observer.process(HERE, records[200:])
-    again.process(HERE, records[200:])
+    observer.process(HERE, records[20:])
+    again.process(HERE, records[20:])
     newest = [{profile.model: profile for profile in one.profiles_due(10**6, force=True)} for one in (observer, again)]
     counts = [{model: (found.events, found.late) for model, found in each.items()} for each in newest]
     assert counts[0] == counts[1]
