@@ -146,7 +146,7 @@ def unreadable(seed: int, number: int) -> set[tuple[int, int]]:
 
 
 def oracle_profiles(settings: ObserveSettings, seed: int, profile: Profile) -> list[Profile]:
-    """What the profile may be: as of its record, or of a look among that record's rows."""
+    """What the profile may be: as of its record with its slot open or ended, or of a slot that ended before it."""
     at = next((at for at, r in enumerate(references()) if r.digest == profile.epoch.reference), None)
     return _folded(settings is WATCHING, seed, profile.partition, profile.unit, at, profile.epoch.first_offset,
                    profile.next_offset)  # fmt: skip
@@ -167,5 +167,7 @@ def _folded(
     units = made._partitions[place].units
     if key in units:
         units[key].durable = True
-    looks = made.process(place, records[max(begin, end - 1) : end]).profiles
-    return [units[key].publish(0), *looks]
+    cuts = made.process(place, records[max(begin, end - 1) : end]).profiles
+    opened = units[key].publish(0)
+    units[key].cut_passed(1 << 62)
+    return [opened, units[key].publish(0), *cuts]
