@@ -85,15 +85,19 @@ class RememberingDecoder(Decoder):
     def steps(
         self, partition: Partition, records: Sequence[Record], decoded: Decoded, *, fast: bool = False
     ) -> Iterator[None]:
-        found = _decoded(partition, tuple(records))
+        found = _decoded(partition, tuple(records), decoded.clock_ms)
+        decoded.clock_ms = found.clock_ms
         decoded.parts, decoded.rejects, decoded.limited = found.parts, found.rejects, found.limited
         yield
 
 
 @lru_cache(maxsize=20_000)
-def _decoded(partition: Partition, records: tuple[Record, ...]) -> Decoded:
+def _decoded(partition: Partition, records: tuple[Record, ...], clock_ms: int | None) -> Decoded:
     """By the general path, which is the quicker one for few records; that both give the same is tested elsewhere."""
-    return Decoder(PLAIN.rules, PLAIN.message).decode(partition, records, fast=False)
+    decoded = Decoded(clock_ms)
+    for _ in Decoder(PLAIN.rules, PLAIN.message).steps(partition, records, decoded, fast=False):
+        """Without a break."""
+    return decoded
 
 
 class PreparedOnce(dict[UnitKey | None, PreparedReference]):
