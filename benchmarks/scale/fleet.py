@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from stream.judge.shell.app import TICK_SECONDS, VIEWS_PER_TICK
 from stream.judge.shell.rows import ROW_INTERVAL_MS
-from stream.observe.observer import UNITS_PER_LOOK
+from stream.observe.publishing import UNITS_PER_LOOK
 from stream.observe.shell.settings import observe_settings
 from stream.settings.settings import Settings
 from tests.kafka.server import ROOT

@@ -175,6 +175,10 @@ class FileSource:
     def high_water(self, partition: Partition) -> int | None:
         return self._broker.end(partition) if partition in self._positions else None
 
+    def high_water_ms(self, partition: Partition) -> int | None:
+        """None: ``high_water`` is the end as of now."""
+        return None
+
     async def stop(self) -> None:
         self._positions, self._running = {}, set()
 

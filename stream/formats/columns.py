@@ -30,11 +30,13 @@ def refused(name: str) -> bool:
 class UnitBatch:
     """Accepted rows of one unit.
 
-    ``environments``: row and environment of each row that has one.
+    ``clocks_ms``, shape (n,): the partition's clock at the record of each row. ``environments``: row and environment of
+    each row that has one.
     """
 
     columns: Columns
     identities: Identities
+    clocks_ms: Integers
     environments: list[tuple[int, str]] = field(default_factory=list)
 
     @property
@@ -55,9 +57,14 @@ class UnitBatch:
         return int(self.columns.next_offsets[0])
 
     @property
-    def newest_ms(self) -> int:
-        """The highest event time."""
-        return int(self.columns.timestamps_ms.max())
+    def first_clock_ms(self) -> int:
+        """The partition's clock at the first row."""
+        return int(self.clocks_ms[0])
+
+    @property
+    def clock_ms(self) -> int:
+        """The partition's clock at the last row."""
+        return int(self.clocks_ms[-1])
 
     @property
     def width(self) -> int:
@@ -75,6 +82,7 @@ class UnitBatch:
         return UnitBatch(
             selected(self.columns, rows),
             self.identities[rows],
+            self.clocks_ms[rows],
             [(place[row], text) for row, text in self.environments if row in place],
         )
 
@@ -245,7 +253,7 @@ def _side_by_side(parts: Sequence[tuple[Bytes8 | None, int]], rows: int) -> Byte
     )
 
 
-def batches_of(rows: Sequence[Row], next_offsets: Sequence[int]) -> tuple[list[UnitBatch], int]:
+def batches_of(rows: Sequence[Row], next_offsets: Sequence[int], clocks_ms: Integers) -> tuple[list[UnitBatch], int]:
     """Rows as one batch for each unit, and the number of values whose names cannot be monitored."""
     by_unit: dict[UnitKey, list[int]] = {}
     for place, row in enumerate(rows):
@@ -271,7 +279,8 @@ def batches_of(rows: Sequence[Row], next_offsets: Sequence[int]) -> tuple[list[U
             np.array([rows[p].timestamp_ms for p in places], np.int64),
         )
         environments = [(at, e) for at, p in enumerate(places) if (e := rows[p].environment) is not None]
-        batches.append(UnitBatch(columns, numbers_or_none([rows[p].identity for p in places]), environments))
+        identities = numbers_or_none([rows[p].identity for p in places])
+        batches.append(UnitBatch(columns, identities, clocks_ms[places], environments))
     return batches, unnamed
 
 
@@ -299,4 +308,6 @@ def merged(batches: Sequence[UnitBatch]) -> UnitBatch:
         next_offsets[by],
         np.concatenate([b.columns.timestamps_ms for b in batches])[by],
     )
-    return UnitBatch(columns, np.concatenate([b.identities for b in batches])[by], sorted(environments))
+    identities = np.concatenate([b.identities for b in batches])[by]
+    clocks_ms = np.concatenate([b.clocks_ms for b in batches])[by]
+    return UnitBatch(columns, identities, clocks_ms, sorted(environments))

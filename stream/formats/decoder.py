@@ -16,6 +16,7 @@ from detectors.columns import Floats, Integers
 from detectors.errors import FormatError
 from detectors.features import UnitKey
 from stream.formats import registry
+from stream.formats.clock import NONE_MS, clocks_of
 from stream.formats.columns import UnitBatch, batches_of, merged
 from stream.formats.ids import Identities
 from stream.formats.message import Message
@@ -52,9 +53,11 @@ class Decoded:
     """The result of decoding records.
 
     ``parts``: the rows of each unit, in the order of the log; the unit with the first row comes first. ``rejects``:
-    records that cannot be read, with the reason. ``limited``: how often each limit was reached.
+    records that cannot be read, with the reason. ``limited``: how often each limit was reached. ``clock_ms``: the
+    partition's clock (see ``clock``) after these records; the caller sets it to that before them.
     """
 
+    clock_ms: int | None = None
     parts: list[Part] = field(default_factory=list)
     rejects: list[tuple[Record, str]] = field(default_factory=list)
     limited: dict[str, int] = field(default_factory=dict)
@@ -73,7 +76,8 @@ class Decoded:
 class _Batch:
     """The records of one call, member by member."""
 
-    __slots__ = ("decoded", "general", "headers", "next_offsets", "read", "record_ms", "records", "topic", "values")
+    __slots__ = ("decoded", "general", "headers", "newest_ms", "next_offsets", "read", "record_ms", "records", "topic",
+                 "values")  # fmt: skip
 
     def __init__(self, topic: str, records: Sequence[Record], decoded: Decoded) -> None:
         offsets, timestamps, _, values, headers = zip(*records, strict=True)
@@ -83,6 +87,7 @@ class _Batch:
         self.values: tuple[bytes | None, ...] = values
         self.next_offsets: Integers = np.array(offsets, np.int64) + 1
         self.record_ms: Integers = np.array(timestamps, np.int64)
+        self.newest_ms: Integers = np.full(len(records), NONE_MS)
         self.read = _Rows()
         self.general: list[int] = []
 
@@ -124,42 +129,55 @@ class _Rows:
         self.times += read.times
         found.append(read)
 
-    def parts(self, batch: _Batch) -> list[Part]:
-        """One part for each group. A single group becomes columns at once."""
+    def timed(self, batch: _Batch) -> tuple[Integers, Integers]:
+        """Places in the batch and event times of all rows. Notes the times in ``batch.newest_ms``."""
+        at: Integers = np.array(self.at, np.int64)
         if not self.groups:
-            return []
-        at = np.array(self.at)
+            return at, at
         times_ms, clamped = event_times(self.times, batch.record_ms[at])
         batch.decoded.count("timestamps", clamped)
+        batch.newest_ms[at] = times_ms  # one row a record
+        return at, times_ms
+
+    def parts(self, batch: _Batch, at: Integers, times_ms: Integers, clocks_ms: Integers) -> list[Part]:
+        """One per group; as columns at once where there is only one. ``clocks_ms``: of the records of the batch."""
+        if not self.groups:
+            return []
         if len(self.groups) == 1 and (np.diff(at) > 0).all():
             ((shape, unit),) = self.groups.values()
             numbers, identities, others = _together(self._found[shape])
-            return [shape.columns(unit, numbers, identities, times_ms, batch.next_offsets[at], others)]
+            return [shape.columns(unit, numbers, identities, times_ms, batch.next_offsets[at], clocks_ms[at], others)]
         codes = np.array(self.codes)
         by = np.lexsort((at, codes))
-        codes, times_ms, rows = codes[by], times_ms[by], np.array(self.rows)[by]
-        return list(self._packed(codes, rows, times_ms, batch.next_offsets[at[by]]))
+        codes, times_ms, rows, at = codes[by], times_ms[by], np.array(self.rows)[by], at[by]
+        return list(self._packed(codes, rows, times_ms, batch.next_offsets[at], clocks_ms[at]))
 
-    def _packed(self, codes: Integers, rows: Integers, times_ms: Integers, next_offsets: Integers) -> Iterator[Part]:
-        """One part for each group, of rows that are sorted by group."""
+    def _packed(
+        self, codes: Integers, rows: Integers, times_ms: Integers, next_offsets: Integers, clocks_ms: Integers
+    ) -> Iterator[Part]:
+        """Parts of groups one after the other."""
         starts = np.flatnonzero(np.diff(codes, prepend=-1))
-        newest, firsts = np.maximum.reduceat(times_ms, starts).tolist(), next_offsets[starts].tolist()
-        ends = [*starts[1:].tolist(), len(codes)]
+        ends = np.append(starts[1:], len(codes))
+        begins, lasts, firsts = (
+            found.tolist() for found in (clocks_ms[starts], clocks_ms[ends - 1], next_offsets[starts])
+        )
         shape: Shape | None = None
-        groups = zip(codes[starts].tolist(), starts.tolist(), ends, newest, firsts, strict=True)
-        for code, start, end, newest_ms, first in groups:
+        groups = zip(codes[starts].tolist(), starts.tolist(), ends.tolist(), firsts, begins, lasts, strict=True)
+        for code, start, end, first, begin_ms, last_ms in groups:
             own, unit = self.groups[code]
             if own is not shape:
                 shape, begin = own, start
                 every = slice(begin, int(np.searchsorted(codes, (code // CODES + 1) * CODES)))
                 numbers, identities, fields = _together(self._found[shape])
                 at = rows[every]
-                packed, size = shape.packed(numbers[at], identities[at], times_ms[every], next_offsets[every])
+                packed, size = shape.packed(
+                    numbers[at], identities[at], times_ms[every], next_offsets[every], clocks_ms[every]
+                )
                 read = list(zip(*fields, strict=True))
                 others = [read[row] for row in at.tolist()] if fields else []
             piece = slice(start - begin, end - begin)
             data = packed[piece.start * size : piece.stop * size]
-            yield ShapedRows(unit, shape, data, others[piece], first, times_ms[start:end], newest_ms)
+            yield ShapedRows(unit, shape, data, others[piece], first, times_ms[start:end], begin_ms, last_ms)
 
 
 def _together(found: Sequence[Read]) -> tuple[Floats, Identities, list[list[Any]]]:
@@ -205,8 +223,16 @@ class Decoder:
             yield from self._fast(partition, batch)
         else:
             batch.general = list(range(len(records)))
-        self._general(batch)
-        decoded.parts = _one_each([*decoded.parts, *batch.read.parts(batch)])
+        at, times_ms = batch.read.timed(batch)
+        rows, places = self._general(batch)
+        clocks_ms = clocks_of(batch.newest_ms, batch.record_ms, decoded.clock_ms)
+        decoded.clock_ms = int(clocks_ms[-1]) if clocks_ms[-1] != NONE_MS else None
+        batches: list[UnitBatch] = []
+        if rows:
+            batches, unnamed = batches_of(rows, batch.next_offsets[places].tolist(), clocks_ms[places])
+            decoded.count("features", unnamed)
+            decoded.count("timestamps", sum(row.clamped for row in rows))
+        decoded.parts = _one_each([*batches, *batch.read.parts(batch, at, times_ms, clocks_ms)])
 
     def _fast(self, partition: Partition, batch: _Batch) -> Iterator[None]:
         """Reads what fits a shape; the rest is left to the general path.
@@ -302,10 +328,10 @@ class Decoder:
             return False
         return True
 
-    def _general(self, batch: _Batch) -> None:
-        """Reads the records that no shape fits, in any format."""
+    def _general(self, batch: _Batch) -> tuple[list[Row], list[int]]:
+        """Rows of the general path and their places in the batch. Notes their times in ``batch.newest_ms``."""
         rows: list[Row] = []
-        offsets: list[int] = []
+        places: list[int] = []
         limits = self._limits
         batch.general.sort()
         for at in batch.general:
@@ -316,12 +342,10 @@ class Decoder:
                 batch.decoded.rejects.append((message.record, str(error)))
                 continue
             rows += found
-            offsets += [message.record.offset + 1] * len(found)
-        if rows:
-            batches, unnamed = batches_of(rows, offsets)
-            batch.decoded.parts += batches
-            batch.decoded.count("features", unnamed)
-            batch.decoded.count("timestamps", sum(row.clamped for row in rows))
+            places += [at] * len(found)
+            if found:
+                batch.newest_ms[at] = max(row.timestamp_ms for row in found)
+        return rows, places
 
     def _message(self, batch: _Batch, at: int) -> Message:
         return Message(batch.topic, batch.records[at], self._limits.event_bytes)

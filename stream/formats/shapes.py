@@ -146,7 +146,7 @@ class Shape:
         self._key = attrgetter("model", field["version"], segment)
         self._row = np.dtype(
             [("numbers", np.float64, (len(self._names),)), ("identity", np.uint64), ("time_ms", np.int64),
-             ("next_offset", np.int64)]
+             ("next_offset", np.int64), ("clock_ms", np.int64)]
         )  # fmt: skip
 
     def read(self, values: Sequence[bytes], most_bytes: int) -> Read | None:
@@ -195,20 +195,26 @@ class Shape:
         return numbers
 
     def packed(
-        self, numbers: Floats, identities: Identities, times_ms: Integers, next_offsets: Integers
+        self,
+        numbers: Floats,
+        identities: Identities,
+        times_ms: Integers,
+        next_offsets: Integers,
+        clocks_ms: Integers,
     ) -> tuple[bytes, int]:
         """Rows as consecutive bytes, and the number of bytes of a row."""
         rows = np.empty(len(times_ms), self._row)
         rows["numbers"], rows["identity"] = numbers, identities
-        rows["time_ms"], rows["next_offset"] = times_ms, next_offsets
+        rows["time_ms"], rows["next_offset"], rows["clock_ms"] = times_ms, next_offsets, clocks_ms
         return rows.tobytes(), self._row.itemsize
 
     def unpacked(self, unit: UnitKey, packed: bytes, others: Sequence[tuple[Any, ...]]) -> UnitBatch:
         """Packed rows of one unit as columns. ``others``: the values of ``Read.others``, row by row."""
         rows = np.frombuffer(packed, self._row)
-        identities, times_ms, next_offsets = (rows[name].copy() for name in ("identity", "time_ms", "next_offset"))
+        identities = rows["identity"].copy()
+        times_ms, next_offsets, clocks_ms = (rows[name].copy() for name in ("time_ms", "next_offset", "clock_ms"))
         fields = list(zip(*others, strict=True))
-        return self.columns(unit, rows["numbers"].copy(), identities, times_ms, next_offsets, fields)
+        return self.columns(unit, rows["numbers"].copy(), identities, times_ms, next_offsets, clocks_ms, fields)
 
     def columns(
         self,
@@ -217,6 +223,7 @@ class Shape:
         identities: Identities,
         times_ms: Integers,
         next_offsets: Integers,
+        clocks_ms: Integers,
         others: Sequence[Sequence[Any]],
     ) -> UnitBatch:
         """Rows of one unit as columns."""
@@ -242,7 +249,7 @@ class Shape:
         if "env" in fields and any(fields["env"]):
             texts = [(row, environment_of(env)) for row, env in enumerate(fields["env"]) if env]
             environments = [(row, text) for row, text in texts if text is not None]
-        return UnitBatch(gathered.columns(unit, next_offsets, times_ms), identities, environments)
+        return UnitBatch(gathered.columns(unit, next_offsets, times_ms), identities, clocks_ms, environments)
 
     def _feature_columns(self, features: Sequence[Any], gathered: Gathered) -> None:
         for name, column in zip(self._features, zip(*features, strict=True), strict=True):
@@ -261,7 +268,8 @@ class ShapedRows(NamedTuple):
     others: list[tuple[Any, ...]]
     first: int  # the offset to read after the first row
     timestamps_ms: Integers
-    newest_ms: int
+    first_clock_ms: int
+    clock_ms: int  # the partition's clock at the last row
 
     @property
     def width(self) -> int:

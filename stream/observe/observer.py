@@ -18,15 +18,14 @@ from detectors.reference.reference import Reference
 from stream.formats.decoder import Decoded, Decoder
 from stream.formats.shapes import Part
 from stream.labels.book import LabelBook, Labelled
+from stream.observe.counts import UnitSettings
 from stream.observe.partition import Assigned, Checkpoint, UnitLimits
 from stream.observe.prepared import PreparedReferences
+from stream.observe.publishing import Places, Published, Publishing
 from stream.observe.settings import ObserveSettings
-from stream.observe.unit import Unit, UnitSettings
+from stream.observe.unit import Unit
 from stream.topics import checkpoints
 from stream.topics.record import Partition, Record
-
-UNITS_PER_LOOK = 200
-"""Units that publish once per look. With more units the interval grows, so that publishing takes a sixth of a core."""
 
 MOST_WAITING = 2_000_000
 """Most values of one partition that wait to be folded in: some 15 MB of numbers, at most 100 MB of texts."""
@@ -65,7 +64,8 @@ class Observer:
     :param references: all references that are known at the start. They must be there before the first event.
     """
 
-    __slots__ = ("_aside", "_book", "_decoder", "_limits", "_partitions", "_references", "_settings", "_unit_settings")
+    __slots__ = ("_aside", "_book", "_decoder", "_limits", "_partitions", "_publishing", "_references", "_settings",
+                 "_unit_settings")  # fmt: skip
 
     def __init__(self, settings: ObserveSettings, references: Iterable[Reference] = ()) -> None:
         self._settings = settings
@@ -80,6 +80,7 @@ class Observer:
         self._decoder = Decoder(settings.rules, settings.message)
         self._references = PreparedReferences(references)
         self._partitions: dict[Partition, Assigned] = {}
+        self._publishing = Publishing(self._partitions, self._fold_in_aside, settings.look_ms)
 
     @property
     def partitions(self) -> list[Partition]:
@@ -112,7 +113,7 @@ class Observer:
         stamps = {unit: record.stamp for unit, record in records.items()}
         restore = checkpoints.reconcile(manifest, stamps, str(partition))
         if restore is None:
-            self._partitions[partition] = Assigned(-1, 0, self._limits)
+            self._partitions[partition] = Assigned(-1, 0, self._limits, self._fold_in_aside)
             return None
         seek = restore.seek if manifest is not None else max(restore.seek, beginning or 0)
         if beginning is not None and seek < beginning:
@@ -121,17 +122,18 @@ class Observer:
                 f"{beginning - seek} records are lost to retention; give the partition up with "
                 "'driftline checkpoints drop'"
             )
-        assigned = Assigned(seek, restore.floor, self._limits)
-        for key, record in records.items():
+        assigned = Assigned(seek, restore.floor, self._limits, self._fold_in_aside)
+        clock_ms = None if manifest is None else manifest.clock_ms
+        for rank, (key, record) in enumerate(sorted(records.items(), key=lambda one: repr(one[0]))):
             where = f"{partition}: {key}"
             blob = checkpoints.unit_blob(record, where)
-            settings, reference = self._settings_of(key), self._references.of(key)
+            settings, reference, kinds = self._settings_of(key), self._references.of(key), self._kinds(key)
             below = restore.skip_below[key]
-            assigned.restore_unit(
-                Unit.restored(key, partition, settings, reference, self._kinds(key), record.stamp, below, blob)
-            )
+            unit = Unit.restored(key, partition, settings, reference, kinds, record.stamp, below, blob, clock_ms, rank)
+            assigned.restore_unit(unit)
         held = {key: (unit.stamp, unit.labels) for key, unit in assigned.units.items()}
         assigned.restore_labels(checkpoints.label_positions(manifest, held))
+        assigned.restore_clock(manifest)
         self._partitions[partition] = assigned
         return seek
 
@@ -152,20 +154,22 @@ class Observer:
             """Every step follows the last one at once."""
         for unit in list(self._partitions[partition].waiting.values()):
             self._fold_in(self._partitions[partition], unit, effects)
+            effects.profiles += self._partitions[partition].hand_out(unit)
         return effects
 
     def steps(self, partition: Partition, records: Sequence[Record], effects: Effects) -> Iterator[None]:
         """Reads the next records of an assigned partition, with a break after each step.
 
         Breaks come while records are decoded, and before each unit that is begun or folded in. During a break every
-        other method may be called. A unit is folded in when many of its rows wait, or a look may be due. Rows that wait
-        change no result: they are folded in before the unit's profile, snapshot or labels are used.
+        other method may be called. A unit is folded in when many of its rows wait, or their slot has ended. Rows that
+        wait change no result: whoever needs the unit's profile, snapshot or labels has it folded in first. Profiles of
+        slots that ended are handed out after the last break; until then they are part of a checkpoint.
         """
         assigned = self._partitions[partition]
         if not records:
             return
         assert records[0].offset >= assigned.position, f"{partition}: offset {records[0].offset} was read before"
-        decoded = Decoded()
+        decoded = Decoded(assigned.clock_ms)
         yield from self._decoder.steps(partition, records, decoded)
         for name, times in decoded.limited.items():
             effects.limit(name, times)
@@ -174,6 +178,8 @@ class Observer:
                 effects.count("", "invalid", 1)
                 effects.dead_letters.append(DeadLetter(record, reason))
         parts: list[Part] = []
+        if any(part.unit not in assigned.units for part in decoded.parts):
+            decoded.parts.sort(key=lambda part: part.first)  # so units begin in the order of the log
         for part in decoded.parts:
             fresh = part if part.first > assigned.restored_below else self._fresh(assigned, part)
             if fresh is None:
@@ -183,7 +189,7 @@ class Observer:
                 if not self._begin(partition, assigned, fresh, effects):
                     continue
             parts.append(fresh)
-        assigned.advance(records[-1].offset + 1)
+        assigned.advance(records[-1].offset + 1, decoded.clock_ms)
         due = []
         for part in parts:
             effects.timestamps.append((part.unit.model, part.timestamps_ms))
@@ -194,7 +200,10 @@ class Observer:
             self._fold_in(assigned, unit, effects)
         while assigned.waiting_values > MOST_WAITING:
             yield
-            self._fold_in(assigned, next(iter(assigned.waiting.values())), effects)
+            due.append(next(iter(assigned.waiting.values())))
+            self._fold_in(assigned, due[-1], effects)
+        for unit in due:
+            effects.profiles += assigned.hand_out(unit)
         assigned.effects_returned()
 
     @staticmethod
@@ -213,7 +222,8 @@ class Observer:
             effects.limit(limit, rows)
             return False
         settings, reference, kinds = self._settings_of(key), self._references.of(key), self._kinds(key)
-        assigned.begin_unit(Unit.begun(key, partition, settings, reference, kinds, part.first - 1))
+        rank = len(assigned.units)
+        assigned.begin_unit(Unit.begun(key, partition, settings, reference, kinds, part.first - 1, rank))
         return True
 
     def _fold_in(self, assigned: Assigned, unit: Unit, effects: Effects) -> None:
@@ -226,7 +236,6 @@ class Observer:
             effects.count(model, "accepted", folded.accepted)
             effects.count(model, "late", folded.late)
             effects.count(model, "duplicate", folded.duplicate)
-            effects.profiles += folded.profiles
         for name, times in unit.new_suppressions():
             effects.limit(name, times)
 
@@ -264,16 +273,13 @@ class Observer:
         """Where to read labels from, by label partition; a partition that is not named is read from its beginning."""
         return checkpoints.lowest([assigned.labels for assigned in self._partitions.values()])
 
-    def profiles_due(self, now_ms: int, *, force: bool = False) -> Iterator[Profile]:
-        """Profiles of units that have something to publish and published nothing for one look; ``force``: of all units
-        that have something to publish. Each profile is made when the iterator reaches it.
-        """
-        interval_ms = 0 if force else self._settings.look_ms * max(1, -(-self.unit_count // UNITS_PER_LOOK))
-        every = self._partitions.values()
-        due = [(one, unit) for one in every for unit in one.units.values() if unit.due(now_ms, interval_ms)]
-        for assigned, unit in due:
-            self._fold_in_aside(assigned, unit)
-            yield unit.publish(now_ms)
+    def profiles_due(self, now_ms: int, *, at_end: Places | None = None, force: bool = False) -> Iterator[Profile]:
+        """See ``Publishing.profiles_due``."""
+        return self._publishing.profiles_due(now_ms, at_end, force=force)
+
+    def mark(self, partition: Partition, partitions: int, now_ms: int, *, read_to_end: bool) -> Iterator[Published]:
+        """See ``Publishing.mark``."""
+        return self._publishing.mark(partition, partitions, now_ms, read_to_end=read_to_end)
 
     def set_reference(self, reference: Reference | None = None, *, remove: ModelKey | None = None) -> list[Profile]:
         """Sets a reference, or removes all references of a model version (``remove``).
@@ -291,15 +297,17 @@ class Observer:
                 if key.model_key == changed:
                     self._fold_in_aside(assigned, unit)
                     last += unit.switch(self._references.of(key), max(assigned.position, unit.skip_below))
+                    if not unit.durable:
+                        assigned.begin_epoch(unit)
         return last
 
     def urgent(self) -> list[Partition]:
         """Partitions with an epoch of which nothing may be published before a checkpoint holds it."""
-        return [
-            partition
-            for partition, assigned in self._partitions.items()
-            if any(not unit.durable for unit in assigned.units.values())
-        ]
+        return [partition for partition, assigned in self._partitions.items() if assigned.volatile]
+
+    def kept(self, partition: Partition) -> int:
+        """How many profiles of a partition wait for a checkpoint that holds their epochs. Each takes some 10 KB."""
+        return self._partitions[partition].kept
 
     def checkpoint(self, partition: Partition) -> Checkpoint:
         """Begins a checkpoint of an assigned partition. Something of the partition must have been read."""

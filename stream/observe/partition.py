@@ -1,9 +1,11 @@
 """A partition that is assigned to this worker: its units, how far it is read, and its checkpoints. No I/O."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from detectors.errors import CheckpointError
 from detectors.features import UnitKey
+from detectors.profiles import Epoch, Profile
 from stream.formats.shapes import Part
 from stream.observe.unit import Unit
 from stream.topics import checkpoints
@@ -19,33 +21,53 @@ class UnitLimits(NamedTuple):
     segments: int  # of one model
 
 
+FoldIn = Callable[["Assigned", Unit], None]
+"""Folds in the rows that wait in a unit."""
+
+
 class Assigned:
     """One assigned partition.
 
     ``position``: next offset; the rows of all records below it are with their units. ``next``: next offset; the effects
     of all records below it have been returned. ``floor``: records below it bring nothing new for a unit that is not
-    known. ``restored_below``: no restored unit contains a record from this offset on.
+    known. ``restored_below``: no restored unit contains a record from this offset on. ``clock_ms`` and
+    ``next_clock_ms``: the partition's clock after all records below ``position`` and below ``next``; None before the
+    first event.
 
     ``waiting``: units in which rows wait, the unit that has waited longest first; ``waiting_values``: values in all of
-    these rows. ``labels``: next offset by label partition; the units contain all labels below it.
+    these rows. ``labels``: next offset by label partition; the units contain all labels below it. ``fold_in`` folds in
+    the rows that wait in a unit.
     """
 
-    __slots__ = ("_limits", "floor", "labels", "next", "position", "restored_below", "units", "waiting",
-                 "waiting_values")  # fmt: skip
+    __slots__ = ("_fold_in", "_limits", "_uncut", "clock_ms", "floor", "labels", "next", "next_clock_ms", "position",
+                 "restored_below", "units", "volatile", "waiting", "waiting_values")  # fmt: skip
 
-    def __init__(self, position: int, floor: int, limits: UnitLimits) -> None:
+    def __init__(self, position: int, floor: int, limits: UnitLimits, fold_in: FoldIn) -> None:
+        self._fold_in = fold_in
         self.position = self.next = position
         self.floor = self.restored_below = floor
+        self.clock_ms: int | None = None
+        self.next_clock_ms: int | None = None
         self._limits = limits
         self.units: dict[UnitKey, Unit] = {}
+        self.volatile: dict[UnitKey, Unit] = {}
+        self._uncut: dict[str, dict[UnitKey, Unit]] = {}
         self.waiting: dict[UnitKey, Unit] = {}
         self.waiting_values = 0
         self.labels: dict[str, int] = {}
 
     def restore_unit(self, unit: Unit) -> None:
         """Adds a unit that was restored from a checkpoint."""
-        self.units[unit.key] = unit
+        self._add(unit)
         self.restored_below = max(self.restored_below, unit.skip_below)
+
+    def restore_clock(self, manifest: checkpoints.Manifest | None) -> None:
+        """Sets the clock to that at ``position``, as the manifest or a unit that was stamped there has it."""
+        if manifest is not None and manifest.next == self.position:
+            found = [manifest.clock_ms]
+        else:
+            found = [unit.clock_ms for unit in self.units.values() if unit.skip_below == self.position]
+        self.clock_ms = self.next_clock_ms = next((clock for clock in found if clock is not None), None)
 
     def restore_labels(self, labels: dict[str, int]) -> None:
         """Sets from where labels are read again, for the partition and for all its units."""
@@ -71,7 +93,51 @@ class Assigned:
     def begin_unit(self, unit: Unit) -> None:
         """Adds a unit that was never seen before."""
         unit.share_labels(self.labels)
+        self._add(unit)
+
+    def _add(self, unit: Unit) -> None:
         self.units[unit.key] = unit
+        if not unit.durable:
+            self.volatile[unit.key] = unit
+        if unit.keeps or not unit.has_cut:
+            self._uncut.setdefault(unit.key.model, {})[unit.key] = unit
+
+    def begin_epoch(self, unit: Unit) -> None:
+        """Notes that a unit has begun an epoch that no checkpoint holds."""
+        self.volatile[unit.key] = unit
+
+    def make_durable(self, key: UnitKey, epoch: Epoch) -> None:
+        """Notes that an acknowledged checkpoint holds that epoch of the unit."""
+        unit = self.units.get(key)
+        if unit is not None and unit.make_durable(epoch):
+            self.volatile.pop(key, None)
+
+    @property
+    def kept(self) -> int:
+        """How many profiles of slots that ended wait for a checkpoint that holds their epochs."""
+        return sum(unit.keeps for unit in self.volatile.values())
+
+    def hand_out(self, unit: Unit) -> Iterator[Profile]:
+        """The profiles of the unit's slots that ended, which the caller must publish at once.
+
+        The first slot of a unit decides from which look on it shares the budget of its model. So the first slots of the
+        model's other units that have ended are published before; where one may not be published yet, nothing is.
+        """
+        own = self._uncut.get(unit.key.model)
+        if own:
+            for other in list(own.values()):
+                if other.passed(self.clock_ms or 0):
+                    self._fold_in(self, other)
+                    other.cut_passed(self.clock_ms or 0)
+            if any(other.keeps and not other.durable for other in own.values()):
+                return
+            first = [other for other in own.values() if other.keeps]
+            for other in first:
+                del own[other.key]
+            if not own:
+                del self._uncut[unit.key.model]
+            yield from sorted((p for other in first for p in other.hand_out()), key=lambda p: p.slot_end_ms or 0)
+        yield from unit.hand_out()
 
     def hand_over(self, part: Part) -> Unit | None:
         """Hands rows to their unit, where they wait. Returns the unit when it is time to fold them in."""
@@ -86,13 +152,24 @@ class Assigned:
         self.waiting_values -= unit.waiting.values
         return True
 
-    def advance(self, position: int) -> None:
-        """Notes that the rows of all records below ``position`` have been handed to their units."""
-        self.position = position
+    def advance(self, position: int, clock_ms: int | None) -> None:
+        """Notes that the rows of all records below ``position`` have been handed to their units.
+
+        ``clock_ms``: the partition's clock after them.
+        """
+        self.position, self.clock_ms = position, clock_ms
 
     def effects_returned(self) -> None:
         """Notes that the effects of all records below ``position`` have been returned."""
-        self.next = self.position
+        self.next, self.next_clock_ms = self.position, self.clock_ms
+
+    def shown_below_ms(self, clock_ms: int) -> int:
+        """The largest time up to ``clock_ms`` that no slot reaches whose profile may not be published yet."""
+        return min([clock_ms, *(unit.first_kept_ms - 1 for unit in self.units.values() if unit.keeps)])
+
+    def open_and_changed(self) -> bool:
+        """Whether an open slot of any unit holds rows that no profile holds."""
+        return bool(self.waiting) or any(unit.open_and_changed for unit in self.units.values())
 
 
 class Checkpoint:
@@ -101,14 +178,12 @@ class Checkpoint:
     ``fold_in`` folds in the rows that wait in a unit.
     """
 
-    __slots__ = ("_assigned", "_epochs", "_fold_in", "_label_stamps", "_labels", "_limit", "_partition", "_stamps",
-                 "dirty", "next")  # fmt: skip
+    __slots__ = ("_assigned", "_clock_ms", "_epochs", "_fold_in", "_label_stamps", "_labels", "_limit", "_partition",
+                 "_stamps", "dirty", "next")  # fmt: skip
 
-    def __init__(
-        self, partition: Partition, assigned: Assigned, limit: int, fold_in: Callable[[Assigned, Unit], None]
-    ) -> None:
+    def __init__(self, partition: Partition, assigned: Assigned, limit: int, fold_in: FoldIn) -> None:
         self._partition, self._assigned, self._limit, self._fold_in = partition, assigned, limit, fold_in
-        self.next = assigned.next
+        self.next, self._clock_ms = assigned.next, assigned.next_clock_ms
         self._labels = dict(assigned.labels)
         self._label_stamps = {key: unit.label_stamp for key, unit in assigned.units.items() if not unit.dirty}
         self.dirty = [key for key, unit in assigned.units.items() if unit.dirty]
@@ -123,25 +198,28 @@ class Checkpoint:
         """
         unit = self._assigned.units[key]
         self._fold_in(self._assigned, unit)
-        unit.stamp_at(self._assigned.position)
+        unit.stamp_at(self._assigned.position, self._assigned.clock_ms)
         self._stamps[key], self._label_stamps[key] = unit.stamp, unit.label_stamp
         self._epochs[key] = unit.bank.epoch
-        where = f"{self._partition}: {key}"
-        bank = unit.bank
-        value = checkpoints.encode_unit(
-            unit.stamp, bank.settings.digest, bank.reference_digest, unit.snapshot(), where, self._limit
-        )
-        return checkpoints.unit_key(self._partition, key), value
+        return checkpoints.unit_key(self._partition, key), self._value(unit, f"{self._partition}: {key}")
+
+    def _value(self, unit: Unit, where: str) -> bytes:
+        """The unit's record. Profiles that it keeps are thinned out until they fit; the newest one goes last."""
+        settings, reference = unit.bank.settings.digest, unit.bank.reference_digest
+        while True:
+            try:
+                return checkpoints.encode_unit(unit.stamp, settings, reference, unit.snapshot(), where, self._limit)
+            except CheckpointError:
+                if not unit.thin_out():
+                    raise
 
     def manifest(self) -> tuple[bytes, bytes]:
         """Key and value of the manifest, which may be sent when every dirty unit is acknowledged."""
         assert len(self._stamps) >= len(self.dirty)
-        value = checkpoints.encode_manifest(self.next, self._stamps, self._labels, self._label_stamps)
+        value = checkpoints.encode_manifest(self.next, self._stamps, self._labels, self._label_stamps, self._clock_ms)
         return checkpoints.manifest_key(self._partition), value
 
     def acknowledged(self) -> None:
         """Notes that the manifest is acknowledged. From now on the epochs in this checkpoint may be published."""
         for key, epoch in self._epochs.items():
-            unit = self._assigned.units.get(key)
-            if unit is not None:
-                unit.make_durable(epoch)
+            self._assigned.make_durable(key, epoch)

@@ -17,30 +17,33 @@ from stream.formats.columns import UnitBatch
 from stream.formats.shapes import Part, Shape
 
 PENDING = BLOCK // 2
-"""Rows of a unit that wait before they are folded in, as many as arrive between two looks: 50 KB with 20 features."""
+"""Rows of a unit that wait before they are folded in: 50 KB with 20 features."""
 
 
 class Waiting:
     """Parts of one unit in the order of the log.
 
-    ``rows`` and ``values`` count all that wait. ``newest_ms`` is the highest event time among them.
+    ``rows`` and ``values`` count all that wait. ``first_clock_ms`` and ``clock_ms``: the partition's clock at the first
+    and at the last of them.
     """
 
-    __slots__ = ("_batches", "_others", "_packed", "_shape", "newest_ms", "rows", "values")
+    __slots__ = ("_batches", "_others", "_packed", "_shape", "clock_ms", "first_clock_ms", "rows", "values")
 
     def __init__(self) -> None:
         self._batches: list[UnitBatch] = []
         self._shape: Shape | None = None  # of the packed rows, which follow all batches
         self._packed: list[bytes] = []
         self._others: list[tuple[Any, ...]] = []
-        self.rows = self.values = self.newest_ms = 0
+        self.rows = self.values = self.first_clock_ms = self.clock_ms = 0
 
     def append(self, part: Part) -> None:
         """Appends rows that follow all others in the log."""
         count = len(part.timestamps_ms)
+        if not self.rows:
+            self.first_clock_ms = part.first_clock_ms
         self.rows += count
         self.values += count * part.width
-        self.newest_ms = max(self.newest_ms, part.newest_ms)
+        self.clock_ms = part.clock_ms
         if isinstance(part, UnitBatch):
             self._unpack(part.unit)
             self._batches.append(part)
@@ -61,7 +64,7 @@ class Waiting:
         """All rows that wait, as few batches as their columns allow. No row waits afterwards."""
         self._unpack(unit)
         batches, self._batches = self._batches, []
-        self.rows = self.values = self.newest_ms = 0
+        self.rows = self.values = 0
         if len(batches) == 1:
             return batches
         found: list[UnitBatch] = []
@@ -81,4 +84,5 @@ def _together(parts: Sequence[UnitBatch]) -> UnitBatch:
         environments += [(rows + row, text) for row, text in part.environments]
         rows += len(part.columns)
     identities = np.concatenate([part.identities for part in parts])
-    return UnitBatch(joined([part.columns for part in parts]), identities, environments)
+    clocks_ms = np.concatenate([part.clocks_ms for part in parts])
+    return UnitBatch(joined([part.columns for part in parts]), identities, clocks_ms, environments)

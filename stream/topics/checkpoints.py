@@ -45,6 +45,7 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     stamps: dict[str, int]  # by quoted unit: the ``stamp`` of its record
     labels: dict[str, int] = {}  # by label partition: the next offset to read
     label_stamps: list[int] = []  # for each of ``stamps``: the sum of the unit's label offsets
+    clock_ms: int | None = None  # the partition's clock at ``next``; None: of a version without it, or no event yet
 
 
 class Restore(msgspec.Struct, frozen=True):
@@ -157,11 +158,12 @@ def encode_manifest(
     stamps: Mapping[UnitKey, int],
     labels: Mapping[str, int] | None = None,
     label_stamps: Mapping[UnitKey, int] | None = None,
+    clock_ms: int | None = None,
 ) -> bytes:
     """The value of a manifest's record."""
     found = {quoted(unit): stamp for unit, stamp in stamps.items()}
     own = [(label_stamps or {}).get(unit, 0) for unit in stamps]
-    return msgspec.msgpack.encode(Manifest(SCHEMA, next_offset, found, dict(labels or {}), own))
+    return msgspec.msgpack.encode(Manifest(SCHEMA, next_offset, found, dict(labels or {}), own, clock_ms))
 
 
 def decode_manifest(value: bytes, where: str) -> Manifest:

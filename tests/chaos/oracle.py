@@ -15,6 +15,7 @@ from stream.judge.shard import Shard
 from stream.observe.observer import Observer
 from stream.observe.shell.settings import observe_settings
 from stream.settings import settings as config
+from stream.topics import marks
 from stream.topics.record import Partition, Record
 from tests.chaos import incidents
 from tests.chaos.incidents import Comparison
@@ -80,7 +81,8 @@ async def judge(deployment: Deployment, given: list[Reference]) -> Verdict:
     beginning."""
     settings = config.load(deployment.path, {})
     profiles = await read(deployment, settings.topics.profiles)
-    held = newest(record for records in profiles.values() for record in records)
+    every = (record for records in profiles.values() for record in records)
+    held = newest(record for record in every if not (record.key or b"").startswith(marks.KEY))
     log = await read(deployment, settings.topics.events[0])
     known = [
         references.decode(r.value, "references")

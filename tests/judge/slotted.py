@@ -14,9 +14,9 @@ from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream.judge.effects import DriftEvent, Effect, IncidentRecord, ReferenceBuilt
 from stream.judge.judge import Judge
+from stream.observe.slots import Cut, Slots
 from stream.topics.marks import Mark
 from tests.judge.shards import MiniShard
-from tests.judge.slots import Cut, Slots
 from tests.settings.defaults import judge_settings
 
 TOPIC = "inference-events"
@@ -47,7 +47,7 @@ def records_of(
     reference: Reference, partition: int, log: dict[str, Any], partitions: int, chance: random.Random | None = None
 ) -> list[Item]:
     """What the worker of a partition sends. ``chance``: when it looks beyond its rows, at open slots and marks."""
-    shard, slots, sent = MiniShard(reference, partition), Slots(1_000, 256), list[Item]()
+    shard, slots, sent = MiniShard(reference, partition), Slots(1_000, 256, 0), list[Item]()
     at, start = log["at"], 0
     while start < len(at):
         end = slots.split(at, start)

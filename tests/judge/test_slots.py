@@ -13,8 +13,8 @@ from detectors.reference.reference import Reference
 from stream.judge import slot_buffer
 from stream.judge.effects import Health, IncidentRecord
 from stream.judge.slot_buffer import SlotBuffer
+from stream.observe import slots as cutting
 from stream.topics.marks import Mark
-from tests.judge import slots as cutting
 from tests.judge import slotted
 from tests.judge.slotted import START_MS, UNIT, Item, give, in_order, mixed, new_judge, plain, records_of
 

@@ -55,13 +55,25 @@ def log(flood: Callable[[int], Event] | None, rows: int = 2_000) -> list[Record]
     return records
 
 
-def run(records: list[Record]) -> tuple[Observer, dict[str, int], dict[tuple[str, str], int]]:
+def publish(observer: Observer) -> None:
+    """Publishes all that may be, once a checkpoint holds every epoch."""
+    checkpoint = observer.checkpoint(HERE)
+    for unit in checkpoint.dirty:
+        checkpoint.encode(unit)
+    checkpoint.acknowledged()
+    for _ in observer.profiles_due(0, at_end=()):
+        """It is published."""
+
+
+def run(records: list[Record], *, save: bool = False) -> tuple[Observer, dict[str, int], dict[tuple[str, str], int]]:
     observer = Observer(SETTINGS)
     observer.assign(HERE)
     limited: dict[str, int] = {}
     outcomes: dict[tuple[str, str], int] = {}
     for start in range(0, len(records), 97):
         effects = observer.process(HERE, records[start : start + 97])
+        if save:
+            publish(observer)
         for name, times in effects.limited.items():
             limited[name] = limited.get(name, 0) + times
         for key, rows in effects.outcomes.items():
@@ -88,6 +100,6 @@ def test_memory_stays_within_the_limits_whatever_is_made_up() -> None:
     floods = list(FLOODS.values())
     sizes = []
     for rows in (4_000, 16_000):
-        observer, _, _ = run(log(lambda n: floods[n % len(floods)][1](n), rows))
+        observer, _, _ = run(log(lambda n: floods[n % len(floods)][1](n), rows), save=True)
         sizes.append(sum(len(unit.snapshot()) for unit in observer._partitions[HERE].units.values()))
     assert sizes[1] < 1.3 * sizes[0], sizes

@@ -9,8 +9,8 @@ from detectors.incidents.retrain import RetrainGuard
 from stream.formats.row import Limits
 from stream.judge.settings import BlindRules, JudgeSettings
 from stream.labels.predictions import PredictionRules
+from stream.observe.counts import UnitSettings
 from stream.observe.settings import ObserveSettings
-from stream.observe.unit import UnitSettings
 from stream.settings.settings import Settings
 
 NO_SETTING = {

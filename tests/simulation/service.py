@@ -23,6 +23,7 @@ from stream.judge.shard import Shard
 from stream.observe.shell import pace, polling
 from stream.observe.shell.runner import Runner
 from stream.settings.settings import Settings
+from stream.topics import marks
 from stream.topics.record import OutRecord, Partition
 from tests.simulation import traffic
 from tests.simulation.world import PARTITIONS, Diverged, choose
@@ -233,6 +234,8 @@ def _check(seed: int, service: Service) -> None:
     shards: dict[bytes, Shard] = {}
     topics = SETTINGS.topics
     for _, record in service.broker.records(topics.profiles):
+        if (record.key or b"").startswith(marks.KEY):
+            continue
         profile = msgspec.json.decode(record.value or b"", type=Profile)
         shard = shards.setdefault(record.key or b"", Shard(profile, []))
         if shard.step(profile) is not Step.IGNORED:

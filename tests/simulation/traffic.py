@@ -86,15 +86,19 @@ class RememberingDecoder(Decoder):
     def steps(
         self, partition: Partition, records: Sequence[Record], decoded: Decoded, *, fast: bool = False
     ) -> Iterator[None]:
-        found = _decoded(partition, tuple(records))
+        found = _decoded(partition, tuple(records), decoded.clock_ms)
+        decoded.clock_ms = found.clock_ms
         decoded.parts, decoded.rejects, decoded.limited = found.parts, found.rejects, found.limited
         yield
 
 
 @lru_cache(maxsize=20_000)
-def _decoded(partition: Partition, records: tuple[Record, ...]) -> Decoded:
+def _decoded(partition: Partition, records: tuple[Record, ...], clock_ms: int | None) -> Decoded:
     """Decodes by the general path, which is faster for few records; other tests show that both paths give the same."""
-    return Decoder(PLAIN.rules, PLAIN.message).decode(partition, records, fast=False)
+    decoded = Decoded(clock_ms)
+    for _ in Decoder(PLAIN.rules, PLAIN.message).steps(partition, records, decoded, fast=False):
+        """Without a break."""
+    return decoded
 
 
 class PreparedOnce(dict[UnitKey | None, PreparedReference]):
@@ -147,7 +151,7 @@ def unreadable(seed: int, number: int) -> set[tuple[int, int]]:
 
 
 def oracle_profiles(settings: ObserveSettings, seed: int, profile: Profile) -> list[Profile]:
-    """All correct contents of the profile: as of its record, or as of a look among that record's rows."""
+    """All correct contents of the profile: as of its record with its slot open or ended, or an ended slot before it."""
     at = next((at for at, r in enumerate(references()) if r.digest == profile.epoch.reference), None)
     return _folded(settings is WATCHING, seed, profile.partition, profile.unit, at, profile.epoch.first_offset,
                    profile.next_offset)  # fmt: skip
@@ -168,5 +172,7 @@ def _folded(
     units = made._partitions[place].units
     if key in units:
         units[key].durable = True
-    looks = made.process(place, records[max(begin, end - 1) : end]).profiles
-    return [units[key].publish(0), *looks]
+    cuts = made.process(place, records[max(begin, end - 1) : end]).profiles
+    opened = units[key].publish(0)
+    units[key].cut_passed(1 << 62)
+    return [opened, units[key].publish(0), *cuts]

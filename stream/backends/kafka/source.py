@@ -146,6 +146,14 @@ class KafkaSource:
             return None
         return end
 
+    def high_water_ms(self, partition: Partition) -> int | None:
+        """When the broker answered the last fetch; ``high_water`` is the end as of then."""
+        try:
+            at_ms: int | None = self._consumer.last_poll_timestamp(TopicPartition(*partition))
+        except (IllegalStateError, AssertionError):
+            return None
+        return at_ms
+
     async def stop(self) -> None:
         """Leaves the group."""
         if self._client is not None:

@@ -73,6 +73,10 @@ class MemorySource:
     def high_water(self, partition: Partition) -> int | None:
         return self._broker.log(partition).end if partition in self._positions else None
 
+    def high_water_ms(self, partition: Partition) -> int | None:
+        """None: ``high_water`` is the end as of now."""
+        return None
+
     async def stop(self) -> None:
         self._broker.leave(self, notify=False)
 

@@ -1,4 +1,4 @@
-"""Output of the observe stage: profiles and dead letters as records, sent one batch at a time.
+"""Output of the observe stage: profiles, marks and dead letters as records, sent one batch at a time.
 
 One batch is being sent while the next one is collected. A second batch waits for the first, which is the
 back-pressure. Profiles are cumulative: one that is sent twice, or lost between two others, changes nothing.
@@ -15,8 +15,9 @@ from detectors.profiles import Profile
 from stream.backends import sending
 from stream.backends.ports import Output
 from stream.settings.settings import Settings
-from stream.topics import keys
+from stream.topics import keys, marks
 from stream.topics.dead_letters import HEADROOM_BYTES, DeadLetters
+from stream.topics.marks import Mark
 from stream.topics.record import OutRecord, Partition, Record
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,18 @@ class Outbox:
                 continue
             key = keys.profile_key(profile.unit, shard)
             self._waiting.append(OutRecord(self._topic, key, value, partition=partition))
+
+    @property
+    def profile_partitions(self) -> int:
+        """How many partitions the profiles topic has."""
+        return self._profile_partitions
+
+    def enqueue_mark(self, mark: Mark) -> None:
+        """Enqueues a mark for every partition of the profiles topic, after all profiles that are enqueued already."""
+        key, value = marks.key(mark.place), marks.encode(mark)
+        self._waiting.extend(
+            OutRecord(self._topic, key, value, partition=partition) for partition in range(self._profile_partitions)
+        )
 
     def enqueue_dead_letters(self, place: Partition, rejected: Sequence[tuple[Record, str]], now_ms: int) -> None:
         """Enqueues dead letters for records of the partition ``place``, each with the reason; see ``DeadLetters``."""

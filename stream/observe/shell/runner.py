@@ -6,7 +6,7 @@ harmless: outputs acknowledged, units acknowledged, manifest acknowledged, then 
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from detectors.errors import BrokerError
@@ -21,6 +21,7 @@ from stream.observe.shell.references import References
 from stream.observe.shell.restore import Restore
 from stream.observe.shell.saver import Saver
 from stream.observe.shell.telemetry import Stage, Telemetry, Unmeasured, record_effects
+from stream.observe.shell.timer import Ends, Timer
 from stream.settings.settings import Settings
 from stream.topics.dead_letters import DeadLetters
 from stream.topics.record import Partition, Record
@@ -30,11 +31,12 @@ log = logging.getLogger(__name__)
 FINAL_SHARE = 0.8
 """Share of shutdown_seconds for the last checkpoint. The rest is for leaving the group."""
 
+MOST_KEPT = 256
+"""Profiles that one partition keeps until a checkpoint holds their epochs: some 3 MB."""
 
-class Input(Source, Protocol):
+
+class Input(Source, Ends, Protocol):
     """A source that knows the end of a partition as of its last fetch."""
-
-    def high_water(self, partition: Partition) -> int | None: ...
 
 
 class Runner:
@@ -68,6 +70,7 @@ class Runner:
             started=self._progress.start, failed=self._fail,
         )  # fmt: skip
         self._saver = Saver(settings, observer, source, self._outbox, self._progress.running, clock, self._telemetry)
+        self._timer = Timer(observer, self._outbox, source, self._progress.running, self._progress.next)
         self._polling = Polling(source, settings.limits.poll_records)
         self._chunk = 256
         self._assigned = False
@@ -127,6 +130,7 @@ class Runner:
         try:
             await self._sink.start()
             await self._outbox.open()
+            await self._timer.open(self._settings.topics.events, self._sink.partitions)
             await self._references.read_to_end()
             if self._labels is not None:
                 self._event_partitions = await self._sink.partitions(self._settings.topics.events[0])
@@ -184,7 +188,7 @@ class Runner:
         if self._labels is not None and not self._restore.pending:
             self._join_labels(self._labels)
         await self._references.follow()
-        await pace.walk(self._publish_due())
+        await pace.walk(self._timer.turn(self._clock.now_ms()))
         self._publish_effects(self._observer.drain_aside())
         with Stage("publish", self._telemetry):
             await self._outbox.flush()
@@ -211,6 +215,8 @@ class Runner:
 
         at = 0
         while at < len(records) and ours():
+            if not await self._kept_few(place, ours):
+                return
             chunk, effects = records[at : at + self._chunk], Effects()
             at += len(chunk)
             walk = await pace.walk(self._observer.steps(place, chunk, effects), ours)
@@ -227,16 +233,23 @@ class Runner:
             if at < len(records):
                 await asyncio.sleep(0)
 
+    async def _kept_few(self, place: Partition, ours: Callable[[], bool]) -> bool:
+        """Waits for a checkpoint while many profiles of slots need it before they may be published.
+
+        Returns False when the records are not ours any more.
+        """
+        while self._observer.kept(place) > MOST_KEPT:
+            self._saver.save_if_due()
+            await self._saver.written()
+            if not ours():
+                return False
+        return True
+
     def _publish_effects(self, effects: Effects) -> None:
         record_effects(self._telemetry, effects, self._clock.now_ms())
         if self._labels is not None and effects.labelled:
             self._labels.count(effects.labelled)
         self._outbox.enqueue_profiles(effects.profiles)
-
-    def _publish_due(self) -> Iterator[None]:
-        for profile in self._observer.profiles_due(self._clock.now_ms()):
-            self._outbox.enqueue_profiles([profile])
-            yield
 
     def _join_labels(self, labels: LabelReader) -> None:
         """Joins labels up to the broker's time up to which all partitions of events are read."""
@@ -256,7 +269,7 @@ class Runner:
         try:
             async with asyncio.timeout(FINAL_SHARE * self._settings.shutdown_seconds):
                 await self._saver.finish()  # an epoch may be published only when a checkpoint holds it
-                last = list(self._observer.profiles_due(self._clock.now_ms(), force=True))
+                last = self._timer.last(self._clock.now_ms())
                 if last:
                     self._outbox.enqueue_profiles(last)
                     await self._saver.finish()

@@ -68,6 +68,11 @@ class Saver:
         if places:
             self._task = asyncio.create_task(self._save(places, full=due))
 
+    async def written(self) -> None:
+        """Waits until the checkpoint that is being written is complete, has failed or was given up."""
+        if self._task is not None:
+            await asyncio.wait((self._task,))
+
     async def finish(self) -> None:
         """Writes the last checkpoint, of all partitions."""
         task = self._task
@@ -115,11 +120,11 @@ class Saver:
             batch.append(self._record(place, *checkpoint.encode(unit)))
             waiting += len(batch[-1].value or b"")
             if waiting >= BATCH_BYTES:
-                await self._send(place, batch)
+                await self._send_units(place, batch)
                 size, waiting, batch = size + waiting, 0, []
             else:
                 await asyncio.sleep(0)  # events are processed between a few units and the next
-        await self._send(place, batch)
+        await self._send_units(place, batch)
         if place not in self._held:
             return size
         await self._send(place, [self._record(place, *checkpoint.manifest())])
@@ -134,6 +139,12 @@ class Saver:
     async def _send(self, place: Partition, records: Sequence[OutRecord]) -> None:
         if records:
             await self._outbox.send(records, lambda: place in self._held)
+
+    async def _send_units(self, place: Partition, records: Sequence[OutRecord]) -> None:
+        """Sends units after the profiles of all slots that they have cut and handed out: no restart cuts them again."""
+        if records:
+            await self._outbox.acknowledged()
+            await self._send(place, records)
 
     async def _commit(self, place: Partition, offset: int) -> None:
         try:

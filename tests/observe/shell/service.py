@@ -20,6 +20,7 @@ from stream.observe.shell.label_reader import LabelReader
 from stream.observe.shell.runner import Runner
 from stream.observe.shell.settings import observe_settings
 from stream.settings.settings import Settings
+from stream.topics import marks
 from stream.topics.record import OutRecord
 
 DEADLINE = 30.0
@@ -175,6 +176,8 @@ def newest_profiles(broker: MemoryBroker, topic: str = "driftline-profiles") -> 
     for _, record in broker.records(topic):
         assert record.key is not None
         assert record.value is not None
+        if record.key.startswith(marks.KEY):
+            continue
         profile = msgspec.json.decode(record.value, type=Profile)
         if record.key not in found or profile.next_offset >= found[record.key].next_offset:
             found[record.key] = profile

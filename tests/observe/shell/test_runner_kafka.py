@@ -21,7 +21,7 @@ from stream.backends.kafka.tables import KafkaTableReader
 from stream.observe.observer import Observer
 from stream.observe.shell.settings import observe_settings
 from stream.settings.settings import Settings
-from stream.topics import keys
+from stream.topics import keys, marks
 from stream.topics.record import Partition, Record
 from tests.backends.contract import Listener
 from tests.kafka import observing
@@ -69,7 +69,11 @@ class World:
             found = await reader.read_to_end(self.settings.topics.profiles)
         finally:
             await reader.stop()
-        return {key: msgspec.json.decode(record.value or b"", type=Profile) for key, record in found.items()}
+        return {
+            key: msgspec.json.decode(record.value or b"", type=Profile)
+            for key, record in found.items()
+            if not key.startswith(marks.KEY)
+        }
 
     async def counted(self) -> int:
         return sum(profile.events for profile in (await self.profiles()).values())
