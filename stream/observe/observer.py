@@ -181,7 +181,7 @@ class Observer:
         if any(part.unit not in assigned.units for part in decoded.parts):
             decoded.parts.sort(key=lambda part: part.first)  # so units begin in the order of the log
         for part in decoded.parts:
-            fresh = part if part.first > assigned.restored_below else self._fresh(assigned, part)
+            fresh = part if part.first > assigned.restored_below else _fresh(assigned, part)
             if fresh is None:
                 continue
             if part.unit not in assigned.units:
@@ -205,13 +205,6 @@ class Observer:
         for unit in due:
             effects.profiles += assigned.hand_out(unit)
         assigned.effects_returned()
-
-    @staticmethod
-    def _fresh(assigned: Assigned, part: Part) -> Part | None:
-        """The rows that the restored state does not contain; None when there are none."""
-        unit, batch = assigned.units.get(part.unit), part.batch()
-        rows = np.flatnonzero(batch.next_offsets > (assigned.floor if unit is None else unit.skip_below))
-        return batch.selected(rows) if len(rows) else None
 
     def _begin(self, partition: Partition, assigned: Assigned, part: Part, effects: Effects) -> bool:
         """Begins a unit that was never seen before. Returns False when that would exceed a limit."""
@@ -330,3 +323,10 @@ def _parsed(
         else:
             records[unit] = checkpoints.decode_unit(value, f"{partition}: {unit}")
     return manifest, records
+
+
+def _fresh(assigned: Assigned, part: Part) -> Part | None:
+    """The rows that the restored state does not contain; None when there are none."""
+    unit, batch = assigned.units.get(part.unit), part.batch()
+    rows = np.flatnonzero(batch.next_offsets > (assigned.floor if unit is None else unit.skip_below))
+    return batch.selected(rows) if len(rows) else None

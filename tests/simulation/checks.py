@@ -54,7 +54,8 @@ def _check_shards(seed: int, world: World) -> None:
             shard = keys.profile_key(key, place)
             held.add(shard)
             judged = world.judged[shard].profile if shard in world.judged else None
-            if judged is None or (judged != unit._profile() and not _tied(world, judged, unit._profile())):
+            last = unit._counts.profile()
+            if judged is None or (_counts(judged) != _counts(last) and not _tied(world, judged, last)):
                 raise Diverged(f"seed {seed}: {place}: {key}: the judge does not hold the last profile")
             _check_profile(seed, world, judged)
             merged, few = world.merged[shard], bool(world.choice.coming)
@@ -62,6 +63,11 @@ def _check_shards(seed: int, world: World) -> None:
                 raise Diverged(f"seed {seed}: {place}: {key}: {merged} events merged of {judged.events}")
     if held != set(world.judged):
         raise Diverged(f"seed {seed}: units {held ^ set(world.judged)} are published or held, not both")
+
+
+def _counts(profile: Profile) -> Profile:
+    """The profile without its slot, which ends without another event."""
+    return msgspec.structs.replace(profile, slot_end_ms=None, slot_level=0, slot_open=False)
 
 
 def _tied(world: World, judged: Profile, last: Profile) -> bool:

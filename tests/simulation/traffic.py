@@ -70,7 +70,13 @@ def log(seed: int, number: int) -> tuple[Record, ...]:
 
 
 def state_of(observer: Observer, place: Partition) -> dict[bytes, bytes]:
-    """Every unit's whole state, unpacked."""
+    """Every unit's whole state, unpacked, once all that may be published is and every slot that has ended is cut."""
+    run = observer.checkpoint(place)
+    for key in run.dirty:
+        run.encode(key)
+    run.acknowledged()
+    for _ in observer.mark(place, 1, 0, read_to_end=False):
+        """It is published."""
     for unit in observer._partitions[place].units.values():
         unit.dirty = True
     run = observer.checkpoint(place)
@@ -170,9 +176,10 @@ def _folded(
         made.set_reference(references()[known])
     made.process(place, records[begin : end - 1])
     units = made._partitions[place].units
-    if key in units:
-        units[key].durable = True
+    for other in units.values():
+        other.durable = True
     cuts = made.process(place, records[max(begin, end - 1) : end]).profiles
     opened = units[key].publish(0)
     units[key].cut_passed(1 << 62)
-    return [opened, units[key].publish(0), *cuts]
+    ended = units[key].publish(0)
+    return [opened, ended, msgspec.structs.replace(ended, slot_open=True), *cuts]
