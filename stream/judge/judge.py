@@ -13,6 +13,7 @@ Profiles and marks may then come in any order that keeps those of each partition
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from detectors.evidence.sheets import Sheets
@@ -48,6 +49,7 @@ class Judge:
         self._sheets: dict[str, tuple[Sheets, list[Yardstick]]] = {}
         self._sharing = Sharing()
         self._shares: dict[UnitKey, int] = {}  # under which number a unit shares its model's budget
+        self._looks = 0
         self._waiting = Waiting(settings.slots or NO_SLOTS)
         for reference in references:
             self.on_reference(reference)
@@ -96,13 +98,20 @@ class Judge:
             self._share(unit, self._share_of(judge))
         return self._look_at_due([unit])
 
-    def on_mark(self, mark: Mark, partition: int = 0) -> list[Effect]:
-        """A partition of the events has been read up to the mark, which lay in ``partition`` of the profiles topic.
+    def on_mark(self, mark: Mark, partition: int = 0, most: int | None = None) -> list[Effect]:
+        """Notes that a partition of the events was read up to the mark, which lay in ``partition`` of the profiles
+        topic.
 
-        Looks at every unit of that partition that has something due, in the order of slots. Cost: some 2 us a waiting
-        unit, and what the looks cost.
+        Looks at every unit of that partition that has something due, in the order of slots; at most at ``most`` of
+        them, then ``look_on`` continues. Cost: some 2 us a waiting unit, and what the looks cost.
         """
-        return self._look_at_due(self._waiting.mark(mark, partition))
+        return self._look_at_due(self._waiting.mark(mark, partition), most)
+
+    def look_on(self, partition: int, most: int) -> list[Effect] | None:
+        """Makes at most ``most`` looks that are due in ``partition`` of the profiles topic; None where none is."""
+        before = self._looks
+        effects = self._look_at_due(self._waiting.units_of(partition), most)
+        return effects if self._looks > before else None
 
     def drain_judged(self) -> dict[UnitKey, list[int]]:
         """By unit, the offsets of profiles with slots that were judged since the last call: they need not be read
@@ -246,9 +255,10 @@ class Judge:
         judge.standing.wake()
         self._share(judge.unit, self._share_of(judge))
 
-    def _look_at_due(self, units: Iterable[UnitKey]) -> list[Effect]:
+    def _look_at_due(self, units: Iterable[UnitKey], most: int | None = None) -> list[Effect]:
         effects: list[Effect] = []
-        for unit, due in self._waiting.due(units):
+        for unit, due in islice(self._waiting.due(units), most):
+            self._looks += 1
             judge = self._units[unit]
             if judge.wakes(due.profiles):
                 self._wake(judge)

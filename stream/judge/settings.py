@@ -8,9 +8,6 @@ from detectors.performance.outcome_watch import OutcomeWatch
 from stream.judge.outcomes import Objective, OutcomeLog, OutcomeRules
 from stream.settings.settings import ModelSettings, Settings
 
-DISORDER_MS = 1_000
-"""How much later an event may reach the broker than newer events of other partitions."""
-
 
 class BlindRules(msgspec.Struct, frozen=True):
     """When a unit counts as blind; see ``BlindSettings``."""
@@ -101,7 +98,7 @@ def judge_settings(settings: Settings) -> JudgeSettings:
             retrain.enabled, retrain.dry_run, int(1000 * retrain.cooldown_seconds), retrain.weekly_cap
         ),
         outcomes={name: _outcome_rules(model) for name, model in own.items()},
-        slots=SlotRules(settings.topics.events, DISORDER_MS, detection.look_ms),
+        slots=SlotRules(settings.topics.events, detection.disorder_ms, detection.look_ms),
         reopen_ms=int(1000 * detection.reopen_seconds),
     )
 

@@ -41,6 +41,10 @@ class Waiting:
     def mark(self, mark: Mark, partition: int) -> list[UnitKey]:
         """Notes a mark of that partition of the profiles topic; returns the units that it may concern."""
         self._frontier(partition).mark(mark)
+        return self.units_of(partition)
+
+    def units_of(self, partition: int) -> list[UnitKey]:
+        """The units with profiles that wait, from that partition of the profiles topic."""
         return [unit for unit, buffer in self._buffers.items() if buffer.home == partition]
 
     def due(self, units: Iterable[UnitKey]) -> Iterator[tuple[UnitKey, Due]]:
@@ -60,12 +64,12 @@ class Waiting:
             assert due is not None
             self._judged.setdefault(unit, []).extend(due.offsets)
             self._joined += buffer.drain_joined()
-            yield unit, due
+            if not len(buffer):
+                del self._buffers[unit]
+            yield unit, due  # the look may change the grid of later ones
             end_ms = buffer.due_end(frontier_ms)
             if end_ms is not None:
                 heapq.heappush(looks, (end_ms, name, unit, frontier_ms))
-            elif not len(buffer):
-                self._buffers.pop(unit, None)
 
     def held_back(self, unit: UnitKey) -> HeldBack | None:
         """The partition that the unit waits for; None where no other one has been read further than that, either."""

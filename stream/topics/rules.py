@@ -16,6 +16,8 @@ from stream.settings.settings import Settings
 COMPACT, DELETE = "compact", "delete"
 QUICK_COMPACTION = {"segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.1"}
 """A restore reads everything that is not compacted yet. Without these settings a quiet topic is compacted weekly."""
+UNCOMPACTED_MS = 3_600_000
+"""A judge reads profiles of several slots of one shard after a restart. Compaction must leave them so long."""
 MIN_RETENTION_MS = 3_600_000
 """With a shorter retention a worker that was down for an hour finds its events deleted."""
 
@@ -40,13 +42,14 @@ class Finding(msgspec.Struct, frozen=True):
 
 class WantedTopic(msgspec.Struct, frozen=True):
     """A topic as it must be. ``partitions`` None: any number, that of the settings when created. ``user``: a topic of
-    the user, not of driftline."""
+    the user, not of driftline. ``uncompacted_ms``: for so long compaction may remove no record."""
 
     name: str
     cleanup: str | None
     partitions: int | None = None
     max_message_bytes: int | None = None
     user: bool = False
+    uncompacted_ms: int = 0
 
     def create_configs(self) -> dict[str, str]:
         """The topic's settings when it is created."""
@@ -55,6 +58,8 @@ class WantedTopic(msgspec.Struct, frozen=True):
             configs["cleanup.policy"] = self.cleanup
         if self.cleanup == COMPACT:
             configs.update(QUICK_COMPACTION)
+        if self.uncompacted_ms:
+            configs["min.compaction.lag.ms"] = str(self.uncompacted_ms)
         if self.max_message_bytes is not None:
             configs["max.message.bytes"] = str(self.max_message_bytes)
         return configs
@@ -90,7 +95,7 @@ def wanted_topics(settings: Settings, changelogs: Iterable[str], input_partition
     topics, large = settings.topics, settings.kafka.max_message_bytes
     wanted = [
         WantedTopic(topics.references, COMPACT, max_message_bytes=large),
-        WantedTopic(topics.profiles, COMPACT, max_message_bytes=large),
+        WantedTopic(topics.profiles, COMPACT, max_message_bytes=large, uncompacted_ms=UNCOMPACTED_MS),
         WantedTopic(topics.checkpoints, COMPACT, partitions=input_partitions, max_message_bytes=large),
         WantedTopic(topics.dead_letters, DELETE, max_message_bytes=large),
         WantedTopic(topics.views, COMPACT, max_message_bytes=large),
@@ -148,6 +153,15 @@ def _compare_own(wanted: WantedTopic, configs: Mapping[str, str]) -> Iterable[Fi
             wanted.name,
             f"max.message.bytes is {int(size):,} and must be at least {wanted.max_message_bytes:,} "
             "(kafka.max_message_bytes of the settings)",
+        )
+    lag = configs.get("min.compaction.lag.ms")
+    if lag is not None and int(lag) < wanted.uncompacted_ms:
+        alter = f"kafka-configs --alter --entity-type topics --entity-name {wanted.name}"
+        yield Finding(
+            Level.WARNING,
+            wanted.name,
+            f"min.compaction.lag.ms is {lag} and should be {wanted.uncompacted_ms}: compaction may join slots that a "
+            f"restarted judge has not judged: {alter} --add-config min.compaction.lag.ms={wanted.uncompacted_ms}",
         )
 
 

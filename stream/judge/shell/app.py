@@ -45,6 +45,8 @@ class Desk(rows.Units, Protocol):
 
     def on_mark(self, mark: Mark, now_ms: int, partition: int) -> Sequence[OutRecord]: ...
 
+    def look_on(self, now_ms: int, partition: int) -> Sequence[OutRecord] | None: ...
+
     def drain_looks(self) -> Mapping[UnitKey, rows.Looks]:
         """What was judged of profiles with slots since the last call."""
         ...
@@ -186,7 +188,7 @@ class JudgeApp:
             return
         self._rows.start_offset(message.partition, message.offset)
         if message.key is not None and message.key.startswith(marks.KEY):
-            self._apply_mark(message)
+            await self._apply_mark(message)
             return
         try:
             profile = None if message.value is None else table.decode_profile(message.value)
@@ -211,7 +213,7 @@ class JudgeApp:
         records = self._desk.on_slot_profile(profile, now_ms, message.offset, message.partition)
         self._rows.enqueue_looks(self._desk.drain_looks(), records)
 
-    def _apply_mark(self, message: Any) -> None:
+    async def _apply_mark(self, message: Any) -> None:
         """A mark needs no row: marks come again, and what they make due is in the rows of the units."""
         partition, offset = message.partition, message.offset
         try:
@@ -220,9 +222,14 @@ class JudgeApp:
             self._counters.error("judge.decode")
             self._rows.enqueue_without_row(partition, offset, self._dead_letter(message, str(error)))
             return
-        if mark is not None:
-            records = self._desk.on_mark(mark, self._clock.now_ms(), partition)
+        records = None if mark is None else self._desk.on_mark(mark, self._clock.now_ms(), partition)
+        while records is not None:
             self._rows.enqueue_looks(self._desk.drain_looks(), records)
+            await asyncio.sleep(0)
+            await self._rows.wait_for_room()
+            if not self.ready or not self._faust.is_current(message):
+                return  # the mark is delivered again
+            records = self._desk.look_on(self._clock.now_ms(), partition)
         self._rows.finish_offset(partition, offset)
 
     def _dead_letter(self, message: Any, reason: str) -> Sequence[OutRecord]:

@@ -30,6 +30,9 @@ VIEW_INTERVAL_MS = 1_000
 INCIDENT_REQUESTS_KEPT = 10_000
 """The newest requests about incidents, for units that are assigned to this worker later; some 500 bytes each."""
 
+LOOKS_AT_ONCE = 20
+"""Looks between two breaks: some 10 ms. A mark may make one look of every unit due."""
+
 FORGET_REQUESTS_KEPT = 10_000
 """Units whose newest forget request is kept, for the same reason."""
 
@@ -121,9 +124,14 @@ class JudgeDesk:
             self._apply_forget(request)
 
     def on_mark(self, mark: Mark, now_ms: int, partition: int) -> Sequence[OutRecord]:
-        """A partition of the events has been read up to the mark, which lay in ``partition`` of the profiles topic.
-        Judges what is due now; returns all output until now."""
-        return self._output_of(self._judge.on_mark(mark, partition), now_ms)
+        """Notes that a partition of the events was read up to the mark, which lay in ``partition`` of the profiles
+        topic. Makes at most LOOKS_AT_ONCE looks; returns all output until now."""
+        return self._output_of(self._judge.on_mark(mark, partition, LOOKS_AT_ONCE), now_ms)
+
+    def look_on(self, now_ms: int, partition: int) -> Sequence[OutRecord] | None:
+        """Makes more looks that marks in ``partition`` made due, with their output; None where none is due."""
+        effects = self._judge.look_on(partition, LOOKS_AT_ONCE)
+        return None if effects is None else self._output_of(effects, now_ms)
 
     def drain_looks(self) -> dict[UnitKey, Looks]:
         """The units whose profiles with slots were judged since the last call."""

@@ -60,6 +60,9 @@ class Desk:
     def on_mark(self, mark: Mark, now_ms: int, partition: int) -> Sequence[OutRecord]:
         raise AssertionError("no mark is published here")
 
+    def look_on(self, now_ms: int, partition: int) -> Sequence[OutRecord] | None:
+        raise AssertionError("no mark is published here")
+
     def drain_looks(self) -> Mapping[UnitKey, rows.Looks]:
         return {}
 
