@@ -12,7 +12,7 @@ from detectors.evidence.counts import Counts
 from detectors.evidence.e_detector import Beginning, Evidence, EvidenceState
 from detectors.evidence.sheets import Sheet, Sheets
 from detectors.evidence.sizes import Sizes, Yardstick
-from detectors.evidence.window import Bucket, Probe, Window
+from detectors.evidence.window import Bucket, Probe, Window, distances
 from detectors.incidents.verdict import Symptom
 
 PROBE_FACTOR, PROBE_LIMIT = 2, 20
@@ -27,13 +27,17 @@ class Findings(msgspec.Struct, frozen=True):
 
 
 class Latched(msgspec.Struct, frozen=True):
-    """A reported feature with the state of its probe; ``wanted``: events that the probe needs."""
+    """A reported feature with the state of its probe.
+
+    ``wanted``: events that the probe needs. ``apart``: see ``Probe``; 0 in rows of versions without it.
+    """
 
     feature: int
     wanted: int
     events: int
     counts: bytes
     begun: Beginning
+    apart: tuple[float, float] = (0.0, 0.0)
 
 
 class WatchState(msgspec.Struct, frozen=True):
@@ -103,10 +107,19 @@ class Watch:
             self.begun[feature] = begin
             wanted = PROBE_FACTOR * (events - begin.event)
             wanted = min(max(wanted, self._resolve_after), PROBE_LIMIT * self._resolve_after)
-            self.probes[feature] = Probe(table.shape[1], wanted)
+            self.probes[feature] = Probe(table.shape[1], wanted, self._apart(sheet, feature, begin.latest))
             self._latched_mask[feature] = True
         self.evidence.stop_pooling(fired)
         return Findings(fired, returned)
+
+    def _apart(self, sheet: Sheet, feature: int, since: int) -> tuple[float, float]:
+        """How far the feature has been from the reference since that event."""
+        recent = self.window.since(since)
+        if recent is None:
+            return 0.0, 0.0
+        components = [feature, len(sheet.layout.names) + feature]
+        counts = recent[1][components]
+        return distances(sheet, components, counts, sheet.shares[components] * counts.sum(axis=1, keepdims=True))
 
     def _weigh(self) -> None:
         self.feature_log10: Floats = self.evidence.feature_log10
@@ -175,7 +188,9 @@ class Watch:
 
     def snapshot(self) -> WatchState:
         """The state as plain records."""
-        latched = [Latched(f, p.wanted, p.events, p.encoded(), self.begun[f]) for f, p in sorted(self.probes.items())]
+        latched = [
+            Latched(f, p.wanted, p.events, p.encoded(), self.begun[f], p.apart) for f, p in sorted(self.probes.items())
+        ]
         return WatchState(self.evidence.snapshot(), latched, self.window.snapshot())
 
     def restore(self, state: WatchState) -> bool:
@@ -190,7 +205,9 @@ class Watch:
             return False
         self.window = Window(state.buckets, (shape[0], shape[1]))
         for latched in state.latched:
-            self.probes[latched.feature] = Probe.restored(shape[1], latched.wanted, latched.events, latched.counts)
+            self.probes[latched.feature] = Probe.restored(
+                shape[1], latched.wanted, latched.events, latched.counts, latched.apart
+            )
             self.begun[latched.feature] = latched.begun
             self._latched_mask[latched.feature] = True
         self.evidence.stop_pooling(list(self.probes))

@@ -26,6 +26,10 @@ Singles = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 RETURN_Z = 2.5
 """Standard errors beyond the band within which the present still counts as back."""
 
+RETURN_SHARE = 0.5
+"""Largest share of the reported distance at which the present counts as back. Standard errors alone would let a feature
+with much serial dependence return while its change lasts."""
+
 
 class Bucket(msgspec.Struct):
     """The events after the unit's event ``first``: counts of components (D, B) as float32, moment sums (F, 3) as
@@ -125,12 +129,14 @@ class Probe:
     """Counts of one feature since it was reported. When a whole window of them fits the reference, the feature is back.
 
     Expected counts are summed look by look, since they depend on the time of day where the reference has a season.
+    ``apart``: distances of the values and of the status from the reference (see ``distances``) when the change was
+    reported. The larger of the two must have fallen to half.
     """
 
-    __slots__ = ("counts", "events", "expected", "tolerated", "wanted")
+    __slots__ = ("apart", "counts", "events", "expected", "tolerated", "wanted")
 
-    def __init__(self, bins: int, wanted: int) -> None:
-        self.wanted = wanted
+    def __init__(self, bins: int, wanted: int, apart: tuple[float, float] = (0.0, 0.0)) -> None:
+        self.wanted, self.apart = wanted, apart
         self.events = 0
         self.counts, self.expected, self.tolerated = np.zeros((3, 2, bins))
 
@@ -148,20 +154,29 @@ class Probe:
         self.events += events
         if self.events < self.wanted:
             return False
-        fits = all(self._fits(sheet, row, component) for row, component in enumerate(rows))
+        fits = all(self._fits(sheet, row, component) for row, component in enumerate(rows)) and self._nearer(
+            sheet, rows
+        )
         self.events = 0
         for counts in (self.counts, self.expected, self.tolerated):
             counts[:] = 0.0
         return fits
+
+    def _nearer(self, sheet: Sheet, rows: list[int]) -> bool:
+        """Whether the present is at most RETURN_SHARE as far from the reference as when the change was reported."""
+        row = int(self.apart[1] > self.apart[0])
+        if not self.apart[row]:
+            return True
+        return distances(sheet, rows, self.counts, self.expected)[row] <= RETURN_SHARE * self.apart[row]
 
     def encoded(self) -> bytes:
         """``counts``, ``expected`` and ``tolerated`` as float64, little-endian."""
         return np.stack((self.counts, self.expected, self.tolerated)).tobytes()
 
     @classmethod
-    def restored(cls, bins: int, wanted: int, events: int, data: bytes) -> "Probe":
+    def restored(cls, bins: int, wanted: int, events: int, data: bytes, apart: tuple[float, float]) -> "Probe":
         """The probe that ``encoded`` wrote as ``data``, with ``events`` seen so far."""
-        probe = cls(bins, wanted)
+        probe = cls(bins, wanted, apart)
         probe.events = events
         probe.counts, probe.expected, probe.tolerated = np.frombuffer(data).reshape(3, 2, -1).copy()
         return probe
@@ -175,3 +190,17 @@ class Probe:
             p, present = np.cumsum(p), np.cumsum(present)
         error = np.sqrt(np.maximum(p * (1 - p), 1 / n) * sheet.tau[component] / n)
         return bool((np.abs(present - p) <= eps + RETURN_Z * error).all())
+
+
+def distances(sheet: Sheet, components: list[int], counts: Floats, expected: Floats) -> tuple[float, float]:
+    """The largest difference of shares between ``counts`` and ``expected``, shape (2, B), for the values and for the
+    status of a feature; of cumulative shares where the bins have an order. 0 where nothing was counted.
+    """
+    found = []
+    for row, component in enumerate(components):
+        n = float(counts[row].sum())
+        apart = (counts[row] - expected[row]) / max(n, 1.0)
+        if sheet.ordered[component]:
+            apart = np.cumsum(apart)
+        found.append(float(np.abs(apart).max()) if n else 0.0)
+    return found[0], found[1]

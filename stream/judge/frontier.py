@@ -17,9 +17,10 @@ NOWHERE = -1
 KEPT_MS = 600_000
 """Wall time for which it is remembered what the partitions had reached."""
 
-OLD_MS, OLD_FACTOR = 600_000, 10
-"""Events that are older than ten minutes when they are read come from a file and run faster than the clock: a partition
-without records counts as idle only after ten times the disorder."""
+LATE_FACTOR = 10
+"""Events that are older than ten times the disorder when they are read come from a file or after a downtime. They run
+faster than the clock and reach one partition before another, so a partition without records counts as idle only after
+ten times the disorder."""
 
 
 class Frontier:
@@ -58,7 +59,7 @@ class Frontier:
         idle_ms = self._idle_ms.get(place)
         if idle_ms is None:
             return NOWHERE
-        longest = OLD_FACTOR * self._disorder_ms
+        longest = LATE_FACTOR * self._disorder_ms
         begin = max(bisect_right(self._newest, idle_ms - longest, key=lambda one: one[0]) - 1, 0)
         end = bisect_right(self._newest, idle_ms, key=lambda one: one[0])
         return max((self._reached(*one, idle_ms) for one in self._newest[begin:end]), default=NOWHERE)
@@ -68,10 +69,9 @@ class Frontier:
 
         Event time goes on with wall time while nothing comes, so that the last slots of a stream that stops are judged.
         """
-        waited_ms = idle_ms - at_ms
-        if newest_ms >= at_ms - OLD_MS:
+        waited_ms, longest_ms = idle_ms - at_ms, LATE_FACTOR * self._disorder_ms
+        if newest_ms >= at_ms - longest_ms:
             return newest_ms + waited_ms - self._disorder_ms
-        longest_ms = OLD_FACTOR * self._disorder_ms
         return newest_ms + waited_ms - longest_ms if waited_ms >= longest_ms else NOWHERE
 
     def of(self, closed: Mapping[Partition, int]) -> tuple[int, Partition | None]:
