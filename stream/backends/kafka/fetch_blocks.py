@@ -6,6 +6,7 @@ this, so this module depends on ``FetchResult.getall`` of the pinned version; th
 """
 
 import sys
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,28 @@ def read_blocks(consumer: AIOKafkaConsumer) -> None:
     fetcher = consumer._fetcher
     assert fetcher._isolation_level == READ_UNCOMMITTED  # records of aborted transactions are not left out here
     fetcher._records = _Fetched()
+
+
+def date_by_request(consumer: AIOKafkaConsumer) -> None:
+    """Makes ``last_poll_timestamp`` of this started consumer the wall time at which the last answered fetch was sent.
+
+    aiokafka notes when it reads the answer. A process that was frozen reads an answer from before: the end of the
+    partition in it is not the present one.
+    """
+    fetcher = consumer._fetcher
+    process = fetcher._proc_fetch_request
+
+    async def dated(assignment: Any, node_id: int, request: Any) -> Any:
+        sent_ms = time.time_ns() // 1_000_000
+        found = await process(assignment, node_id, request)
+        for topic, partitions in request.topics:
+            for place in (TopicPartition(topic, number) for number, *_ in partitions):
+                state = assignment.state_value(place) if place in assignment.tps else None
+                if state is not None and state.timestamp is not None:
+                    state.timestamp = min(state.timestamp, sent_ms)
+        return found
+
+    fetcher._proc_fetch_request = dated
 
 
 class _Fetched(OrderedDict[TopicPartition, Any]):

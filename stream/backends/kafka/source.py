@@ -20,7 +20,7 @@ from aiokafka.errors import (
 
 from detectors.errors import BrokerError
 from stream.backends.kafka.connection import STOP_SECONDS, answer, bounded, connection, failed
-from stream.backends.kafka.fetch_blocks import read_blocks
+from stream.backends.kafka.fetch_blocks import date_by_request, read_blocks
 from stream.backends.ports import Rebalance
 from stream.settings.settings import KafkaSettings
 from stream.topics.record import Partition, Record
@@ -83,6 +83,7 @@ class KafkaSource:
             await bounded(self._client.stop(), STOP_SECONDS)
             raise failed(kafka, f"join group {kafka.group_id}", error) from None
         read_blocks(self._client)
+        date_by_request(self._client)
 
     async def poll(self, timeout_ms: int, max_records: int) -> Mapping[Partition, list[Record]]:
         try:
@@ -147,7 +148,7 @@ class KafkaSource:
         return end
 
     def high_water_ms(self, partition: Partition) -> int | None:
-        """When the broker answered the last fetch; ``high_water`` is the end as of then."""
+        """When the last fetch that was answered was sent; ``high_water`` is the end as of then or later."""
         try:
             at_ms: int | None = self._consumer.last_poll_timestamp(TopicPartition(*partition))
         except (IllegalStateError, AssertionError):
