@@ -3,9 +3,10 @@ requests. Model states are not compared, since the state blind depends on the wa
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from detectors.profiles import Profile
 from detectors.reference.reference import Reference
 from stream.judge.effects import Health
 from stream.judge.judge import Judge
@@ -16,14 +17,18 @@ from stream.metrics.registry import Metrics
 from stream.observe.observer import Observer
 from stream.observe.shell.settings import observe_settings
 from stream.settings.settings import Settings
+from stream.topics import marks
 from stream.topics.drift_events import EventType
-from stream.topics.record import Partition, Record
+from stream.topics.marks import Mark
+from stream.topics.record import OutRecord, Partition, Record
 
-TOLD_OF_INCIDENTS = {EventType.INCIDENT_OPENED, EventType.INCIDENT_UPDATED, EventType.INCIDENT_RESOLVED}
+TOLD_OF_INCIDENTS = {
+    EventType.INCIDENT_OPENED, EventType.INCIDENT_UPDATED, EventType.INCIDENT_RESOLVED, EventType.INCIDENT_REOPENED
+}  # fmt: skip
 JUDGED = {*TOLD_OF_INCIDENTS, EventType.SIGNAL, EventType.RETRAIN_REQUESTED}
 
-CHUNK = 50
-"""Records between two checkpoints of a run without faults."""
+STEP_MS = 1_000
+"""The broker's time between two checkpoints of a run without faults."""
 
 Event = dict[str, Any]
 Incident = tuple[str, str, tuple[str, ...]]
@@ -56,7 +61,9 @@ def compare(
     """``given``: references that were known before the first event; learned ones follow from the profiles."""
     seen = by_id(told)
     wanted = {name: event for records in profiles.values() for name, event in _judged(settings, given, records).items()}
-    here, undisturbed = _incidents(seen), _incidents(_without_faults(settings, given, log))
+    without = _without_faults(settings, given, log)
+    here, undisturbed = _incidents(seen), _incidents(without)
+    exact = {reference.model for reference in given}
     return Comparison(
         [_text(event) for name, event in wanted.items() if name not in seen],
         [_text(event) for name, event in seen.items() if name not in wanted],
@@ -66,8 +73,26 @@ def compare(
             if wanted.get(name, event) != event
         ],
         here,
-        sorted(set(here) ^ set(undisturbed)),
+        sorted(set(here) ^ set(undisturbed)) + _one_by_one(exact, seen, without),
     )
+
+
+def _one_by_one(models: set[str], seen: Mapping[str, Event], wanted: Mapping[str, Event]) -> list[Incident]:
+    """The events about incidents of ``models`` that only one of the two has, or that differ in any member.
+
+    A model that learns its reference begins an epoch at an offset that depends on when the reference was read, so its
+    counts differ and only the incidents are compared.
+    """
+    found = []
+    for name in sorted({*seen, *wanted}):
+        one, other = seen.get(name), wanted.get(name)
+        event = one or other
+        if event is None or event["type"] not in TOLD_OF_INCIDENTS or event["data"]["model"] not in models:
+            continue
+        if one != other:
+            difference = "missing" if one is None else "extra" if other is None else _difference(one, other)
+            found.append((event["data"]["model"], f"{event['type']} {name}", (difference,)))
+    return found
 
 
 def by_id(told: Iterable[Event]) -> dict[str, Event]:
@@ -80,28 +105,64 @@ def by_id(told: Iterable[Event]) -> dict[str, Event]:
 
 
 def _judged(settings: Settings, given: list[Reference], records: Iterable[Record]) -> dict[str, Event]:
-    """Everything that a judge returns for these profiles in this order."""
-    desk = JudgeDesk(settings, Judge(judge_settings(settings), given), Metrics(), lambda _: Health())
-    topics = {settings.topics.drift_events, settings.topics.retrain_requests}
-    out = (o for r in records if r.value for o in desk.on_profile(table.decode_profile(r.value), 0))
-    return by_id(json.loads(o.value or b"") for o in out if o.topic in topics)
+    """Everything that a judge returns for these profiles and marks in this order."""
+    reader = _Reader(settings, given)
+    for record in records:
+        if record.value is None:
+            continue
+        if (record.key or b"").startswith(marks.KEY):
+            reader.read(marks.decode(record.value), record.offset)
+        else:
+            reader.read(table.decode_profile(record.value), record.offset)
+    return reader.published
+
+
+class _Reader:
+    """A judge that reads one partition of the profiles topic; ``published``: by id, what it returned."""
+
+    def __init__(self, settings: Settings, given: list[Reference]) -> None:
+        self._desk = JudgeDesk(settings, Judge(judge_settings(settings), given), Metrics(), lambda _: Health())
+        self._topics = {settings.topics.drift_events, settings.topics.retrain_requests}
+        self.published: dict[str, Event] = {}
+
+    def read(self, item: Profile | Mark, offset: int) -> None:
+        if isinstance(item, Profile):
+            self._keep(self._desk.on_slot_profile(item, 0, offset, 0))
+            return
+        found: Sequence[OutRecord] | None = self._desk.on_mark(item, 0, 0)
+        while found is not None:
+            self._keep(found)
+            found = self._desk.look_on(0, 0)
+
+    def _keep(self, records: Iterable[OutRecord]) -> None:
+        new = by_id(json.loads(r.value or b"") for r in records if r.topic in self._topics)
+        self.published = {**new, **self.published}
 
 
 def _without_faults(
     settings: Settings, given: list[Reference], log: Mapping[Partition, list[Record]]
 ) -> dict[str, Event]:
-    """One observer over the whole log, and one judge over its profiles in the order of their events' times."""
-    observer, profiles = Observer(observe_settings(settings), given), []
-    for place, records in log.items():
+    """One observer and one judge that read all partitions side by side, STEP_MS of the broker's time at once."""
+    observer, reader = Observer(observe_settings(settings), given), _Reader(settings, given)
+    times = [record.timestamp_ms for records in log.values() for record in records]
+    for place in log:
         observer.assign(place)
-        for start in range(0, len(records), CHUNK):
-            profiles += observer.process(place, records[start : start + CHUNK]).profiles
-            _save(observer, place)
-    profiles += observer.profiles_due(0, force=True)
-    profiles.sort(key=lambda p: (p.last_timestamp_ms or 0, p.next_offset))
-    desk = JudgeDesk(settings, Judge(judge_settings(settings), given), Metrics(), lambda _: Health())
-    out = (o for profile in profiles for o in desk.on_profile(profile, 0) if o.topic == settings.topics.drift_events)
-    return by_id(json.loads(o.value or b"") for o in out)
+    read = dict.fromkeys(log, 0)
+    offset = 0
+    for until_ms in range(min(times) + STEP_MS, max(times) + 2 * STEP_MS, STEP_MS):
+        items: list[Profile | Mark] = []
+        for place, records in log.items():
+            start = read[place]
+            while read[place] < len(records) and records[read[place]].timestamp_ms < until_ms:
+                read[place] += 1
+            items += observer.process(place, records[start : read[place]]).profiles
+            if read[place]:
+                _save(observer, place)
+            items += observer.mark(place, len(log), until_ms, read_to_end=False)
+        for item in items:
+            offset += 1
+            reader.read(item, offset)
+    return reader.published
 
 
 def _save(observer: Observer, place: Partition) -> None:

@@ -132,8 +132,11 @@ def difference(
     if reference is not None:
         observer.set_reference(reference)
     observer.process(place, [r for r in log[place] if begin <= r.offset < profile.next_offset])
-    wanted = observer._partitions[place].units[profile.unit]._profile()
-    names = [name for name in Profile.__struct_fields__ if name != "outcomes" or not begin]  # they run through epochs
+    wanted = observer._partitions[place].units[profile.unit]._counts.profile()
+    left_out = {"slot_end_ms", "slot_level", "slot_open"}  # a slot ends without another event
+    if begin:
+        left_out.add("outcomes")  # they run through epochs
+    names = [name for name in Profile.__struct_fields__ if name not in left_out]
     fields = [name for name in names if getattr(wanted, name) != getattr(profile, name)]
     return f"{place}: {profile.unit}: {', '.join(fields)} differ" if fields else ""
 

@@ -17,6 +17,19 @@ REPEATED = 0.01
 SHIFT = 2.5
 """In standard deviations, of the steady model's input in the second half."""
 
+SPREAD = 0.8
+"""How far the means of neighbouring partitions are apart, in standard deviations: each has customers of its own."""
+
+
+def apart(partition: int) -> float:
+    """How far the mean of a partition is from that of all, in standard deviations."""
+    return SPREAD * (partition - (PARTITIONS - 1) / 2)
+
+
+def country(chance: random.Random, partition: int) -> str:
+    """Mostly that of the partition."""
+    return ("de", "fr")[2 * partition // PARTITIONS] if chance.random() < 0.8 else "it"
+
 
 class Producers:
     """The producers. ``shifted`` may be set while they run."""
@@ -58,14 +71,15 @@ class Producers:
     async def _send(self, producer: AIOKafkaProducer, model: str, shift: float) -> None:
         self._number += 1
         chance = self._chance
+        partition = chance.randrange(PARTITIONS)
         features = {
-            "amount": chance.gauss(50.0 + 10.0 * shift, 10.0),
-            "age": chance.gauss(40.0, 8.0),
-            "country": chance.choice(["de", "fr", "it"]),
+            "amount": chance.gauss(50.0 + 10.0 * (shift + apart(partition)), 10.0),
+            "age": chance.gauss(40.0 + 8.0 * apart(partition), 8.0),
+            "country": country(chance, partition),
         }
         now_ms = time.time_ns() // 1_000_000
         event = {"id": f"e{self._number}", "model": model, "version": "1", "ts": now_ms, "features": features}
-        value, partition = json.dumps(event).encode(), chance.randrange(PARTITIONS)
+        value = json.dumps(event).encode()
         for _ in range(2 if chance.random() < REPEATED else 1):
             try:  # a record that failed here may still be in the log, which is what the oracle reads
                 await producer.send(self._deployment.topics["events"][0], value, partition=partition)

@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from random import Random
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,12 +14,15 @@ from detectors.reference.reference import Reference
 from tests.chaos import oracle
 from tests.chaos.faults import Fleet, inflict
 from tests.chaos.oracle import Verdict
-from tests.chaos.producers import Producers
+from tests.chaos.producers import Producers, apart, country
 from tests.kafka.server import Server
-from tests.service.processes import Deployment
+from tests.service.processes import PARTITIONS, Deployment
 
 COUNTED_SECONDS = 90.0
 """Until everything must be published once the faults have ended."""
+
+DISORDER_MS = 600_000
+"""After an outage of the broker, the events of one partition may be written long after those of another."""
 
 
 class Outcome(NamedTuple):
@@ -36,14 +40,15 @@ class Outcome(NamedTuple):
 async def chaos(broker: Server, folder: Path, *, short: bool, seed: int) -> Outcome:
     """Runs on a broker that may be killed."""
     began = time.monotonic()
-    deployment = Deployment(broker.bootstrap_servers, folder, checkpoint_interval_seconds=2, learning_events=2_000)
+    deployment = Deployment(
+        broker.bootstrap_servers,
+        folder,
+        checkpoint_interval_seconds=2,
+        learning_events=2_000,
+        detection={"disorder_ms": DISORDER_MS},
+    )
     await deployment.prepare()
-    random = np.random.default_rng(seed)
-    known = {
-        "amount": random.normal(50.0, 10.0, 20_000),
-        "age": random.normal(40.0, 8.0, 20_000),
-        "country": random.choice(["de", "fr", "it"], 20_000).tolist(),
-    }
+    known = _population(seed)
     await deployment.publish_reference("steady", "1", known)
     given = [build_reference("steady", "1", known)]
     fleet, producers, stop = Fleet(deployment, broker, seed), Producers(deployment, seed), asyncio.Event()
@@ -66,6 +71,18 @@ async def chaos(broker: Server, folder: Path, *, short: bool, seed: int) -> Outc
         await asyncio.gather(sending, return_exceptions=True)
         await fleet.stop()
     return Outcome(faults, verdict, fleet.ended, fleet.logs, time.monotonic() - began, seed)
+
+
+def _population(seed: int) -> dict[str, Any]:
+    """Rows of all partitions together, as the producers make them."""
+    random, chance = np.random.default_rng(seed), Random(seed)
+    partitions = [row % PARTITIONS for row in range(20_000)]
+    away = np.array([apart(partition) for partition in partitions])
+    return {
+        "amount": 50.0 + 10.0 * (random.normal(size=20_000) + away),
+        "age": 40.0 + 8.0 * (random.normal(size=20_000) + away),
+        "country": [country(chance, partition) for partition in partitions],
+    }
 
 
 async def _shift(producers: Producers, seconds: float) -> None:
