@@ -55,6 +55,11 @@ LABELS = Spec(
     "Labels, by outcome: read or invalid; of those read: matched, replaced or duplicate, all others unmatched.",
     ("model", "outcome"),
 )
+REFUSED = Spec(
+    "http_refused",
+    "HTTP requests that were refused, by reason: host, token, busy, malformed or slow.",
+    ("reason",),
+)
 LIMITED = Spec("limit_reached", "How often a configured limit was reached, by limit.", ("limit",))
 
 PROCESSING = Spec("event_processing_seconds", "Time to process one batch, by stage.", ("stage",), FAST_SECONDS)
@@ -173,6 +178,7 @@ class Metrics:
         self.rebalances = Counter(REBALANCES)
         self.limits = Counter(LIMITED)
         self.labels = Counter(LABELS)
+        self.http_refused = Counter(REFUSED)
         self.times = Times()
         self.newest_age_seconds: float | None = None  # of the newest batch
         self.live = list(live)
@@ -195,6 +201,7 @@ class Metrics:
             self.rebalances,
             self.limits,
             self.labels,
+            self.http_refused,
         ):
             yield family.family()
         yield from self.times.families()
@@ -230,6 +237,9 @@ class Metrics:
 
     def rebalanced(self) -> None:
         self.rebalances.increase()
+
+    def refused(self, reason: str) -> None:
+        self.http_refused.increase((reason,))
 
     def limited(self, limit: str, count: int) -> None:
         self.limits.increase((limit,), count)

@@ -89,6 +89,7 @@ class Worker:
             Exposition(self.metrics),
             lambda app, views: routes.add_pages(app, views, self._clock.now_ms),
             WriteApi(self.views, self._publish_request, self._clock.now_ms) if desk is not None else None,
+            self.metrics.refused,
         )
 
     @property
