@@ -4,12 +4,12 @@ import asyncio
 
 import yaml
 from rich.console import Console
-from rich.markup import escape
 
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.settings import settings as config
 from stream.settings.settings import Settings
 from stream.terminal import output
+from stream.terminal.console import escape
 from stream.terminal.exit_status import ExitStatus
 from stream.topics import rules
 

@@ -1,22 +1,31 @@
 """A worker as a process: logging, signals, garbage collection and the exit status."""
 
 import asyncio
+import errno
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
+from typing import Any
 
 from detectors.errors import DriftlineError
 from stream.service.worker import Worker
 from stream.settings.settings import Settings
+from stream.terminal import logs
 from stream.terminal.exit_status import ExitStatus
+from stream.terminal.printable import message
 
 log = logging.getLogger(__name__)
 
 QUIET = {"faust": logging.WARNING, "aiokafka": logging.WARNING, "kafka": logging.WARNING, "mode": logging.ERROR}
 """Lowest level that is logged of libraries, unless log_level is debug. mode warns of every timer that is a bit late."""
+
+MOST_FILES = 65_536
+
+OUT_OF_FILES_SECONDS = 30.0
 
 STOP_SECONDS = 1.5
 """Time after ``shutdown_seconds`` in which the process must have ended."""
@@ -24,19 +33,42 @@ STOP_SECONDS = 1.5
 
 def main(settings: Settings, role: str = "all") -> int:
     """Runs a worker until SIGTERM or SIGINT. Exit status 0 after a clean stop, 2 after an error, which is printed."""
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    logs.configure(settings.log_level)
     if settings.log_level != "debug":
         for name, level in QUIET.items():
             logging.getLogger(name).setLevel(level)
     collect_seldom()
+    raise_file_limit()
     try:
         asyncio.run(_run_until_signal(settings, role))
     except DriftlineError as error:
-        sys.stderr.write(f"driftline: {error}\n")
+        sys.stderr.write(message(f"driftline: {error}") + "\n")
         return ExitStatus.ERROR
     return ExitStatus.OK
+
+
+def raise_file_limit() -> None:
+    """Lets this process open as many files as it is allowed to ask for, up to MOST_FILES."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+class LoopErrors:
+    """The event loop's handler of errors that nobody awaits. Running out of files is one line in OUT_OF_FILES_SECONDS:
+    the loop stops accepting connections for a second and then tries again."""
+
+    def __init__(self) -> None:
+        self._logged_at = float("-inf")
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in (errno.EMFILE, errno.ENFILE):
+            loop.default_exception_handler(context)
+        elif loop.time() - self._logged_at >= OUT_OF_FILES_SECONDS:
+            self._logged_at = loop.time()
+            log.error("no connection is accepted until a file is closed: %s; raise the limit of open files", error)
 
 
 def collect_seldom() -> None:
@@ -71,6 +103,7 @@ async def run(settings: Settings, role: str, stop: asyncio.Event) -> None:
 async def _run_until_signal(settings: Settings, role: str) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(LoopErrors())
 
     def on_signal() -> None:
         if stop.is_set():
