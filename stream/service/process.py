@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 from detectors.errors import DriftlineError
@@ -48,11 +49,13 @@ def main(settings: Settings, role: str = "all") -> int:
 
 
 def raise_file_limit() -> None:
-    """Lets this process open as many files as it is allowed to ask for, up to MOST_FILES."""
+    """Lets this process open as many files as it is allowed to ask for, up to MOST_FILES. Where asking is forbidden,
+    the limit stays."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class LoopErrors:
