@@ -184,6 +184,11 @@ class Metrics:
         self.live = list(live)
         self.of_models: list[Callable[[], Iterable[Metric]]] = []
 
+    def forget_gauges(self) -> None:
+        """Removes the gauges, which belong to a worker that ended. Counters go on."""
+        self.live.clear()
+        self.of_models.clear()
+
     def collect(self) -> Iterator[Metric]:
         """Every family, in the form that the client library expects of a registry."""
         yield from self.quick()

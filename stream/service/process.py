@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from detectors.errors import DriftlineError
+from stream.backends.kafka import connection
 from stream.service.worker import Worker
 from stream.settings.settings import Settings
 from stream.terminal import logs
@@ -21,6 +22,8 @@ from stream.terminal.printable import message
 
 log = logging.getLogger(__name__)
 
+FLOODS = ("aiokafka", "faust", "kafka", "mode")
+
 QUIET = {"faust": logging.WARNING, "aiokafka": logging.WARNING, "kafka": logging.WARNING, "mode": logging.ERROR}
 """Lowest level that is logged of libraries, unless log_level is debug. mode warns of every timer that is a bit late."""
 
@@ -28,13 +31,16 @@ MOST_FILES = 65_536
 
 OUT_OF_FILES_SECONDS = 30.0
 
+RESTART_SECONDS = 2.0
+"""Pause before a worker follows one that a broker's downtime ended."""
+
 STOP_SECONDS = 1.5
 """Time after ``shutdown_seconds`` in which the process must have ended."""
 
 
 def main(settings: Settings, role: str = "all") -> int:
     """Runs a worker until SIGTERM or SIGINT. Exit status 0 after a clean stop, 2 after an error, which is printed."""
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, () if settings.log_level == "debug" else FLOODS)
     if settings.log_level != "debug":
         for name, level in QUIET.items():
             logging.getLogger(name).setLevel(level)
@@ -84,8 +90,27 @@ def collect_seldom() -> None:
 
 
 async def run(settings: Settings, role: str, stop: asyncio.Event) -> None:
-    """Runs a worker until ``stop`` is set. Raises the error that ended it otherwise."""
-    worker = Worker(settings, role)
+    """Runs a worker until ``stop`` is set. Raises the error that ended it otherwise.
+
+    A worker that a broker's downtime ended is followed by another one in the same process, which continues from the
+    last checkpoint and the last rows. Most of a downtime is waited for inside the worker; a few steps of the client
+    libraries cannot be repeated there.
+    """
+    worker: Worker | None = None
+    while True:
+        worker = Worker(settings, role, before=worker)
+        try:
+            return await _run_one(worker, role, stop)
+        except Exception as error:
+            if not connection.is_away(error):
+                raise
+            log.warning("%s; this worker starts again from its last checkpoint", error)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), RESTART_SECONDS)
+            return None
+
+
+async def _run_one(worker: Worker, role: str, stop: asyncio.Event) -> None:
     stopped = asyncio.ensure_future(stop.wait())
     try:
         starting = asyncio.ensure_future(worker.start())
@@ -94,7 +119,7 @@ async def run(settings: Settings, role: str, stop: asyncio.Event) -> None:
             starting.cancel()
             return
         await starting
-        log.info("driftline worker, role %s: http://%s:%d", role, settings.http.host, worker.port)
+        log.info("driftline worker, role %s: http://%s:%d", role, worker.host, worker.port)
         await asyncio.wait((worker.failed, stopped), return_when=asyncio.FIRST_COMPLETED)
         if worker.failed.done():
             raise worker.failed.result()

@@ -6,12 +6,15 @@ import platform
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+import msgspec
+
 from detectors.bank import bank
 from detectors.errors import BrokerError
 from detectors.evidence import e_detector, sizes
 from stream.backends.clock import SystemClock
 from stream.backends.kafka import connection
 from stream.backends.kafka.cluster import KafkaCluster
+from stream.backends.kafka.outage import OUTAGE, wait_out
 from stream.backends.kafka.sink import KafkaSink
 from stream.backends.kafka.source import KafkaSource
 from stream.backends.kafka.tables import KafkaTableReader
@@ -55,7 +58,7 @@ STUCK_AFTER_MS = 300_000
 """Longer than any bounded retry inside a loop, so that an unreachable broker never looks like a loop that hangs."""
 
 START_SECONDS = 30.0
-"""How long the start is retried while no broker answers."""
+"""How long the start is retried while a broker refuses what it is asked for, as it may just after its own start."""
 
 START_PAUSE_SECONDS = 1.0
 
@@ -63,7 +66,11 @@ START_PAUSE_SECONDS = 1.0
 class Worker:
     """One process's share of the service. ``failed`` resolves with the error that ended a loop which must not end."""
 
-    def __init__(self, settings: Settings, role: str = "all", clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, role: str = "all", clock: Clock | None = None, before: "Worker | None" = None
+    ) -> None:
+        """``before``: the worker of this process that ended and that this one follows; its counters, its port and what
+        it showed are kept."""
         assert role in ROLES, role
         self._settings = settings
         self._role = role
@@ -73,17 +80,18 @@ class Worker:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stop_observing = asyncio.Event()
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        self.views = Views(max_incidents=settings.limits.incidents_kept)
-        self.metrics = Metrics()
+        self.views: Views = Views(max_incidents=settings.limits.incidents_kept) if before is None else before.views
+        self.metrics: Metrics = Metrics() if before is None else before.metrics
+        self.metrics.forget_gauges()
         dead_letters = DeadLetters(settings, self.metrics.limited)
         self._runner = self._make_runner(dead_letters) if role != "judge" else None
         desk = self._make_desk() if role != "observe" else None
-        self._sink = None if desk is None else KafkaSink(settings.kafka)
+        self._sink = None if desk is None else self._new_sink()
         self._judge = None if desk is None else self._make_judge(desk, dead_letters)
         self._follower = None if desk is None else self._make_follower(desk)
         self._make_gauges(desk)
         self._server = Server(
-            settings.http,
+            settings.http if before is None else msgspec.structs.replace(settings.http, port=before.port),
             self.views,
             self,
             Exposition(self.metrics),
@@ -97,6 +105,10 @@ class Worker:
         return self._server.port
 
     @property
+    def host(self) -> str:
+        return self._settings.http.host
+
+    @property
     def ready(self) -> bool:
         return not self.waiting_for()
 
@@ -104,7 +116,7 @@ class Worker:
         """Returns when the loops run; ``ready`` becomes true later. Raises DriftlineError if the worker cannot run."""
         await self._server.start()
         if self._settings.kafka.create_topics:
-            findings = await _wait_for_broker(self._check_topics, self._clock)
+            findings = await self._wait_for_broker(self._check_topics)
             for finding in findings:
                 if finding.level in (rules.Level.CREATED, rules.Level.WARNING):
                     log.warning("%s %s", finding.topic, finding.text)
@@ -115,7 +127,7 @@ class Worker:
         if self._judge is not None:
             assert self._sink is not None
             assert self._follower is not None
-            await _wait_for_broker(self._sink.start, self._clock)
+            await self._wait_for_broker(self._sink.start)
             self._can_write = True
             await self._move_rows(self._sink)
             # The judge must know a profile's reference before it reads the profile.
@@ -127,8 +139,8 @@ class Worker:
     async def _publish_file_references(self) -> None:
         records = configured.records(self._settings)
         if records:
-            sink = KafkaSink(self._settings.kafka)
-            await _wait_for_broker(sink.start, self._clock)
+            sink = self._new_sink()
+            await self._wait_for_broker(sink.start)
             try:
                 await sink.send(records)
             finally:
@@ -153,6 +165,8 @@ class Worker:
         await self._server.stop()
 
     def alive(self) -> bool:
+        if OUTAGE.lasting:  # loops wait for the broker; a restart would not help
+            return not self.failed.done()
         now_ms = self._clock.now_ms()
         turned = [loop.turned_at_ms for loop in (self._runner, self._judge) if loop is not None]
         return not self.failed.done() and all(now_ms - at_ms < STUCK_AFTER_MS for at_ms in turned)
@@ -168,6 +182,8 @@ class Worker:
             waiting.append("restore of the judge")
         if self._follower is not None and not self._follower.caught_up.is_set():
             waiting.append("references and views")
+        if OUTAGE.lasting:
+            waiting.append("Kafka, which does not answer")
         return waiting
 
     def status(self) -> Json:
@@ -190,7 +206,7 @@ class Worker:
         recent_ids.compile_loops()
         observer = Observer(observe_settings.observe_settings(settings))
         source = KafkaSource(settings.kafka, settings.topics.events)
-        sink = KafkaSink(settings.kafka)
+        sink = self._new_sink()
         labels = None
         if settings.topics.labels:
             labels = LabelReader(settings.topics.labels, self._reader, observer, self.metrics)
@@ -255,10 +271,34 @@ class Worker:
             )
 
     def _reader(self) -> TableReader:
-        return KafkaTableReader(self._settings.kafka)
+        return KafkaTableReader(self._settings.kafka, patient=True, grow=self._add_partitions)
+
+    async def _add_partitions(self, topic: str) -> None:
+        """Is called when a topic of driftline has fewer partitions than the events' topic has got meanwhile."""
+        if self._settings.kafka.create_topics:
+            findings = await self._wait_for_broker(self._check_topics)
+            log.info("%s: partitions were added, as to the topic of the events", topic)
+        else:
+            findings = await rules.ensure(self._settings, KafkaCluster(self._settings.kafka), create=False)
+        rules.refuse(findings)
+
+    def _new_sink(self) -> KafkaSink:
+        return KafkaSink(self._settings.kafka, patient=True)
 
     async def _check_topics(self) -> list[rules.Finding]:
         return await rules.ensure(self._settings, KafkaCluster(self._settings.kafka), create=True)
+
+    async def _wait_for_broker(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Repeats ``attempt`` while no broker answers (see ``wait_out``), and for START_SECONDS while one refuses."""
+        until_ms = self._clock.now_ms() + int(START_SECONDS * 1000)
+        while True:
+            try:
+                return await wait_out(self._settings.kafka, attempt)
+            except BrokerError as error:
+                if self._clock.now_ms() >= until_ms:
+                    raise
+                log.warning("%s; trying again", error)
+            await asyncio.sleep(START_PAUSE_SECONDS)
 
     async def _first(self, work: Coroutine[Any, Any, Any]) -> None:
         """Waits for ``work``; raises what failed if something else fails first."""
@@ -301,16 +341,3 @@ class Worker:
             await self._judge.stop(0.9 * seconds)
         if self._sink is not None:
             await asyncio.wait((asyncio.ensure_future(self._sink.stop()),), timeout=0.1 * seconds)
-
-
-async def _wait_for_broker(attempt: Callable[[], Awaitable[T]], clock: Clock) -> T:
-    """Repeats ``attempt`` for START_SECONDS while no broker answers: it may start together with the worker."""
-    until_ms = clock.now_ms() + int(START_SECONDS * 1000)
-    while True:
-        try:
-            return await attempt()
-        except BrokerError as error:
-            if clock.now_ms() >= until_ms:
-                raise
-            log.warning("%s; trying again", error)
-        await asyncio.sleep(START_PAUSE_SECONDS)

@@ -61,6 +61,13 @@ class Compression(StrEnum):
     ZSTD = "zstd"
 
 
+class IsolationLevel(StrEnum):
+    """Which records of transactions are read, by Kafka's names."""
+
+    READ_COMMITTED = "read_committed"
+    READ_UNCOMMITTED = "read_uncommitted"
+
+
 class KafkaSettings(msgspec.Struct, frozen=True):
     """How to connect to the brokers, and how topics are created."""
 
@@ -81,8 +88,10 @@ class KafkaSettings(msgspec.Struct, frozen=True):
     session_timeout_ms: Annotated[int, Meta(ge=6_000, le=300_000)] = 30_000  # then a silent worker loses its partitions
     rebalance_timeout_ms: Annotated[int, Meta(ge=6_000, le=600_000)] = 60_000
     request_timeout_ms: Annotated[int, Meta(ge=1_000, le=300_000)] = 40_000
+    outage_seconds: Positive | None = None  # a worker ends when no broker answers for this long; not set: it waits
     compression: Compression = Compression.ZSTD  # about lz4's size at a tenth of the CPU
     start_from: Annotated[str, Meta(pattern="^(earliest|latest)$")] = "earliest"  # without a checkpoint
+    isolation_level: IsolationLevel = IsolationLevel.READ_COMMITTED  # records of aborted transactions are left out
     create_topics: bool = True  # create missing topics when a worker starts
     partitions: Count = 4  # of topics that driftline creates; the checkpoints' topic gets as many as the input topic
     replication_factor: Annotated[int, Meta(ge=-1, le=10)] = -1  # -1: the broker's default

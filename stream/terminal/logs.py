@@ -2,9 +2,14 @@
 
 import logging
 import sys
+import time
 import traceback
+from collections.abc import Callable, Sequence
 
 from stream.terminal.printable import message, printable
+
+FLOOD_SECONDS = 30.0
+KINDS, KIND_LENGTH = 1_000, 200
 
 
 class LogFormatter(logging.Formatter):
@@ -27,9 +32,39 @@ class LogFormatter(logging.Formatter):
         return _indented(super().formatStack(stack))
 
 
-def configure(level: str) -> None:
-    """Writes the log of this process to standard error, from this level on."""
+class FloodGate(logging.Filter):
+    """Passes at most one entry of each kind in FLOOD_SECONDS, of the loggers that it is for, and shows how many were
+    left out. While a broker is away its client libraries log thousands of lines a second.
+
+    An entry's kind is its logger and its text before the values are put in.
+    """
+
+    def __init__(self, loggers: Sequence[str], now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._roots = frozenset(loggers)
+        self._now = now
+        self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.split(".")[0] not in self._roots:
+            return True
+        kind, now = (record.name, str(record.msg)[:KIND_LENGTH]), self._now()
+        passed_at, left_out = self._kinds.get(kind, (float("-inf"), 0))
+        if now - passed_at < FLOOD_SECONDS:
+            self._kinds[kind] = (passed_at, left_out + 1)
+            return False
+        if len(self._kinds) >= KINDS:
+            self._kinds.clear()
+        self._kinds[kind] = (now, 0)
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} (and {left_out:,} more such lines before)", None
+        return True
+
+
+def configure(level: str, floods: Sequence[str] = ()) -> None:
+    """Writes the log of this process to standard error, from this level on. ``floods``: see ``FloodGate``."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(FloodGate(floods))
     handler.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler])
 
