@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import platform
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Coroutine
+from typing import Any
 
 import msgspec
 
@@ -13,12 +13,9 @@ from detectors.errors import BrokerError
 from detectors.evidence import e_detector, sizes
 from stream.backends.clock import SystemClock
 from stream.backends.kafka import connection
-from stream.backends.kafka.cluster import KafkaCluster
-from stream.backends.kafka.outage import OUTAGE, wait_out
-from stream.backends.kafka.sink import KafkaSink
+from stream.backends.kafka.outage import OUTAGE
 from stream.backends.kafka.source import KafkaSource
-from stream.backends.kafka.tables import KafkaTableReader
-from stream.backends.ports import Clock, Output, TableReader
+from stream.backends.ports import Clock, Output
 from stream.http.api import WriteApi
 from stream.http.page import routes
 from stream.http.server import Server
@@ -39,10 +36,11 @@ from stream.observe.shell.label_reader import LabelReader
 from stream.observe.shell.runner import Runner
 from stream.references import configured
 from stream.service import versions
+from stream.service.brokers import Brokers
 from stream.service.follower import Follower
 from stream.service.health import HealthWatch
 from stream.settings.settings import Settings
-from stream.topics import requests, rules
+from stream.topics import requests
 from stream.topics.dead_letters import DeadLetters
 from stream.topics.record import OutRecord
 from stream.topics.requests import Request
@@ -50,17 +48,10 @@ from stream.topics.views import Json, Views
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 ROLES = ("all", "observe", "judge")
 
 STUCK_AFTER_MS = 300_000
 """Longer than any bounded retry inside a loop, so that an unreachable broker never looks like a loop that hangs."""
-
-START_SECONDS = 30.0
-"""How long the start is retried while a broker refuses what it is asked for, as it may just after its own start."""
-
-START_PAUSE_SECONDS = 1.0
 
 
 class Worker:
@@ -75,6 +66,7 @@ class Worker:
         self._settings = settings
         self._role = role
         self._clock = clock or SystemClock()
+        self._brokers = Brokers(settings, self._clock)
         self._started_ms = self._clock.now_ms()
         self._can_write = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -86,7 +78,7 @@ class Worker:
         dead_letters = DeadLetters(settings, self.metrics.limited)
         self._runner = self._make_runner(dead_letters) if role != "judge" else None
         desk = self._make_desk() if role != "observe" else None
-        self._sink = None if desk is None else self._new_sink()
+        self._sink = None if desk is None else self._brokers.sink()
         self._judge = None if desk is None else self._make_judge(desk, dead_letters)
         self._follower = None if desk is None else self._make_follower(desk)
         self._make_gauges(desk)
@@ -116,18 +108,14 @@ class Worker:
         """Returns when the loops run; ``ready`` becomes true later. Raises DriftlineError if the worker cannot run."""
         await self._server.start()
         if self._settings.kafka.create_topics:
-            findings = await self._wait_for_broker(self._check_topics)
-            for finding in findings:
-                if finding.level in (rules.Level.CREATED, rules.Level.WARNING):
-                    log.warning("%s %s", finding.topic, finding.text)
-            rules.refuse(findings)
+            await self._brokers.prepare_topics()
         await self._publish_file_references()
         if self._follower is not None:
             self._spawn("follower", self._follower.run())
         if self._judge is not None:
             assert self._sink is not None
             assert self._follower is not None
-            await self._wait_for_broker(self._sink.start)
+            await self._brokers.wait_for(self._sink.start)
             self._can_write = True
             await self._move_rows(self._sink)
             # The judge must know a profile's reference before it reads the profile.
@@ -139,15 +127,14 @@ class Worker:
     async def _publish_file_references(self) -> None:
         records = configured.records(self._settings)
         if records:
-            sink = self._new_sink()
-            await self._wait_for_broker(sink.start)
+            sink = await self._brokers.started_sink()
             try:
                 await sink.send(records)
             finally:
                 await sink.stop()
 
     async def _move_rows(self, sink: Output) -> None:
-        reader = self._reader()
+        reader = self._brokers.reader()
         try:
             await relocation.move_rows(self._settings, reader, sink)
         finally:
@@ -206,11 +193,13 @@ class Worker:
         recent_ids.compile_loops()
         observer = Observer(observe_settings.observe_settings(settings))
         source = KafkaSource(settings.kafka, settings.topics.events)
-        sink = self._new_sink()
+        sink = self._brokers.sink()
         labels = None
         if settings.topics.labels:
-            labels = LabelReader(settings.topics.labels, self._reader, observer, self.metrics)
-        return Runner(settings, observer, source, sink, self._reader, self._clock, self.metrics, labels, dead_letters)
+            labels = LabelReader(settings.topics.labels, self._brokers.reader, observer, self.metrics)
+        return Runner(
+            settings, observer, source, sink, self._brokers.reader, self._clock, self.metrics, labels, dead_letters
+        )
 
     def _make_desk(self) -> JudgeDesk:
         e_detector.compile_loops()
@@ -239,7 +228,7 @@ class Worker:
     def _make_follower(self, desk: JudgeDesk) -> Follower:
         topics = self._settings.topics
         return Follower(
-            self._reader,
+            self._brokers.reader,
             {
                 topics.references: desk.apply_reference,
                 topics.actions: desk.apply_request,
@@ -269,36 +258,6 @@ class Worker:
                     self.views, lambda: desk.units, budget, self.metrics.suppressed, shown, self._clock.now_ms
                 )
             )
-
-    def _reader(self) -> TableReader:
-        return KafkaTableReader(self._settings.kafka, patient=True, grow=self._add_partitions)
-
-    async def _add_partitions(self, topic: str) -> None:
-        """Is called when a topic of driftline has fewer partitions than the events' topic has got meanwhile."""
-        if self._settings.kafka.create_topics:
-            findings = await self._wait_for_broker(self._check_topics)
-            log.info("%s: partitions were added, as to the topic of the events", topic)
-        else:
-            findings = await rules.ensure(self._settings, KafkaCluster(self._settings.kafka), create=False)
-        rules.refuse(findings)
-
-    def _new_sink(self) -> KafkaSink:
-        return KafkaSink(self._settings.kafka, patient=True)
-
-    async def _check_topics(self) -> list[rules.Finding]:
-        return await rules.ensure(self._settings, KafkaCluster(self._settings.kafka), create=True)
-
-    async def _wait_for_broker(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Repeats ``attempt`` while no broker answers (see ``wait_out``), and for START_SECONDS while one refuses."""
-        until_ms = self._clock.now_ms() + int(START_SECONDS * 1000)
-        while True:
-            try:
-                return await wait_out(self._settings.kafka, attempt)
-            except BrokerError as error:
-                if self._clock.now_ms() >= until_ms:
-                    raise
-                log.warning("%s; trying again", error)
-            await asyncio.sleep(START_PAUSE_SECONDS)
 
     async def _first(self, work: Coroutine[Any, Any, Any]) -> None:
         """Waits for ``work``; raises what failed if something else fails first."""
