@@ -68,7 +68,6 @@ class Worker:
         self._clock = clock or SystemClock()
         self._brokers = Brokers(settings, self._clock)
         self._started_ms = self._clock.now_ms()
-        self._can_write = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stop_observing = asyncio.Event()
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -116,7 +115,6 @@ class Worker:
             assert self._sink is not None
             assert self._follower is not None
             await self._brokers.wait_for(self._sink.start)
-            self._can_write = True
             await self._move_rows(self._sink)
             # The judge must know a profile's reference before it reads the profile.
             await self._first(self._follower.caught_up.wait())
@@ -238,7 +236,7 @@ class Worker:
         )
 
     async def _publish_request(self, request: Request) -> None:
-        if self._sink is None or not self._can_write:
+        if self._sink is None or not self._sink.connected:
             raise BrokerError("not connected to Kafka yet; retry later")
         topic = self._settings.topics.actions
         await self._sink.send([OutRecord(topic, requests.key(request), requests.encode(request))])

@@ -28,6 +28,11 @@ class KafkaSink:
         self._patient = patient
         self._client: AIOKafkaProducer | None = None
 
+    @property
+    def connected(self) -> bool:
+        """Whether ``start`` has succeeded."""
+        return self._client is not None
+
     async def start(self) -> None:
         await self._attempt(self._start)
 
