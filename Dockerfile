@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Small, without root, and reproducible: the base image is fixed by its version, every package by the constraints.
+# Small, without root, and reproducible: the base image is fixed by its version, every package by its hash.
 ARG PYTHON=3.11.14
 FROM python:${PYTHON}-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1 PYTHONHASHSEED=0
@@ -7,11 +7,13 @@ ARG SOURCE_DATE_EPOCH=1763700000
 ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH}
 WORKDIR /src
 RUN python -m venv /opt/driftline
+COPY constraints-image.txt ./
+RUN /opt/driftline/bin/pip install --no-compile --require-hashes -r constraints-image.txt
 COPY constraints.txt pyproject.toml README.md LICENSE NOTICE ./
 COPY detectors detectors
 COPY driftline driftline
 COPY stream stream
-RUN /opt/driftline/bin/pip install --no-compile -c constraints.txt '.[parquet]' \
+RUN /opt/driftline/bin/pip install --no-compile --no-deps --no-build-isolation -c constraints.txt . \
  && /opt/driftline/bin/pip uninstall --yes pip setuptools \
  && find /opt/driftline -name '__pycache__' -prune -exec rm -rf {} + \
  && find /opt/driftline -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +

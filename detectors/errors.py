@@ -8,6 +8,7 @@
     ├── FormatError        a record or file cannot be read; its text is the reason in a dead letter's header
     ├── CheckpointError    a checkpoint or snapshot is broken, missing or of another schema
     ├── BrokerError        the broker or its topics are missing or have wrong settings
+    │   └── BrokerAway     no broker answers now; a later attempt may succeed
     └── DetectorCheckError a custom detector breaks the protocol; names the check and the reason
 
 A bug of driftline is an ``AssertionError`` and ends the process. Everything else is one of these.
@@ -36,6 +37,10 @@ class CheckpointError(DriftlineError):
 
 class BrokerError(DriftlineError):
     """The broker or its topics are missing or have wrong settings."""
+
+
+class BrokerAway(BrokerError):
+    """No broker answers now, or it cannot do what it is asked for now. A later attempt may succeed."""
 
 
 class DetectorCheckError(DriftlineError):

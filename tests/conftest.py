@@ -44,6 +44,14 @@ def restartable_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[serv
     broker.stop()
 
 
+@pytest.fixture
+def guarded_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
+    """A Kafka of this test alone, in which a user who has logged in may do only what an ACL allows."""
+    broker = own_kafka(tmp_path_factory, security=True, acls=True)
+    yield broker
+    broker.stop()
+
+
 @pytest.fixture(scope="session")
 def secured_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
     """A Kafka with listeners ``sasl`` (SCRAM, PLAIN), ``tls`` and ``sasl_tls`` in addition to the plain one."""
@@ -52,11 +60,11 @@ def secured_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.S
     broker.stop()
 
 
-def own_kafka(tmp_path_factory: pytest.TempPathFactory, *, security: bool = False) -> server.Server:
+def own_kafka(tmp_path_factory: pytest.TempPathFactory, *, security: bool = False, acls: bool = False) -> server.Server:
     """Started; the caller stops it."""
     broker: server.Server | None = None
     try:
-        broker = server.Server(tmp_path_factory.mktemp("kafka"), security=security)
+        broker = server.Server(tmp_path_factory.mktemp("kafka"), security=security, acls=acls)
         broker.start()
     except server.Unavailable as reason:
         if broker is not None:

@@ -13,7 +13,7 @@ from stream.topics.record import OutRecord
 log = logging.getLogger(__name__)
 
 SEND_ATTEMPTS = 5
-"""Each attempt lasts up to kafka.request_timeout_ms inside the producer; with the pauses, minutes of downtime."""
+"""Attempts after errors that waiting may not solve. A worker's sink itself waits for a broker that is away."""
 
 FIRST_PAUSE_SECONDS = 0.2
 """The pause doubles after each failed attempt."""

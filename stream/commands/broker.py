@@ -13,8 +13,23 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead 
     "--show", is_flag=True, help="Only print the settings in use, with secrets masked; no broker is contacted."
 )
 @click.option("--create/--no-create", default=True, show_default=True, help="Create missing topics.")
+@click.option(
+    "--acls",
+    is_flag=True,
+    help="Only print the least rights of a worker, as kafka-acls lines and as a Strimzi KafkaUser; no broker is "
+    "contacted.",
+)
+@click.option("--principal", metavar="USER", help="The user of --acls [default: kafka.sasl_username, or the group].")
 @JSON
-def check(config_file: str | None, bootstrap_servers: str | None, show: bool, create: bool, as_json: bool) -> int:
+def check(
+    config_file: str | None,
+    bootstrap_servers: str | None,
+    show: bool,
+    create: bool,
+    acls: bool,
+    principal: str | None,
+    as_json: bool,
+) -> int:
     """Check the settings, the broker and the topics.
 
     Missing topics are created. A topic with wrong settings is reported and not changed. Exit status 0: everything is
@@ -23,12 +38,15 @@ def check(config_file: str | None, bootstrap_servers: str | None, show: bool, cr
     \b
       driftline check --bootstrap-servers kafka:9092
       driftline check --config driftline.yaml --show
+      driftline check --config driftline.yaml --acls
     """
     from stream.commands import check as check_command
 
     settings = options.load_settings(config_file, {"kafka.bootstrap_servers": bootstrap_servers})
     if show:
         return check_command.show(options.output(), settings, as_json)
+    if acls:
+        return check_command.show_acls(options.output(), settings, principal, as_json)
     return check_command.main(options.output(), settings, create, as_json)
 
 

@@ -4,14 +4,14 @@ import asyncio
 
 import yaml
 from rich.console import Console
-from rich.markup import escape
 
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.settings import settings as config
 from stream.settings.settings import Settings
 from stream.terminal import output
+from stream.terminal.console import escape
 from stream.terminal.exit_status import ExitStatus
-from stream.topics import rules
+from stream.topics import access, rules
 
 STYLES = {"ok": "green", "created": "cyan", "warning": "yellow", "missing": "red", "wrong": "bold red"}
 
@@ -23,6 +23,21 @@ def show(console: Console, settings: Settings, as_json: bool) -> int:
         output.write_json(console, plain)
     else:
         console.out(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).rstrip(), highlight=False)
+    return ExitStatus.OK
+
+
+def show_acls(console: Console, settings: Settings, user: str | None, as_json: bool) -> int:
+    """Prints the least rights of a worker: kafka-acls lines, then a KafkaUser. With ``as_json`` as one object."""
+    user = user or access.principal(settings)
+    rights = access.least_rights(settings)
+    lines = access.kafka_acls(rights, user, settings.kafka.bootstrap_servers)
+    manifest = access.strimzi_user(rights, user, settings)
+    if as_json:
+        output.write_json(console, {"principal": user, "rights": rights, "kafka_acls": lines, "strimzi": manifest})
+        return ExitStatus.OK
+    text = yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=120).rstrip()
+    for line in ("# with Kafka's own tool:", *lines, "", "# with the Strimzi operator:", "---", *text.split("\n")):
+        console.out(line, highlight=False)
     return ExitStatus.OK
 
 

@@ -10,7 +10,9 @@ import click
 
 from detectors.errors import DriftlineError
 from stream.commands import broker, files, incidents, models, service
+from stream.terminal import logs
 from stream.terminal.exit_status import ExitStatus
+from stream.terminal.printable import message
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -44,6 +46,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def run(arguments: list[str] | None = None) -> int:
     """Runs one command line and returns its exit status. A crash returns 2 too, because 1 means drift."""
+    logs.guard_warnings()
     try:
         status = cli.main(arguments, prog_name="driftline", standalone_mode=False)
     except click.ClickException as error:
@@ -52,12 +55,12 @@ def run(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return ExitStatus.INTERRUPTED
     except DriftlineError as error:
-        click.echo(f"driftline: {error}", err=True)
+        click.echo(message(f"driftline: {error}"), err=True)
         return ExitStatus.ERROR
     except SystemExit as leaving:  # raised by click: the reader of our output left (1), or a shell asked to complete
         return ExitStatus.ERROR if leaving.code else ExitStatus.OK
     except Exception:
-        sys.excepthook(*sys.exc_info())
+        click.echo(logs.traceback_text(), err=True)
         click.echo("driftline: this is a bug in driftline; please report it together with the lines above", err=True)
         return ExitStatus.ERROR
     return status if isinstance(status, int) else ExitStatus.OK

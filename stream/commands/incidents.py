@@ -6,6 +6,7 @@ import click
 
 from stream.commands import options
 from stream.terminal.exit_status import ExitStatus
+from stream.terminal.printable import printable
 
 BY = click.option("--by", help="Your name, for the record [default: the user name].")
 NOTE = click.option("--note", default="", help="Your reason, for the record.")
@@ -135,7 +136,7 @@ def _change(
     path = f"/api/v1/incidents/{worker_client.quoted(incident)}/{action}"
     token = settings.http.token.reveal() if settings.http.token else None
     worker_client.post(url or worker_client.address(settings), path, body, token)
-    click.echo(f"{incident}: {action} recorded")
+    click.echo(printable(f"{incident}: {action} recorded"))
     return ExitStatus.OK
 
 

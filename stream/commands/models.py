@@ -5,6 +5,7 @@ import click
 from stream.commands import options
 from stream.commands.incidents import BY, CONFIG, JSON, NOTE, URL
 from stream.terminal.exit_status import ExitStatus
+from stream.terminal.printable import printable
 
 
 @click.group(short_help="List monitored models; stop monitoring retired ones.")
@@ -64,7 +65,7 @@ def forget(
         path = f"/api/v1/models/{worker_client.quoted(model)}/{worker_client.quoted(one)}/forget"
         query = "" if segment is None else f"?segment={worker_client.quoted(segment)}"
         worker_client.post(where, path + query, {"by": by or worker_client.user(), "note": note}, token)
-        click.echo(f"{model}/{one}: forget recorded")
+        click.echo(printable(f"{model}/{one}: forget recorded"))
     return ExitStatus.OK
 
 

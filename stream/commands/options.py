@@ -52,6 +52,6 @@ def names(text: str | None) -> tuple[str, ...] | None:
 
 def output() -> "Console":
     """The console for standard output; without colours if it is not a terminal."""
-    from rich.console import Console
+    from stream.terminal.console import console
 
-    return Console(highlight=False, soft_wrap=False)
+    return console(highlight=False, soft_wrap=False)

@@ -30,6 +30,7 @@ from stream.demo.traffic import Traffic
 from stream.service.worker import Worker
 from stream.settings import settings as config
 from stream.settings.settings import Settings
+from stream.terminal import console as consoles
 from stream.terminal.exit_status import ExitStatus
 from stream.terminal.live import Screen, brief, open_screen
 from stream.topics import keys
@@ -51,7 +52,7 @@ CLOCK = SystemClock()
 
 def main(seconds: float | None = None, port: int | None = None, headless: bool = False) -> int:
     """Runs the demo. Exit status 0: every injected change was found and nothing else was reported; 1: otherwise."""
-    console = Console()
+    console = consoles.console()
     plain = headless or not console.is_terminal
     return asyncio.run(_demo(console, DEFAULT_SECONDS if seconds is None else seconds, port, plain))
 

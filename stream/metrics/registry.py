@@ -55,6 +55,11 @@ LABELS = Spec(
     "Labels, by outcome: read or invalid; of those read: matched, replaced or duplicate, all others unmatched.",
     ("model", "outcome"),
 )
+REFUSED = Spec(
+    "http_refused",
+    "HTTP requests that were refused, by reason: host, token, busy, malformed or slow.",
+    ("reason",),
+)
 LIMITED = Spec("limit_reached", "How often a configured limit was reached, by limit.", ("limit",))
 
 PROCESSING = Spec("event_processing_seconds", "Time to process one batch, by stage.", ("stage",), FAST_SECONDS)
@@ -173,10 +178,16 @@ class Metrics:
         self.rebalances = Counter(REBALANCES)
         self.limits = Counter(LIMITED)
         self.labels = Counter(LABELS)
+        self.http_refused = Counter(REFUSED)
         self.times = Times()
         self.newest_age_seconds: float | None = None  # of the newest batch
         self.live = list(live)
         self.of_models: list[Callable[[], Iterable[Metric]]] = []
+
+    def forget_gauges(self) -> None:
+        """Removes the gauges, which belong to a worker that ended. Counters go on."""
+        self.live.clear()
+        self.of_models.clear()
 
     def collect(self) -> Iterator[Metric]:
         """Every family, in the form that the client library expects of a registry."""
@@ -195,6 +206,7 @@ class Metrics:
             self.rebalances,
             self.limits,
             self.labels,
+            self.http_refused,
         ):
             yield family.family()
         yield from self.times.families()
@@ -230,6 +242,9 @@ class Metrics:
 
     def rebalanced(self) -> None:
         self.rebalances.increase()
+
+    def refused(self, reason: str) -> None:
+        self.http_refused.increase((reason,))
 
     def limited(self, limit: str, count: int) -> None:
         self.limits.increase((limit,), count)

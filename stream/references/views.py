@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from detectors.evidence import distances
 from detectors.features import Kind
 from detectors.reference.reference import FeatureReference, Reference
+from stream.terminal.console import escape
 from stream.terminal.output import number
 
 NOTABLE_PSI = 0.1

@@ -4,12 +4,13 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from detectors.calibration.calibration import AlarmRate, Calibration, FeatureDelay
 from detectors.calibration.evaluation import MedianDelay
 from detectors.calibration.injection import Injected
+from stream.terminal import console as consoles
+from stream.terminal.console import escape
 
 LONG_MONTHS = 24.0
 
@@ -88,7 +89,7 @@ def show(console: Console, found: Calibrated) -> None:
     for line in lines:
         console.print(line, soft_wrap=True)
     if not console.is_terminal:
-        console = Console(file=console.file, width=PIPED_WIDTH, highlight=False)
+        console = consoles.console(file=console.file, width=PIPED_WIDTH, highlight=False)
     wide = console.width >= WIDE
     console.print(f"[bold]events until a change is found[/], {delay_words(figures, wide=wide)}", soft_wrap=True)
     console.print(_delays(figures, wide))

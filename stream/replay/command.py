@@ -5,7 +5,6 @@ from itertools import islice
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 
 from detectors import errors
 from detectors.errors import DriftlineError
@@ -21,7 +20,7 @@ from stream.replay.options import ReplayOptions
 from stream.replay.replay import LOOK_EVENTS, Replay
 from stream.replay.report import Replayed
 from stream.settings.settings import Settings
-from stream.terminal import output, progress
+from stream.terminal import console, output, progress
 
 PNG, HTML = ".png", (".html", ".htm")
 Done = Callable[[int], None]
@@ -44,11 +43,11 @@ def main(
         found = calibrated(found, clean, options, quiet=quiet)
     if plot_file is not None:
         _plot(found, plot_file)
-    console = Console(highlight=False)
+    terminal = console.console(highlight=False)
     if as_json:
-        output.write_json(console, found.as_json())
+        output.write_json(terminal, found.as_json())
     else:
-        report.show(console, found)
+        report.show(terminal, found)
     return found.status
 
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
-from rich.markup import escape
 
 from stream.replay import calibration_report
 from stream.replay.calibration_report import Calibrated
 from stream.terminal import incidents as incident_tables
+from stream.terminal.console import escape
 from stream.terminal.exit_status import ExitStatus
 
 

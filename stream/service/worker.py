@@ -3,19 +3,19 @@
 import asyncio
 import logging
 import platform
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
 
 from detectors.bank import bank
 from detectors.errors import BrokerError
 from detectors.evidence import e_detector, sizes
 from stream.backends.clock import SystemClock
 from stream.backends.kafka import connection
-from stream.backends.kafka.cluster import KafkaCluster
-from stream.backends.kafka.sink import KafkaSink
+from stream.backends.kafka.outage import OUTAGE
 from stream.backends.kafka.source import KafkaSource
-from stream.backends.kafka.tables import KafkaTableReader
-from stream.backends.ports import Clock, Output, TableReader
+from stream.backends.ports import Clock, Output
 from stream.http.api import WriteApi
 from stream.http.page import routes
 from stream.http.server import Server
@@ -36,10 +36,11 @@ from stream.observe.shell.label_reader import LabelReader
 from stream.observe.shell.runner import Runner
 from stream.references import configured
 from stream.service import versions
+from stream.service.brokers import Brokers
 from stream.service.follower import Follower
 from stream.service.health import HealthWatch
 from stream.settings.settings import Settings
-from stream.topics import requests, rules
+from stream.topics import requests
 from stream.topics.dead_letters import DeadLetters
 from stream.topics.record import OutRecord
 from stream.topics.requests import Request
@@ -47,53 +48,56 @@ from stream.topics.views import Json, Views
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 ROLES = ("all", "observe", "judge")
 
 STUCK_AFTER_MS = 300_000
 """Longer than any bounded retry inside a loop, so that an unreachable broker never looks like a loop that hangs."""
 
-START_SECONDS = 30.0
-"""How long the start is retried while no broker answers."""
-
-START_PAUSE_SECONDS = 1.0
-
 
 class Worker:
     """One process's share of the service. ``failed`` resolves with the error that ended a loop which must not end."""
 
-    def __init__(self, settings: Settings, role: str = "all", clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, role: str = "all", clock: Clock | None = None, before: "Worker | None" = None
+    ) -> None:
+        """``before``: the worker of this process that ended and that this one follows; its counters, its port and what
+        it showed are kept."""
         assert role in ROLES, role
         self._settings = settings
         self._role = role
         self._clock = clock or SystemClock()
+        self._brokers = Brokers(settings, self._clock)
         self._started_ms = self._clock.now_ms()
-        self._can_write = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stop_observing = asyncio.Event()
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        self.views = Views(max_incidents=settings.limits.incidents_kept)
-        self.metrics = Metrics()
+        self.views: Views = Views(max_incidents=settings.limits.incidents_kept) if before is None else before.views
+        self.metrics: Metrics = Metrics() if before is None else before.metrics
+        self.metrics.forget_gauges()
         dead_letters = DeadLetters(settings, self.metrics.limited)
         self._runner = self._make_runner(dead_letters) if role != "judge" else None
         desk = self._make_desk() if role != "observe" else None
-        self._sink = None if desk is None else KafkaSink(settings.kafka)
+        self._sink = None if desk is None else self._brokers.sink()
         self._judge = None if desk is None else self._make_judge(desk, dead_letters)
         self._follower = None if desk is None else self._make_follower(desk)
         self._make_gauges(desk)
         self._server = Server(
-            settings.http,
+            settings.http if before is None else msgspec.structs.replace(settings.http, port=before.port),
             self.views,
             self,
             Exposition(self.metrics),
             lambda app, views: routes.add_pages(app, views, self._clock.now_ms),
             WriteApi(self.views, self._publish_request, self._clock.now_ms) if desk is not None else None,
+            self.metrics.refused,
         )
 
     @property
     def port(self) -> int:
         return self._server.port
+
+    @property
+    def host(self) -> str:
+        return self._settings.http.host
 
     @property
     def ready(self) -> bool:
@@ -103,19 +107,14 @@ class Worker:
         """Returns when the loops run; ``ready`` becomes true later. Raises DriftlineError if the worker cannot run."""
         await self._server.start()
         if self._settings.kafka.create_topics:
-            findings = await _wait_for_broker(self._check_topics, self._clock)
-            for finding in findings:
-                if finding.level in (rules.Level.CREATED, rules.Level.WARNING):
-                    log.warning("%s %s", finding.topic, finding.text)
-            rules.refuse(findings)
+            await self._brokers.prepare_topics()
         await self._publish_file_references()
         if self._follower is not None:
             self._spawn("follower", self._follower.run())
         if self._judge is not None:
             assert self._sink is not None
             assert self._follower is not None
-            await _wait_for_broker(self._sink.start, self._clock)
-            self._can_write = True
+            await self._brokers.wait_for(self._sink.start)
             await self._move_rows(self._sink)
             # The judge must know a profile's reference before it reads the profile.
             await self._first(self._follower.caught_up.wait())
@@ -126,15 +125,14 @@ class Worker:
     async def _publish_file_references(self) -> None:
         records = configured.records(self._settings)
         if records:
-            sink = KafkaSink(self._settings.kafka)
-            await _wait_for_broker(sink.start, self._clock)
+            sink = await self._brokers.started_sink()
             try:
                 await sink.send(records)
             finally:
                 await sink.stop()
 
     async def _move_rows(self, sink: Output) -> None:
-        reader = self._reader()
+        reader = self._brokers.reader()
         try:
             await relocation.move_rows(self._settings, reader, sink)
         finally:
@@ -152,6 +150,8 @@ class Worker:
         await self._server.stop()
 
     def alive(self) -> bool:
+        if OUTAGE.lasting:  # loops wait for the broker; a restart would not help
+            return not self.failed.done()
         now_ms = self._clock.now_ms()
         turned = [loop.turned_at_ms for loop in (self._runner, self._judge) if loop is not None]
         return not self.failed.done() and all(now_ms - at_ms < STUCK_AFTER_MS for at_ms in turned)
@@ -167,6 +167,8 @@ class Worker:
             waiting.append("restore of the judge")
         if self._follower is not None and not self._follower.caught_up.is_set():
             waiting.append("references and views")
+        if OUTAGE.lasting:
+            waiting.append("Kafka, which does not answer")
         return waiting
 
     def status(self) -> Json:
@@ -189,11 +191,13 @@ class Worker:
         recent_ids.compile_loops()
         observer = Observer(observe_settings.observe_settings(settings))
         source = KafkaSource(settings.kafka, settings.topics.events)
-        sink = KafkaSink(settings.kafka)
+        sink = self._brokers.sink()
         labels = None
         if settings.topics.labels:
-            labels = LabelReader(settings.topics.labels, self._reader, observer, self.metrics)
-        return Runner(settings, observer, source, sink, self._reader, self._clock, self.metrics, labels, dead_letters)
+            labels = LabelReader(settings.topics.labels, self._brokers.reader, observer, self.metrics)
+        return Runner(
+            settings, observer, source, sink, self._brokers.reader, self._clock, self.metrics, labels, dead_letters
+        )
 
     def _make_desk(self) -> JudgeDesk:
         e_detector.compile_loops()
@@ -222,7 +226,7 @@ class Worker:
     def _make_follower(self, desk: JudgeDesk) -> Follower:
         topics = self._settings.topics
         return Follower(
-            self._reader,
+            self._brokers.reader,
             {
                 topics.references: desk.apply_reference,
                 topics.actions: desk.apply_request,
@@ -232,7 +236,7 @@ class Worker:
         )
 
     async def _publish_request(self, request: Request) -> None:
-        if self._sink is None or not self._can_write:
+        if self._sink is None or not self._sink.connected:
             raise BrokerError("not connected to Kafka yet; retry later")
         topic = self._settings.topics.actions
         await self._sink.send([OutRecord(topic, requests.key(request), requests.encode(request))])
@@ -252,12 +256,6 @@ class Worker:
                     self.views, lambda: desk.units, budget, self.metrics.suppressed, shown, self._clock.now_ms
                 )
             )
-
-    def _reader(self) -> TableReader:
-        return KafkaTableReader(self._settings.kafka)
-
-    async def _check_topics(self) -> list[rules.Finding]:
-        return await rules.ensure(self._settings, KafkaCluster(self._settings.kafka), create=True)
 
     async def _first(self, work: Coroutine[Any, Any, Any]) -> None:
         """Waits for ``work``; raises what failed if something else fails first."""
@@ -300,16 +298,3 @@ class Worker:
             await self._judge.stop(0.9 * seconds)
         if self._sink is not None:
             await asyncio.wait((asyncio.ensure_future(self._sink.stop()),), timeout=0.1 * seconds)
-
-
-async def _wait_for_broker(attempt: Callable[[], Awaitable[T]], clock: Clock) -> T:
-    """Repeats ``attempt`` for START_SECONDS while no broker answers: it may start together with the worker."""
-    until_ms = clock.now_ms() + int(START_SECONDS * 1000)
-    while True:
-        try:
-            return await attempt()
-        except BrokerError as error:
-            if clock.now_ms() >= until_ms:
-                raise
-            log.warning("%s; trying again", error)
-        await asyncio.sleep(START_PAUSE_SECONDS)

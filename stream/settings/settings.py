@@ -30,6 +30,9 @@ ObjectiveShare = Annotated[float, Meta(gt=0, lt=1)]
 TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]?")  # a name, or an IP address
+
+
 class SecurityProtocol(StrEnum):
     """The protocols for a connection to Kafka, by Kafka's names."""
 
@@ -58,6 +61,13 @@ class Compression(StrEnum):
     ZSTD = "zstd"
 
 
+class IsolationLevel(StrEnum):
+    """Which records of transactions are read, by Kafka's names."""
+
+    READ_COMMITTED = "read_committed"
+    READ_UNCOMMITTED = "read_uncommitted"
+
+
 class KafkaSettings(msgspec.Struct, frozen=True):
     """How to connect to the brokers, and how topics are created."""
 
@@ -78,8 +88,10 @@ class KafkaSettings(msgspec.Struct, frozen=True):
     session_timeout_ms: Annotated[int, Meta(ge=6_000, le=300_000)] = 30_000  # then a silent worker loses its partitions
     rebalance_timeout_ms: Annotated[int, Meta(ge=6_000, le=600_000)] = 60_000
     request_timeout_ms: Annotated[int, Meta(ge=1_000, le=300_000)] = 40_000
+    outage_seconds: Positive | None = None  # a worker ends when no broker answers for this long; not set: it waits
     compression: Compression = Compression.ZSTD  # about lz4's size at a tenth of the CPU
     start_from: Annotated[str, Meta(pattern="^(earliest|latest)$")] = "earliest"  # without a checkpoint
+    isolation_level: IsolationLevel = IsolationLevel.READ_COMMITTED  # records of aborted transactions are left out
     create_topics: bool = True  # create missing topics when a worker starts
     partitions: Count = 4  # of topics that driftline creates; the checkpoints' topic gets as many as the input topic
     replication_factor: Annotated[int, Meta(ge=-1, le=10)] = -1  # -1: the broker's default
@@ -89,7 +101,7 @@ class KafkaSettings(msgspec.Struct, frozen=True):
         if not self.security_protocol.startswith("SASL"):
             return
         if self.sasl_mechanism is SaslMechanism.OAUTHBEARER:
-            if self.sasl_oauth_token is None:
+            if self.sasl_oauth_token is None or not self.sasl_oauth_token.reveal().strip():
                 raise ValueError("OAUTHBEARER needs sasl_oauth_token or sasl_oauth_token_file")
         elif self.sasl_username is None or self.sasl_password is None:
             raise ValueError(f"{self.sasl_mechanism} needs sasl_username and sasl_password (or sasl_password_file)")
@@ -139,7 +151,15 @@ class HttpSettings(msgspec.Struct, frozen=True):
     host: str = "127.0.0.1"  # address to listen on
     port: Port = 9108  # 0: any free port
     token: Secret | None = None  # not set: every request that changes something is refused
+    allowed_hosts: tuple[str, ...] = ()  # names in the header Host besides localhost, as behind a proxy
     max_request_bytes: Annotated[int, Meta(ge=1_024, le=16_777_216)] = 65_536
+
+    def __post_init__(self) -> None:
+        if self.token is not None and not self.token.reveal().strip():
+            raise ValueError("token is empty; remove it, or set a secret")
+        for host in self.allowed_hosts:
+            if not _HOST_NAME.fullmatch(host):
+                raise ValueError(f"allowed_hosts: {host!r} must be a host's name or address, without a port")
 
 
 class LimitSettings(msgspec.Struct, frozen=True):

@@ -3,11 +3,11 @@
 from html import escape as html
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from stream.charts import style, svg
 from stream.survey.survey import FeatureSurvey, ModelSurvey, TopicSurvey
+from stream.terminal.console import escape
 from stream.terminal.output import number
 
 

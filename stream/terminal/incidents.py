@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from stream.terminal.console import escape
 from stream.terminal.exit_status import ExitStatus
 from stream.terminal.output import number, when, write_json
+from stream.terminal.printable import printable
 
 Incident = Mapping[str, Any]
 STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
@@ -50,12 +51,13 @@ def _print_list(console: Console, incidents: Sequence[Incident]) -> None:
 def _brief(incident: Incident) -> Text:
     style = STYLES.get(str(incident.get("severity")), "")
     over = "" if is_open(incident) else f" to {when(incident.get('resolved_at_ms'))}"
-    names = _names(incident.get("features") or ())
+    names = printable(_names(incident.get("features") or ()))
+    verdict, opened = printable(str(incident.get("verdict"))), when(incident.get("opened_at_ms"))
     return Text.assemble(
         (str(incident.get("id")), "bold"),
-        f"\n  {_model(incident)}  ",
+        f"\n  {printable(_model(incident))}  ",
         (str(incident.get("severity")), style),
-        f"  {incident.get('verdict')}\n  {when(incident.get('opened_at_ms'))}{over}{'  ' if names else ''}{names}",
+        f"  {verdict}\n  {opened}{over}{'  ' if names else ''}{names}",
     )
 
 
@@ -98,7 +100,8 @@ def table(incidents: Sequence[Incident], *, with_model: bool = False) -> Table:
         )
         row = [str(incident.get("id"))[:8] if not with_model else str(incident.get("id")), *model]
         row += [f"[{style}]{incident.get('severity')}[/]" if style else str(incident.get("severity"))]
-        row += [str(incident.get("verdict")), *moments[: 1 + over], escape(_names(incident.get("features") or ()))]
+        row += [escape(str(incident.get("verdict"))), *moments[: 1 + over]]
+        row += [escape(_names(incident.get("features") or ()))]
         shown.add_row(*row)
     return shown
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from stream.terminal.console import escape
 from stream.terminal.exit_status import ExitStatus
 from stream.terminal.live import STATE_STYLES
 from stream.terminal.output import when, write_json

@@ -1,14 +1,29 @@
 """How values are written to the terminal: JSON documents, numbers and times."""
 
+import re
+import struct
 from datetime import UTC, datetime
 
 import msgspec
 from rich.console import Console
 
+from stream.terminal.printable import printable
+
+_NOT_ASCII = re.compile(r"[^\n -~]")
+
 
 def write_json(console: Console, value: object) -> None:
     """Writes one JSON document, without colours and without wrapping."""
-    console.out(msgspec.json.format(msgspec.json.encode(value), indent=2).decode(), highlight=False)
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    console.out(_NOT_ASCII.sub(_json_escape, text), highlight=False)
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    """What a terminal would obey or hide, as an escape of JSON."""
+    one = found[0]
+    if printable(one) == one:
+        return one
+    return "".join(f"\\u{unit:04x}" for (unit,) in struct.iter_unpack(">H", one.encode("utf-16-be", "surrogatepass")))
 
 
 def number(value: object) -> str:

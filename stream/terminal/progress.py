@@ -4,16 +4,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from stream.terminal.console import console, escape
+from stream.terminal.printable import message
 
 BLOCK_BYTES = 1 << 20
 
 
 def note(text: str) -> None:
     """Prints one line on standard error."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(escape(text))
+    console(stderr=True, highlight=False, soft_wrap=True).print(message(text), markup=False)
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def steps(name: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]
 
 @contextmanager
 def _bar(name: str, total: Callable[[], int | None], quiet: bool) -> Iterator[Callable[[int], None]]:
-    console = Console(stderr=True)
+    errors = console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -40,8 +41,8 @@ def _bar(name: str, total: Callable[[], int | None], quiet: bool) -> Iterator[Ca
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    disabled = quiet or not console.is_terminal
-    shown = Progress(*columns, console=console, transient=True, disable=disabled)
+    disabled = quiet or not errors.is_terminal
+    shown = Progress(*columns, console=errors, transient=True, disable=disabled)
     with shown:
         task = shown.add_task(escape(name), total=None if disabled else total())
         yield lambda count: shown.update(task, advance=count)

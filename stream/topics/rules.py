@@ -115,7 +115,16 @@ def user_topics(settings: Settings) -> list[WantedTopic]:
 def compare(wanted: WantedTopic, found: FoundTopic) -> list[Finding]:
     """The findings about an existing topic: what is wrong or weak, or one finding that it is right."""
     findings: list[Finding] = []
-    if wanted.partitions is not None and found.partitions != wanted.partitions:
+    if wanted.partitions is not None and found.partitions < wanted.partitions:
+        findings.append(
+            Finding(
+                Level.WRONG,
+                wanted.name,
+                f"has {found.partitions} partitions, and the events' topic has {wanted.partitions}: "
+                f"driftline check adds them",
+            )
+        )
+    elif wanted.partitions is not None and found.partitions > wanted.partitions:
         findings.append(
             Finding(
                 Level.WRONG,

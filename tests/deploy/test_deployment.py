@@ -1,21 +1,32 @@
 """Compose, image, Kubernetes and systemd: valid by schema where there is one, and consistent with each other."""
 
+import asyncio
 import os
+import platform
 import re
 import shutil
 import subprocess
+import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
+import numpy as np
 import pytest
 import yaml
 from check_jsonschema.cli import main as check_jsonschema
 from click.testing import CliRunner
+from packaging.requirements import Requirement
 
+from deploy.image import build as image
 from deploy.kubernetes import build
 from stream.settings import settings as config
-from tests.deploy import paths
+from tests.architecture.sources import sources
+from tests.deploy import paths, sandbox
+from tests.kafka.server import Cluster
+from tests.service.processes import Deployment, WorkerProcess, population
 
 KUBERNETES = "1.31"
 BASE = paths.DEPLOY / "kubernetes" / "base"
@@ -206,3 +217,158 @@ def test_the_systemd_unit_starts_a_command_that_exists_and_waits_for_the_last_ch
 @needs("bash")
 def test_the_smoke_script_parses() -> None:
     subprocess.run(["bash", "-n", str(paths.DEPLOY / "compose" / "smoke.sh")], check=True)
+
+
+def sandboxed(unit: Path, *command: str) -> list[str]:
+    return [sys.executable, str(sandbox.__file__), str(unit), *command]
+
+
+needs_sandbox = pytest.mark.skipif(
+    not sandbox.NUMBERS.exists() or shutil.which("systemd-analyze") is None or platform.machine() != "x86_64",
+    reason="needs systemd-analyze and the kernel's headers for x86_64",
+)
+
+COMPILE = """
+import numpy as np
+from detectors.bank import bank
+from detectors.evidence import e_detector, sizes
+from stream.observe import recent_ids
+from stream.service import process, worker
+for part in (bank, recent_ids, e_detector, sizes):
+    part.compile_loops()
+process.raise_file_limit()
+print("compiled")
+"""
+
+
+@needs_sandbox
+def test_numba_compiles_under_what_the_systemd_unit_forbids(tmp_path: Path) -> None:
+    """The kernel's own switches are set as systemd sets them. With MemoryDenyWriteExecute the same program fails."""
+    forbidding = tmp_path / "forbidding.service"
+    forbidding.write_text(UNIT.read_text(encoding="utf-8") + "\nMemoryDenyWriteExecute=yes\n", encoding="utf-8")
+    answers = {}
+    for name, unit in (("shipped", UNIT), ("forbidding", forbidding)):
+        answers[name] = subprocess.run(
+            sandboxed(unit, sys.executable, "-c", COMPILE),
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=paths.ROOT,
+            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / name)},
+        )
+    assert answers["shipped"].stdout == "compiled\n", answers["shipped"].stderr[-2000:]
+    assert answers["shipped"].returncode == 0
+    assert answers["forbidding"].returncode != 0
+
+
+@needs_sandbox
+def test_the_sandbox_of_the_tests_forbids_what_the_unit_forbids() -> None:
+    program = "import os; os.nice(1)"
+    answer = subprocess.run(sandboxed(UNIT, sys.executable, "-c", program), capture_output=True, text=True, check=False)
+    assert "PermissionError" in answer.stderr
+
+
+def test_the_systemd_unit_keeps_compiled_loops_in_a_folder_that_it_may_write() -> None:
+    found = sandbox.properties(UNIT.read_text(encoding="utf-8"))
+    assert found["CacheDirectory"] == ["driftline"]
+    assert found["Environment"] == ["NUMBA_CACHE_DIR=%C/driftline"]
+    assert "MemoryDenyWriteExecute" not in found
+    assert found["SystemCallErrorNumber"] == ["EPERM"]
+
+
+@pytest.mark.kafka
+@needs_sandbox
+async def test_a_whole_worker_runs_under_what_the_systemd_unit_forbids(kafka: Cluster, tmp_path: Path) -> None:
+    deployment = Deployment(kafka.bootstrap_servers, tmp_path)
+    with WorkerProcess(deployment, before=sandboxed(UNIT)) as worker:
+        await asyncio.to_thread(worker.until_ready)
+        count = await deployment.publish_events("m", "1", population(np.random.default_rng(1), 500))
+        await asyncio.to_thread(worker.until_events, "m", "1", count)
+        status, _ = await asyncio.to_thread(worker.terminate)
+        assert status == 0, worker.text()
+
+
+@needs("kubectl")
+@pytest.mark.parametrize("folder", [BASE, OVERLAY], ids=["base", "production"])
+def test_the_network_policy_lets_through_what_a_worker_needs_and_nothing_else(folder: Path) -> None:
+    by_kind = {record["kind"]: record for record in rendered(folder)}
+    policy, pod = by_kind["NetworkPolicy"]["spec"], by_kind["StatefulSet"]["spec"]["template"]
+    assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    (ingress,) = policy["ingress"]
+    ports = {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
+    assert {port["port"] for port in ingress["ports"]} == ports
+    assert ingress["from"]
+    assert all(rule["to"] and rule["ports"] for rule in policy["egress"]), "an empty list allows everything"
+    servers = yaml.safe_load(by_kind["ConfigMap"]["data"]["driftline.yaml"])["kafka"]["bootstrap_servers"]
+    allowed = {(port["protocol"], port["port"]) for rule in policy["egress"] for port in rule["ports"]}
+    assert allowed == {("UDP", 53), ("TCP", 53), *(("TCP", int(one.rpartition(":")[2])) for one in servers.split(","))}
+    namespaces = {
+        peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+        for rule in policy["egress"]
+        for peer in rule["to"]
+    }
+    assert namespaces == {"kube-system", *(one.split(":")[0].split(".")[1] for one in servers.split(","))}
+
+
+IMAGE = re.compile(r"^(\S+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n", re.MULTILINE)
+
+
+def test_every_package_of_the_image_has_its_hashes_and_the_version_of_the_constraints() -> None:
+    text = image.TARGET.read_text(encoding="utf-8")
+    found = {name: (version, hashes.count("sha256")) for name, version, hashes in IMAGE.findall(text)}
+    left = IMAGE.sub("", text.removeprefix(image.HEAD))
+    assert left == "", "python -m deploy.image.build"
+    pinned = dict(line.split("==") for line in (paths.ROOT / "constraints.txt").read_text("utf-8").split())
+    versions = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pinned.items()}
+    assert {name: version for name, (version, _) in found.items() if name != "setuptools"}.items() <= versions.items()
+    assert {count for _, count in found.values()} <= {1, 2}
+    missing = sorted(closure(image.requirements()) - set(found))
+    assert not missing, "python -m deploy.image.build"
+
+
+def closure(requirements: list[str]) -> set[str]:
+    """The packages that these requirements bring here, without those that were installed for other reasons."""
+    names: set[str] = set()
+    waiting = [Requirement(text) for text in requirements]
+    while waiting:
+        wanted = waiting.pop()
+        name = re.sub(r"[-_.]+", "-", wanted.name).lower()
+        extras = wanted.extras or {""}
+        if name in names or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):
+            continue
+        names.add(name)
+        for text in metadata.requires(name) or () if name != "setuptools" else ():
+            inner = Requirement(text)
+            if inner.marker is None or any(inner.marker.evaluate({"extra": extra}) for extra in extras):
+                waiting.append(Requirement(text.partition(";")[0]))
+    return names
+
+
+def test_the_image_installs_nothing_without_its_hash() -> None:
+    text = (paths.ROOT / "Dockerfile").read_text(encoding="utf-8")
+    installs = re.findall(r"pip install (.*)", text)
+    assert len(installs) == 2
+    assert "--require-hashes -r constraints-image.txt" in installs[0]
+    assert "--no-deps --no-build-isolation" in installs[1]
+
+
+def test_the_file_of_the_image_names_no_host() -> None:
+    text = image.TARGET.read_text(encoding="utf-8")
+    assert not re.search(r"https?:|index|\.org|\.com", text)
+
+
+def test_every_library_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    texts = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    declared = {re.sub(r"[-_.]+", "-", Requirement(text).name).lower() for text in texts}
+    owners = metadata.packages_distributions()
+    undeclared = set()
+    for source in [*sources("detectors"), *sources("stream"), *sources("driftline")]:
+        for name in source.imports():
+            root = name.split(".")[0]
+            if root not in sys.stdlib_module_names and root not in ("detectors", "stream", "driftline"):
+                found = {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners.get(root, [root])}
+                if not found & declared:
+                    undeclared.add((source.name, root))
+    assert not undeclared

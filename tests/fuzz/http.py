@@ -12,12 +12,12 @@ from stream.topics.views import Views
 from tests.fuzz.mutate import mutated
 
 CORPUS = [
-    b"GET /api/v1/models HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-    b"GET /api/v1/models/fraud/3?segment=de HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-    b"GET /api/v1/incidents?state=open&limit=10&model=a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-    b"GET /metrics HTTP/1.1\r\nHost: a\r\nAccept: application/openmetrics-text\r\nConnection: close\r\n\r\n",
-    b"POST /api/v1/models HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer x\r\nContent-Length: 2\r\n\r\n{}",
-    b"GET /api/v1/status HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    b"GET /api/v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    b"GET /api/v1/models/fraud/3?segment=de HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    b"GET /api/v1/incidents?state=open&limit=10&model=a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: application/openmetrics-text\r\nConnection: close\r\n\r\n",
+    b"POST /api/v1/models HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\nContent-Length: 2\r\n\r\n{}",
+    b"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
 ]
 ANSWER_SECONDS = 0.5
 """Seconds to wait for the answer to a broken request, which may be half of one."""

@@ -1,6 +1,7 @@
 """The HTTP side of a worker, over a real socket."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -49,8 +50,15 @@ class Health:
 
 
 class Site:
-    def __init__(self, server: Server, views: WatchedViews, health: Health, client: aiohttp.ClientSession) -> None:
-        self.server, self.views, self.health, self.client = server, views, health, client
+    def __init__(
+        self,
+        server: Server,
+        views: WatchedViews,
+        health: Health,
+        client: aiohttp.ClientSession,
+        refused: Counter[str],
+    ) -> None:
+        self.server, self.views, self.health, self.client, self.refused = server, views, health, client, refused
 
     async def get(self, path: str, **more: Any) -> tuple[int, Any]:
         async with self.client.get(path, **more) as response:
@@ -63,11 +71,15 @@ async def site(
     add_pages: Callable[[web.Application, Views], None] | None = None, **settings: Any
 ) -> AsyncIterator[Site]:
     views, health = WatchedViews(), Health()
-    server = Server(HttpSettings(port=0, **settings), views, health, Exposition(Metrics()), add_pages)
+    refused: Counter[str] = Counter()
+    server = Server(
+        HttpSettings(port=0, **settings), views, health, Exposition(Metrics()), add_pages, None,
+        lambda reason: refused.update([reason]),
+    )  # fmt: skip
     await server.start()
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as client:
-            yield Site(server, views, health, client)
+            yield Site(server, views, health, client, refused)
     finally:
         await server.stop()
 

@@ -104,7 +104,11 @@ class Cluster:
 class Server(Cluster):
     """One KRaft node. ``security`` adds listeners with SCRAM and PLAIN passwords and TLS: see the properties."""
 
-    def __init__(self, folder: Path, *, security: bool = False, heap: str = "512m", quick: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, security: bool = False, acls: bool = False, heap: str = "512m", quick: bool = True
+    ) -> None:
+        """``acls``: whoever has logged in may do only what an ACL allows, and the log has each permission that was
+        used; the plain listener may do everything."""
         self._jars = jars()
         self._folder = folder
         self._heap = heap
@@ -112,6 +116,7 @@ class Server(Cluster):
         self._ports = free_ports(6)
         self.papers = Papers(folder / "papers")
         self._security = security
+        self._acls = acls
         self._process: subprocess.Popen[bytes] | None = None
         self._formatted = False
         super().__init__(f"127.0.0.1:{self._ports[0]}")
@@ -173,6 +178,17 @@ class Server(Cluster):
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
+    def tool(self, main: str, *arguments: str) -> str:
+        """What one of Kafka's own tools prints. ``main`` is its class."""
+        command = self._java(main, *arguments)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=self._folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def log_text(self) -> str:
+        """What the broker has logged."""
+        return (self._folder / "server.log").read_text(errors="replace")
+
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
         if process is None or process.poll() is not None:
@@ -191,6 +207,8 @@ class Server(Cluster):
     def _java(self, main: str, *arguments: str) -> list[str]:
         quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"] if self._quick else ["-XX:+UseG1GC"]
         options = [f"-Xmx{self._heap}", "-XX:-UsePerfData", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", *quick]
+        if self._acls:
+            options.append("-Dorg.slf4j.simpleLogger.log.kafka.authorizer.logger=debug")
         options.append(f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={self.papers.keys_url}")
         return ["java", *options, "-cp", str(self._jars / "*"), main, *arguments]
 
@@ -228,6 +246,9 @@ class Server(Cluster):
             "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
             "PASSWORD:SASL_PLAINTEXT,TLS:SSL,BOTH:SASL_SSL,MUTUAL:SSL"
         )
+        if self._acls:
+            yield "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+            yield "super.users=User:ANONYMOUS"
         yield f"log.dirs={self._folder / 'log'}"
         yield "num.partitions=4"
         yield "offsets.topic.num.partitions=4"

@@ -134,12 +134,16 @@ class Deployment:
 
 
 class WorkerProcess:
-    """``driftline worker`` with a deployment's settings. ``log`` keeps what it wrote."""
+    """``driftline worker`` with a deployment's settings. ``log`` keeps what it wrote. ``before``: a program that runs
+    the worker's command."""
 
-    def __init__(self, deployment: Deployment, *arguments: str, port: int | None = None) -> None:
+    def __init__(
+        self, deployment: Deployment, *arguments: str, port: int | None = None, before: Sequence[str] = ()
+    ) -> None:
         self.port = port or deployment.port
         self.log = deployment.folder / f"worker-{uuid4().hex[:6]}.log"
         command = [str(DRIFTLINE), "worker", "--config", str(deployment.path), "--port", str(self.port), *arguments]
+        command = [*before, *command]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTLINE_")}
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out, env=environ, cwd=deployment.folder)

@@ -9,7 +9,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
 from detectors.errors import BrokerError
-from stream.backends.kafka.connection import connection
+from stream.backends.kafka.connection import connection, failed, start
 from stream.settings.settings import KafkaSettings
 from stream.topics.rules import FoundTopic
 
@@ -29,11 +29,7 @@ class KafkaCluster:
     async def start(self) -> None:
         """Raises BrokerError if no broker answers, or if it refuses the login."""
         client = AIOKafkaAdminClient(**connection(self._settings), request_timeout_ms=TIMEOUT_MS)
-        try:
-            await client.start()
-        except (KafkaError, OSError) as error:
-            await client.close()
-            raise self._failed("connect", error) from None
+        await start(self._settings, "connect", client, client.close)
         self._client = client
 
     async def stop(self) -> None:
@@ -129,11 +125,7 @@ class KafkaCluster:
         try:
             return await answer
         except (KafkaError, OSError) as error:
-            raise self._failed(what, error) from None
-
-    def _failed(self, what: str, error: BaseException) -> BrokerError:
-        reason = str(error) or type(error).__name__
-        return BrokerError(f"{self._settings.bootstrap_servers}: cannot {what}: {reason}")
+            raise failed(self._settings, what, error) from None
 
     def _refuse(self, code: int, what: str, message: str | None = None, *, ignore: int = NO_ERROR) -> None:
         if code not in (NO_ERROR, ignore):

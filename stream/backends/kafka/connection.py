@@ -3,22 +3,41 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import aiokafka.conn
 from aiokafka.abc import AbstractTokenProvider
-from aiokafka.conn import OAuthAuthenticator
-from aiokafka.errors import KafkaError, SaslAuthenticationFailed
+from aiokafka.conn import OAuthAuthenticator, collect_hosts, create_conn
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    AuthenticationMethodNotSupported,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    SaslAuthenticationFailed,
+    UnknownTopicOrPartitionError,
+    UnsupportedSaslMechanismError,
+)
 
-from detectors.errors import BrokerError, SettingsError
+from detectors.errors import BrokerAway, BrokerError, SettingsError
 from stream.settings.settings import KafkaSettings, SaslMechanism, SecurityProtocol
 
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 4.0
 """Longest wait for ``stop`` of an aiokafka client, which can hang while the broker is unreachable."""
+
+PROBE_MS = 5_000
+
+_REFUSED = (
+    AuthenticationFailedError,
+    AuthenticationMethodNotSupported,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+    UnknownTopicOrPartitionError,  # aiokafka retries it; a topic that is missing does not come back by waiting
+)
 
 T = TypeVar("T")
 
@@ -113,7 +132,51 @@ async def bounded(work: Awaitable[None], seconds: float) -> None:
         log.warning("a Kafka client closed with an error: %s", error)
 
 
+async def start(
+    kafka: KafkaSettings, what: str, client: Any, close: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Starts an aiokafka client. Raises BrokerAway if no broker answers, BrokerError if one refuses it. ``close``: its
+    method that closes it, if that is not ``stop``."""
+    try:
+        await client.start()
+    except (KafkaError, OSError) as error:
+        await bounded((close or client.stop)(), STOP_SECONDS)
+        raise failed(kafka, what, await _reason(kafka, error)) from None
+
+
+async def _reason(kafka: KafkaSettings, error: BaseException) -> BaseException:
+    """Why no broker could be reached. aiokafka only reports that none could, also when one refused the login."""
+    if not isinstance(error, KafkaConnectionError):
+        return error
+    arguments = connection(kafka)
+    found: BaseException = error
+    for host, port, _ in collect_hosts(arguments.pop("bootstrap_servers")):
+        try:
+            probe = await create_conn(host, port, request_timeout_ms=PROBE_MS, **arguments)
+        except (KafkaError, OSError, TimeoutError) as reason:
+            found = reason
+            if not is_away(found):
+                break
+        else:
+            probe.close()
+    return found
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether a later attempt may succeed although nobody changes a setting: the broker cannot be reached, does not
+    answer in time, or is about to take over a partition or a group. No file that may be opened counts as away too."""
+    if isinstance(error, _REFUSED):
+        return False
+    if isinstance(error, ssl.SSLError):
+        return isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+    if isinstance(error, KafkaError):
+        dead = type(error) is KafkaError  # aiokafka's group coordination ended by an error
+        return dead or isinstance(error, (KafkaConnectionError, KafkaTimeoutError)) or bool(error.retriable)
+    return isinstance(error, (BrokerAway, OSError, TimeoutError))
+
+
 def failed(kafka: KafkaSettings, what: str, error: BaseException) -> BrokerError:
     """The BrokerError for ``what``, which could not be done. Its text names the brokers and the reason."""
     reason = str(error) or type(error).__name__
-    return BrokerError(f"{kafka.bootstrap_servers}: cannot {what}: {reason}")
+    kind = BrokerAway if is_away(error) else BrokerError
+    return kind(f"{kafka.bootstrap_servers}: cannot {what}: {reason}")

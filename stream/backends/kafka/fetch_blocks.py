@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRecords
+from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
+from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.memory_records import MemoryRecords
 
 from stream.topics.record import Record
@@ -30,9 +31,29 @@ _headers = attrgetter("headers")
 def read_blocks(consumer: AIOKafkaConsumer) -> None:
     """Makes ``getmany`` of this started consumer return lists of Record. Records that were already fetched are fetched
     again."""
-    fetcher = consumer._fetcher
-    assert fetcher._isolation_level == READ_UNCOMMITTED  # records of aborted transactions are not left out here
-    fetcher._records = _Fetched()
+    consumer._fetcher._records = _Fetched()
+
+
+class Standing(NamedTuple):
+    """Where the reading of a partition stands.
+
+    ``position``: the next offset to fetch; ``end``: that of the next record to be written; ``stable``: the first offset
+    of an open transaction, or ``end``. The last two are as of the last fetch.
+    """
+
+    position: int
+    end: int | None
+    stable: int | None
+
+
+def standing(consumer: AIOKafkaConsumer, place: TopicPartition) -> Standing | None:
+    """Where the reading of a partition stands, without a request. None if it is not assigned, or has no position."""
+    subscription = consumer._subscription.subscription
+    assignment = None if subscription is None else subscription.assignment
+    if assignment is None or place not in assignment.tps:
+        return None
+    state = assignment.state_value(place)
+    return Standing(state.position, state.highwater, state.lso) if state.has_valid_position else None
 
 
 def date_by_request(consumer: AIOKafkaConsumer) -> None:
@@ -84,10 +105,14 @@ def _getall(result: Any, max_records: int | None = None) -> list[Record]:
 class Blocks:
     """The fetched blocks of one partition. ``next_fetch_offset``: the offset of the next record to return."""
 
-    __slots__ = ("_block", "_check_crcs", "_place", "_rows", "_unread", "next_fetch_offset")
+    __slots__ = ("_aborted", "_aborting", "_block", "_check_crcs", "_place", "_rows", "_unread", "next_fetch_offset")
 
     def __init__(self, fetched: PartitionRecords) -> None:
         self._place, self._unread, self._check_crcs = fetched._tp, fetched._records, fetched._check_crcs
+        committed = fetched._isolation_level == READ_COMMITTED
+        # producer and first offset of each aborted transaction, by offset; None: they are read like all others
+        self._aborted: list[tuple[int, int]] | None = list(fetched._aborted_transactions) if committed else None
+        self._aborting: set[int] = set()
         fetched._records_iterator = None  # a cycle would keep megabytes until the garbage collection
         self._block: Any = None
         self._rows: Iterator[Any] = iter(())
@@ -126,10 +151,21 @@ class Blocks:
             if self._check_crcs and not block.validate_crc():
                 self._unread = MemoryRecords(b"")
                 raise CorruptRecordException(f"Invalid CRC - {self._place}")
-            if not block.is_control_batch:
+            if not self._is_aborted(block) and not block.is_control_batch:
                 return block
             self.next_fetch_offset = block.next_offset
         return None
+
+    def _is_aborted(self, block: Any) -> bool:
+        """Whether the block belongs to a transaction that was aborted. Its end is a control block, which has to be
+        asked about too. The order is that of ``PartitionRecords``."""
+        if self._aborted is None or block.producer_id is None:
+            return False
+        while self._aborted and self._aborted[0][1] <= block.base_offset:
+            self._aborting.add(self._aborted.pop(0)[0])
+        if block.is_control_batch and ControlRecord.parse(next(block).key) == ABORT_MARKER:
+            self._aborting.discard(block.producer_id)
+        return bool(block.is_transactional and block.producer_id in self._aborting)
 
 
 def _records(rows: Sequence[Any]) -> list[Record]:

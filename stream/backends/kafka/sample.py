@@ -49,7 +49,9 @@ async def sample(
     if present is None:
         raise BrokerError(f"{settings.bootstrap_servers}: there is no topic {topic}")
     places = [TopicPartition(topic, number) for number in range(present.partitions)]
-    consumer = AIOKafkaConsumer(**connection(settings), group_id=None, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(
+        **connection(settings), group_id=None, enable_auto_commit=False, isolation_level=settings.isolation_level.value
+    )
     try:
         await consumer.start()
         read_blocks(consumer)

@@ -5,7 +5,8 @@ A request that lasts longer than ``kafka.request_timeout_ms`` raises BrokerError
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -19,8 +20,9 @@ from aiokafka.errors import (
 )
 
 from detectors.errors import BrokerError
-from stream.backends.kafka.connection import STOP_SECONDS, answer, bounded, connection, failed
-from stream.backends.kafka.fetch_blocks import date_by_request, read_blocks
+from stream.backends.kafka.connection import STOP_SECONDS, answer, bounded, connection, failed, start
+from stream.backends.kafka.fetch_blocks import Standing, date_by_request, read_blocks, standing
+from stream.backends.kafka.outage import wait_out
 from stream.backends.ports import Rebalance
 from stream.settings.settings import KafkaSettings
 from stream.topics.record import Partition, Record
@@ -28,6 +30,8 @@ from stream.topics.record import Partition, Record
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+OPEN_TRANSACTION_SECONDS = 60.0
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -59,13 +63,22 @@ class KafkaSource:
         self._settings = settings
         self._topics = tuple(topics)
         self._client: AIOKafkaConsumer | None = None
+        self._delivered: dict[Partition, int] = {}  # the offset after the last record that ``poll`` returned
+        self._held_back: dict[
+            Partition, tuple[int, float]
+        ] = {}  # by an open transaction: from which offset, since when
 
     async def start(self, listener: Rebalance) -> None:
+        """Joins the group. A broker that is away is waited for, as in all methods but ``poll`` and ``commit``."""
+        await wait_out(self._settings, lambda: self._start(listener))
+
+    async def _start(self, listener: Rebalance) -> None:
         kafka = self._settings
-        self._client = AIOKafkaConsumer(
+        client = AIOKafkaConsumer(
             **connection(kafka),
             group_id=kafka.group_id,
             enable_auto_commit=False,
+            isolation_level=kafka.isolation_level.value,
             auto_offset_reset="none",  # a jump would lose events: the runner decides where to start
             partition_assignment_strategy=(_sticky(),),
             session_timeout_ms=kafka.session_timeout_ms,
@@ -76,14 +89,11 @@ class KafkaSource:
             fetch_max_wait_ms=100,
             metadata_max_age_ms=30_000,
         )
-        self._client.subscribe(self._topics, listener=_Listener(self._client, listener))
-        try:
-            await self._client.start()
-        except (KafkaError, OSError) as error:
-            await bounded(self._client.stop(), STOP_SECONDS)
-            raise failed(kafka, f"join group {kafka.group_id}", error) from None
-        read_blocks(self._client)
-        date_by_request(self._client)
+        client.subscribe(self._topics, listener=_Listener(client, listener))
+        await start(kafka, f"join group {kafka.group_id}", client)
+        read_blocks(client)
+        date_by_request(client)
+        self._client = client
 
     async def poll(self, timeout_ms: int, max_records: int) -> Mapping[Partition, list[Record]]:
         try:
@@ -100,9 +110,12 @@ class KafkaSource:
             ) from None
         except (KafkaError, OSError) as error:
             raise failed(self._settings, f"read {', '.join(self._topics)}", error) from None
-        return {Partition(place.topic, place.partition): batch for place, batch in batches.items()}
+        found = {Partition(place.topic, place.partition): batch for place, batch in batches.items()}
+        self._delivered.update((place, batch[-1].offset + 1) for place, batch in found.items() if batch)
+        return found
 
     def seek(self, partition: Partition, offset: int) -> None:
+        self._delivered[partition] = offset
         self._consumer.seek(TopicPartition(*partition), offset)
 
     def resume(self, partitions: Sequence[Partition]) -> None:
@@ -126,26 +139,50 @@ class KafkaSource:
             raise failed(self._settings, "commit", error) from None
 
     async def committed(self, partition: Partition) -> int | None:
-        offset: int | None = await self._ask("read the commit", self._consumer.committed(TopicPartition(*partition)))
+        offset: int | None = await self._ask(
+            "read the commit", lambda: self._consumer.committed(TopicPartition(*partition))
+        )
         return offset
 
     async def beginning_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         wanted = [TopicPartition(*partition) for partition in partitions]
-        found = await self._ask("ask for first offsets", self._consumer.beginning_offsets(wanted))
+        found = await self._ask("ask for first offsets", lambda: self._consumer.beginning_offsets(wanted))
         return {Partition(*place): offset for place, offset in found.items()}
 
     async def end_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         wanted = [TopicPartition(*partition) for partition in partitions]
-        found = await self._ask("ask for end offsets", self._consumer.end_offsets(wanted))
+        found = await self._ask("ask for end offsets", lambda: self._consumer.end_offsets(wanted))
         return {Partition(*place): offset for place, offset in found.items()}
 
     def high_water(self, partition: Partition) -> int | None:
-        """The end of the partition at the last fetch, without a request. None before that, or if it is not assigned."""
-        try:
-            end: int | None = self._consumer.highwater(TopicPartition(*partition))
-        except (IllegalStateError, AssertionError):
+        """The end of the partition at the last fetch, without a request. None before that, or if it is not assigned.
+
+        Offsets that no record has are left out: the end marks of transactions, records of aborted ones, and what
+        compaction removed. So the distance from the last record that ``poll`` returned is the number of offsets that
+        are not read yet, and 0 at the end.
+        """
+        found = standing(self._consumer, TopicPartition(*partition))
+        if found is None or found.end is None:
             return None
-        return end
+        self._report_open_transaction(partition, found)
+        return found.end - max(0, found.position - self._delivered.get(partition, found.position))
+
+    def _report_open_transaction(self, partition: Partition, found: Standing) -> None:
+        """Logs once a minute which records wait for the end of a transaction. With ``read_committed`` nothing after
+        its first record is delivered."""
+        if found.stable is None or not found.position == found.stable < (found.end or 0):
+            self._held_back.pop(partition, None)
+            return
+        now = time.monotonic()
+        offset, since = self._held_back.setdefault(partition, (found.stable, now))
+        if offset != found.stable:
+            self._held_back[partition] = (found.stable, now)
+        elif now - since >= OPEN_TRANSACTION_SECONDS:
+            self._held_back[partition] = (found.stable, now)
+            log.warning(
+                "%s: a transaction that began at offset %d is open; %d records from there on wait for its end",
+                *(partition, found.stable, (found.end or 0) - found.stable),
+            )
 
     def high_water_ms(self, partition: Partition) -> int | None:
         """When the last fetch that was answered was sent; ``high_water`` is the end as of then or later."""
@@ -165,5 +202,5 @@ class KafkaSource:
         assert self._client is not None, "not started"
         return self._client
 
-    async def _ask(self, what: str, question: Awaitable[T]) -> T:
-        return await answer(self._settings, what, question)
+    async def _ask(self, what: str, question: Callable[[], Awaitable[T]]) -> T:
+        return await wait_out(self._settings, lambda: answer(self._settings, what, question()))

@@ -12,10 +12,11 @@ from typing import Any
 
 import faust
 from aiokafka.abc import AbstractTokenProvider
+from aiokafka.errors import CommitFailedError, KafkaConnectionError, KafkaError, KafkaTimeoutError
 from faust.auth import OAuthCredentials
 from faust.types import TP
 
-from detectors.errors import BrokerError
+from detectors.errors import BrokerAway, BrokerError
 from stream.settings.settings import Compression, KafkaSettings, SaslMechanism, SecurityProtocol, Settings
 
 log = logging.getLogger(__name__)
@@ -141,13 +142,15 @@ class Runtime:
         try:
             await self._worker.start()
         except Exception as error:
-            raise BrokerError(f"judge: cannot start: {error}") from error
+            raise _as_broker_error("cannot start", error) from error
 
     async def wait_for_crash(self) -> BaseException:
         """Waits until the application has stopped; returns the error that stopped it."""
         await self._worker.wait_until_stopped()
         reason: BaseException | None = self._worker.crash_reason or self._app.crash_reason
-        return reason or BrokerError("the judge's application stopped by itself")
+        if reason is None:
+            return BrokerError("the judge's application stopped by itself")
+        return _as_broker_error("stopped", reason)
 
     async def stop(self, timeout_seconds: float) -> None:
         """Leaves the group, within this time."""
@@ -162,8 +165,10 @@ class Runtime:
             log.warning("the judge's application stopped with an error: %r", error)
 
     async def commit(self, offsets: Mapping[int, int]) -> bool:
-        """Commits ``offsets``: the next one to read, by partition. Returns False if a rebalance came first."""
+        """Commits ``offsets``: the next one to read, by partition. Returns False if a rebalance came first, or if the
+        broker is away: the next commit has the same offsets or later ones."""
         offers = {TP(self._topic, partition): offset for partition, offset in offsets.items()}
+        _let_commits_fail(self._app.consumer)
         return bool(await self._app.consumer._commit(offers))
 
     async def seek(self, partition: int, offset: int) -> None:
@@ -197,6 +202,42 @@ def _seek_from_beginning(app: Any, topic: str, set_begins: Callable[[Mapping[int
         return offsets
 
     consumer.seek_to_committed = seek
+
+
+def _let_commits_fail(consumer: Any) -> None:
+    """Makes a commit that a broker does not answer count as one that came too late. Faust would stop the application
+    for it, as one in three restarts of a broker showed."""
+    client = consumer._thread._consumer
+    commit = client.commit
+    if getattr(commit, "may_fail", False):
+        return
+
+    async def commit_or_skip(offsets: Any) -> None:
+        try:
+            await commit(offsets)
+        except (KafkaError, OSError, TimeoutError) as error:
+            if not _may_pass(error):
+                raise
+            log.info("a commit of the judge was skipped: %s", error or type(error).__name__)
+            raise CommitFailedError("already rebalanced") from None  # the text by which Faust knows this case
+
+    commit_or_skip.may_fail = True  # type: ignore[attr-defined]
+    client.commit = commit_or_skip
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether an error of Kafka passes by itself: no broker answers, or none can do what it is asked for now."""
+    if not isinstance(error, KafkaError):
+        return True
+    return isinstance(error, (KafkaConnectionError, KafkaTimeoutError)) or bool(error.retriable)
+
+
+def _as_broker_error(what: str, error: BaseException) -> BaseException:
+    """``error`` as a BrokerError that names the judge, if it is one of Kafka's; otherwise itself."""
+    if isinstance(error, (KafkaError, OSError, TimeoutError)):
+        kind = BrokerAway if _may_pass(error) else BrokerError
+        return kind(f"judge: {what}: {str(error) or type(error).__name__}")
+    return error
 
 
 def _filter_changelog(table: Any, keep: Callable[[Iterable[Any], Any], Iterable[Any]]) -> None:

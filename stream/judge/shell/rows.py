@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import NamedTuple, Protocol
 
-from detectors.errors import BrokerError
+from detectors.errors import BrokerAway
 from detectors.features import UnitKey
 from stream.backends.ports import Clock
 from stream.backends.sending import Sender
@@ -244,7 +244,7 @@ class Rows:
             try:
                 await asyncio.wait_for(written, ACKNOWLEDGE_SECONDS)
             except TimeoutError:
-                raise BrokerError(f"{self._changelog.name}: no acknowledgement") from None
+                raise BrokerAway(f"{self._changelog.name}: no acknowledgement") from None
             self._pending.finish_offsets(row.partition, row.offsets)
 
 

@@ -1,11 +1,12 @@
 """Records that are read by the block are those that aiokafka itself returns, and the reader has the same position."""
 
+import struct
 import weakref
 from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRecords
+from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
@@ -40,9 +41,9 @@ class Assignment:
         self.position = position
 
 
-def block(first: int, rows: Rows, *, codec: int = 0, control: bool = False) -> bytes:
+def block(first: int, rows: Rows, *, codec: int = 0, control: bool = False, producer: int = -1) -> bytes:
     """A record batch at an offset, as a broker stores it; ``rows`` have the offset inside it first."""
-    builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, 0, 1 << 20)
+    builder = DefaultRecordBatchBuilder(2, codec, int(producer >= 0), producer, -1, 0, 1 << 20)
     for delta, key, value, headers in rows:
         builder.append(delta, 1_763_700_000_000 + first + delta, key, value, headers)
     data = bytearray(builder.build())
@@ -51,9 +52,12 @@ def block(first: int, rows: Rows, *, codec: int = 0, control: bool = False) -> b
     return bytes(data)
 
 
-def fetched(data: bytes, position: int, *, check_crcs: bool = False) -> tuple[FetchResult, Assignment]:
+def fetched(
+    data: bytes, position: int, *, check_crcs: bool = False, aborted: list[tuple[int, int]] | None = None
+) -> tuple[FetchResult, Assignment]:
     assignment = Assignment(position)
-    records = PartitionRecords(PLACE, MemoryRecords(data), None, position, None, None, check_crcs, READ_UNCOMMITTED)
+    level = READ_UNCOMMITTED if aborted is None else READ_COMMITTED
+    records = PartitionRecords(PLACE, MemoryRecords(data), aborted, position, None, None, check_crcs, level)
     return FetchResult(PLACE, assignment=assignment, partition_records=records, backoff=0.0), assignment
 
 
@@ -95,6 +99,50 @@ def test_records_and_positions_are_those_of_aiokafka_however_polls_are_cut(
 ) -> None:
     theirs, their_place = fetched(data, position)
     ours, our_place = fetched(data, position)
+    ours = by_block(ours)
+    for most in polls:
+        if not theirs.has_more():
+            break
+        assert ours.getall(most) == [plain(message) for message in theirs.getall(most)]
+        assert our_place.position == their_place.position
+        assert ours.has_more() == theirs.has_more()
+
+
+PRODUCERS = (7, 8)
+
+
+@st.composite
+def transactions(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, int]]]:
+    """Blocks of two producers, whose transactions are committed, aborted or open, between blocks without one; and the
+    aborted ones, as a broker lists them: producer and first offset."""
+    data, at = b"", 0
+    begun: dict[int, int] = {}
+    aborted: list[tuple[int, int]] = []
+    for step in draw(st.lists(st.sampled_from(("plain", "begin", "commit", "abort")), max_size=12)):
+        producer = draw(st.sampled_from(PRODUCERS))
+        rows: Rows = [(delta, b"k", b"%d" % producer, []) for delta in range(draw(st.integers(1, 3)))]
+        if step == "plain":
+            data += block(at, rows, codec=draw(st.sampled_from((0, GZIP))))
+        elif step == "begin":
+            begun.setdefault(producer, at)
+            data += block(at, rows, producer=producer, codec=draw(st.sampled_from((0, GZIP))))
+        else:
+            rows = [(0, struct.pack(">hh", 0, step == "commit"), struct.pack(">hi", 0, 0), [])]
+            data += block(at, rows, producer=producer, control=True)
+            first = begun.pop(producer, None)
+            if step == "abort" and first is not None:
+                aborted.append((producer, first))
+        at += len(rows) + draw(st.integers(0, 2))
+    return data, aborted
+
+
+@given(transactions(), st.integers(0, 12), st.lists(st.none() | st.integers(1, 5), min_size=1, max_size=12))
+def test_records_of_aborted_transactions_are_left_out_as_aiokafka_does(
+    made: tuple[bytes, list[tuple[int, int]]], position: int, polls: list[int | None]
+) -> None:
+    data, aborted = made
+    theirs, their_place = fetched(data, position, aborted=aborted)
+    ours, our_place = fetched(data, position, aborted=aborted)
     ours = by_block(ours)
     for most in polls:
         if not theirs.has_more():
