@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from detectors import features
+from detectors import values as values_rules
 from detectors.errors import FormatError
 from detectors.features import Kind
 from detectors.reference import builder
@@ -95,7 +96,7 @@ class Table:
             roles = self._roles(columns)
             names = [key for key in roles.values() if key != features.PREDICTION]
             inputs = [_plain(columns[name]) for name, key in roles.items() if key != features.PREDICTION]
-            lists = any(builder.infer_kind(values) is Kind.VECTOR for values in inputs)
+            lists = any(values_rules.infer_kind(values) is Kind.VECTOR for values in inputs)
             moments = self._moments(columns, first, count) or self._clock(count)
             predictions = _plain(columns[self._layout.prediction]) if self._layout.prediction else None
             labels = _plain(columns[self._layout.label]) if self._layout.label and predictions is not None else None

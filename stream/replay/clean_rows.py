@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from detectors import values
 from detectors.calibration.calibration import Calibrator
 from detectors.calibration.rehearsal import Monitor
 from detectors.calibration.stretch import Column, Stretch, category_cells
 from detectors.columns import Bytes8, Floats
 from detectors.errors import FormatError
 from detectors.features import Kind, UnitKey
-from detectors.reference import builder
 from detectors.reference.reference import FeatureReference, Reference
 from stream.files import dataset, event_rows
 from stream.files.dataset import Row
@@ -155,8 +155,8 @@ class CleanRows:
 
 
 def _values(feature: FeatureReference, events: Sequence[Event]) -> tuple[Floats, Bytes8]:
-    values = [event.values.get(feature.feature) for event in events]
+    given = [event.values.get(feature.feature) for event in events]
     if feature.kind is Kind.NUMERIC:
-        return builder.as_numbers(values)
-    categories, status = builder.as_categories(values, feature.kind)
+        return values.as_numbers(given)
+    categories, status = values.as_categories(given, feature.kind)
     return category_cells(feature, categories), status
