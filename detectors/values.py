@@ -50,6 +50,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _FIRST_MS = (datetime(FIRST_YEAR, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
 _END_MS = (datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
+_LAST_MS = 253_402_300_799_999  # of the year 9999
 _ABSENT_TYPES = ("NAType", "NaTType", "MaskedConstant")
 _EMITTED = (PREDICTION, LATENCY_MS, ERROR)
 
@@ -270,10 +271,27 @@ def ranges(distinct: Floats, spread: float) -> tuple[Floats, Floats]:
 
 
 def reach(numbers: Floats, spread: Floats | float) -> Floats:
-    """By how much each number may differ and still be the same number."""
-    most = np.where(np.asarray(spread) > 0, MOST_REACH * np.asarray(spread), np.inf)
-    found: Floats = np.minimum(np.maximum(np.abs(numbers) * ROUNDING, NEGLIGIBLE * np.asarray(spread)), most)
+    """By how much each number may differ and still be the same number.
+
+    The spread counts by its power of two, and its negligible share by a power of 1,024 (up to 2e-4 of the spread), so
+    that references of similar data give a number the same range.
+    """
+    exponent = np.frexp(np.asarray(spread, np.float64))[1]
+    some = np.asarray(spread) > 0
+    least = np.where(some, np.ldexp(NEGLIGIBLE, 10 * -(-exponent // 10)), 0.0)
+    most = np.where(some, np.ldexp(MOST_REACH, exponent), np.inf)
+    found: Floats = np.minimum(np.maximum(np.abs(numbers) * ROUNDING, least), most)
     return found
+
+
+def snapped(cuts: Floats, edges: Floats, spread: float) -> Floats:
+    """``cuts`` moved to the nearer end of their cell, where that cell of ``edges`` holds a single number."""
+    at = np.clip(edges.searchsorted(cuts, side="right"), 1, len(edges) - 1) if len(edges) > 1 else None
+    if at is None:
+        return cuts
+    low, high = edges[at - 1], edges[at]
+    single = (cuts >= low) & (cuts <= high) & (high - low <= 4 * reach(low, spread))
+    return np.where(single, np.where(cuts - low < high - cuts, low, high), cuts)
 
 
 def same_groups(distinct: Floats, spread: float) -> np.ndarray:
@@ -319,7 +337,7 @@ def _moment_ms(moment: datetime) -> int | None:
         found = round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
     except (OverflowError, ValueError):
         return None
-    return found if found >= 0 else None
+    return found if 0 <= found <= _LAST_MS else None
 
 
 def _number_or_moment(text: str) -> int | float | datetime | None:

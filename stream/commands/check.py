@@ -4,13 +4,13 @@ import asyncio
 
 import yaml
 from rich.console import Console
-from rich.markup import escape
 
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.settings import settings as config
 from stream.settings.settings import Settings
 from stream.terminal import output
 from stream.terminal.exit_status import ExitStatus
+from stream.terminal.output import escape
 from stream.topics import rules
 
 STYLES = {"ok": "green", "created": "cyan", "warning": "yellow", "missing": "red", "wrong": "bold red"}

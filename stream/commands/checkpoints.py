@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from detectors.errors import BrokerError, CheckpointError, SettingsError
@@ -14,6 +13,7 @@ from stream.backends.kafka.tables import KafkaTableReader
 from stream.settings.settings import Settings
 from stream.terminal import output
 from stream.terminal.exit_status import ExitStatus
+from stream.terminal.output import escape
 from stream.topics import checkpoints
 from stream.topics.checkpoints import Description
 from stream.topics.record import OutRecord, Partition, Record

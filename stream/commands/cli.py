@@ -11,6 +11,7 @@ import click
 from detectors.errors import DriftlineError
 from stream.commands import broker, files, incidents, models, service
 from stream.terminal.exit_status import ExitStatus
+from stream.terminal.output import printable
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -52,7 +53,7 @@ def run(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return ExitStatus.INTERRUPTED
     except DriftlineError as error:
-        click.echo(f"driftline: {error}", err=True)
+        click.echo(f"driftline: {printable(str(error), lines=True)}", err=True)
         return ExitStatus.ERROR
     except SystemExit as leaving:  # raised by click: the reader of our output left (1), or a shell asked to complete
         return ExitStatus.ERROR if leaving.code else ExitStatus.OK

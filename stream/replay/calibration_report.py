@@ -4,12 +4,12 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from detectors.calibration.calibration import AlarmRate, Calibration, FeatureDelay
 from detectors.calibration.evaluation import MedianDelay
 from detectors.calibration.injection import Injected
+from stream.terminal.output import escape
 
 LONG_MONTHS = 24.0
 

@@ -3,12 +3,11 @@
 from html import escape as html
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from stream.charts import style, svg
 from stream.survey.survey import FeatureSurvey, ModelSurvey, TopicSurvey
-from stream.terminal.output import number
+from stream.terminal.output import escape, number
 
 
 def show(console: Console, found: TopicSurvey) -> None:
@@ -20,6 +19,8 @@ def show(console: Console, found: TopicSurvey) -> None:
         console.print()
         console.print(f"[bold]{escape(model.model)}/{escape(model.version)}[/]  {escape(about(model))}", soft_wrap=True)
         console.print(_table(model))
+        for name, reason in list(model.not_watched.items())[:20]:
+            console.print(f"not watched: {escape(name)}: {escape(reason)}", soft_wrap=True)
 
 
 def headline(found: TopicSurvey) -> str:

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from stream.terminal.exit_status import ExitStatus
-from stream.terminal.output import number, when, write_json
+from stream.terminal.output import escape, number, printable, when, write_json
 
 Incident = Mapping[str, Any]
 STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
@@ -50,10 +49,10 @@ def _print_list(console: Console, incidents: Sequence[Incident]) -> None:
 def _brief(incident: Incident) -> Text:
     style = STYLES.get(str(incident.get("severity")), "")
     over = "" if is_open(incident) else f" to {when(incident.get('resolved_at_ms'))}"
-    names = _names(incident.get("features") or ())
+    names = printable(_names(incident.get("features") or ()))
     return Text.assemble(
         (str(incident.get("id")), "bold"),
-        f"\n  {_model(incident)}  ",
+        f"\n  {printable(_model(incident))}  ",
         (str(incident.get("severity")), style),
         f"  {incident.get('verdict')}\n  {when(incident.get('opened_at_ms'))}{over}{'  ' if names else ''}{names}",
     )

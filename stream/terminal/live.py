@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream.terminal.exit_status import ExitStatus
+from stream.terminal.output import printable
 
 Json = Mapping[str, Any]
 
@@ -109,10 +110,10 @@ def models_table(
     for model in ordered[:rows]:
         state = str(model.get("state", "?"))
         table.add_row(
-            Text(name_of(model)),
+            Text(printable(name_of(model))),
             Text(state, style=STATE_STYLES.get(state, "")),
             evidence_bar(model.get("evidence_log10"), model.get("threshold_log10"), 12 if width >= ROOMY else 4),
-            Text(_why(model, state)),
+            Text(printable(_why(model, state))),
             f"{int(model.get('events', 0)):,}",
             f"{rates.get(_key(model), 0.0):,.0f}",
         )
@@ -159,12 +160,12 @@ def incidents_table(incidents: Sequence[Json]) -> RenderableType:
         resolved = incident.get("resolved_at_ms") is not None
         table.add_row(
             clock(incident.get("opened_at_ms")),
-            Text(name_of(incident)),
+            Text(printable(name_of(incident))),
             Text(
                 "resolved" if resolved else str(incident.get("severity", "")), style="dim" if resolved else "bold red"
             ),
             str(incident.get("verdict") or ""),
-            Text(brief(features_of(incident))),
+            Text(printable(brief(features_of(incident)))),
         )
     return table
 
@@ -194,7 +195,7 @@ class LiveScreen:
         table = models_table(models, rates, self._console.width, rows)
         parts: list[RenderableType] = [Text(self._title, style="bold"), table]
         parts.append(incidents_table(incidents))
-        parts.extend(Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in self._messages)
+        parts.extend(Text(printable(line), style="dim", no_wrap=True, overflow="ellipsis") for line in self._messages)
         self._live.update(Group(*parts))
 
     def close(self) -> None:
@@ -231,7 +232,7 @@ class PlainScreen:
         pass
 
     def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def _plain(model: Json, rates: Mapping[tuple[Any, ...], float]) -> str:
@@ -262,7 +263,9 @@ def watch(url: str, interval_seconds: float) -> int:
                     text = (
                         f"no worker answers at {url}: {reason}. Is a worker running there? Set its address with --url"
                     )
-                    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+                    Console(stderr=True).print(
+                        printable(text, lines=True), markup=False, highlight=False, soft_wrap=True
+                    )
                     return ExitStatus.ERROR
                 screen.report(f"{datetime.now(UTC):%H:%M:%S} no answer from {url}: {error}")
             else:

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from stream.terminal.exit_status import ExitStatus
 from stream.terminal.live import STATE_STYLES
-from stream.terminal.output import when, write_json
+from stream.terminal.output import escape, when, write_json
 
 NAMES = ("model", "version", "segment")
 """Columns that are never broken over lines, since they are copied into other commands."""

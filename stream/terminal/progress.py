@@ -4,16 +4,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from stream.terminal import output
 
 BLOCK_BYTES = 1 << 20
 
 
 def note(text: str) -> None:
     """Prints one line on standard error."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(escape(text))
+    Console(stderr=True, highlight=False, soft_wrap=True).print(markup.escape(output.printable(text, lines=True)))
 
 
 @contextmanager
@@ -43,7 +45,7 @@ def _bar(name: str, total: Callable[[], int | None], quiet: bool) -> Iterator[Ca
     disabled = quiet or not console.is_terminal
     shown = Progress(*columns, console=console, transient=True, disable=disabled)
     with shown:
-        task = shown.add_task(escape(name), total=None if disabled else total())
+        task = shown.add_task(output.escape(name), total=None if disabled else total())
         yield lambda count: shown.update(task, advance=count)
 
 
