@@ -1,11 +1,13 @@
 """Joins and cuts batches of columns, and converts them to the known kinds of features. No statistics here."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Columns, Integers
 from detectors.features import FeatureSpec, Kind
+from detectors.values import EMPTY_TEXTS
 
 
 def selected(columns: Columns, rows: Integers) -> Columns:
@@ -74,23 +76,52 @@ def _joined_status(parts: Sequence[Bytes8 | None], shapes: Sequence[tuple[int, .
     )
 
 
+def first_rows(columns: Columns, wanted: Callable[[str], bool]) -> list[tuple[int, str, int]]:
+    """First row, feature and number of each column that is ``wanted`` and has a value that can be watched; sorted."""
+    columns_wanted = [(at, spec.feature) for at, spec in enumerate(columns.specs()) if wanted(spec.feature)]
+    return sorted((row, name, at) for at, name in columns_wanted if (row := first_row(columns, at)) is not None)
+
+
 def first_row(columns: Columns, at: int) -> int | None:
-    """The first row in which a column is not missing, or None. Numeric columns are numbered first, then categorical
-    ones.
+    """The first row in which a column has a value that can be watched, or None. Numeric columns are numbered first,
+    then categorical ones.
     """
     if at < len(columns.numeric):
-        status = None if columns.number_status is None else columns.number_status[:, at]
-    else:
-        status = None if columns.category_status is None else columns.category_status[:, at - len(columns.numeric)]
-    if status is None:
-        return 0
-    seen = status != MISSING
-    return int(seen.argmax()) if seen.any() else None
+        if columns.number_status is None:
+            return 0
+        seen = columns.number_status[:, at] == PRESENT
+        return int(seen.argmax()) if seen.any() else None
+    texts = columns.categories[at - len(columns.numeric)]
+    return next((row for row, text in enumerate(texts) if text is not None and text not in EMPTY_TEXTS), None)
+
+
+def without_values_before(columns: Columns, begins: Mapping[str, int]) -> Columns:
+    """The same events, in which features have no value before the row that ``begins`` names for them.
+
+    So what comes before the first value of a new feature that can be watched is missing, however events are cut.
+    """
+    if not any(begins.values()):
+        return columns
+    numeric = [(at, begins[name]) for at, name in enumerate(columns.numeric) if begins.get(name)]
+    categorical = [(at, begins[s.feature]) for at, s in enumerate(columns.categorical) if begins.get(s.feature)]
+    number_status, category_status = columns.number_status, columns.category_status
+    categories: list[list[str | None]] = list(columns.categories)
+    if numeric and number_status is not None:
+        number_status = number_status.copy()
+        for at, row in numeric:
+            number_status[:row, at] = MISSING
+    if categorical and category_status is not None:
+        category_status = category_status.copy()
+        for at, row in categorical:
+            category_status[:row, at] = MISSING
+            categories[at] = [*([None] * row), *categories[at][row:]]
+    return replace(columns, number_status=number_status, categories=categories, category_status=category_status)
 
 
 def coerced(columns: Columns, kinds: dict[str, Kind | None], lists: dict[str, list[str]]) -> Columns:
     """The same events with one column for each feature, of its known kind; values of another kind are invalid.
 
+    A text that stands for a missing value is missing, whatever the kind.
     ``lists``: features that are lists of numbers, each with the names of the numeric features derived from it. Where a
     value is not a list, these are invalid.
     """
@@ -123,6 +154,9 @@ def coerced(columns: Columns, kinds: dict[str, Kind | None], lists: dict[str, li
         )
         target[given_rows] = given[given_rows] if same else INVALID
         if not same:
+            if spec.kind is Kind.CATEGORICAL:
+                texts = columns.categories[column]
+                target[[row for row in np.flatnonzero(given_rows).tolist() if texts[row] in EMPTY_TEXTS]] = MISSING
             continue
         if is_number:
             numbers[given_rows, number_at[spec.feature]] = columns.numbers[given_rows, column]

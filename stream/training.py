@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from detectors import values as value_rules
 from detectors.errors import ReferenceError
 from detectors.features import PREDICTION, SCORE_PREFIX, Kind
 from detectors.reference import builder
@@ -59,15 +60,19 @@ def build_reference(
     ``predictions`` and ``scores`` are the model's output on the same rows. ``preprocessing`` is the function, file,
     source text or bytes that made the features; its hash is added to the environment. ``data_files`` are recorded by
     the hash in their ``.dvc`` file, or else by their own hash. A column of lists (an embedding; in a dict also an
-    array of shape (rows, dimension)) is monitored through its norm, length and projections. Raises ReferenceError
-    naming the column.
+    array of shape (rows, dimension)) is monitored through its norm, length and projections. A column that cannot be
+    watched is left out and named in ``source["not_watched"]``. Raises ReferenceError naming the column.
     """
-    columns = columns_of(data, names)
+    given = columns_of(data, names)
+    reserved = {name: reason for name in given if (reason := value_rules.refused_name(name)) is not None}
+    columns = {name: values for name, values in given.items() if name not in reserved}
     if predictions is not None:
         columns[PREDICTION] = _column(predictions)
     for name, values in (scores or {}).items():
         columns[SCORE_PREFIX + name] = _column(values)
     source: dict[str, Any] = {"kind": "training", **code_revision()}
+    if reserved:
+        source["not_watched"] = reserved
     files = [data_revision(file) for file in data_files]
     if files:
         source["data"] = files
@@ -93,6 +98,8 @@ def columns_of(data: Any, names: Sequence[str] | None = None) -> dict[str, Seque
     """
     if isinstance(data, Mapping):
         given = {str(name): values for name, values in data.items()}
+        if len(given) != len(data):
+            raise ReferenceError("the data has two columns with the same name")
     elif hasattr(data, "columns") and hasattr(data, "__getitem__"):  # pandas or polars
         given = {str(name): data[name] for name in data.columns}
         if len(given) != len(data.columns):
@@ -104,6 +111,8 @@ def columns_of(data: Any, names: Sequence[str] | None = None) -> dict[str, Seque
         if names is None or len(names) != array.shape[1]:
             got = "none" if names is None else len(names)
             raise ReferenceError(f"an array with {array.shape[1]} columns needs as many names, not {got}")
+        if len(set(names)) != len(names):
+            raise ReferenceError("two of the names are the same")
         return {name: array[:, place] for place, name in enumerate(names)}
     chosen = given if names is None else names
     absent = [name for name in chosen if name not in given]
@@ -118,7 +127,7 @@ def _column(values: Any) -> Sequence[Any] | np.ndarray:
     if array is not None and array.ndim in (1, 2) and array.dtype.kind in "fiub":
         return array
     plain = values.tolist() if hasattr(values, "tolist") else values.to_list() if hasattr(values, "to_list") else values
-    return [None if type(value).__name__ in ("NAType", "NaTType") else value for value in plain]
+    return [value_rules.plain(value) for value in plain]
 
 
 def _as_array(values: Any) -> np.ndarray | None:

@@ -14,7 +14,7 @@ from detectors.bank.categories import CategoryCounts, CategoryState
 from detectors.bank.learning import LearningNumbers, LearningState
 from detectors.bank.numbers import BLOCK, ReferencedNumbers, ReferencedState
 from detectors.bank.prepared import PreparedReference
-from detectors.column_batches import coerced, first_row
+from detectors.column_batches import coerced, first_rows, without_values_before
 from detectors.columns import MISSING, PRESENT, Bytes8, Columns, Floats
 from detectors.derived.rules import derived_names, known_names
 from detectors.errors import CheckpointError
@@ -218,14 +218,12 @@ class Bank:
         if self._are_known(specs):
             self._known = names
             return columns
-        first_seen = sorted(
-            (row, spec.feature, at)
-            for at, spec in enumerate(specs)
-            if (row := first_row(columns, at)) is not None and self._kind(spec.feature) is None
-        )
-        for _, name, at in first_seen:
+        begins: dict[str, int] = {}
+        for row, name, at in first_rows(columns, lambda name: self._kind(name) is None):
             if self._kind(name) is None and not self._derived(name):
                 self._register(name, specs[at].kind)
+                begins[name] = row
+        columns = without_values_before(columns, begins)
         if self._are_known(specs):
             return columns
         kinds = {spec.feature: self._kind(spec.feature) for spec in specs}

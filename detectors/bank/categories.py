@@ -15,6 +15,7 @@ from detectors.features import Kind
 from detectors.profiles import FeatureProfile
 from detectors.reference.reference import FeatureReference
 from detectors.sketches.categories import DistinctSketch, add_counts
+from detectors.values import EMPTY_TEXTS, MISSING_CATEGORY
 
 
 class CategoryState(msgspec.Struct, frozen=True):
@@ -31,18 +32,22 @@ class CategoryState(msgspec.Struct, frozen=True):
 class CategoryCounts:
     """The counts of one feature. Categories in the reference's list have cells; all others are counted as unseen.
 
+    Texts that stand for a missing value are not counted, unless the reference lists them as categories. Without a
+    reference only the empty text and pandas' own texts are missing values.
+
     :param limit: unlisted categories kept by name; further ones are counted together as overflow.
     :param length: characters of a category that are kept.
     """
 
-    __slots__ = ("_distinct", "_index", "_length", "_limit", "categories", "cells", "feature", "invalid", "kind",
-                 "overflow", "present")  # fmt: skip
+    __slots__ = ("_absent", "_distinct", "_index", "_length", "_limit", "categories", "cells", "feature", "invalid",
+                 "kind", "overflow", "present")  # fmt: skip
 
     def __init__(self, feature: str, kind: Kind, reference: FeatureReference | None, limit: int, length: int) -> None:
         self.feature, self.kind = feature, kind
         self._limit, self._length = limit, length
         listed = [] if reference is None else reference.categories
         self._index = {category: at for at, category in enumerate(listed)}
+        self._absent = (EMPTY_TEXTS if reference is None else MISSING_CATEGORY) - self._index.keys()
         self.cells = [0] * (0 if reference is None else len(listed) + 2)
         self.present = self.invalid = self.overflow = 0
         self.categories: dict[str, int] = {}
@@ -54,6 +59,8 @@ class CategoryCounts:
             self.invalid += int(np.count_nonzero(status == INVALID))
         counts: dict[str | None, int] = Counter(categories)
         counts.pop(None, None)
+        for text in self._absent & counts.keys():
+            del counts[text]
         new: dict[str, int] = {}
         for category, count in counts.items():
             assert category is not None

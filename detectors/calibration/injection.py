@@ -46,7 +46,8 @@ def inject(column: Column, change: Injected, rng: np.random.Generator) -> Column
 
     Cost: O(n log n).
 
-    >>> from detectors.reference.builder import as_numbers, numeric_reference
+    >>> from detectors.reference.builder import numeric_reference
+    >>> from detectors.values import as_numbers
     >>> numbers, status = as_numbers(np.random.default_rng(1).normal(size=1_000))
     >>> column = Column(numeric_reference("x", numbers, status), numbers, status)
     >>> moved = inject(column, Injected.HALF_SIGMA, np.random.default_rng(2))

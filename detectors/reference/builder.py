@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from detectors import values
 from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Floats, Integers
 from detectors.derived import rules
 from detectors.errors import ReferenceError
@@ -54,8 +55,9 @@ def build_reference(
 
     Values are read as the decoder reads them: None and non-finite are missing, another type than the feature's kind is
     invalid, and a column of lists (or an array of shape (n, dimension)) becomes the numeric features of
-    ``derived.rules.derived_names``. Raises ReferenceError when there is no row, when lengths differ or when two
-    features have one name. Cost: O(n log n) a feature.
+    ``derived.rules.derived_names``. A column that cannot be watched is left out; ``source["not_watched"]`` names it
+    with the reason. Raises ReferenceError when there is no row, when lengths differ, when no column can be watched or
+    when two features have one name. Cost: O(n log n) a feature.
 
     >>> r = build_reference("m", "1", {"x": [1.0, 2.0, None, 4.0]})
     >>> r.rows, r.features[0].present, r.features[0].missing
@@ -66,7 +68,15 @@ def build_reference(
         raise ReferenceError(f"reference of {model}/{version}: no rows to build it from")
     if len(set(lengths.values())) > 1:
         raise ReferenceError(f"reference of {model}/{version}: columns differ in length: {lengths}")
-    features = _features(f"reference of {model}/{version}", columns, timestamps_ms, kinds or {})
+    left_out = not_watched(columns, kinds or {})
+    watched = {name: values for name, values in columns.items() if name not in left_out}
+    if not watched:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:5])
+        raise ReferenceError(f"reference of {model}/{version}: no column can be monitored: {reasons}")
+    features = _features(f"reference of {model}/{version}", watched, timestamps_ms, kinds or {})
+    given = {**(source or {})}
+    if left_out:
+        given["not_watched"] = {**left_out, **given.get("not_watched", {})}
     times = timestamps_ms if timestamps_ms is not None and len(timestamps_ms) else None
     return Reference(
         schema=reference.SCHEMA,
@@ -75,11 +85,22 @@ def build_reference(
         rows=next(iter(lengths.values())),
         features=features,
         environment=dict(environment or {}),
-        source=dict(source or {}),
+        source=given,
         segment=segment,
         first_timestamp_ms=None if times is None else int(times.min()),
         last_timestamp_ms=None if times is None else int(times.max()),
     )
+
+
+def not_watched(columns: Mapping[str, Sequence[Any] | np.ndarray], kinds: Mapping[str, Kind]) -> dict[str, str]:
+    """The columns that cannot be watched, each with the reason. A column whose kind is given may be empty."""
+    found: dict[str, str] = {}
+    for name, given in columns.items():
+        reason = None if values.is_emitted(name) else values.refused_name(name)
+        reason = reason or (None if name in kinds else values.unwatched(given))
+        if reason is not None:
+            found[name] = reason
+    return found
 
 
 def _features(
@@ -89,93 +110,19 @@ def _features(
     kinds: Mapping[str, Kind],
 ) -> list[FeatureReference]:
     features: list[FeatureReference] = []
-    for name, values in columns.items():
-        kind = kinds.get(name) or infer_kind(values)
-        if kind is None:
-            raise ReferenceError(f"{whose}: feature {name!r} has no value to infer a kind from")
+    for name, column in columns.items():
+        kind = kinds.get(name) or values.infer_kind(column)
+        assert kind is not None
         if kind is Kind.NUMERIC:
-            features.append(numeric_reference(name, *as_numbers(values), timestamps_ms))
+            features.append(numeric_reference(name, *values.as_numbers(column), timestamps_ms))
         elif kind is not Kind.VECTOR:
-            features.append(categorical_reference(name, kind, *as_categories(values, kind), timestamps_ms))
+            features.append(categorical_reference(name, kind, *values.as_categories(column, kind), timestamps_ms))
         if kind in rules.RULES:
-            features += derived_references(name, values, kind, timestamps_ms)
+            features += derived_references(name, column, kind, timestamps_ms)
     twice = [name for name, count in Counter(f.feature for f in features).items() if count > 1]
     if twice:
         raise ReferenceError(f"{whose}: {twice[0]!r} is both a column and a derived feature")
     return features
-
-
-def infer_kind(values: Sequence[Any] | np.ndarray) -> Kind | None:
-    """The kind of the first value that is not missing; None without such a value."""
-    if isinstance(values, np.ndarray) and values.ndim > 1:
-        return Kind.VECTOR
-    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
-        return Kind.BOOLEAN if values.dtype.kind == "b" else Kind.NUMERIC
-    for value in values:
-        kind = value_kind(value)
-        if kind is not None:
-            return kind
-    return None
-
-
-def value_kind(value: object) -> Kind | None:
-    """The kind that a decoded JSON value implies; None for a missing or unusable one.
-
-    >>> value_kind(True), value_kind("a"), value_kind(None)
-    (<Kind.BOOLEAN: 'boolean'>, <Kind.CATEGORICAL: 'categorical'>, None)
-    """
-    if isinstance(value, bool | np.bool_):
-        return Kind.BOOLEAN
-    if isinstance(value, int | float | np.integer | np.floating):
-        return Kind.NUMERIC if math.isfinite(_as_float(value)) else None
-    if isinstance(value, str):
-        return Kind.CATEGORICAL
-    if isinstance(value, list | tuple | np.ndarray):
-        return Kind.VECTOR
-    return None
-
-
-def _as_float(value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
-
-
-def as_numbers(values: Sequence[Any] | np.ndarray) -> tuple[Floats, Bytes8]:
-    """The numbers (0.0 where absent) and the status of a column, each shape (n,)."""
-    if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
-        numbers = values.astype(np.float64)
-        status = np.where(np.isfinite(numbers), PRESENT, MISSING).astype(np.uint8)
-    else:
-        numbers, status = np.zeros(len(values)), np.zeros(len(values), np.uint8)
-        for i, value in enumerate(values):
-            if value is None:
-                status[i] = MISSING
-            elif isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
-                status[i] = INVALID
-            elif math.isfinite(number := _as_float(value)):
-                numbers[i] = number
-            else:
-                status[i] = MISSING
-    numbers[status != PRESENT] = 0.0
-    return numbers, status
-
-
-def as_categories(values: Sequence[Any] | np.ndarray, kind: Kind) -> tuple[list[str | None], Bytes8]:
-    """The categories (None where absent) and the status of a column."""
-    categories: list[str | None] = []
-    status = np.zeros(len(values), np.uint8)
-    for i, value in enumerate(values):
-        if kind is Kind.BOOLEAN and isinstance(value, bool | np.bool_):
-            categories.append("true" if value else "false")
-        elif kind is Kind.CATEGORICAL and isinstance(value, str):
-            categories.append(str(value))  # a numpy string would not encode
-        else:
-            categories.append(None)
-            absent = value is None or (isinstance(value, float) and not math.isfinite(value))
-            status[i] = MISSING if absent else INVALID
-    return categories, status
 
 
 def numeric_reference(
@@ -183,18 +130,18 @@ def numeric_reference(
 ) -> FeatureReference:
     """The record of one numeric feature, from its column."""
     present = status == PRESENT
-    values = numbers[present] + 0.0
+    given = numbers[present] + 0.0
     missing, invalid = int((status == MISSING).sum()), int((status == INVALID).sum())
-    if not len(values):
+    if not len(given):
         return FeatureReference(name, Kind.NUMERIC, 0, missing, invalid)
-    distinct, counts = np.unique(values, return_counts=True)
-    edges = cell_edges(distinct, counts)
-    cells = edges.searchsorted(values, side="right")
-    mean, std = _mean_and_std(values)
+    distinct, counts = np.unique(given, return_counts=True)
+    mean, std = _mean_and_std(given)
+    edges = cell_edges(distinct, counts, std)
+    cells = edges.searchsorted(given, side="right")
     bare = FeatureReference(
         name,
         Kind.NUMERIC,
-        len(values),
+        len(given),
         missing,
         invalid,
         edges=edges.tolist(),
@@ -203,7 +150,7 @@ def numeric_reference(
         std=std,
         distinct=len(distinct),
     )
-    u = transform.Transform([bare]).ranks(values[:, None], cells[:, None])[0][:, 0]
+    u = transform.Transform([bare]).ranks(given[:, None], cells[:, None])[0][:, 0]
     counts_on = len(distinct) > MANY_VALUES and _counts_on(u)
     if counts_on:  # only whether a counter is present is judged
         return _replace(bare, tau_presence=dependence.dependence_factor(present.astype(np.float64)), identifier=True)
@@ -226,10 +173,10 @@ def _counts_on(ranks: Floats) -> bool:
 
 
 def derived_references(
-    name: str, values: Sequence[Any] | np.ndarray, kind: Kind, timestamps_ms: Integers | None = None
+    name: str, column: Sequence[Any] | np.ndarray, kind: Kind, timestamps_ms: Integers | None = None
 ) -> list[FeatureReference]:
     """The records of the features derived from a column of a kind, in the order of ``derived_names``."""
-    made = rules.derived(name, values, kind)
+    made = rules.derived(name, column, kind)
     return [
         numeric_reference(derived, numbers, status, timestamps_ms)
         for derived, numbers, status in zip(made.names, made.numbers.T, made.status.T, strict=True)
@@ -268,21 +215,25 @@ def _mean_and_std(values: Floats) -> tuple[float, float]:
     return min(max(mean, -1.0), 1.0) * scale, float(scaled.std() * scale)
 
 
-def cell_edges(distinct: Floats, counts: Integers) -> Floats:
+def cell_edges(distinct: Floats, counts: Integers, spread: float) -> Floats:
     """Ascending edges for values ``distinct`` that came ``counts`` times: the grid's quantiles, both sides of atoms,
     the ends.
+
+    An edge lies beside a value and not on it, so that a number that differs by rounding stays in the value's cell; see
+    ``values.ranges``. ``spread``: the standard deviation of the column.
     """
+    group = values.same_groups(distinct, spread)
+    first = np.flatnonzero(np.diff(group, prepend=-1))
+    low, high = values.ranges(distinct, spread)
+    last = np.append(first[1:], len(distinct)) - 1
+    low, high, counts = low[first], high[last], np.add.reduceat(counts, first)
     total = int(counts.sum())
-    cumulative = np.cumsum(counts)
-    at = np.searchsorted(cumulative, np.ceil(np.asarray(transform.GRID) * total))
-    atoms = distinct[counts >= max(ATOM_SHARE * total, 2)]
+    at = np.searchsorted(np.cumsum(counts), np.ceil(np.asarray(transform.GRID) * total))
+    atoms = np.flatnonzero(counts >= max(ATOM_SHARE * total, 2))
     if len(atoms) > MAX_ATOMS:
-        atoms = np.sort(distinct[np.argsort(-counts, kind="stable")[:MAX_ATOMS]])
-    top = np.finfo(np.float64).max
-    fences = np.concatenate((distinct[np.minimum(at, len(distinct) - 1)], atoms, distinct[:1]))
-    last = np.minimum(np.concatenate((atoms, distinct[-1:])), np.nextafter(top, 0.0))  # no float follows the largest
-    after = np.nextafter(last, np.inf)
-    return np.unique(np.concatenate((fences, after)) + 0.0)
+        atoms = np.sort(np.argsort(-counts, kind="stable")[:MAX_ATOMS])
+    fences = np.concatenate((low[np.minimum(at, len(low) - 1)], low[atoms], low[:1]))
+    return np.unique(np.concatenate((fences, high[atoms], high[-1:])) + 0.0)
 
 
 def bucket_edges(low: Floats, high: Floats, counts: Integers) -> Floats:

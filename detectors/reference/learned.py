@@ -91,9 +91,10 @@ def _learned(name: str, parts: Sequence[FeatureProfile], rows: int) -> FeatureRe
         return FeatureReference(name, kind, 0, missing, invalid)
     low, high, counts = sketch.buckets()
     middle = low / 2 + high / 2
-    edges = builder.cell_edges(middle, counts) if not sketch.shift else builder.bucket_edges(low, high, counts)
     weights = counts / counts.sum()
     mean = float((weights * middle).sum())
+    std = float(np.sqrt((weights * (middle - mean) ** 2).sum()))
+    edges = builder.bucket_edges(low, high, counts) if sketch.shift else builder.cell_edges(middle, counts, std)
     rises, falls = sum(part.rises for part in parts), sum(part.falls for part in parts)
     counts_on = len(low) > MANY_VALUES and COUNTER_STEPS * min(rises, falls) <= max(rises, falls)
     return FeatureReference(
@@ -107,7 +108,7 @@ def _learned(name: str, parts: Sequence[FeatureProfile], rows: int) -> FeatureRe
         .astype(np.int64)
         .tolist(),
         mean=mean,
-        std=float(np.sqrt((weights * (middle - mean) ** 2).sum())),
+        std=std,
         rank_error=sketch.rank_error,
         distinct=len(low),
         identifier=counts_on,

@@ -13,6 +13,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from detectors import values
 from detectors.columns import Floats, Integers
 from detectors.compiled import compiled
 from detectors.reference.reference import FeatureReference
@@ -202,8 +203,9 @@ def _tables(features: Sequence[FeatureReference], edges: Sequence[Floats], offse
     # The outer cells are points at the ends of the reference: no value is ranked beyond its extremes.
     low = np.concatenate([part for e in edges for part in (e[:1], e)])
     high = np.concatenate([part for e in edges for part in (e[:1], e[1:], e[-1:])])
-    with np.errstate(over="ignore"):
-        atom = high <= np.nextafter(low, np.inf)
+    spread = np.repeat(np.array([f.std or 0.0 for f in features]), sizes)
+    with np.errstate(over="ignore"):  # a value and what rounding makes of it, on both sides
+        atom = (high <= np.nextafter(low, np.inf)) | (high - low <= 4 * values.reach(low, spread))
     middle = np.clip((before + after) / 2, least, 1 - least)
     u_low = np.where(atom, middle, np.clip(before, least, 1 - least))
     u_high = np.where(atom, middle, np.clip(after, least, 1 - least))

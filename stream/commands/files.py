@@ -10,7 +10,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obje
 
 
 @click.command(short_help="Find the incidents in a file of past events.")
-@click.argument("file", metavar="FILE")
+@click.argument("files", metavar="FILE", nargs=-1, required=True)
 @click.option("--reference", "reference_file", metavar="FILE", help="Compare the events with this reference.")
 @click.option(
     "--reference-rows", type=click.IntRange(min=1), metavar="N", help="Use the first N rows as the reference."
@@ -18,7 +18,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obje
 @options.table_options
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.FiniteFloat(min=1e-6, max=1e9),
     default=1.0,
     show_default=True,
     help="Events per second, for rows without a time.",
@@ -42,7 +42,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obje
 )
 @click.option(
     "--false-alarms-per-month",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.FiniteFloat(min=1e-6, max=1e6),
     default=1.0,
     show_default=True,
     help="False alarms per model and month that you accept.",
@@ -71,14 +71,17 @@ def replay(
     clean: str | None,
     bootstrap: int | None,
     seed: int | None,
+    files: tuple[str, ...],
     **layout: Any,
 ) -> int:
     """Find the incidents that a file of past events would have raised. The detection is that of the worker; no broker
     is needed.
 
-    FILE is CSV, Parquet or JSONL (native events); - reads JSONL from standard input. Every column of a table is a
-    feature unless an option gives it another role. Without --reference and --reference-rows the reference is learned
-    from the first 10,000 events. Exit status 0: no incident; 1: at least one incident; 2: usage or error.
+    FILE is CSV, Parquet or JSON (events or rows), also packed (.gz, .zst) and on s3:// or gs://; a folder or a
+    pattern stands for its files; - reads JSON lines from standard input. Every column of a table is a feature unless
+    an option gives it another role. Without --reference and --reference-rows the reference is learned from the first
+    10,000 events. Exit status 0: rows were judged, no incident; 1: at least one incident; 2: usage, error, or too
+    little was judged (no reference, or most rows late or repeated).
 
     With --clean the report also shows the rate of false alarms on the clean events. For each feature it shows after how
     many events a change would be found: a shift of 0.25, 0.5 and 1 standard deviations, a doubled variance, missing
@@ -104,7 +107,7 @@ def replay(
     from stream.replay.clean_rows import CalibrationOptions, span
     from stream.replay.options import ReplayOptions
 
-    chosen = ReplayOptions(**_features(columns, ignore), **layout)
+    chosen = ReplayOptions(file=files[0], more=files[1:], **_features(columns, ignore), **layout)
 
     calibration = None if clean is None else CalibrationOptions(span(clean), bootstrap, 1 if seed is None else seed)
     return replay_command.main(chosen, as_json=as_json, plot_file=plot_file, quiet=quiet, calibration=calibration)
@@ -123,7 +126,7 @@ def reference() -> None:
 
 
 @reference.command(short_help="Build a reference from training data.")
-@click.argument("file", metavar="FILE")
+@click.argument("files", metavar="FILE", nargs=-1, required=True)
 @click.option("-o", "--output", "output_file", metavar="FILE", required=True, help="File to write the reference to.")
 @options.table_options
 @click.option("--rows", "reference_rows", type=click.IntRange(min=1), metavar="N", help="Use only the first N rows.")
@@ -134,9 +137,11 @@ def build(
     columns: str | None,
     ignore: str | None,
     reference_rows: int | None,
+    files: tuple[str, ...],
     **layout: Any,
 ) -> int:
-    """Build a reference from the data that a model was trained or validated on (CSV, Parquet or JSONL).
+    """Build a reference from the data that a model was trained or validated on (CSV, Parquet or JSON;
+    several files, folders and patterns are one table).
 
     \b
       driftline reference build train.parquet -o reference.json --model fraud --version 3
@@ -144,7 +149,7 @@ def build(
     from stream.files.layout import FileLayout
     from stream.references import command as reference_command
 
-    chosen = FileLayout(**_features(columns, ignore), **layout)
+    chosen = FileLayout(file=files[0], more=files[1:], **_features(columns, ignore), **layout)
     return reference_command.build(chosen, reference_rows, output_file, quiet)
 
 

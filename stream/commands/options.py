@@ -1,5 +1,6 @@
 """The options that several commands share, and their consoles. No heavy library at import."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +12,18 @@ if TYPE_CHECKING:
     from stream.settings.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class FiniteFloat(click.FloatRange):
+    """A number in a range, which nan is not."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a number in the range {self._describe_range()}.", param, ctx)
+        return found
 
 
 def settings_options(function: F) -> F:
@@ -25,7 +38,9 @@ def table_options(function: F) -> F:
     """Adds the options that give the columns of a table their roles."""
     for option in (
         click.option(
-            "--timestamp", metavar="COL", help="Column with the event time: milliseconds, seconds or RFC 3339."
+            "--timestamp",
+            metavar="COL",
+            help="Column with the event time: ISO 8601, YYYYMMDD, or seconds to nanoseconds.",
         ),
         click.option("--label", metavar="COL", help="Column with the true outcome; it is not a feature."),
         click.option("--prediction", metavar="COL", help="Column with the model's prediction."),

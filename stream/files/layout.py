@@ -1,16 +1,19 @@
 """Which file to read and what its columns mean. No file is read here."""
 
+import re
 from pathlib import Path
 
 import msgspec
 
 STDIN = "-"
+JSON_SUFFIXES = (".jsonl", ".ndjson")
 
 
 class FileLayout(msgspec.Struct, frozen=True):
-    """A file and the roles of its columns; the options that ``replay`` and ``reference build`` share.
+    """Files and the roles of their columns; the options that ``replay`` and ``reference build`` share.
 
-    ``rate`` is the clock of rows without a time, in events per second.
+    ``file`` and ``more`` are names of files, folders or patterns; together they are one table or one log. ``rate`` is
+    the clock of rows without a time, in events per second.
     """
 
     file: str
@@ -22,14 +25,14 @@ class FileLayout(msgspec.Struct, frozen=True):
     label: str | None = None
     timestamp: str | None = None
     rate: float = 1.0
-
-    @property
-    def is_events(self) -> bool:
-        """Whether the file is JSON Lines of native events, which name their model and features themselves."""
-        return self.file == STDIN or Path(self.file).suffix.lower() in (".jsonl", ".ndjson")
+    more: tuple[str, ...] = ()
 
     def model_name(self) -> str:
-        """The given model, or the file's name without its ending."""
+        """The given model, or the file's name without its ending, or the folder's where the name is a pattern."""
         if self.model is not None:
             return self.model
-        return "stdin" if self.file == STDIN else Path(self.file).name.split(".")[0] or "model"
+        if self.file == STDIN:
+            return "stdin"
+        path = Path(self.file)
+        name = path.name if not re.search(r"[*?[]", path.name) else path.parent.name
+        return name.split(".")[0] or "model"

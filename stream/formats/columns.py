@@ -15,15 +15,9 @@ from detectors.column_batches import selected
 from detectors.columns import INVALID, MISSING, PRESENT, Bools, Bytes8, Columns, Floats, Integers
 from detectors.derived import rules
 from detectors.features import FeatureSpec, Kind, UnitKey
+from detectors.values import MAX_FEATURE_NAME, as_float
 from stream.formats.ids import Identities, numbers_or_none
-from stream.formats.row import Row, as_float
-
-MAX_FEATURE_NAME = 256
-
-
-def refused(name: str) -> bool:
-    """Whether an input with that name cannot be monitored: empty, too long, or reserved for what a model emits (@)."""
-    return not name or len(name) > MAX_FEATURE_NAME or name[0] == "@"
+from stream.formats.row import Row
 
 
 @dataclass(slots=True)

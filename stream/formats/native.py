@@ -43,6 +43,13 @@ def _rows(body: Any, record: Record, rules: Mapping[str, Rules], limits: Limits)
     return [row_of(event, record, rules) for event in events]
 
 
+def events_of(message: dict[str, Any], max_rows: int) -> Iterator[Any] | None:
+    """The events of a columnar message; None if the message is one event itself. Raises FormatError."""
+    if _column_rows(message, message.get("features")) is None:
+        return None
+    return _expanded(message, max_rows)
+
+
 def _names_a_model(event: Any) -> bool:
     return isinstance(event, dict) and isinstance(event.get("model"), str) and event["model"] != ""
 

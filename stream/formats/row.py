@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from detectors import values as value_rules
 from detectors.errors import FormatError
 from detectors.features import ERROR, LATENCY_MS, PREDICTION, SCORE_PREFIX, UnitKey
 from stream.topics.record import Record
@@ -36,6 +37,9 @@ AHEAD_MS = 86_400_000
 
 LAST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999."""
+
+LONG_AGO_MS = 315_576_000_000
+"""Ten years. A time in another unit or form than milliseconds or RFC 3339 is believed if its record is not later."""
 
 _environments = msgspec.json.Encoder(order="sorted")
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -134,7 +138,7 @@ def name_of(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        number = as_float(value)
+        number = value_rules.as_float(value)
         if math.isfinite(number):
             return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
     return None
@@ -154,14 +158,6 @@ def identity_of(value: Any) -> str | None:
     return None
 
 
-def as_float(value: int | float) -> float:
-    """The nearest float; infinity for an integer beyond the range of floats."""
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
-
-
 def environment_of(value: Any) -> str | None:
     """An environment (``env``) as JSON with sorted names; None if it is not an object, is empty, or is too long."""
     if not isinstance(value, dict) or not value:
@@ -178,7 +174,8 @@ def event_time(value: Any, record_ms: int) -> tuple[int, bool]:
     """Event time in milliseconds, and whether the record's time replaces an unusable one.
 
     ``value`` is milliseconds or RFC 3339 text; a text without a zone is UTC. Without a value the record's time is used.
-    A value is unusable if it is not a time, is before March 1973 or after 9999, or is more than a day after its record.
+    Where that gives no time, every form that ``detectors.values.time_ms`` reads will do, such as seconds. A value is
+    unusable if it is not a time, is before March 1973 or after 9999, or is more than a day after its record.
     """
     if value is None:
         return max(record_ms, 0), False
@@ -186,9 +183,12 @@ def event_time(value: Any, record_ms: int) -> tuple[int, bool]:
     if isinstance(value, str):
         time_ms = _rfc3339_ms(value)
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        number = as_float(value)
+        number = value_rules.as_float(value)
         time_ms = int(number) if abs(number) <= LAST_MS else None
-    if time_ms is None or not in_reason(time_ms, record_ms):
+    if time_ms is not None and in_reason(time_ms, record_ms):
+        return time_ms, False
+    time_ms = value_rules.time_ms(value)
+    if time_ms is None or not in_reason(time_ms, record_ms) or time_ms < record_ms - LONG_AGO_MS:
         return max(record_ms, 0), True
     return time_ms, False
 

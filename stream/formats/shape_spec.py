@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from detectors.features import SCORE_PREFIX
-from stream.formats.columns import MAX_FEATURE_NAME, refused
+from detectors.values import MAX_FEATURE_NAME, refused_name
 
 MAX_FIELDS = 2_000
 """Most fields of a shape. Events with more take the general path."""
@@ -67,7 +67,7 @@ def learn(events: Iterable[Any], known: ShapeSpec | None, ruled: Container[str])
         model = event["model"] if event["model"] in ruled else None
         if spec is None:
             spec = ShapeSpec(model, {}, {}, "none", ())
-        if spec.model != model or any(refused(name) for name in features):
+        if spec.model != model or any(map(refused_name, features)):
             return None
         if any(len(SCORE_PREFIX) + len(name) > MAX_FEATURE_NAME for name in scores):
             return None

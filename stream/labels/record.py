@@ -8,8 +8,9 @@ import msgspec
 
 from detectors.errors import FormatError
 from detectors.outcomes import Value
+from detectors.values import as_float
 from stream.formats.ids import number_of
-from stream.formats.row import MAX_ID, as_float, checked_unit, event_time, identity_of
+from stream.formats.row import MAX_ID, checked_unit, event_time, identity_of
 from stream.topics.record import Partition, Record
 
 MAX_LABELS = 100_000

@@ -10,8 +10,9 @@ from stream.backends.kafka.cluster import KafkaCluster
 from stream.backends.kafka.sink import KafkaSink
 from stream.files import dataset
 from stream.files.layout import FileLayout
+from stream.files.reference_rows import written_as_text
 from stream.references import artefact, views
-from stream.settings.settings import Settings
+from stream.settings.settings import DetectionSettings, Settings
 from stream.terminal import output, progress
 from stream.terminal.exit_status import ExitStatus
 from stream.topics import keys, rules
@@ -23,7 +24,9 @@ NAMES_SHOWN = 20
 def build(layout: FileLayout, rows: int | None, output_file: str, quiet: bool) -> int:
     """Builds a reference from the first ``rows`` rows (None: all), writes it, and prints what it contains."""
     with progress.rows(layout.file, quiet) as done:
-        reference = dataset.open_dataset(layout).reference(rows)
+        reference, remarks = dataset.in_order(
+            layout, DetectionSettings().late_ms, {}, lambda found: (found.reference(rows), found.remarks)
+        )
         done(reference.rows)
     artefact.write(reference, output_file)
     names = [feature.feature for feature in reference.features]
@@ -31,6 +34,13 @@ def build(layout: FileLayout, rows: int | None, output_file: str, quiet: bool) -
     progress.note(f"{output_file}: {reference.model_key}, {reference.rows:,} rows, {reference.digest}")
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     progress.note(f"{len(names)} features, expected in every event: {', '.join(names[:NAMES_SHOWN])}{more}")
+    for column, reason in remarks.not_watched.items():
+        progress.note(f"not watched: {column}: {reason}")
+    for note in remarks.lines():
+        progress.note(note)
+    for feature in reference.features:
+        if example := written_as_text(feature):
+            progress.note(f"{feature.feature}: numbers written as text ({example!r}); only their presence is judged")
     if ids:
         progress.note(f"ids or counters, only checked for missing values: {', '.join(ids)}")
     return ExitStatus.OK

@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from detectors import values
 from detectors.evidence import distances
 from detectors.features import Kind
 from detectors.reference.reference import FeatureReference, Reference
@@ -125,7 +126,10 @@ def _numeric(one: FeatureReference, other: FeatureReference) -> tuple[Any, Any]:
     below = np.cumsum(one.counts)[: len(one.edges)]
     at = np.searchsorted(below, np.linspace(0, below[-1], BINS + 1)[1:-1], side="left")
     cuts = np.unique(np.asarray(one.edges)[at])
-    theirs = np.interp(cuts, other.edges, np.cumsum(other.counts)[: len(other.edges)])
+    edges = np.asarray(other.edges)
+    theirs = np.interp(
+        values.snapped(cuts, edges, other.std or 0.0), edges, np.cumsum(other.counts)[: len(other.edges)]
+    )
     mine = np.interp(cuts, one.edges, below)
     return (
         np.rint(np.diff(mine, prepend=0, append=one.present)).astype(np.int64),

@@ -5,16 +5,17 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from detectors import values
 from detectors.calibration.calibration import Calibrator
 from detectors.calibration.rehearsal import Monitor
 from detectors.calibration.stretch import Column, Stretch, category_cells
 from detectors.columns import Bytes8, Floats
 from detectors.errors import FormatError
 from detectors.features import Kind, UnitKey
-from detectors.reference import builder
 from detectors.reference.reference import FeatureReference, Reference
-from stream.files import dataset, event_rows
-from stream.files.dataset import Row
+from stream.files import dataset, event_log, event_rows
+from stream.files.ordering import moment_ms
+from stream.files.reference_rows import Row
 from stream.formats.row import Row as Event
 from stream.judge.settings import JudgeSettings
 from stream.replay.options import ReplayOptions
@@ -66,7 +67,7 @@ def span(text: str) -> Span:
 
 
 def _end(end: str, timed: bool, text: str) -> int:
-    return dataset.moment_ms(end, f"--clean {text}") if timed else int(end)
+    return moment_ms(end, f"--clean {text}") if timed else int(end)
 
 
 class CalibrationOptions(msgspec.Struct, frozen=True):
@@ -96,7 +97,7 @@ class CleanRows:
         if self._timed is None and rows:
             self._timed = self._has_times(rows[0][2])
         for row in rows:
-            for event in event_rows.rows_of(row, self._options.file):
+            for event in self._events_of(row):
                 self._events += 1
                 if self._calibration.clean.holds(self._events, event.timestamp_ms):
                     self.first_event, self.last_event = self.first_event or self._events, self._events
@@ -105,9 +106,17 @@ class CleanRows:
         if len(self._pending) >= CHUNK:
             self._convert_pending()
 
+    @staticmethod
+    def _events_of(row: Row) -> list[Event]:
+        """The events of a row; none of a row that cannot be read, which the replay counts."""
+        try:
+            return event_rows.rows_of(row)
+        except FormatError:
+            return []
+
     def _has_times(self, line: bytes) -> bool:
         options = self._options
-        own = dataset.event_moment_ms(line) is not None if options.is_events else options.timestamp is not None
+        own = event_log.has_time(line) if dataset.is_log(options.file) else options.timestamp is not None
         if self._calibration.clean.timed and not own:
             raise FormatError(
                 f"{options.file}: --clean names times, but the rows have none: use event numbers, or --timestamp"
@@ -155,8 +164,8 @@ class CleanRows:
 
 
 def _values(feature: FeatureReference, events: Sequence[Event]) -> tuple[Floats, Bytes8]:
-    values = [event.values.get(feature.feature) for event in events]
+    given = [event.values.get(feature.feature) for event in events]
     if feature.kind is Kind.NUMERIC:
-        return builder.as_numbers(values)
-    categories, status = builder.as_categories(values, feature.kind)
+        return values.as_numbers(given)
+    categories, status = values.as_categories(given, feature.kind)
     return category_cells(feature, categories), status

@@ -10,7 +10,8 @@ from detectors import errors
 from detectors.errors import DriftlineError
 from detectors.reference.reference import Reference
 from stream.files import dataset
-from stream.files.dataset import Row
+from stream.files.dataset import Dataset
+from stream.files.reference_rows import Row, written_as_text
 from stream.judge.settings import judge_settings
 from stream.references import artefact
 from stream.replay import html, report
@@ -34,7 +35,7 @@ def main(
     quiet: bool,
     calibration: CalibrationOptions | None = None,
 ) -> int:
-    """Runs the command. Exit status 0: no incident opened; 1: at least one did."""
+    """Runs the command. Exit status 0: no incident opened; 1: at least one did; 2: too little was judged."""
     if plot_file is not None and not plot_file.lower().endswith((PNG, *HTML)):
         raise DriftlineError(f"{plot_file}: the name of a plot must end in .html or .png")
     with progress.rows(options.file, quiet) as done:
@@ -65,19 +66,40 @@ def replayed(
     if options.reference_file is not None:
         reference = artefact.read_reference(options.reference_file)
         options = _named_by(reference, options)
-    rows = dataset.open_dataset(options)
-    if options.reference_rows is not None:
-        reference = rows.reference(options.reference_rows)
-        done(reference.rows)
-    clean = None if calibration is None or reference is None else CleanRows(options, calibration, reference)
-    replay = Replay(options, _settings(options), reference)
-    for look in _looks(rows.events()):
-        replay.feed(look)
-        replay.join_labels(rows.labels)
-        if clean is not None:
-            clean.gather(look)
-        done(len(look))
-    return replay.report(), clean
+    settings, given = _settings(options), reference
+    known = {} if reference is None else {feature.feature: feature.kind for feature in reference.features}
+
+    def replay_rows(rows: Dataset) -> tuple[Replayed, CleanRows | None]:
+        found = given
+        if options.reference_rows is not None:
+            found = rows.reference(options.reference_rows)
+            done(found.rows)
+        clean = None if calibration is None or found is None else CleanRows(options, calibration, found)
+        replay = Replay(options, settings, found)
+        for look in _looks(rows.events()):
+            replay.feed(look)
+            replay.join_labels(rows.labels)
+            if clean is not None:
+                clean.gather(look)
+            done(len(look))
+        return _with_remarks(replay, rows, found), clean
+
+    return dataset.in_order(options, settings.detection.late_ms, known, replay_rows)
+
+
+def _with_remarks(replay: Replay, rows: Dataset, reference: Reference | None) -> Replayed:
+    """The report, with what was left out. Raises FormatError where too many rows cannot be read."""
+    remarks = rows.remarks
+    for number, reason in replay.unreadable:
+        remarks.leave_out_row(f"{rows.place(number)}: {reason}")
+    remarks.refuse_invalid(replay.rows)
+    found = replay.report()
+    for feature in () if reference is None else reference.features:
+        if example := written_as_text(feature):
+            remarks.note(f"{feature.feature}: numbers written as text ({example!r}); only their presence is judged")
+    state = "blind" if found.read.too_little and not found.incidents else found.state
+    read = msgspec.structs.replace(found.read, not_watched=dict(remarks.not_watched), notes=remarks.lines())
+    return msgspec.structs.replace(found, read=read, state=state)
 
 
 def calibrated(found: Replayed, clean: CleanRows, options: ReplayOptions, *, quiet: bool) -> Replayed:

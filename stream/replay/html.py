@@ -28,7 +28,8 @@ def page(found: Replayed) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title><style>{rules}</style></head><body>",
             f"<h1>{escape(title)}</h1>",
-            f'<p class="soft">driftline replay: {found.events:,} events compared with {reference}</p>',
+            f'<p class="soft">driftline replay: {found.events:,} events compared with {reference}',
+            f"{_left_out(found)}</p>",
             "<h2>Evidence by event</h2>",
             svg.evidence(
                 [(point.event, point.evidence_log10) for point in found.points],
@@ -43,6 +44,16 @@ def page(found: Replayed) -> str:
             "</body></html>\n",
         )
     )
+
+
+def _left_out(found: Replayed) -> str:
+    """What was left out, behind the headline."""
+    parts = [f"; {escape(found.read.left_out)}"] if found.read.left_out else []
+    if found.read.too_little:
+        parts.append(f"; not judged: {escape(found.read.too_little)}")
+    parts += [f"<br>not watched: {escape(name)}: {escape(why)}" for name, why in found.read.not_watched.items()]
+    parts += [f"<br>note: {escape(note)}" for note in found.read.notes]
+    return "".join(parts)
 
 
 def bins(histogram: object) -> tuple[list[float], list[str]]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import orjson
 
 from detectors.errors import FormatError
-from stream.files.dataset import Row
+from stream.files.reference_rows import Row
 from stream.topics.record import Record
 
 KEYED_PARTITIONS = 4

@@ -14,7 +14,7 @@ from detectors.errors import FormatError
 from detectors.features import UnitKey
 from detectors.profiles import Profile, Signal
 from detectors.reference.reference import Reference
-from stream.files.dataset import Row
+from stream.files.reference_rows import Row
 from stream.judge.effects import Effect, IncidentRecord, ReferenceBuilt
 from stream.judge.judge import Judge
 from stream.judge.settings import SlotRules, judge_settings
@@ -23,7 +23,7 @@ from stream.observe.observer import Observer
 from stream.observe.shell.settings import observe_settings
 from stream.replay.options import ReplayOptions
 from stream.replay.partitions import Chunk, Split, UnevenReading
-from stream.replay.report import Point, Replayed
+from stream.replay.report import Point, ReadRows, Replayed
 from stream.settings.settings import Settings
 from stream.topics import marks
 from stream.topics.marks import Mark
@@ -32,6 +32,9 @@ from stream.topics.record import Partition, Record
 LOOK_EVENTS = 32
 """A look costs about as much as 300 events. With 32 a strong change is found within two looks of its first event."""
 NEVER = 1 << 62
+MOST_UNREADABLE = 100_000
+"""A file with more rows that cannot be read is refused while it is read."""
+
 TOPIC = "replay"
 LABELS = Partition("replay-labels", 0)
 MAX_SIGNALS = 10_000
@@ -59,11 +62,13 @@ class Replay:
         self._incidents: dict[str, dict[str, Any]] = {}
         self._signals: dict[tuple[int, Signal], int] = {}
         self._points: list[Point] = []
+        self._shards: dict[tuple[UnitKey, int], Profile] = {}
+        self.unreadable: list[tuple[int, str]] = []  # number and reason of rows
         for place in self._places:
             self._observer.assign(place)
 
     def feed(self, rows: Sequence[Row]) -> None:
-        """Splits the rows of one look over the shards, then runs the judge. Raises FormatError naming a bad row."""
+        """Splits the rows of one look over the shards, then runs the judge. Raises FormatError for a second model."""
         self._looks += 1
         split = self._split.split(rows)
         if self._uneven is not None:
@@ -79,10 +84,11 @@ class Replay:
 
     def _read(self, part: int, records: Sequence[Record]) -> None:
         effects = self._observer.process(self._places[part], records)
-        if effects.dead_letters:
-            letter = effects.dead_letters[0]
-            number = self._split.row_of(part, letter.record.offset)
-            raise FormatError(f"{self._options.file}: row {number}: {letter.reason}")
+        for letter in effects.dead_letters:
+            self.unreadable.append((self._split.row_of(part, letter.record.offset), letter.reason))
+        if len(self.unreadable) > MOST_UNREADABLE:
+            number, reason = self.unreadable[0]
+            raise FormatError(f"{self._options.file}: row {number}: {reason}; {MOST_UNREADABLE:,} rows cannot be read")
 
     def _read_slot(self, chunk: Chunk) -> None:
         """Reads the rows of one look in one partition; the judge looks when all partitions have read that look."""
@@ -98,6 +104,11 @@ class Replay:
         mark = Mark(marks.SCHEMA, TOPIC, part, len(self._places), look, self._now_ms, read_to_end=False)
         self._apply(self._judge.on_mark(mark))
         self._remember_evidence()
+
+    @property
+    def rows(self) -> int:
+        """Rows that were read."""
+        return self._split.rows
 
     @property
     def _now_ms(self) -> int:
@@ -126,7 +137,7 @@ class Replay:
             self._read_slot(chunk)
         if self._unit is None:
             raise FormatError(f"{self._options.file}: no events after the rows of the reference")
-        for profile in self._observer.profiles_due(self._now_ms, force=True):
+        for profile in self._published():
             self._judge.on_profile(profile, self._now_ms)  # labels that came after the last look
         detail = self._judge.model_view(self._unit)
         reference = self._reference
@@ -143,6 +154,7 @@ class Replay:
             signals=self._shown_signals(),
             state=str(detail["state"]),
             detail=detail,
+            read=self._read_so_far(),
             points=self._points,
             threshold_log10=detail.get("threshold_log10"),
         )
@@ -156,7 +168,19 @@ class Replay:
                 checkpoint.encode(unit)
             checkpoint.manifest()
             checkpoint.acknowledged()
-        return list(self._observer.profiles_due(self._now_ms, force=True))
+        profiles = list(self._observer.profiles_due(self._now_ms, force=True))
+        self._shards.update({(profile.unit, profile.partition): profile for profile in profiles})
+        return profiles
+
+    def _read_so_far(self) -> ReadRows:
+        shards = self._shards.values()
+        return ReadRows(
+            rows=self._split.rows,
+            judged=sum(profile.events for profile in shards),
+            late=sum(profile.late for profile in shards),
+            duplicate=sum(profile.duplicate for profile in shards),
+            invalid=len(self.unreadable),
+        )
 
     def _look(self, profiles: Sequence[Profile]) -> None:
         for profile in profiles:

@@ -11,6 +11,9 @@ from stream.terminal import incidents as incident_tables
 from stream.terminal.console import escape
 from stream.terminal.exit_status import ExitStatus
 
+SHOWN_COLUMNS = 20
+"""Most columns that are not watched, and most notes, that are shown in a terminal."""
+
 
 class Point(msgspec.Struct, frozen=True):
     """The evidence (log10) at one event."""
@@ -18,6 +21,43 @@ class Point(msgspec.Struct, frozen=True):
     event: int
     at_ms: int
     evidence_log10: float
+
+
+class ReadRows(msgspec.Struct, frozen=True):
+    """What became of the rows after the reference: ``rows`` is the sum of the other counts.
+
+    ``not_watched``: columns that are left out, each with the reason. ``notes``: decisions made while reading.
+    """
+
+    rows: int
+    judged: int
+    late: int
+    duplicate: int
+    invalid: int
+    not_watched: dict[str, str] = {}
+    notes: list[str] = []
+
+    def as_json(self) -> dict[str, Any]:
+        """The member ``read`` of ``replay --json``."""
+        columns = [{"column": name, "reason": reason} for name, reason in self.not_watched.items()]
+        return {**msgspec.structs.asdict(self), "not_watched": columns}
+
+    @property
+    def left_out(self) -> str:
+        """The rows that were left out, as text; empty if there is none."""
+        counts = ((self.late, "late"), (self.duplicate, "repeated"), (self.invalid, "invalid"))
+        return ", ".join(f"{count:,} {what}" for count, what in counts if count)
+
+    @property
+    def too_little(self) -> str | None:
+        """Why the judged rows say nothing about the file; None if they do."""
+        if 2 * self.judged >= self.rows and self.judged:
+            return None
+        if self.duplicate >= max(self.late, self.invalid):
+            return f"{self.duplicate:,} of {self.rows:,} events repeat an id: ids name the event, not the customer"
+        if self.late >= self.invalid:
+            return f"{self.late:,} of {self.rows:,} events are late: sort them by time"
+        return f"{self.invalid:,} of {self.rows:,} rows cannot be read"
 
 
 class Replayed(msgspec.Struct, frozen=True):
@@ -33,6 +73,7 @@ class Replayed(msgspec.Struct, frozen=True):
     signals: list[dict[str, Any]]
     state: str
     detail: dict[str, Any]
+    read: ReadRows
     points: list[Point]
     threshold_log10: float | None
     calibration: Calibrated | None = None
@@ -48,6 +89,7 @@ class Replayed(msgspec.Struct, frozen=True):
             "events": self.events,
             "rate": self.rate,
             "reference": reference,
+            "read": self.read.as_json(),
             "incidents": self.incidents,
             "signals": self.signals,
             "state": self.state,
@@ -64,8 +106,10 @@ class Replayed(msgspec.Struct, frozen=True):
 
     @property
     def status(self) -> int:
-        """The exit status: 1 if an incident opened, whether or not it is resolved."""
-        return ExitStatus.DRIFT if self.incidents else ExitStatus.OK
+        """The exit status: 1 if an incident opened, whether or not it is resolved; 2 if too little was judged."""
+        if self.incidents:
+            return ExitStatus.DRIFT
+        return ExitStatus.ERROR if self.reference_digest is None or self.read.too_little else ExitStatus.OK
 
 
 def show(console: Console, found: Replayed) -> None:
@@ -75,7 +119,14 @@ def show(console: Console, found: Replayed) -> None:
         reference = "no reference yet (see --reference-rows)"
     else:
         reference = f"compared with a reference of {found.reference_rows:,} rows"
-    console.print(f"[bold]{name}[/]  {found.events:,} events, {reference}: {_headline(found)}")
+    left_out = f", {found.read.left_out}" if found.read.left_out else ""
+    console.print(f"[bold]{name}[/]  {found.events:,} events{left_out}, {reference}: {_headline(found)}")
+    for column, reason in list(found.read.not_watched.items())[:SHOWN_COLUMNS]:
+        console.print(f"not watched: {escape(column)}: {escape(reason)}")
+    if len(found.read.not_watched) > SHOWN_COLUMNS:
+        console.print(f"not watched: {len(found.read.not_watched) - SHOWN_COLUMNS:,} more columns (see --json)")
+    for note in found.read.notes[:SHOWN_COLUMNS]:
+        console.print(f"note: {escape(note)}")
     if found.incidents:
         console.print()
         console.print(incident_tables.table(found.incidents))
@@ -98,6 +149,8 @@ def show(console: Console, found: Replayed) -> None:
 
 def _headline(found: Replayed) -> str:
     count = len(found.incidents)
+    if not count and found.read.too_little:
+        return f"[red]not judged[/]: {found.read.too_little}"
     if not count:
         style = {"stable": "green", "warning": "yellow"}.get(found.state, "cyan")
         return f"[{style}]{found.state}[/], no incident"

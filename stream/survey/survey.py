@@ -7,7 +7,9 @@ import msgspec
 import numpy as np
 
 from detectors.columns import INVALID, PRESENT, Columns
+from detectors.derived.rules import derived_names
 from detectors.features import Kind, ModelKey
+from detectors.values import EMPTY_TEXTS
 from stream.topics.record import Record
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -48,6 +50,7 @@ class ModelSurvey(msgspec.Struct, frozen=True):
     segments: dict[str, int]
     environments: dict[str, int]
     features: list[FeatureSurvey]
+    not_watched: dict[str, str] = {}  # features without a value that can be watched, with the reason
 
 
 class TopicSurvey(msgspec.Struct, frozen=True):
@@ -96,11 +99,19 @@ def _model(model: str, version: str, parts: Sequence[Columns]) -> ModelSurvey:
     found = [_numeric(name, parts, events) for name in _names(part.numeric for part in parts)]
     specs = sorted({spec for part in parts for spec in part.categorical}, key=lambda s: (s.feature, s.kind))
     found.extend(_categorical(spec.feature, spec.kind, parts, events) for spec in specs)
-    found = [feature for feature in found if feature.present or feature.invalid] or found
+    present = {feature.feature for feature in found if feature.present}
+    lists = {f.feature for f in found if f.kind is Kind.VECTOR and not present.isdisjoint(derived_names(f.feature))}
+    watched = present | lists
+    not_watched = {f.feature: _reason(f) for f in found if f.feature not in watched}
+    found = [feature for feature in found if feature.present or (feature.invalid and feature.feature in watched)]
     found.sort(key=lambda feature: (feature.feature, -feature.present))
-    return ModelSurvey(
-        model, version, events, first, last, rate, dict(segments.most_common()), dict(environments.most_common()), found
-    )
+    counts = dict(segments.most_common()), dict(environments.most_common())
+    return ModelSurvey(model, version, events, first, last, rate, *counts, found, dict(sorted(not_watched.items())))
+
+
+def _reason(feature: FeatureSurvey) -> str:
+    """Why a feature without a single value is not watched."""
+    return "objects and lists of anything but numbers are not monitored" if feature.invalid else "empty: no value"
 
 
 def _names(lists: Iterable[Sequence[str]]) -> list[str]:
@@ -150,7 +161,8 @@ def _categorical(name: str, kind: Kind, parts: Sequence[Columns], events: int) -
     for part in parts:
         for index, spec in enumerate(part.categorical):
             if spec.feature == name and spec.kind is kind:
-                seen.update(category for category in part.categories[index] if category is not None)
+                given = (category for category in part.categories[index] if category is not None)
+                seen.update(category for category in given if category not in EMPTY_TEXTS)
                 if part.category_status is not None:
                     invalid += int(np.count_nonzero(part.category_status[:, index] == INVALID))
     present = seen.total()

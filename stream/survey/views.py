@@ -20,6 +20,8 @@ def show(console: Console, found: TopicSurvey) -> None:
         console.print()
         console.print(f"[bold]{escape(model.model)}/{escape(model.version)}[/]  {escape(about(model))}", soft_wrap=True)
         console.print(_table(model))
+        for name, reason in list(model.not_watched.items())[:20]:
+            console.print(f"not watched: {escape(name)}: {escape(reason)}", soft_wrap=True)
 
 
 def headline(found: TopicSurvey) -> str:

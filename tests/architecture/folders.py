@@ -160,7 +160,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "datasketches": ("detectors.sketches.",),
     "yaml": ("stream.settings.layers", "stream.commands.check", "stream.survey.command", "stream.training"),
     "matplotlib": ("stream.replay.png",),
-    "pyarrow": ("stream.files.tables",),
+    "pyarrow": ("stream.files.",),
     "click": ("stream.commands.",),
 }
 """Each library has one home; a trailing dot means everything in that folder."""

@@ -9,7 +9,8 @@ from detectors.calibration.injection import MISSING_SHARE, MIX_SHARE, SHIFTS, In
 from detectors.calibration.stretch import Column, category_cells
 from detectors.columns import MISSING, PRESENT
 from detectors.features import Kind
-from detectors.reference.builder import as_categories, as_numbers, categorical_reference, numeric_reference
+from detectors.reference.builder import categorical_reference, numeric_reference
+from detectors.values import as_categories, as_numbers
 
 
 def numeric(values: list[float | None] | np.ndarray) -> Column:

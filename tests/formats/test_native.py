@@ -206,7 +206,7 @@ def test_one_event_an_array_and_columns_say_the_same() -> None:
         (True, NOW_MS, NOW_MS, 1),
         ({}, NOW_MS, NOW_MS, 1),
         (0, NOW_MS, NOW_MS, 1),
-        (1_763_700_000, NOW_MS, NOW_MS, 1),  # seconds
+        (1_763_700_000, NOW_MS, NOW_MS, 0),  # seconds
         (253_000_000_000_000, NOW_MS, NOW_MS, 1),  # year 9987
         (10**300, NOW_MS, NOW_MS, 1),
         (-5, NOW_MS, NOW_MS, 1),

@@ -10,11 +10,11 @@ import numpy as np
 from detectors import profiles
 from detectors.features import Kind
 from detectors.profiles import Epoch, FeatureProfile, Profile
-from detectors.reference.builder import as_categories, as_numbers
 from detectors.reference.reference import FeatureReference, Reference
 from detectors.reference.transform import centre_and_scale
 from detectors.sketches.moments import BLOCK, Moments
 from detectors.sketches.quantiles import QuantileSketch
+from detectors.values import as_categories, as_numbers
 
 
 class MiniShard:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from detectors.errors import DriftlineError
 from stream.charts import svg
 from stream.replay import html, png
-from stream.replay.report import Point, Replayed
+from stream.replay.report import Point, ReadRows, Replayed
 
 INCIDENT = {
     "id": "5e1c",
@@ -53,6 +53,7 @@ def replayed(events: int = 100) -> Replayed:
         signals=[],
         state="drift",
         detail={"features": FEATURES},
+        read=ReadRows(events, events, 0, 0, 0),
         points=[Point(event, event * 1000, event / 10) for event in range(1, events + 1)],
         threshold_log10=4.2,
     )

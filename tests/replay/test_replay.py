@@ -125,7 +125,7 @@ def test_two_models_in_one_file_need_a_choice(tmp_path: Path, capsys: pytest.Cap
     path.write_text("".join(f'{{"model": "{m}", "features": {{"x": 1}}}}\n' for m in "ab"), encoding="utf-8")
     assert cli.run(["replay", str(path)]) == 2
     assert "choose with --model" in capsys.readouterr().err
-    assert cli.run(["replay", str(path), "--model", "b", "--json"]) == 0
+    assert cli.run(["replay", str(path), "--model", "b", "--json"]) == 2  # one event, no reference: nothing was judged
     assert json.loads(capsys.readouterr().out)["model"] == "b"
 
 
