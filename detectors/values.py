@@ -5,7 +5,7 @@ The reference builder, the decoder, the readers of files, survey and the publish
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from detectors.columns import INVALID, MISSING, PRESENT, Bytes8, Floats
 from detectors.features import ERROR, LATENCY_MS, PREDICTION, SCORE_PREFIX, Kind
+from detectors.plain_values import is_absent, plain
 
 MAX_FEATURE_NAME = 256
 """Most characters of a feature's name."""
@@ -51,7 +52,6 @@ _MILLISECOND = timedelta(milliseconds=1)
 _FIRST_MS = (datetime(FIRST_YEAR, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
 _END_MS = (datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
 _LAST_MS = 253_402_300_799_999  # of the year 9999
-_ABSENT_TYPES = ("NAType", "NaTType", "MaskedConstant")
 _EMITTED = (PREDICTION, LATENCY_MS, ERROR)
 
 
@@ -102,46 +102,6 @@ def unwatched(values: Sequence[Any] | np.ndarray) -> str | None:
             continue  # an empty text or an infinity
         return f"values of the type {type(value).__name__} are not monitored"
     return "empty: no row has a value"
-
-
-def is_absent(value: object) -> bool:
-    """Whether a value is missing: None, NaN, NaT, and what pandas, NumPy and Decimal have for it.
-
-    >>> is_absent(float("nan")), is_absent(np.datetime64("NaT")), is_absent(Decimal("NaN")), is_absent(0)
-    (True, True, True, False)
-    """
-    if value is None or type(value).__name__ in _ABSENT_TYPES:
-        return True
-    if isinstance(value, float | np.floating | Decimal):
-        return bool(value != value)
-    return isinstance(value, np.datetime64 | np.timedelta64) and bool(np.isnat(value))
-
-
-def plain(value: Any) -> Any:
-    """A single value as a decoded JSON event would hold it: None, bool, int, float, str, list, or else as it is.
-
-    A date or time is its ISO text, and a duration its seconds.
-
-    >>> plain(datetime(2026, 3, 1, 12, 30)), plain(Decimal("1.5")), plain(timedelta(minutes=1)), plain(np.int64(3))
-    ('2026-03-01T12:30:00', 1.5, 60.0, 3)
-    """
-    if value is None or type(value) in (str, int, float, bool):
-        return value
-    if is_absent(value):
-        return None
-    if isinstance(value, np.datetime64):
-        return str(value.astype("datetime64[ms]"))
-    if isinstance(value, np.timedelta64):
-        return float(value / np.timedelta64(1, "s"))
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, Decimal):
-        return float(value)
-    return str(value) if isinstance(value, str) else value
 
 
 def infer_kind(values: Sequence[Any] | np.ndarray) -> Kind | None:

@@ -25,7 +25,7 @@ import confluent_kafka
 import msgspec
 import orjson
 
-from detectors import values
+from detectors import plain_values
 from detectors.errors import SettingsError
 from stream.fingerprint import fingerprint
 
@@ -161,9 +161,10 @@ class InferencePublisher:
         with InferencePublisher("fraud", "3", bootstrap_servers="kafka:9092") as publisher:
             publisher.log({"amount": 12.5, "country": "NL"}, prediction=0, scores={"fraud": 0.03})
 
-    Events are spread over the topic's partitions, one whole batch to a partition at a time. The environment fingerprint
-    is sent with the first event and then every ``environment_interval_seconds``, so that every partition gets it, and
-    so does a worker that starts later. Safe to use from several threads, and after a fork (a child has its own queue).
+    Events without a key are spread over the topic's partitions, one whole batch to a partition at a time. The
+    environment fingerprint is sent with the first event and then every ``environment_interval_seconds``, so that every
+    partition gets it, and so does a worker that starts later. Safe to use from several threads, and after a fork (a
+    child has its own queue).
 
     :param max_queue_events, max_queue_bytes: limits while the broker is unreachable; 64 MiB: about 100,000 events.
     :param delivery_timeout_seconds: time after which an event that was not delivered is dropped.
@@ -222,9 +223,11 @@ class InferencePublisher:
         latency_ms: float | None = None,
         error: bool | None = None,
         ts: int | datetime | None = None,
+        key: str | None = None,
     ) -> str:
         """Queues one inference and returns its id, under which a label can be sent later.
 
+        ``key``: the key of the record, such as a customer; events of one key are in one partition, in their order.
         Without ``id`` a new one is made. Never blocks and never raises; ``stats()`` counts dropped events. Numbers that
         are not finite become null (missing), and so do the missing values of pandas and NumPy. A Series is its
         ``to_dict()``; features that are no mapping are dropped as UNENCODABLE. Cost: about 2 us for 20 features.
@@ -256,7 +259,7 @@ class InferencePublisher:
                 self._link.drop(UNENCODABLE)
                 return event_id
             event["features"] = mapping
-        self._send(self.topic, event)
+        self._send(self.topic, event, key)
         return event_id
 
     def log_label(self, id: str, label: Any, *, ts: int | datetime | None = None) -> None:  # noqa: A002
@@ -312,7 +315,7 @@ class InferencePublisher:
         if not self._closed:
             self._begin()
 
-    def _send(self, topic: str, event: dict[str, Any]) -> None:
+    def _send(self, topic: str, event: dict[str, Any], key: str | None = None) -> None:
         link = self._link
         if self._closed:
             link.drop(CLOSED)
@@ -326,7 +329,7 @@ class InferencePublisher:
                 return
             value = encoded
         try:
-            link.producer.produce(topic, value)
+            link.producer.produce(topic, value, key)
         except BufferError:
             link.drop(QUEUE_FULL)
         except confluent_kafka.KafkaException as error:
@@ -358,7 +361,7 @@ def _mapping(features: Any) -> Mapping[str, Any] | None:
 def _default(value: Any) -> Any:
     """A JSON value for types that orjson does not know: arrays, tensors and scalars of other libraries, Series,
     Decimal, the missing values of pandas and NumPy, dates and durations."""
-    value = values.plain(value)
+    value = plain_values.plain(value)
     if value is None or isinstance(value, bytes | bytearray | memoryview):  # binary values are not monitored
         return None
     if isinstance(value, str | int | float | bool | list):

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from detectors import values as value_rules
+from detectors import plain_values
 from detectors.errors import ReferenceError
 from detectors.features import PREDICTION, SCORE_PREFIX, Kind
 from detectors.reference import builder
@@ -127,7 +127,7 @@ def _column(values: Any) -> Sequence[Any] | np.ndarray:
     if array is not None and array.ndim in (1, 2) and array.dtype.kind in "fiub":
         return array
     plain = values.tolist() if hasattr(values, "tolist") else values.to_list() if hasattr(values, "to_list") else values
-    return [value_rules.plain(value) for value in plain]
+    return [plain_values.plain(value) for value in plain]
 
 
 def _as_array(values: Any) -> np.ndarray | None:

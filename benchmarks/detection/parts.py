@@ -43,6 +43,8 @@ def chosen(quick: bool, seed: int, data: Path | None, alone: bool) -> list[Part]
     for count in pipeline.PARTITIONS[::-1]:
         found.append(Part(f"pipeline, nulls, {count} partitions", partial(pipeline.null_suite, count, quick, seed)))
         found.append(Part(f"pipeline, changes, {count} partitions", partial(pipeline.change_suite, count, quick, seed)))
+    keyed = partial(pipeline.null_suite, pipeline.KEYED, quick, seed, keyed=True)
+    found.append(Part("pipeline, nulls, keyed partitions", keyed))
     found += [
         Part(f"null streams, {size:,} rows", partial(nulls.suite, size, quick, seed))
         for size in (nulls.QUICK_SIZES if quick else nulls.SIZES)[::-1]

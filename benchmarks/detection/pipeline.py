@@ -21,6 +21,12 @@ from stream.replay.replay import LOOK_EVENTS, Replay
 from stream.settings.settings import Settings
 
 PARTITIONS = (1, 16)
+KEYED = 4
+"""Partitions of a topic that is keyed by the category. They are read unevenly, as chance decides."""
+
+SPREAD = 0.8
+"""How far the numbers of neighbouring categories are apart, in standard deviations, where the topic is keyed."""
+
 NUMBERS = 17
 EVENT_MS = 60_000
 REFERENCE_ROWS = 20_000
@@ -33,20 +39,23 @@ Columns = dict[str, list[Any]]
 _encoder = msgspec.json.Encoder()
 
 
-def null_suite(partitions: int, quick: bool, seed: int) -> Rows:
-    """Runs without a change at the default budget, one false alarm a month."""
+def null_suite(partitions: int, quick: bool, seed: int, *, keyed: bool = False) -> Rows:
+    """Runs without a change at the default budget, one false alarm a month. ``keyed``: each partition has a
+    distribution of its own, and is read at its own pace."""
     events = (5_000 if quick else 60_000) // (1 if partitions == 1 else 3)  # sixteen partitions cost five times as much
     rows = []
     for name in ("normal", "ar1-.8") if quick else (n for n in synthetic.NULLS if n != "day-effects"):
         rng = np.random.default_rng(seed)
         size = SEASONAL_ROWS if name in SEASONAL else REFERENCE_ROWS
         null = synthetic.NULLS[name]
-        reference = built(columns(rng, null, size, 0), seasonal=name in SEASONAL)
-        incidents = replayed(columns(rng, null, events, size), reference, partitions, first=size)
+        spread = SPREAD if keyed else 0.0
+        reference = built(columns(rng, null, size, 0, spread), seasonal=name in SEASONAL)
+        live = columns(rng, null, events, size, spread)
+        incidents = replayed(live, reference, partitions, first=size, progress=seed if keyed else None)
         months = events * EVENT_MS / 1000 / MONTH_SECONDS
         rows.append(
             {
-                "stream": name,
+                "stream": f"{name}, keyed" if keyed else name,
                 "partitions": partitions,
                 "feature_events": events * len(reference.features),
                 "months": months,
@@ -93,10 +102,13 @@ def _mean(values: list[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def columns(rng: np.random.Generator, null: synthetic.Null, rows: int, start: int) -> Columns:
-    """Columns of ``rows`` events that follow ``start`` events."""
+def columns(rng: np.random.Generator, null: synthetic.Null, rows: int, start: int, spread: float = 0.0) -> Columns:
+    """Columns of ``rows`` events that follow ``start`` events. ``spread``: how much the numbers differ by category."""
     found: Columns = {f"x{i}": null(rng, rows, start).tolist() for i in range(NUMBERS)}
     found["category"] = rng.choice(CATEGORIES, rows, p=SHARES).tolist()
+    if spread:
+        away = spread * np.array([CATEGORIES.index(category) for category in found["category"]])
+        found.update({f"x{i}": (np.array(found[f"x{i}"]) + away).tolist() for i in range(NUMBERS)})
     found["flag"] = (rng.random(rows) < FLAG_SHARE).tolist()
     found["gaps"] = _with_gaps(rng, rng.normal(size=rows), MISSING_SHARE)
     return found
@@ -121,9 +133,12 @@ def replayed(
     *,
     first: int = 0,
     event_ms: int = EVENT_MS,
+    progress: int | None = None,
 ) -> list[dict[str, Any]]:
-    """The incidents that the events would have raised at the default budget. ``first``: events before the first one."""
-    options = ReplayOptions(file=reference.model, partitions=partitions)
+    """The incidents that the events would have raised at the default budget. ``first``: events before the first one.
+    ``progress``: the events are keyed by category, and this is the seed of how unevenly the partitions are read."""
+    key = None if progress is None else "category"
+    options = ReplayOptions(file=reference.model, partitions=partitions, partition_by=key, progress=progress)
     replay = Replay(options, Settings(), reference)
     head = {"model": reference.model, "version": reference.version}
     rows = zip(*values.values(), strict=True)

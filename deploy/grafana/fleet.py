@@ -200,13 +200,15 @@ def _retrains() -> Json:
 def _errors() -> Json:
     return lines(
         "Errors",
-        "Errors since the workers started, by component. The log of the worker has each of them.",
+        "Errors since the workers started, by component, and requests that the web page refused, by reason. The log of "
+        "the worker has each of them.",
         "short",
         [
             target(
                 or_none("sum by (component) (driftline_errors_total)", "component", "driftline_build_info"),
                 "{{component}}",
-            )
+            ),
+            target("sum by (reason) (driftline_http_refused_total)", "refused: {{reason}}"),
         ],
     )
 

@@ -51,7 +51,11 @@ DAMAGE: Mapping[str, Callable[[DeployedModel], None]] = {
 
 
 class Traffic:
-    """Serves requests at a steady rate until it is stopped. Any thread may read ``elapsed`` and ``made``."""
+    """Serves requests at a steady rate until it is stopped. Any thread may read ``elapsed`` and ``made``.
+
+    Events are keyed by what the model predicted, so each partition has a distribution of its own, as a topic that is
+    keyed by customer has.
+    """
 
     def __init__(
         self,
@@ -121,7 +125,7 @@ class Traffic:
             publisher = self._publishers[name]
             for _ in range(due - self._logged[name]):
                 features, prediction, scores = model.serve()
-                publisher.log(features, prediction, scores=scores)
+                publisher.log(features, prediction, scores=scores, key=str(prediction))
                 self._logged[name] += 1
 
     def _inject(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from detectors import values
+from detectors import plain_values, values
 from detectors.errors import FormatError
 from stream.files.remarks import Remarks
 
@@ -81,7 +81,7 @@ class Times:
     @staticmethod
     def _moment(value: Any, where: str) -> int | None:
         bare = value.strip() if isinstance(value, str) else value
-        if values.is_absent(bare) or (isinstance(bare, str) and bare in values.MISSING_NUMBER):
+        if plain_values.is_absent(bare) or (isinstance(bare, str) and bare in values.MISSING_NUMBER):
             return None
         return moment_ms(bare, where)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from detectors import features, values
+from detectors import features, plain_values, values
 from detectors.errors import FormatError
 from detectors.features import Kind
 from detectors.reference.reference import Reference
@@ -240,7 +240,7 @@ def _plain(column: Any) -> Sequence[Any]:
         return found
     if all(type(value) in _JSON for value in column):
         return column  # type: ignore[no-any-return]
-    return [values.plain(value) for value in column]
+    return [plain_values.plain(value) for value in column]
 
 
 _JSON = frozenset((type(None), str, int, float, bool, list, dict))

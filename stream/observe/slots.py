@@ -18,10 +18,11 @@ LOOK_LEVEL = 2
 """The level of a slot of one look."""
 
 FINE_UNITS = 16
-"""The first units of a partition have finer slots. So a model alone is judged soon, and many models stay cheap."""
+"""The first units of a partition have finer slots. So few models are judged soon, and many models stay cheap."""
 
-FINE_SHARE, FEW_SHARE = 32, 8
-"""With ``look_events`` of 256: a slot of fewer than 32 events, 8 of the first units, is followed by a longer one."""
+FINE_SHARE, FEW_SHARE = 128, 8
+"""With ``look_events`` of 256: a slot of fewer than 32 events, 2 of the first units, is followed by a longer one. So
+the first units cost at most one profile a look each, as they do when published by wall time."""
 
 MANY_FEW = 4
 """A slot of four times as many events is followed by a shorter one."""

@@ -207,7 +207,7 @@ class DetectionSettings(msgspec.Struct, frozen=True):
     band_z: Annotated[float, Meta(ge=0, le=10)] = 4.5  # standard errors of the reference that count as no change
     warning_share: Share = 0.75  # state "warning" from this share of the logarithm of the threshold
     look_ms: Annotated[int, Meta(ge=100, le=3_600_000)] = 1_000  # event time between two looks at a model
-    disorder_ms: Annotated[int, Meta(ge=0, le=600_000)] = 1_000  # how much later an event comes than newer ones
+    disorder_ms: Annotated[int, Meta(ge=0, le=600_000)] = 500  # how much later an event comes than newer ones
     detectors: tuple[str, ...] = ("adwin", "page_hinkley")  # second opinions, which never raise an incident
     page_hinkley_threshold: Positive = 53.0  # one false signal in 1e7 independent events
     adwin_delta: Annotated[float, Meta(gt=0, lt=1)] | None = None  # not set: 2e-4, about as seldom

@@ -159,6 +159,7 @@ def test_profiles_of_looks_stand_at_the_same_places_of_the_log(seed: int) -> Non
         profiles = []
         for start in range(20, len(records), step):
             profiles += [p for effects in read(observer, records[start : start + step]) for p in effects.profiles]
+        profiles += [one for one in observer.mark(HERE, 1, 0, read_to_end=False) if isinstance(one, Profile)]
         found.append([p for p in profiles if p.version == "1"])
     assert found[0]
     assert all(one == found[0] for one in found)

@@ -21,8 +21,8 @@ from tests.settings.defaults import observe_settings
 HERE = Partition("inference-events", 1)
 START_MS = 1_763_700_000_000
 HOUR_MS = 3_600_000
-SETTINGS = observe_settings(look_events=64, late_ms=60_000)
-"""Slots of fewer than 2 events are followed by longer ones, of 8 or of 128 by shorter ones."""
+SETTINGS = observe_settings(look_events=256, late_ms=60_000)
+"""Slots of fewer than 2 events are followed by longer ones, of 8 or of 512 by shorter ones."""
 
 Slot = tuple[str, int, int, int, int, int, int]
 
@@ -229,7 +229,7 @@ def test_slots_that_end_before_the_epoch_is_durable_are_kept_hold_marks_back_and
 
 
 def test_all_slots_are_kept_until_the_epoch_is_durable_and_are_counted() -> None:
-    observer = Observer(observe_settings(look_events=64, late_ms=10 * HOUR_MS))
+    observer = Observer(observe_settings(look_events=256, late_ms=10 * HOUR_MS))
     observer.assign(HERE)
     records = [
         Record(at, START_MS + at * 100_000, None, json.dumps(

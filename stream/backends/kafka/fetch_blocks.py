@@ -9,7 +9,7 @@ import sys
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from operator import attrgetter
@@ -56,14 +56,15 @@ def standing(consumer: AIOKafkaConsumer, place: TopicPartition) -> Standing | No
     return Standing(state.position, state.highwater, state.lso) if state.has_valid_position else None
 
 
-def date_by_request(consumer: AIOKafkaConsumer) -> None:
-    """Makes ``last_poll_timestamp`` of this started consumer the wall time at which the last answered fetch was sent.
+def answered_fetches(consumer: AIOKafkaConsumer) -> Mapping[TopicPartition, int]:
+    """When the last fetch of each partition that was answered had been sent, in ms of wall time; it follows this
+    started consumer.
 
-    aiokafka notes when it reads the answer. A process that was frozen reads an answer from before: the end of the
+    aiokafka notes when it reads an answer. A process that was frozen reads an answer from before: the end of the
     partition in it is not the present one.
     """
     fetcher = consumer._fetcher
-    process = fetcher._proc_fetch_request
+    process, sent = fetcher._proc_fetch_request, dict[TopicPartition, int]()
 
     async def dated(assignment: Any, node_id: int, request: Any) -> Any:
         sent_ms = time.time_ns() // 1_000_000
@@ -71,11 +72,12 @@ def date_by_request(consumer: AIOKafkaConsumer) -> None:
         for topic, partitions in request.topics:
             for place in (TopicPartition(topic, number) for number, *_ in partitions):
                 state = assignment.state_value(place) if place in assignment.tps else None
-                if state is not None and state.timestamp is not None:
-                    state.timestamp = min(state.timestamp, sent_ms)
+                if state is not None and state.timestamp is not None and state.timestamp >= sent_ms:
+                    sent[place] = sent_ms
         return found
 
     fetcher._proc_fetch_request = dated
+    return sent
 
 
 class _Fetched(OrderedDict[TopicPartition, Any]):

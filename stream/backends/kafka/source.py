@@ -21,7 +21,7 @@ from aiokafka.errors import (
 
 from detectors.errors import BrokerError
 from stream.backends.kafka.connection import STOP_SECONDS, answer, bounded, connection, failed, start
-from stream.backends.kafka.fetch_blocks import Standing, date_by_request, read_blocks, standing
+from stream.backends.kafka.fetch_blocks import Standing, answered_fetches, read_blocks, standing
 from stream.backends.kafka.outage import wait_out
 from stream.backends.ports import Rebalance
 from stream.settings.settings import KafkaSettings
@@ -63,6 +63,7 @@ class KafkaSource:
         self._settings = settings
         self._topics = tuple(topics)
         self._client: AIOKafkaConsumer | None = None
+        self._answered: Mapping[TopicPartition, int] = {}
         self._delivered: dict[Partition, int] = {}  # the offset after the last record that ``poll`` returned
         self._held_back: dict[
             Partition, tuple[int, float]
@@ -92,7 +93,7 @@ class KafkaSource:
         client.subscribe(self._topics, listener=_Listener(client, listener))
         await start(kafka, f"join group {kafka.group_id}", client)
         read_blocks(client)
-        date_by_request(client)
+        self._answered = answered_fetches(client)
         self._client = client
 
     async def poll(self, timeout_ms: int, max_records: int) -> Mapping[Partition, list[Record]]:
@@ -186,11 +187,7 @@ class KafkaSource:
 
     def high_water_ms(self, partition: Partition) -> int | None:
         """When the last fetch that was answered was sent; ``high_water`` is the end as of then or later."""
-        try:
-            at_ms: int | None = self._consumer.last_poll_timestamp(TopicPartition(*partition))
-        except (IllegalStateError, AssertionError):
-            return None
-        return at_ms
+        return self._answered.get(TopicPartition(*partition))
 
     async def stop(self) -> None:
         """Leaves the group."""

@@ -13,7 +13,7 @@ from stream.observe.shell.outbox import Outbox
 from stream.topics.marks import Mark
 from stream.topics.record import Partition
 
-INTERVAL_MS = 500
+INTERVAL_MS = 250
 """Between two marks of a partition."""
 
 MOST_PER_SECOND = 500
