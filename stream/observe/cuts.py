@@ -59,7 +59,7 @@ class Cuts:
         self.kept = self.kept[::-2][::-1]
 
     def hand_out(self, clock_ms: int | None = None) -> list[Profile]:
-        """The profiles that are kept, which the caller must publish; those of slots that end after ``clock_ms`` stay."""
+        """The profiles that are kept, which the caller must publish. Those of slots after ``clock_ms`` stay."""
         count = len(self.kept)
         while clock_ms is not None and count and (self.kept[count - 1].slot_end_ms or 0) > clock_ms:
             count -= 1

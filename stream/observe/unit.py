@@ -192,8 +192,10 @@ class Unit:
         return self._cuts.kept[0].slot_end_ms or 0
 
     def hand_out(self, clock_ms: int) -> list[Profile]:
-        """The profiles of slots that ended by ``clock_ms``, which the caller must publish at once; none before the epoch
-        is durable."""
+        """The profiles of slots that ended by ``clock_ms``, which the caller must publish at once.
+
+        There are none before the epoch is durable.
+        """
         return self._cuts.hand_out(clock_ms) if self.durable and self._cuts.kept else []
 
     def thin_out(self) -> bool:
