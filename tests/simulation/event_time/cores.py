@@ -17,6 +17,7 @@ import orjson
 
 from detectors.bank.prepared import PreparedReference
 from detectors.features import UnitKey
+from detectors.incidents.blindness import BlindReason
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
 from stream.judge import snapshot
@@ -367,10 +368,14 @@ class JudgeProcess:
         """What time alone changes. A unit of which nothing was judged is never stable."""
         effects = self.judge.on_tick(self.world.now_ms, Health())
         self.world.traces.note_effects(effects)
-        self.world.seen["waits"] += len(self.judge.waiting())
+        for unit in self.judge.waiting():
+            waits = self.judge.model_view(unit)["waiting_for"]
+            assert waits["partition"].startswith(f"{TOPIC}/"), waits
+            self.world.seen["waits"] += 1
         for unit in self.judge.units:
             state, judge = self.judge.state(unit), self.judge._units[unit]
             self.world.seen[state] += 1
+            self.world.seen["lag"] += judge.standing.sight.reason is BlindReason.LAG
             if judge.shards.slots.looked_ms == NOWHERE and state not in ("learning", "blind"):
                 raise Diverged(f"{unit} is {state}, and nothing of it was judged")
 

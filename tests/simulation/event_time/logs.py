@@ -174,7 +174,7 @@ def _observe(look_ms: int, look_events: int) -> ObserveSettings:
 @cache
 def _judge(look_ms: int, disorder_ms: int) -> JudgeSettings:
     blind = judge_settings().blind
-    rules = type(blind)(**{**{f: getattr(blind, f) for f in blind.__struct_fields__}, "lag_ms": 8_000})
+    rules = type(blind)(**{**{f: getattr(blind, f) for f in blind.__struct_fields__}, "lag_ms": 2_500})
     return judge_settings(
         learning_events=60, resolve_after_events=25, reopen_ms=10_000, blind=rules,
         slots=SlotRules((TOPIC,), disorder_ms, look_ms),
