@@ -43,7 +43,8 @@ class Frontier:
     def mark(self, mark: Mark) -> None:
         """A partition has been read up to there."""
         place = mark.place
-        self._counts[mark.topic] = max(self._counts.get(mark.topic, 0), mark.partitions)
+        # a worker may not know yet that partitions were added
+        self._counts[mark.topic] = max(self._counts.get(mark.topic, 0), mark.partitions, mark.partition + 1)
         self._clocks[place] = max(self._clocks.get(place, NOWHERE), mark.clock_ms)
         if not self._newest or mark.clock_ms > self._newest[-1][1]:
             wall_ms = max(mark.at_ms, self._newest[-1][0] if self._newest else mark.at_ms)

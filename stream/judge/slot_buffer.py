@@ -61,7 +61,7 @@ class SlotBuffer:
 
     ``looked_ms``: slot end of the last look. ``first_ms``: its first slot end. ``behind``: profiles that came
     for a slot end that was judged already. ``joined``: profiles left out since too many waited; a later profile of
-    their shard holds what they held. ``closed``: by partition, the end of the newest slot that was published whole.
+    their shard holds what they held. ``closed``: by partition, up to where the unit's own shard was published whole.
     ``home``: the partition of the profiles topic from which the unit's profiles come.
     """
 
@@ -110,12 +110,23 @@ class SlotBuffer:
             if merging.place(profile) >= merging.place(known.profile):
                 self._waiting[key] = _Waiting(profile, known.offsets)
         if not profile.slot_open:
-            place = Partition(profile.topic, profile.partition)
-            self.closed[place] = max(self.closed.get(place, NOWHERE), profile.slot_end_ms)
+            self._close(Partition(profile.topic, profile.partition), profile.slot_end_ms)
         if self.looked_ms == NOWHERE and (self.first_ms is None or profile.slot_end_ms < self.first_ms):
             self.first_ms = profile.slot_end_ms
         if len(self._waiting) > FULL:
             self._join()
+
+    def _close(self, place: Partition, end_ms: int) -> None:
+        """Raises ``closed`` to ``end_ms``; by the first slot of a shard only to just before it.
+
+        The first slots of the model's other units in that partition may end there, too, and may follow. They decide who
+        shares the budget at that end. They come before every later slot of this shard.
+        """
+        known = self.closed.get(place)
+        if known is None:
+            self.closed[place] = end_ms - 1
+        elif end_ms > known + 1:
+            self.closed[place] = end_ms
 
     def _join(self) -> None:
         """Leaves out every second closed profile of each shard and epoch, never the newest one."""

@@ -58,9 +58,12 @@ class Cuts:
         """Removes every second of the profiles that are kept, beginning with the newest but one."""
         self.kept = self.kept[::-2][::-1]
 
-    def hand_out(self) -> list[Profile]:
-        """The profiles that are kept, which the caller must publish. None is kept afterwards."""
-        found, self.kept = self.kept, []
+    def hand_out(self, clock_ms: int | None = None) -> list[Profile]:
+        """The profiles that are kept, which the caller must publish. Those of slots after ``clock_ms`` stay."""
+        count = len(self.kept)
+        while clock_ms is not None and count and (self.kept[count - 1].slot_end_ms or 0) > clock_ms:
+            count -= 1
+        found, self.kept = self.kept[:count], self.kept[count:]
         self._handed_out = self._handed_out or bool(found)
         return found
 

@@ -121,23 +121,27 @@ class Assigned:
         """The profiles of the unit's slots that ended, which the caller must publish at once.
 
         The first slot of a unit decides from which look on it shares the budget of its model. So the first slots of the
-        model's other units that have ended are published before; where one may not be published yet, nothing is.
+        model's other units that have ended are published before, also before later slots with the same end; where one
+        may not be published yet, nothing is. A checkpoint may hold a unit further than the partition was read. Slots
+        beyond the partition's clock are kept then: other units' slots that end before may be to come.
         """
+        clock_ms = self.clock_ms or 0
         own = self._uncut.get(unit.key.model)
         if own:
             for other in list(own.values()):
-                if other.passed(self.clock_ms or 0):
+                if other.passed(clock_ms):
                     self._fold_in(self, other)
-                    other.cut_passed(self.clock_ms or 0)
-            if any(other.keeps and not other.durable for other in own.values()):
+                    other.cut_passed(clock_ms)
+            first = [other for other in own.values() if other.keeps and other.first_kept_ms <= clock_ms]
+            if not all(other.durable for other in first):
                 return
-            first = [other for other in own.values() if other.keeps]
             for other in first:
                 del own[other.key]
             if not own:
                 del self._uncut[unit.key.model]
-            yield from sorted((p for other in first for p in other.hand_out()), key=lambda p: p.slot_end_ms or 0)
-        yield from unit.hand_out()
+            kept = [(at > 0, profile) for other in first for at, profile in enumerate(other.hand_out(clock_ms))]
+            yield from (p for _, p in sorted(kept, key=lambda one: (one[1].slot_end_ms or 0, one[0])))
+        yield from unit.hand_out(clock_ms)
 
     def hand_over(self, part: Part) -> Unit | None:
         """Hands rows to their unit, where they wait. Returns the unit when it is time to fold them in."""
@@ -167,9 +171,9 @@ class Assigned:
         """The largest time up to ``clock_ms`` that no slot reaches whose profile may not be published yet."""
         return min([clock_ms, *(unit.first_kept_ms - 1 for unit in self.units.values() if unit.keeps)])
 
-    def open_and_changed(self) -> bool:
-        """Whether an open slot of any unit holds rows that no profile holds."""
-        return bool(self.waiting) or any(unit.open_and_changed for unit in self.units.values())
+    def unpublished(self) -> bool:
+        """Whether a slot of any unit, open or ended, holds rows that no published profile holds."""
+        return bool(self.waiting) or any(unit.keeps or unit.open_and_changed for unit in self.units.values())
 
 
 class Checkpoint:

@@ -48,14 +48,14 @@ class Publishing:
             if wanted:
                 self._fold_in(assigned, unit)
             yield from assigned.hand_out(unit)
-            if wanted and unit.unpublished and not unit.waiting.rows:
+            if wanted and unit.unpublished and not unit.keeps and not unit.waiting.rows:
                 yield unit.publish(now_ms)
 
     def mark(self, partition: Partition, partitions: int, now_ms: int, *, read_to_end: bool) -> Iterator[Published]:
         """A mark of an assigned partition, after all profiles that it stands for, which the caller must publish first.
 
         ``partitions``: how many its topic has. ``read_to_end``: by ``now_ms`` the partition held no record that was not
-        read. The mark says so only when every open slot is published as it is; ``profiles_due`` does that. A slot whose
+        read. The mark says so only when every slot is published as it is; ``profiles_due`` does that. A slot whose
         profile may not be published yet holds the clock of the mark back. During a break between two items every other
         method may be called. No mark comes when the partition is lost meanwhile. Cost: 0.3 us a unit and 0.3 ms a
         profile.
@@ -69,6 +69,6 @@ class Publishing:
             if unit.keeps:
                 yield from assigned.hand_out(unit)
         if self._partitions.get(partition) is assigned:
-            read_to_end = read_to_end and assigned.position == position and not assigned.open_and_changed()
+            read_to_end = read_to_end and assigned.position == position and not assigned.unpublished()
             clock_ms = assigned.shown_below_ms(clock_ms)
             yield Mark(SCHEMA, *partition, partitions, clock_ms, now_ms, read_to_end)

@@ -132,7 +132,7 @@ class Unit:
         assert not self.waiting.rows
         if self.bank.reference_digest == reference.digest:
             return []
-        last = self.hand_out()
+        last = self._cuts.hand_out() if self.durable else []
         if self.unpublished and self.durable:
             last.append(self._counts.profile())
         self._counts.begin_epoch(
@@ -191,9 +191,12 @@ class Unit:
         """The end of the oldest slot whose profile is kept."""
         return self._cuts.kept[0].slot_end_ms or 0
 
-    def hand_out(self) -> list[Profile]:
-        """The profiles of slots that ended, which the caller must publish at once; none before the epoch is durable."""
-        return self._cuts.hand_out() if self.durable and self._cuts.kept else []
+    def hand_out(self, clock_ms: int) -> list[Profile]:
+        """The profiles of slots that ended by ``clock_ms``, which the caller must publish at once.
+
+        There are none before the epoch is durable.
+        """
+        return self._cuts.hand_out(clock_ms) if self.durable and self._cuts.kept else []
 
     def thin_out(self) -> bool:
         """Removes every second of the profiles that are kept, also the last one; False when none was."""

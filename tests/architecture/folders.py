@@ -187,7 +187,7 @@ TEST_SUITES: dict[str, str] = {
     "tests/kafka": "A real Apache Kafka for tests.",
     "tests/publisher": "stream/publisher.py.",
     "tests/simulation": "Both stages under seeded failures.",
-    "tests/simulation/event_time": "Judging by event time, in miniature.",
+    "tests/simulation/event_time": "Judging by event time, in miniature and by both cores.",
     "tests/soak": "A worker under a steady load.",
     "tests/training": "stream/training.py.",
     "tests/upgrade": "What earlier versions wrote is read and continued.",

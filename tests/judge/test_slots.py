@@ -272,6 +272,31 @@ def test_a_profile_for_a_passed_slot_joins_the_next_look_and_is_counted(referenc
     assert judge.model_view(UNIT)["events"] == 3_000 * PARTITIONS
 
 
+def test_the_first_slot_of_a_shard_waits_for_its_next_one_or_for_a_mark(reference: Reference) -> None:
+    """The first slot of another version may end there, too, and come later: it shares the budget from that look on."""
+    first, second = closed(reference)[:2]
+    for again in (False, True):
+        judge = new_judge([reference])
+        judge.on_mark(Mark(1, "inference-events", 0, 1, START_MS - 5_000, START_MS, False))
+        judge.on_profile(first, START_MS, 0)
+        if again:
+            judge.on_profile(first, START_MS, 1)
+        assert judge.model_view(UNIT)["events"] == 0
+        judge.on_profile(second, START_MS, 2)
+        assert judge.model_view(UNIT)["events"] > 0
+
+
+def test_a_partition_that_was_added_is_waited_for_whoever_knows_of_it(reference: Reference) -> None:
+    judge = new_judge([reference])
+    judge.on_mark(Mark(1, "inference-events", 3, 1, START_MS - 5_000, START_MS, False))
+    judge.on_mark(Mark(1, "inference-events", 0, 1, slotted.FAR_MS, START_MS, False))
+    give(judge, closed(reference))
+    assert judge.model_view(UNIT)["events"] == 0
+    for partition in (1, 2, 3):
+        judge.on_mark(Mark(1, "inference-events", partition, 1, slotted.FAR_MS, START_MS, False))
+    assert judge.model_view(UNIT)["events"] == 6_000
+
+
 def test_a_claimed_level_is_bounded(reference: Reference) -> None:
     judge = new_judge([reference])
     profile = msgspec.structs.replace(closed(reference)[0], slot_level=1 << 40)

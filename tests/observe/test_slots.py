@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detectors.features import UnitKey
 from detectors.profiles import Profile
 from stream.formats.clock import NONE_MS, clocks_of
 from stream.observe.observer import Effects, Observer
@@ -265,6 +266,32 @@ def test_the_first_slot_of_a_sibling_is_published_before_a_later_slot_of_another
     assert [profile.version for profile in published] == ["1", "2", "1"]
     assert published == sorted(published, key=lambda profile: profile.slot_end_ms or 0)
     assert [profile.version for profile in observer.process(HERE, records[4:]).profiles] == []
+
+
+def test_a_partition_with_a_slot_that_is_kept_back_is_not_read_to_its_end() -> None:
+    lines = [("a", 0), ("b", 70_000)]
+    records = [
+        Record(at, START_MS + ms, None, json.dumps(
+            {"id": str(at), "model": model, "version": "1", "ts": START_MS + ms, "features": {"x": 1.0}}
+        ).encode())
+        for at, (model, ms) in enumerate(lines)
+    ]  # fmt: skip
+    observer = Observer(SETTINGS)
+    observer.assign(HERE)
+    observer.process(HERE, records)
+    (mark,) = observer.mark(HERE, 1, 0, read_to_end=True)
+    assert isinstance(mark, Mark)
+    assert not mark.read_to_end
+    assert mark.clock_ms < START_MS + 64_000
+    observer._partitions[HERE].units[UnitKey("b", "1", None)].publish(0)  # only the ended slot is left
+    (mark,) = observer.mark(HERE, 1, 0, read_to_end=True)
+    assert isinstance(mark, Mark)
+    assert not mark.read_to_end
+    save(observer)
+    *profiles, mark = (*observer.profiles_due(10_000, at_end=[HERE]), *observer.mark(HERE, 1, 0, read_to_end=True))
+    assert isinstance(mark, Mark)
+    assert mark.read_to_end
+    assert {one.model for one in profiles if isinstance(one, Profile)} >= {"a"}
 
 
 def without_slots(store: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
