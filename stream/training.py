@@ -22,6 +22,7 @@ import numpy as np
 import yaml
 
 from detectors import plain_values
+from detectors import values as value_rules
 from detectors.errors import ReferenceError
 from detectors.features import PREDICTION, SCORE_PREFIX, Kind
 from detectors.reference import builder
