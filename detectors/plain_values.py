@@ -1,6 +1,5 @@
 """Which single values are missing, and what they are as JSON. It loads no library, since the publisher uses it."""
 
-import sys
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -8,9 +7,9 @@ from typing import Any
 _ABSENT_TYPES = ("NAType", "NaTType", "MaskedConstant")
 
 
-def _numpy() -> Any:
-    """NumPy if it is loaded; None: then no value is of a type of it."""
-    return sys.modules.get("numpy")
+def _is_numpy(value: object) -> bool:
+    """Whether a value is an array or a scalar of NumPy."""
+    return any(one.__module__ == "numpy" and one.__name__ in ("generic", "ndarray") for one in type(value).__mro__)
 
 
 def is_absent(value: object) -> bool:
@@ -22,10 +21,10 @@ def is_absent(value: object) -> bool:
     """
     if value is None or type(value).__name__ in _ABSENT_TYPES:
         return True
-    np = _numpy()
-    if isinstance(value, float | Decimal) or (np is not None and isinstance(value, np.floating)):
+    if isinstance(value, float | Decimal):
         return bool(value != value)
-    return np is not None and isinstance(value, np.datetime64 | np.timedelta64) and bool(np.isnat(value))
+    kind = value.dtype.kind if _is_numpy(value) and value.shape == () else ""  # type: ignore[attr-defined]
+    return kind != "" and kind in "fMm" and bool(value != value)
 
 
 def plain(value: Any) -> Any:
@@ -41,13 +40,11 @@ def plain(value: Any) -> Any:
         return value
     if is_absent(value):
         return None
-    np = _numpy()
-    if np is not None and isinstance(value, np.datetime64):
-        return str(value.astype("datetime64[ms]"))
-    if np is not None and isinstance(value, np.timedelta64):
-        return float(value / np.timedelta64(1, "s"))
-    if np is not None and isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
+    if _is_numpy(value):
+        kind = value.dtype.kind if value.shape == () else ""
+        if kind == "M":
+            return str(value.astype("datetime64[ms]"))
+        return float(value / type(value)(1, "s")) if kind == "m" else value.tolist()
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, timedelta):
