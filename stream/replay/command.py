@@ -1,7 +1,7 @@
 """``driftline replay``: reads the file and the reference, runs the replay, and writes the reports."""
 
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import msgspec
@@ -20,7 +20,7 @@ from stream.replay.clean_rows import CalibrationOptions, CleanRows
 from stream.replay.options import ReplayOptions
 from stream.replay.replay import LOOK_EVENTS, Replay
 from stream.replay.report import Replayed
-from stream.settings.settings import Settings
+from stream.settings.settings import DetectionSettings, Settings
 from stream.terminal import output, progress
 
 PNG, HTML = ".png", (".html", ".htm")
@@ -71,8 +71,10 @@ def replayed(
         reference = rows.reference(options.reference_rows)
         done(reference.rows)
     clean = None if calibration is None or reference is None else CleanRows(options, calibration, reference)
-    replay = Replay(options, _settings(options), reference)
-    for look in _looks(rows.events()):
+    looks = _looks(rows.events())
+    first = next(looks, [])
+    replay = Replay(options, _settings(options), reference, bool(first) and _has_times(first[0], options))
+    for look in chain([first] if first else [], looks):
         replay.feed(look)
         replay.join_labels(rows.labels)
         if clean is not None:
@@ -92,7 +94,13 @@ def calibrated(found: Replayed, clean: CleanRows, options: ReplayOptions, *, qui
 
 
 def _settings(options: ReplayOptions) -> Settings:
-    return Settings(false_alarms_per_model_per_month=options.false_alarms_per_month)
+    detection = DetectionSettings(season=options.season)
+    return Settings(false_alarms_per_model_per_month=options.false_alarms_per_month, detection=detection)
+
+
+def _has_times(row: Row, options: ReplayOptions) -> bool:
+    """Whether the file's rows have times of their own, as its first row shows."""
+    return dataset.event_moment_ms(row[2]) is not None if options.is_events else options.timestamp is not None
 
 
 def _looks(rows: Iterator[Row]) -> Iterator[list[Row]]:

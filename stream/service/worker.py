@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from detectors.bank import bank
 from detectors.errors import BrokerError
-from detectors.evidence import e_detector, sizes
+from detectors.evidence import e_detector, explanations, sizes
 from stream.backends.clock import SystemClock
 from stream.backends.kafka import connection
 from stream.backends.kafka.cluster import KafkaCluster
@@ -197,6 +197,7 @@ class Worker:
 
     def _make_desk(self) -> JudgeDesk:
         e_detector.compile_loops()
+        explanations.compile_loops()
         sizes.compile_loops()
         runner = self._runner
         health = HealthWatch(self.metrics, lambda: {} if runner is None else runner.lags)
