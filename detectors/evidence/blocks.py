@@ -10,7 +10,9 @@ bins the normal score z and its square) and three neighbouring blocks with means
 
 is 1 for independent events, whatever the length. A trend, and so a season, hardly enters (Allan variance is that of
 first differences: Allan 1966, doi:10.1109/PROC.1966.4634; Hadamard variance that of second ones). One jump is bounded:
-no difference counts for more than ``MOST_TIMES`` the mean of those before.
+no difference counts for more than ``MOST_TIMES`` the mean of those before. Where tau still grows with the length n, as
+T n / (n + l), dependence reaches further than blocks do: if it grew by g over the last factor of four, T is 3 / (4 - g)
+times as large.
 """
 
 import math
@@ -28,18 +30,18 @@ BASELINE, GUARD, PRESENT = 4, 4, 5
 KEPT = 6
 LENGTHS_MS = np.array([1_000 * FACTOR**j for j in range(LENGTHS)], np.int64)
 
-LONGEST_DEPENDENCE_MS, MOST_DEPENDENCE_EVENTS = 256_000, 1_100
-"""Dependence is learned from blocks of at most so much event time, or of at most so many events."""
+SURE_MS, MOST_EVENTS = 256_000, 1_100
+"""Dependence is learned from blocks of up to 256 seconds, and from longer ones where they have at most 1,100 events."""
+SEASON_MS, SEASON_GIVES = 1_024_000, 8.0
+"""Of blocks longer than 1,024 seconds only ratios above 8 count: a season may give as much."""
 
 MOST_TIMES = 20.0
 LEAST_BLOCKS = 20
 """Differences needed before a length counts for the dependence factor."""
 FORGET_AT = 8_000.0
 """With so many differences, all of them are halved: a stream may come to depend on time in another way."""
-CHANCE_Z = 3.1
-GROWTH = 1.5
-"""Where the longest length gives so much more than the one before it, dependence reaches further than blocks do, and
-the factor is raised once more by as much, at most by ``FACTOR``."""
+CHANCE_Z = 4.0
+"""Standard errors by which a ratio must exceed 1; the largest of some hundred is taken."""
 
 Narrow = np.ndarray[tuple[int, ...], np.dtype[np.int32]]
 
@@ -148,7 +150,7 @@ def _difference(
     first, middle, last = blocks[KEPT - 3].sum(), blocks[KEPT - 2].sum(), blocks[KEPT - 1].sum()
     if first == 0 or middle == 0 or last == 0:
         return
-    if LENGTHS_MS[length] > LONGEST_DEPENDENCE_MS and last > MOST_DEPENDENCE_EVENTS:
+    if LENGTHS_MS[length] > SURE_MS and last > MOST_EVENTS:
         return
     noise, events, known = 1 / first + 4 / middle + 1 / last, total.sum(), differences[length]
     at, at2, mean, mean2, mean4 = 0.0, 0.0, 0.0, 0.0, 0.0
@@ -185,10 +187,12 @@ def _dependence(squares: Floats, differences: Floats, learned: Floats) -> None:
                 freedom = count / 3
                 scatter = 2 / (9 * freedom)
                 ratio = squares[d, length, score] / count
-                if ratio > (1 - scatter + CHANCE_Z * math.sqrt(scatter)) ** 3:
+                least = SEASON_GIVES if LENGTHS_MS[length] > SEASON_MS else 1.0
+                beyond = ratio > max((1 - scatter + CHANCE_Z * math.sqrt(scatter)) ** 3, least)
+                if beyond:
                     last = length == len(LENGTHS_MS) - 1 or differences[d, length + 1] < LEAST_BLOCKS
-                    grows = last and before > 0 and ratio > GROWTH * before
-                    further = min(ratio / before, float(FACTOR)) if grows else 1.0
+                    grows = last and before > 0 and ratio > before
+                    further = min(3 / max(4 - ratio / before, 0.75), 4.0) if grows else 1.0
                     best = max(best, ratio * (1 + math.sqrt(2 / freedom)) * further)
-                before = ratio
+                before = ratio if beyond else 0.0
         learned[d] = best

@@ -58,8 +58,8 @@ INDEPENDENT_EVENTS = 10.0
 
 START_EVENTS = 2_000.0
 """Events before *recent* is judged."""
-FLOOR_EVENTS = 5_000.0
-"""The floor of the dependence factor is 1 + 5,000 / events; the reference's own factor fades alike."""
+FLOOR_EVENTS = 8_000.0
+"""The floor of the dependence factor is 1 + (8,000 / events)^2; that of the reference fades like 8,000 / events."""
 
 RECORD_TIMES, RECORD_MORE = 2.0, 2.0
 RECORD_FADES = 0.9985
@@ -122,8 +122,21 @@ class Explanations:
     """
 
     __slots__ = (
-        "_bets", "_cap", "_live", "_climbs", "_reported", "_speeds", "blocks", "climb", "evidence", "hours", "now_ms",
-        "peak", "sheet", "since", "since_ms",
+        "_bets",
+        "_cap",
+        "_climbs",
+        "_live",
+        "_reported",
+        "_speeds",
+        "blocks",
+        "climb",
+        "evidence",
+        "hours",
+        "now_ms",
+        "peak",
+        "sheet",
+        "since",
+        "since_ms",
     )  # fmt: skip
 
     def __init__(self, sheet: Sheet, threshold_seconds: float) -> None:
@@ -167,7 +180,7 @@ class Explanations:
             self._end_hour(held)
         self.blocks.append(table, self.now_ms, held)
         seen = np.maximum(self.blocks.total.sum(axis=1), 1.0)
-        careful = np.maximum(tau, 1 + FLOOR_EVENTS / seen)
+        careful = np.maximum(tau, 1 + (FLOOR_EVENTS / seen) ** 2)
         cap = self._cap * min(max(step, SHORTEST_STEP), LONG_STEP) * max(1.0, arrived / BLOCK_EVENTS)
         slow = SLOWER if self.hours.days >= SLOW_DAYS else 1.0
         _fold_look_in(
