@@ -181,6 +181,7 @@ def _settings(bootstrap_servers: str, port: int | None) -> Settings:
         "kafka.group_id": "driftline-demo",
         "kafka.create_topics": False,  # this broker creates a topic on its first use
         "http.port": port,
+        "detection.season": "none",  # the demo is over before a season or dependence could be learned
         "log_level": "error",
     }
     return config.load(None, {}, flags)
