@@ -7,7 +7,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from benchmarks.detection import changes, comparison, nulls, opponents, pipeline, real
+from benchmarks.detection import changes, comparison, nulls, opponents, ordinary, pipeline, real
 from benchmarks.detection.nulls import Rows
 from benchmarks.detection.opponents import Opponent
 
@@ -15,6 +15,8 @@ TABLES = (
     "nulls",
     "changes",
     "dependent",
+    "ordinary",
+    "ordinary_changes",
     "pipeline_nulls",
     "pipeline_changes",
     "false_alarms",
@@ -25,6 +27,9 @@ TABLES = (
     "left_out",
 )
 """The tables, in the order in which they are shown."""
+
+ORDINARY_RATES = (0.1, 1.0, 10.0)
+"""Events a second of ordinary streams. At ten a second a stream takes minutes."""
 
 
 class Part(NamedTuple):
@@ -49,6 +54,14 @@ def chosen(quick: bool, seed: int, data: Path | None, alone: bool) -> list[Part]
         Part(f"null streams, {size:,} rows", partial(nulls.suite, size, quick, seed))
         for size in (nulls.QUICK_SIZES if quick else nulls.SIZES)[::-1]
     ]
+    for rate in ORDINARY_RATES[:1] if quick else ORDINARY_RATES:
+        seeds = 2 if quick else 10
+        found += [
+            Part(f"ordinary streams, {kind}, {rate:g} a second", partial(ordinary.null_suite, kind, rate, seeds, seed))
+            for kind in ordinary.REFERENCES
+        ]
+        name = f"changes of ordinary streams, {rate:g} a second"
+        found.append(Part(name, partial(ordinary.change_suite, rate, seeds, seed)))
     found.append(Part("null streams, 300 features", partial(nulls.wide, quick, seed)))
     found += [
         Part(f"changes, {size:,} rows", partial(changes.suite, size, quick, seed))

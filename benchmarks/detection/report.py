@@ -15,6 +15,8 @@ TITLES = {
     "nulls": "Null streams: false alarms at a guarantee of one in 1e10 feature-events",
     "changes": "Changes: delay in events at that guarantee, one normal feature",
     "dependent": "The same on streams that depend on time",
+    "ordinary": "Ordinary streams without a change: incidents in 28 days of one feature at a budget of one a month",
+    "ordinary_changes": "The same with a shift on the tenth day, training rows in random order: delay in events",
     "pipeline_nulls": "The whole pipeline without a change: incidents at a budget of one a month",
     "pipeline_changes": "The whole pipeline, changes: delay in events, and the features that incidents name",
     "false_alarms": "Side by side: false alarms per 100,000 events of one feature",

@@ -48,13 +48,16 @@ class EvidenceSettings(msgspec.Struct, frozen=True):
     """The settings of the evidence.
 
     ``tolerance`` m: .02 is a shift of .05 sigma, which does not matter. ``band_z``: standard errors of the reference
-    within which the present counts as back, and by which a lucky reference may favour a bet.
+    within which the present counts as back, and by which a lucky reference may favour a bet. ``event_times``: which
+    events have times, so that a season can be learned from them: "all", "slots" (those that come in slots of event
+    time) or "none" (none have, or hours are alike).
     """
 
     false_alarms_per_month: float
     tolerance: float
     band_z: float
     share_tolerance: float = 0.002  # a share of missing or unseen values too small to matter
+    event_times: str = "none"
 
     @property
     def threshold_seconds(self) -> float:

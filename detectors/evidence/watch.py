@@ -5,11 +5,13 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from detectors.columns import Floats, Integers
 from detectors.evidence import changepoint
 from detectors.evidence.counts import Counts
 from detectors.evidence.e_detector import Beginning, Evidence, EvidenceState
+from detectors.evidence.explanations import Explanations, ExplanationsState
 from detectors.evidence.sheets import Sheet, Sheets
 from detectors.evidence.sizes import Sizes, Yardstick
 from detectors.evidence.window import Bucket, Probe, Window, distances
@@ -46,6 +48,7 @@ class WatchState(msgspec.Struct, frozen=True):
     evidence: EvidenceState
     latched: list[Latched]
     buckets: list[Bucket]
+    explanations: ExplanationsState | UnsetType = UNSET
 
 
 class Watch:
@@ -60,6 +63,7 @@ class Watch:
         "_resolve_after",
         "begun",
         "evidence",
+        "explanations",
         "feature_log10",
         "model_log10",
         "probes",
@@ -74,18 +78,31 @@ class Watch:
         self.evidence = Evidence(sheets)
         self.window = Window()
         self.probes: dict[int, Probe] = {}
+        self.explanations: Explanations | None = None  # from the first look on that has event times
         self.begun: dict[int, Beginning] = {}  # beginning of the change of each reported feature
         self._ends = _unexpected_cells(sheets)
         self._weigh()
         self._resolve_after = resolve_after
         self._latched_mask = np.zeros(len(sheets.layout.names), bool)
 
-    def look(self, arrived: Counts, now_ms: int, events: int, span_ms: tuple[int, int] | None = None) -> Findings:
+    def look(
+        self,
+        arrived: Counts,
+        now_ms: int,
+        events: int,
+        span_ms: tuple[int, int] | None = None,
+        slotted: bool = False,
+    ) -> Findings:
         """Judges the counts ``arrived`` of one look.
 
         ``now_ms``: event time of the look. ``events``: the unit's events so far, these included. ``span_ms``: start and
-        end of the time in which the counts came, if they did not all come at one time.
+        end of the time in which the counts came, if they did not all come at one time. ``slotted``: they are all of a
+        slot of event time. Where the season of the stream is learned (see EvidenceSettings), they are judged against
+        the explanations of ``explanations`` and not against the reference alone.
         """
+        timed = self.sheets.settings.event_times
+        if self.explanations is None and (timed == "all" or (timed == "slots" and slotted)):
+            self._explain()
         sheet = self.sheets.over(*(span_ms or (now_ms, now_ms)))
         table = sheet.table(arrived.cells, arrived.statuses)
         unexpected = arrived.cells[self._ends].sum(axis=1)
@@ -95,14 +112,20 @@ class Watch:
     def judge(self, sheet: Sheet, table: Floats, now_ms: int, events: int, arrived: int) -> Findings:
         """The decision of a look without its window: ``table`` holds the counts (D, B) of ``arrived`` events."""
         returned = [f for f, probe in self.probes.items() if probe.look(sheet, table, f, arrived)]
+        if self.explanations is not None:
+            self.explanations.look(table, now_ms, events, arrived)
+            returned = self.explanations.returned(table, arrived, returned)
         if returned:
             self.release(returned)
-        self.evidence.look(sheet, table, now_ms, events, arrived)
+        if self.explanations is None:
+            self.evidence.look(sheet, table, now_ms, events, arrived)
         self._weigh()
         fired = self._alarms()
         for feature in fired:
             begin = self.evidence.beginning(feature)
-            if self.window.buckets():
+            if self.explanations is not None:
+                begin = self.explanations.beginning(feature)
+            elif self.window.buckets():
                 begin = changepoint.date(sheet, self.window, feature, begin)
             self.begun[feature] = begin
             wanted = PROBE_FACTOR * (events - begin.event)
@@ -110,7 +133,15 @@ class Watch:
             self.probes[feature] = Probe(table.shape[1], wanted, self._apart(sheet, feature, begin.latest))
             self._latched_mask[feature] = True
         self.evidence.stop_pooling(fired)
+        if self.explanations is not None:
+            self.explanations.report(fired)
         return Findings(fired, returned)
+
+    def _explain(self) -> None:
+        """Begins to judge against explanations, where the reference has no season of its own."""
+        if not self.sheets.seasonal:
+            self.explanations = Explanations(self.sheets.base, self.sheets.settings.threshold_seconds)
+            self.explanations.report(list(self.probes))
 
     def _apart(self, sheet: Sheet, feature: int, since: int) -> tuple[float, float]:
         """How far the feature has been from the reference since that event."""
@@ -122,7 +153,8 @@ class Watch:
         return distances(sheet, components, counts, sheet.shares[components] * counts.sum(axis=1, keepdims=True))
 
     def _weigh(self) -> None:
-        self.feature_log10: Floats = self.evidence.feature_log10
+        source = self.evidence if self.explanations is None else self.explanations
+        self.feature_log10: Floats = source.feature_log10
         self.model_log10 = self.evidence.model(self.feature_log10)
         """log10 A over all features, the reported ones too."""
 
@@ -141,6 +173,8 @@ class Watch:
     def release(self, features: Sequence[int]) -> None:
         """Ends the report of these features, which are back in the band. Their evidence starts again."""
         self.evidence.restart(features)
+        if self.explanations is not None:
+            self.explanations.restart(features)
         self._weigh()
         for feature in features:
             self.probes.pop(feature, None)
@@ -191,7 +225,8 @@ class Watch:
         latched = [
             Latched(f, p.wanted, p.events, p.encoded(), self.begun[f], p.apart) for f, p in sorted(self.probes.items())
         ]
-        return WatchState(self.evidence.snapshot(), latched, self.window.snapshot())
+        explanations = UNSET if self.explanations is None else self.explanations.snapshot()
+        return WatchState(self.evidence.snapshot(), latched, self.window.snapshot(), explanations)
 
     def restore(self, state: WatchState) -> bool:
         """Restores a snapshot; returns False when it does not fit the bets of this reference."""
@@ -211,6 +246,10 @@ class Watch:
             self.begun[latched.feature] = latched.begun
             self._latched_mask[latched.feature] = True
         self.evidence.stop_pooling(list(self.probes))
+        if state.explanations is not UNSET and self.sheets.settings.event_times != "none":
+            self._explain()
+            if self.explanations is not None and not self.explanations.restore(state.explanations):
+                return False
         self._weigh()
         return True
 

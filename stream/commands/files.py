@@ -48,6 +48,13 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obje
     help="False alarms per model and month that you accept.",
 )
 @click.option(
+    "--season",
+    type=click.Choice(["auto", "none"]),
+    default="none",
+    show_default=True,
+    help="Learn the season from the times of the rows, or take all hours for alike. Without times there is no season.",
+)
+@click.option(
     "--clean",
     metavar="FROM:TO",
     help="Events without drift, to calibrate on: event numbers (counted after the reference rows) or times.",

@@ -25,6 +25,11 @@ class Dataset(Protocol):
 
     remarks: Remarks
 
+    @property
+    def has_times(self) -> bool:
+        """Whether the rows that ``events`` returns next have times of their own, as far as they were read."""
+        ...
+
     def reference(self, rows: int | None) -> Reference:
         """The reference of the next ``rows`` rows (None: of all). Raises FormatError if there are fewer."""
         ...

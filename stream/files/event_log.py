@@ -60,6 +60,11 @@ class EventLog:
         at = bisect_right(self._starts, number - 1) - 1
         return f"{self._files[at]}: row {number - self._starts[at]}"
 
+    @property
+    def has_times(self) -> bool:
+        """Whether an event that was read has a time."""
+        return self._times.last_ms is not None
+
     def reference(self, rows: int | None) -> Reference:
         """The reference of the next events."""
         lines = list(islice(self.events(), rows))

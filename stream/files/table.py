@@ -76,6 +76,11 @@ class Table:
         at = bisect_right(self._starts, number - 1) - 1
         return f"{self._files[at]}: row {number - self._starts[at]}"
 
+    @property
+    def has_times(self) -> bool:
+        """Whether the layout names the column with times."""
+        return self._layout.timestamp is not None
+
     def reference(self, rows: int | None) -> Reference:
         """The reference of the next rows; its features decide how later text is read."""
         joined: dict[str, list[Any]] = {}

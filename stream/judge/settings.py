@@ -78,7 +78,12 @@ def judge_settings(settings: Settings) -> JudgeSettings:
     blind, retrain, detection = settings.blind, settings.retrain, settings.detection
     own = {name: settings.model(name) for name in settings.models}
     return JudgeSettings(
-        evidence=EvidenceSettings(settings.false_alarms_per_model_per_month, detection.tolerance, detection.band_z),
+        evidence=EvidenceSettings(
+            settings.false_alarms_per_model_per_month,
+            detection.tolerance,
+            detection.band_z,
+            event_times="slots" if detection.season == "auto" else "none",
+        ),
         budgets={n: m.false_alarms_per_model_per_month or 1.0 for n, m in own.items()},
         learning_events=settings.learning_events,
         learning={n: m.learning_events or settings.learning_events for n, m in own.items()},

@@ -39,6 +39,8 @@ from stream.judge.verdicts import Verdicts
 from stream.topics import requests
 from stream.topics.requests import ForgetRequest
 
+Span = tuple[int, int]
+
 
 class UnitJudge:
     """``bound(unit, digest)`` returns the reference and a new Watch, or None if that reference has not been read yet;
@@ -103,7 +105,7 @@ class UnitJudge:
         self, profiles: Sequence[Profile], newest: str | None, now_ms: int | None, sharers: int
     ) -> list[Effect]:
         """Folds ``profiles`` in and judges once. ``newest``: digest of the model's newest reference. ``now_ms``: wall
-        time of their arrival; None where that was noted before. ``sharers``: units that share the model's budget."""
+        time of their arrival; None: of a slot, noted before. ``sharers``: units that share the model's budget."""
         effects: list[Effect] = []
         arrived: Counts | None = None
         clock_ms = self.shards.clock_ms
@@ -132,7 +134,7 @@ class UnitJudge:
         if self.shards.clock_ms is not None:
             self.outcomes.advance(self.shards.clock_ms)
         self.look = self._new_look()
-        effects += self._judge(arrived, environments, merging.span(parts, clock_ms))
+        effects += self._judge(arrived, environments, merging.span(parts, clock_ms), now_ms is None)
         return [*effects, *self._follow_incidents(), *self._follow_labels()]
 
     def _fold_in(self, profile: Profile, step: Step) -> Counts | None:
@@ -177,7 +179,7 @@ class UnitJudge:
     # judging
 
     def _judge(
-        self, arrived: Counts | None, environments: dict[str, int], span: tuple[int, int] | None
+        self, arrived: Counts | None, environments: dict[str, int], span: Span | None, slotted: bool = False
     ) -> list[Effect]:
         """Judges what arrived: ``environments`` are new events by environment, ``span`` their times."""
         look = self.look
@@ -186,7 +188,7 @@ class UnitJudge:
         effects = self.environment.follow(look, environments, self.acceptance.built)
         if arrived is not None and arrived.events > 0:
             look.watch.evidence.divide_budget(look.watch.evidence.share, self.outcomes.watched)
-            findings = look.watch.look(arrived, look.clock_ms, look.events, span)
+            findings = look.watch.look(arrived, look.clock_ms, look.events, span, slotted)
             if findings.returned:
                 effects += self.features.report_returned(look, look.watch)
             if findings.fired:

@@ -1,7 +1,7 @@
 """``driftline replay``: reads the file and the reference, runs the replay, and writes the reports."""
 
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import msgspec
@@ -20,7 +20,7 @@ from stream.replay.clean_rows import CalibrationOptions, CleanRows
 from stream.replay.options import ReplayOptions
 from stream.replay.replay import LOOK_EVENTS, Replay
 from stream.replay.report import Replayed
-from stream.settings.settings import Settings
+from stream.settings.settings import DetectionSettings, Settings
 from stream.terminal import console, output, progress
 
 PNG, HTML = ".png", (".html", ".htm")
@@ -75,8 +75,10 @@ def replayed(
             found = rows.reference(options.reference_rows)
             done(found.rows)
         clean = None if calibration is None or found is None else CleanRows(options, calibration, found)
-        replay = Replay(options, settings, found)
-        for look in _looks(rows.events()):
+        looks = _looks(rows.events())
+        first = next(looks, [])
+        replay = Replay(options, settings, found, rows.has_times)
+        for look in chain([first] if first else [], looks):
             replay.feed(look)
             replay.join_labels(rows.labels)
             if clean is not None:
@@ -113,7 +115,8 @@ def calibrated(found: Replayed, clean: CleanRows, options: ReplayOptions, *, qui
 
 
 def _settings(options: ReplayOptions) -> Settings:
-    return Settings(false_alarms_per_model_per_month=options.false_alarms_per_month)
+    detection = DetectionSettings(season=options.season)
+    return Settings(false_alarms_per_model_per_month=options.false_alarms_per_month, detection=detection)
 
 
 def _looks(rows: Iterator[Row]) -> Iterator[list[Row]]:

@@ -44,9 +44,12 @@ _encoder = msgspec.json.Encoder()
 
 
 class Replay:
-    """One replay: call ``feed`` with the rows of one look at a time, then ``report``."""
+    """One replay: call ``feed`` with the rows of one look at a time, then ``report``. ``timed``: the rows have times of
+    their own. Without them the file is taken for a stream without a season."""
 
-    def __init__(self, options: ReplayOptions, settings: Settings, reference: Reference | None) -> None:
+    def __init__(
+        self, options: ReplayOptions, settings: Settings, reference: Reference | None, timed: bool = False
+    ) -> None:
         self._options = options
         self._reference = reference
         known = [] if reference is None else [reference]
@@ -54,7 +57,10 @@ class Replay:
         self._split = Split(options.file, options.partitions, options.partition_by)
         self._uneven = None if options.progress is None else UnevenReading(options.partitions, options.progress)
         slots = None if self._uneven is None else SlotRules((TOPIC,), 0, PER_LOOK)  # a slot is one look
-        rules = msgspec.structs.replace(judge_settings(settings), strata_kept=48, slots=slots)
+        rules = judge_settings(settings)
+        times = "all" if timed and rules.evidence.event_times != "none" else "none"
+        evidence = msgspec.structs.replace(rules.evidence, event_times=times)
+        rules = msgspec.structs.replace(rules, evidence=evidence, strata_kept=48, slots=slots)
         self._judge = Judge(rules, known)
         self._places = [Partition(TOPIC, number) for number in range(options.partitions)]
         self._looks = self._labels = 0

@@ -10,7 +10,7 @@ import msgspec
 
 from detectors.bank import bank
 from detectors.errors import BrokerError
-from detectors.evidence import e_detector, sizes
+from detectors.evidence import e_detector, explanations, sizes
 from stream.backends.clock import SystemClock
 from stream.backends.kafka import connection
 from stream.backends.kafka.outage import OUTAGE
@@ -201,6 +201,7 @@ class Worker:
 
     def _make_desk(self) -> JudgeDesk:
         e_detector.compile_loops()
+        explanations.compile_loops()
         sizes.compile_loops()
         runner = self._runner
         health = HealthWatch(self.metrics, lambda: {} if runner is None else runner.lags)

@@ -15,6 +15,7 @@ from stream.settings.settings import Settings
 
 NO_SETTING = {
     "share_tolerance",
+    "event_times",  # of the stream; detection.season decides whether they count
     "max_environments",
     "strata_kept",
     "look_events",
