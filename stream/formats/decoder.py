@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from detectors.columns import Floats, Integers
-from detectors.errors import FormatError
+from detectors.errors import reason_of
 from detectors.features import UnitKey
 from stream.formats import registry
 from stream.formats.clock import NONE_MS, clocks_of
@@ -223,16 +223,30 @@ class Decoder:
             yield from self._fast(partition, batch)
         else:
             batch.general = list(range(len(records)))
+        try:
+            self._finish(batch, decoded.clock_ms)
+        except Exception:  # an error that was not expected: the records that cause it become dead letters
+            decoded.rejects, decoded.limited = [], {}
+            batch = _Batch(partition.topic, records, decoded)
+            batch.general = list(range(len(records)))
+            self._finish(batch, decoded.clock_ms, each_alone=True)
+
+    def _finish(self, batch: _Batch, clock_ms: int | None, *, each_alone: bool = False) -> None:
+        """Reads what is left to the general path, and makes the parts. ``clock_ms``: before these records.
+
+        ``each_alone``: a record of which no columns can be made is rejected.
+        """
+        decoded = batch.decoded
         at, times_ms = batch.read.timed(batch)
-        rows, places = self._general(batch)
-        clocks_ms = clocks_of(batch.newest_ms, batch.record_ms, decoded.clock_ms)
-        decoded.clock_ms = int(clocks_ms[-1]) if clocks_ms[-1] != NONE_MS else None
+        rows, places = self._general(batch, each_alone=each_alone)
+        clocks_ms = clocks_of(batch.newest_ms, batch.record_ms, clock_ms)
         batches: list[UnitBatch] = []
         if rows:
             batches, unnamed = batches_of(rows, batch.next_offsets[places].tolist(), clocks_ms[places])
             decoded.count("features", unnamed)
             decoded.count("timestamps", sum(row.clamped for row in rows))
         decoded.parts = _one_each([*batches, *batch.read.parts(batch, at, times_ms, clocks_ms)])
+        decoded.clock_ms = int(clocks_ms[-1]) if clocks_ms[-1] != NONE_MS else None
 
     def _fast(self, partition: Partition, batch: _Batch) -> Iterator[None]:
         """Reads what fits a shape; the rest is left to the general path.
@@ -290,7 +304,10 @@ class Decoder:
 
     def _learned(self, hint: bytes, values: Sequence[bytes | None]) -> bool:
         known = self._shapes.get(hint)
-        spec = learn(_plain(values), None if known is None else known.spec, self._rules)
+        try:
+            spec = learn(_plain(values), None if known is None else known.spec, self._rules)
+        except Exception:  # without a shape these events take the general path
+            return False
         if spec is None or (known is not None and spec == known.spec):
             return False
         name = repr(spec)  # holds the names in their order, on which the speed of the compiled decoder depends
@@ -301,7 +318,12 @@ class Decoder:
                 self._shapes.clear()
                 self._compiled.clear()
                 self._fields = spec.size
-            shape = self._compiled[name] = Shape(spec, self._rules)
+            try:
+                shape = Shape(spec, self._rules)
+            except Exception:  # names that cannot be compiled: these events take the general path
+                self._fields -= spec.size
+                return False
+            self._compiled[name] = shape
         self._shapes[hint] = shape
         return True
 
@@ -324,11 +346,11 @@ class Decoder:
             return False
         try:
             batch.read.append(shape, members, read)
-        except FormatError:
+        except Exception:  # the general path finds the reason, and the record
             return False
         return True
 
-    def _general(self, batch: _Batch) -> tuple[list[Row], list[int]]:
+    def _general(self, batch: _Batch, *, each_alone: bool) -> tuple[list[Row], list[int]]:
         """Rows of the general path and their places in the batch. Notes their times in ``batch.newest_ms``."""
         rows: list[Row] = []
         places: list[int] = []
@@ -338,8 +360,10 @@ class Decoder:
             message = self._message(batch, at)
             try:
                 found = registry.read(message, self._rules, limits)
-            except FormatError as error:
-                batch.decoded.rejects.append((message.record, str(error)))
+                if each_alone:
+                    batches_of(found, [0] * len(found), np.zeros(len(found), np.int64))
+            except Exception as error:  # one record never ends the reading
+                batch.decoded.rejects.append((message.record, reason_of(error)))
                 continue
             rows += found
             places += [at] * len(found)

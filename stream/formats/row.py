@@ -159,13 +159,16 @@ def identity_of(value: Any) -> str | None:
 
 
 def environment_of(value: Any) -> str | None:
-    """An environment (``env``) as JSON with sorted names; None if it is not an object, is empty, or is too long."""
+    """An environment (``env``) as JSON with sorted names.
+
+    None if it is not an object, is empty, is too long, or cannot be written.
+    """
     if not isinstance(value, dict) or not value:
         return None
-    plain = {name: v if isinstance(v, str) else json.dumps(v) for name, v in value.items()}
     try:
+        plain = {name: v if isinstance(v, str) else json.dumps(v) for name, v in value.items()}
         text = _environments.encode(plain).decode()
-    except UnicodeError:
+    except (ValueError, RecursionError):
         return None
     return text if len(text) <= MAX_ENVIRONMENT else None
 
