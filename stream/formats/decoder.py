@@ -17,7 +17,7 @@ from detectors.errors import reason_of
 from detectors.features import UnitKey
 from stream.formats import registry
 from stream.formats.clock import NONE_MS, clocks_of
-from stream.formats.columns import UnitBatch, batches_of, merged
+from stream.formats.columns import UnitBatch, batches_of, interleaved, merged
 from stream.formats.ids import Identities
 from stream.formats.message import Message
 from stream.formats.row import Limits, Row, Rules
@@ -52,7 +52,8 @@ SLICE = 1_024
 class Decoded:
     """The result of decoding records.
 
-    ``parts``: the rows of each unit, in the order of the log; the unit with the first row comes first. ``rejects``:
+    ``parts``: the rows of each unit, in the order of the log; the unit with the first row comes first. Only rows with
+    very many names are several parts of one unit, each following the last one. ``rejects``:
     records that cannot be read, with the reason. ``limited``: how often each limit was reached. ``clock_ms``: the
     partition's clock (see ``clock``) after these records; the caller sets it to that before them.
     """
@@ -245,7 +246,7 @@ class Decoder:
             batches, unnamed = batches_of(rows, batch.next_offsets[places].tolist(), clocks_ms[places])
             decoded.count("features", unnamed)
             decoded.count("timestamps", sum(row.clamped for row in rows))
-        decoded.parts = _one_each([*batches, *batch.read.parts(batch, at, times_ms, clocks_ms)])
+        decoded.parts = _in_log_order(batches, batch.read.parts(batch, at, times_ms, clocks_ms))
         decoded.clock_ms = int(clocks_ms[-1]) if clocks_ms[-1] != NONE_MS else None
 
     def _fast(self, partition: Partition, batch: _Batch) -> Iterator[None]:
@@ -375,15 +376,29 @@ class Decoder:
         return Message(batch.topic, batch.records[at], self._limits.event_bytes)
 
 
-def _one_each(parts: list[Part]) -> list[Part]:
-    """One part for each unit; the unit with the first row comes first."""
+def _in_log_order(general: Sequence[UnitBatch], shaped: Sequence[Part]) -> list[Part]:
+    """The parts of each unit, each following the last one in the log; the unit with the first row comes first.
+
+    A unit has one part, unless the general path made several batches of it.
+    """
+    parts: list[Part] = [*general, *shaped]
     if len({part.unit for part in parts}) < len(parts):
-        by_unit: dict[UnitKey, list[Part]] = {}
-        for part in parts:
-            by_unit.setdefault(part.unit, []).append(part)
-        every = by_unit.values()
-        parts = [found[0] if len(found) == 1 else merged([part.batch() for part in found]) for found in every]
+        by_unit: dict[UnitKey, tuple[list[UnitBatch], list[Part]]] = {}
+        for batch in general:
+            by_unit.setdefault(batch.unit, ([], []))[0].append(batch)
+        for part in shaped:
+            by_unit.setdefault(part.unit, ([], []))[1].append(part)
+        parts = [part for own, others in by_unit.values() for part in _of_unit(own, others)]
     return sorted(parts, key=attrgetter("first"))
+
+
+def _of_unit(general: Sequence[UnitBatch], shaped: Sequence[Part]) -> Sequence[Part]:
+    if len(general) + len(shaped) == 1:
+        return [*general, *shaped]
+    others = [part.batch() for part in shaped]
+    if len(general) <= 1:
+        return [merged([*general, *others])]
+    return interleaved(general, others) if others else general
 
 
 def _hint(value: bytes | None) -> bytes:

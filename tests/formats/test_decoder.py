@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stream.formats import columns as columns_module
 from stream.formats import decoder as codec
 from stream.formats.message import Message
 from stream.formats.row import Rules
@@ -108,7 +109,8 @@ def test_any_bytes_are_decoded_or_rejected_with_a_reason(values: list[bytes | No
 def test_a_message_of_a_megabyte_and_one_of_too_many_rows() -> None:
     wide = {"model": "m", "features": {f"f{i}": i * 1.5 for i in range(60_000)}}
     assert len(json.dumps(wide)) > 1_000_000
-    assert len(one(wide).batches[0].columns.numeric) == 60_000
+    many_names = default_decoder(limits=message_limits(names_per_event=60_000))
+    assert len(one(wide, many_names).batches[0].columns.numeric) == 60_000
     many = [{"model": "m", "features": {"a": 1}}] * 11
     assert "at most 10 are read" in one(many, default_decoder(limits=message_limits(rows_per_message=10))).rejects[0][1]
 
@@ -205,3 +207,45 @@ def test_an_unexpected_error_while_a_record_is_read_makes_that_record_a_dead_let
         (n, "unexpected ZeroDivisionError: one bad record") for n in expected
     ]
     assert counted == [n for n in range(40) if n not in expected]
+
+
+@pytest.mark.parametrize("columnar", [False, True])
+def test_an_event_with_more_names_than_the_limit_is_a_dead_letter(columnar: bool) -> None:
+    def wide(names: int) -> dict[str, Any]:
+        return {"model": "m", "features": {f"f{i}": [i, i] if columnar else i for i in range(names)}, "scores": {}}
+
+    assert not one(wide(10_000)).rejects
+    assert one(wide(10_001)).rejects[0][1] == "10001 names of features; at most 10000 are read"
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_made_up_names_make_several_batches_in_the_order_of_the_log_and_lose_no_value(
+    others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of the general path with new names each, and rows of a shape in between: no batch has many cells."""
+    monkeypatch.setattr(columns_module, "MOST_CELLS", 200)
+    rows: list[Any] = [{"model": "m", "id": f"p{n}", "features": {"a": n}} for n in range(40)]
+    for n in range(0, 40, others + 1):
+        rows[n] = [{"model": "m", "id": f"w{n}", "features": {f"x{n}-{i}": i for i in range(20)}}]
+    records = [record(row, n) for n, row in enumerate(rows)]
+    decoder = default_decoder()
+    decoder.decode(HERE, [record({"model": "m", "id": "p", "features": {"a": 1}}, n) for n in range(20)])
+    decoded = decoder.decode(HERE, records)
+    offsets = [o for batch in decoded.batches for o in batch.columns.next_offsets.tolist()]
+    assert offsets == [n + 1 for n in range(40)]
+    assert len(decoded.batches) > 3
+    assert all(len(b.columns) * b.width <= 200 for b in decoded.batches)
+    found = {
+        (int(b.columns.next_offsets[row]) - 1, name): float(b.columns.numbers[row, at])
+        for b in decoded.batches
+        for at, name in enumerate(b.columns.numeric)
+        for row in range(len(b.columns))
+        if b.columns.number_status is None or not b.columns.number_status[row, at]
+    }
+    wanted = {
+        (n, name): float(value)
+        for n, row in enumerate(rows)
+        for one_event in (row if isinstance(row, list) else [row])
+        for name, value in one_event["features"].items()
+    }
+    assert found == wanted

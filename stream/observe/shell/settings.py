@@ -32,7 +32,7 @@ def observe_settings(settings: Settings, *, look_events: int = LOOK_EVENTS) -> O
             category_length=limits.category_length,
             max_signals=limits.signals_per_profile,
         ),
-        message=Limits(limits.event_bytes, limits.rows_per_message),
+        message=Limits(limits.event_bytes, limits.rows_per_message, limits.names_per_event),
         rules={
             name: Rules(
                 segment_by=model.segment_by,
