@@ -45,3 +45,11 @@ class BrokerAway(BrokerError):
 
 class DetectorCheckError(DriftlineError):
     """A detector breaks the plug-in protocol."""
+
+
+def reason_of(error: Exception) -> str:
+    """The reason of a dead letter: that of a FormatError; any other error is named as one that was not expected."""
+    if isinstance(error, FormatError):
+        return str(error)
+    lines = str(error).splitlines() or [""]
+    return f"unexpected {type(error).__name__}: {lines[0][:200]}"

@@ -208,7 +208,11 @@ def _errors() -> Json:
                 or_none("sum by (component) (driftline_errors_total)", "component", "driftline_build_info"),
                 "{{component}}",
             ),
-            target("sum by (reason) (driftline_http_refused_total)", "refused: {{reason}}", "B"),
+            target(
+                or_none("sum by (reason) (driftline_http_refused_total)", "reason", "driftline_build_info"),
+                "refused: {{reason}}",
+                "B",
+            ),
         ],
     )
 

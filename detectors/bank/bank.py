@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from detectors.bank.categories import CategoryCounts, CategoryState
+from detectors.bank.categories import Categories, CategoryCounts, CategoryState
 from detectors.bank.learning import LearningNumbers, LearningState
 from detectors.bank.numbers import BLOCK, ReferencedNumbers, ReferencedState
 from detectors.bank.prepared import PreparedReference
@@ -36,12 +36,18 @@ class BankSettings(msgspec.Struct, frozen=True):
     max_categories: int
     category_length: int
     max_signals: int
+    max_text_bytes: int  # UTF-8 bytes of the texts of unlisted categories, of all features together
     max_environments: int = 20
 
     @property
     def digest(self) -> str:
-        """Identifies the settings in an epoch: other settings make another epoch."""
-        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
+        """Identifies the settings in an epoch: other settings make another epoch.
+
+        ``max_text_bytes`` is no part of it: it bounds the size of a snapshot, and changes no count of what is kept.
+        """
+        found = msgspec.to_builtins(self)
+        del found["max_text_bytes"]
+        return hashlib.sha256(msgspec.json.encode(found, order="sorted")).hexdigest()[:16]
 
 
 class BankState(msgspec.Struct, frozen=True):
@@ -66,6 +72,7 @@ class BankState(msgspec.Struct, frozen=True):
     numbers: ReferencedState
     learning: LearningState
     categories: dict[str, tuple[str, CategoryState]] = msgspec.field(name="labels")
+    texts_full: bool = False
 
 
 _decoder = msgspec.msgpack.Decoder(BankState)
@@ -123,7 +130,7 @@ class Bank:
         )
         self._learning = LearningNumbers()
         self._learning.register([f.feature for f in known if f.kind is Kind.NUMERIC and not f.edges])
-        self._categories: dict[str, CategoryCounts] = {}
+        self._categories = Categories(settings.max_text_bytes)
         for f in known:
             if f.kind in (Kind.CATEGORICAL, Kind.BOOLEAN):
                 self._register_categories(f.feature, f.kind)
@@ -181,12 +188,11 @@ class Bank:
         if learned:
             part = None if columns.number_status is None else columns.number_status[:, learned]
             self._learning.update([columns.numeric[i] for i in learned], columns.numbers[:, learned], part)
-        for at, spec in enumerate(columns.categorical):
-            counts = self._categories.get(spec.feature)
-            if counts is not None:
-                part = None if columns.category_status is None else columns.category_status[:, at]
-                if overflow := counts.update(columns.categories[at], part):
-                    self.suppress("categories", overflow)
+        overflow, now_full = self._categories.fold_in(columns)
+        if overflow:
+            self.suppress("categories", overflow)
+        if now_full:
+            self.suppress("category_texts")
         self._count(columns)
 
     def _count(self, columns: Columns) -> None:
@@ -333,6 +339,7 @@ class Bank:
             self.signals, self.signal_count, self.environments, self.suppressed, sorted(self._refused),
             self._numbers.snapshot(), self._learning.snapshot(),
             {name: (str(counts.kind), counts.snapshot()) for name, counts in self._categories.items()},
+            self._categories.full,
         )  # fmt: skip
         return msgspec.msgpack.encode(state)
 
@@ -354,6 +361,7 @@ class Bank:
             if name not in self._categories:
                 self._register_categories(name, Kind(kind))
             self._categories[name].restore(categories)
+        self._categories.restored(state.texts_full)
 
 
 def decode_state(data: bytes, where: str) -> BankState:

@@ -4,12 +4,13 @@ Results depend only on the order of events (the first categories are kept), not 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from itertools import islice
 
 import msgspec
 import numpy as np
 
-from detectors.columns import INVALID, Bytes8
+from detectors.columns import INVALID, Bytes8, Columns
 from detectors.errors import CheckpointError
 from detectors.features import Kind
 from detectors.profiles import FeatureProfile
@@ -53,8 +54,11 @@ class CategoryCounts:
         self.categories: dict[str, int] = {}
         self._distinct = DistinctSketch()
 
-    def update(self, categories: Sequence[str | None], status: Bytes8 | None) -> int:
-        """Folds in rows; returns the number of values that found no room within the limit."""
+    def count(self, categories: Sequence[str | None], status: Bytes8 | None) -> dict[str, int]:
+        """Folds in rows, but for the texts of unlisted categories, which ``admit`` must get afterwards.
+
+        Returns these texts in the order of the log, with the number of values of each.
+        """
         if status is not None:
             self.invalid += int(np.count_nonzero(status == INVALID))
         counts: dict[str | None, int] = Counter(categories)
@@ -75,14 +79,34 @@ class CategoryCounts:
                 if category not in self.categories:
                     self._distinct.update_many((category,))  # in this loop: the sketch's bytes depend on the order
                 new[category] = new.get(category, 0) + count
-        return self._unlisted(new) if new else 0
+        return new
 
-    def _unlisted(self, new: dict[str, int]) -> int:
+    def admitted(self, new: dict[str, int]) -> list[str]:
+        """The texts of ``new`` that are not kept yet and for which there is room, in their order."""
+        room = self._limit - len(self.categories)
+        if room <= 0 or not new:
+            return []
+        return list(islice((text for text in new if text not in self.categories), room))
+
+    def admit(self, new: dict[str, int], texts: Container[str] | None = None) -> int:
+        """Counts values of unlisted categories; returns the number of those that found no room within the limit.
+
+        ``texts``: the only new ones that may be kept; None: all.
+        """
         if self.cells:
             self.cells[-1] += sum(new.values())
-        found_no_room = add_counts(self.categories, new, self._limit)
-        self.overflow += found_no_room
-        return found_no_room
+        left_out = 0
+        if texts is not None:
+            refused = [text for text in new if text not in self.categories and text not in texts]
+            left_out = sum(new.pop(text) for text in refused)
+        left_out += add_counts(self.categories, new, self._limit)
+        self.overflow += left_out
+        return left_out
+
+    def first_row(self, text: str, categories: Sequence[str | None]) -> int:
+        """The first of the rows that has the text."""
+        length = self._length
+        return next(row for row, own in enumerate(categories) if own is not None and own[:length] == text)
 
     def profile(self) -> FeatureProfile:
         """The feature's profile. The bank fills in ``missing``."""
@@ -116,3 +140,66 @@ class CategoryCounts:
         self.cells = np.frombuffer(state.cells, np.int64).tolist()
         self.categories = dict(state.categories)
         self._distinct = DistinctSketch(state.distinct)
+
+
+class Categories(dict[str, CategoryCounts]):
+    """The counts of all categorical features of a bank, by feature.
+
+    ``most_bytes``: UTF-8 bytes of the texts of unlisted categories that all features keep together. From the first row
+    on whose new texts go beyond it, no new text is kept (``full``): its values are counted as overflow, and in the
+    number of distinct categories. So the result does not depend on how rows are split over calls, and a snapshot has a
+    bounded size.
+    """
+
+    __slots__ = ("_bytes", "_most_bytes", "full")
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__()
+        self._bytes, self._most_bytes, self.full = 0, most_bytes, False
+
+    def restored(self, full: bool) -> None:
+        """Continues from the features, which are restored. ``full``: as of the snapshot."""
+        self.full = full
+        self._bytes = sum(_size(text) for counts in self.values() for text in counts.categories)
+
+    def fold_in(self, columns: Columns) -> tuple[int, bool]:
+        """Folds in rows: the number of values whose category found no room; and whether this made it ``full``."""
+        was_full, found = self.full, list[tuple[CategoryCounts, int, dict[str, int]]]()
+        for at, spec in enumerate(columns.categorical):
+            counts = self.get(spec.feature)
+            if counts is not None:
+                status = None if columns.category_status is None else columns.category_status[:, at]
+                found.append((counts, at, counts.count(columns.categories[at], status)))
+        wanted = [([] if was_full else counts.admitted(new)) for counts, _, new in found]
+        size = sum(_size(text) for texts in wanted for text in texts)
+        if self._bytes + size > self._most_bytes:
+            self.full = True
+            wanted = self._until_full(found, wanted, columns)
+            size = sum(_size(text) for texts in wanted for text in texts)
+        self._bytes += size
+        overflow = 0
+        for (counts, _, new), texts in zip(found, wanted, strict=True):
+            overflow += counts.admit(new, set(texts) if self.full else None)
+        return overflow, self.full and not was_full
+
+    def _until_full(
+        self, found: Sequence[tuple[CategoryCounts, int, dict[str, int]]], wanted: list[list[str]], columns: Columns
+    ) -> list[list[str]]:
+        """Of the new texts of each feature, those of the rows before the first one that goes beyond ``most_bytes``."""
+        rows = [
+            [counts.first_row(text, columns.categories[at]) for text in texts]
+            for (counts, at, _), texts in zip(found, wanted, strict=True)
+        ]
+        sizes = np.zeros(len(columns) + 1, np.int64)
+        for firsts, texts in zip(rows, wanted, strict=True):
+            for row, text in zip(firsts, texts, strict=True):
+                sizes[row] += _size(text)
+        end = int(np.searchsorted(np.cumsum(sizes), self._most_bytes - self._bytes, side="right"))
+        return [
+            [text for row, text in zip(firsts, texts, strict=True) if row < end]
+            for firsts, texts in zip(rows, wanted, strict=True)
+        ]
+
+
+def _size(text: str) -> int:
+    return len(text.encode(errors="replace"))

@@ -113,7 +113,7 @@ def decode(data: bytes, where: str = "reference") -> Reference:
     """Decodes a reference. Raises ReferenceError with ``where``, the path inside the artefact and the problem."""
     try:
         reference = _decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ReferenceError(f"{where}: not a reference of driftline: {error}") from error
     if reference.schema != SCHEMA:
         raise ReferenceError(

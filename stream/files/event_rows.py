@@ -12,7 +12,7 @@ from stream.formats.message import Message
 from stream.formats.row import Limits, Row
 from stream.topics.record import Record
 
-LIMITS = Limits(event_bytes=16_777_216, rows_per_message=100_000)
+LIMITS = Limits(event_bytes=16_777_216, rows_per_message=100_000, names_per_event=100_000)
 Line = tuple[int, int, bytes]
 """Number, time in ms, message."""
 

@@ -247,35 +247,62 @@ def _side_by_side(parts: Sequence[tuple[Bytes8 | None, int]], rows: int) -> Byte
     )
 
 
+MOST_CELLS = 1_000_000
+"""Most rows times names of a batch: 8 MB of numbers, or of places for texts. A single row may have more."""
+
+
 def batches_of(rows: Sequence[Row], next_offsets: Sequence[int], clocks_ms: Integers) -> tuple[list[UnitBatch], int]:
-    """Rows as one batch for each unit, and the number of values whose names cannot be monitored."""
+    """Rows as batches of one unit each, and the number of values whose names cannot be monitored.
+
+    A unit has several batches, one after the other in the log, where one would have more than ``MOST_CELLS`` cells.
+    """
     by_unit: dict[UnitKey, list[int]] = {}
     for place, row in enumerate(rows):
         by_unit.setdefault(row.unit, []).append(place)
     batches, unnamed = [], 0
-    for unit, places in by_unit.items():
-        values: dict[str, tuple[list[int], list[Any]]] = {}
+    for places in by_unit.values():
+        start, values = 0, _Values()
         for at, place in enumerate(places):
-            for name, value in rows[place].values.items():
+            own = rows[place].values
+            span = max(at - start, next_offsets[place] - next_offsets[places[start]]) + 1
+            if span * (len(values) + len(own)) > MOST_CELLS and at > start:
+                batch, left_out = _batch_of(rows, next_offsets, clocks_ms, places[start:at], values)
+                batches.append(batch)
+                unnamed += left_out
+                start, values = at, _Values()
+            for name, value in own.items():
                 if (found := values.get(name)) is None:
                     found = values[name] = ([], [])
-                found[0].append(at)
+                found[0].append(at - start)
                 found[1].append(value)
-        gathered = Gathered(len(places))
-        for name, (at_rows, found_values) in values.items():
-            if not name or len(name) > MAX_FEATURE_NAME:
-                unnamed += len(at_rows)
-            else:
-                gathered.sparse(name, at_rows, found_values)
-        columns = gathered.columns(
-            unit,
-            np.array([next_offsets[p] for p in places], np.int64),
-            np.array([rows[p].timestamp_ms for p in places], np.int64),
-        )
-        environments = [(at, e) for at, p in enumerate(places) if (e := rows[p].environment) is not None]
-        identities = numbers_or_none([rows[p].identity for p in places])
-        batches.append(UnitBatch(columns, identities, clocks_ms[places], environments))
+        batch, left_out = _batch_of(rows, next_offsets, clocks_ms, places[start:], values)
+        batches.append(batch)
+        unnamed += left_out
     return batches, unnamed
+
+
+class _Values(dict[str, tuple[list[int], list[Any]]]):
+    """Rows and values of each name."""
+
+
+def _batch_of(
+    rows: Sequence[Row], next_offsets: Sequence[int], clocks_ms: Integers, places: list[int], values: _Values
+) -> tuple[UnitBatch, int]:
+    """The rows at ``places`` as one batch, and the number of values whose names cannot be monitored."""
+    gathered, unnamed = Gathered(len(places)), 0
+    for name, (at_rows, found_values) in values.items():
+        if not name or len(name) > MAX_FEATURE_NAME:
+            unnamed += len(at_rows)
+        else:
+            gathered.sparse(name, at_rows, found_values)
+    columns = gathered.columns(
+        rows[places[0]].unit,
+        np.array([next_offsets[p] for p in places], np.int64),
+        np.array([rows[p].timestamp_ms for p in places], np.int64),
+    )
+    environments = [(at, e) for at, p in enumerate(places) if (e := rows[p].environment) is not None]
+    identities = numbers_or_none([rows[p].identity for p in places])
+    return UnitBatch(columns, identities, clocks_ms[places], environments), unnamed
 
 
 def merged(batches: Sequence[UnitBatch]) -> UnitBatch:
@@ -305,3 +332,21 @@ def merged(batches: Sequence[UnitBatch]) -> UnitBatch:
     identities = np.concatenate([b.identities for b in batches])[by]
     clocks_ms = np.concatenate([b.clocks_ms for b in batches])[by]
     return UnitBatch(columns, identities, clocks_ms, sorted(environments))
+
+
+def interleaved(batches: Sequence[UnitBatch], others: Sequence[UnitBatch]) -> list[UnitBatch]:
+    """Batches of one unit in the order of the log, where ``batches`` follow each other and ``others`` lie anywhere.
+
+    Rows of the others that lie within one of ``batches`` are merged with it; between them they stay batches of their
+    own. So no batch becomes much larger than ``MOST_CELLS``.
+    """
+    found: list[UnitBatch] = []
+    rest = merged(others)
+    for batch in batches:
+        first, last = batch.first, int(batch.next_offsets[-1])
+        start, end = np.searchsorted(rest.next_offsets, (first, last + 1)).tolist()
+        if start:
+            found.append(rest.selected(np.arange(start)))
+        found.append(merged([batch, rest.selected(np.arange(start, end))]) if end > start else batch)
+        rest = rest.selected(np.arange(end, len(rest.next_offsets)))
+    return [*found, rest] if len(rest.next_offsets) else found

@@ -13,11 +13,11 @@ import msgspec
 import numpy as np
 
 from detectors.columns import Floats, Integers
-from detectors.errors import FormatError
+from detectors.errors import reason_of
 from detectors.features import UnitKey
 from stream.formats import registry
 from stream.formats.clock import NONE_MS, clocks_of
-from stream.formats.columns import UnitBatch, batches_of, merged
+from stream.formats.columns import UnitBatch, batches_of, interleaved, merged
 from stream.formats.ids import Identities
 from stream.formats.message import Message
 from stream.formats.row import Limits, Row, Rules
@@ -52,7 +52,8 @@ SLICE = 1_024
 class Decoded:
     """The result of decoding records.
 
-    ``parts``: the rows of each unit, in the order of the log; the unit with the first row comes first. ``rejects``:
+    ``parts``: the rows of each unit, in the order of the log; the unit with the first row comes first. Only rows with
+    very many names are several parts of one unit, each following the last one. ``rejects``:
     records that cannot be read, with the reason. ``limited``: how often each limit was reached. ``clock_ms``: the
     partition's clock (see ``clock``) after these records; the caller sets it to that before them.
     """
@@ -223,16 +224,30 @@ class Decoder:
             yield from self._fast(partition, batch)
         else:
             batch.general = list(range(len(records)))
+        try:
+            self._finish(batch, decoded.clock_ms)
+        except Exception:  # an error that was not expected: the records that cause it become dead letters
+            decoded.rejects, decoded.limited = [], {}
+            batch = _Batch(partition.topic, records, decoded)
+            batch.general = list(range(len(records)))
+            self._finish(batch, decoded.clock_ms, each_alone=True)
+
+    def _finish(self, batch: _Batch, clock_ms: int | None, *, each_alone: bool = False) -> None:
+        """Reads what is left to the general path, and makes the parts. ``clock_ms``: before these records.
+
+        ``each_alone``: a record of which no columns can be made is rejected.
+        """
+        decoded = batch.decoded
         at, times_ms = batch.read.timed(batch)
-        rows, places = self._general(batch)
-        clocks_ms = clocks_of(batch.newest_ms, batch.record_ms, decoded.clock_ms)
-        decoded.clock_ms = int(clocks_ms[-1]) if clocks_ms[-1] != NONE_MS else None
+        rows, places = self._general(batch, each_alone=each_alone)
+        clocks_ms = clocks_of(batch.newest_ms, batch.record_ms, clock_ms)
         batches: list[UnitBatch] = []
         if rows:
             batches, unnamed = batches_of(rows, batch.next_offsets[places].tolist(), clocks_ms[places])
             decoded.count("features", unnamed)
             decoded.count("timestamps", sum(row.clamped for row in rows))
-        decoded.parts = _one_each([*batches, *batch.read.parts(batch, at, times_ms, clocks_ms)])
+        decoded.parts = _in_log_order(batches, batch.read.parts(batch, at, times_ms, clocks_ms))
+        decoded.clock_ms = int(clocks_ms[-1]) if clocks_ms[-1] != NONE_MS else None
 
     def _fast(self, partition: Partition, batch: _Batch) -> Iterator[None]:
         """Reads what fits a shape; the rest is left to the general path.
@@ -290,7 +305,10 @@ class Decoder:
 
     def _learned(self, hint: bytes, values: Sequence[bytes | None]) -> bool:
         known = self._shapes.get(hint)
-        spec = learn(_plain(values), None if known is None else known.spec, self._rules)
+        try:
+            spec = learn(_plain(values), None if known is None else known.spec, self._rules)
+        except Exception:  # without a shape these events take the general path
+            return False
         if spec is None or (known is not None and spec == known.spec):
             return False
         name = repr(spec)  # holds the names in their order, on which the speed of the compiled decoder depends
@@ -301,7 +319,12 @@ class Decoder:
                 self._shapes.clear()
                 self._compiled.clear()
                 self._fields = spec.size
-            shape = self._compiled[name] = Shape(spec, self._rules)
+            try:
+                shape = Shape(spec, self._rules)
+            except Exception:  # names that cannot be compiled: these events take the general path
+                self._fields -= spec.size
+                return False
+            self._compiled[name] = shape
         self._shapes[hint] = shape
         return True
 
@@ -324,11 +347,11 @@ class Decoder:
             return False
         try:
             batch.read.append(shape, members, read)
-        except FormatError:
+        except Exception:  # the general path finds the reason, and the record
             return False
         return True
 
-    def _general(self, batch: _Batch) -> tuple[list[Row], list[int]]:
+    def _general(self, batch: _Batch, *, each_alone: bool) -> tuple[list[Row], list[int]]:
         """Rows of the general path and their places in the batch. Notes their times in ``batch.newest_ms``."""
         rows: list[Row] = []
         places: list[int] = []
@@ -338,8 +361,10 @@ class Decoder:
             message = self._message(batch, at)
             try:
                 found = registry.read(message, self._rules, limits)
-            except FormatError as error:
-                batch.decoded.rejects.append((message.record, str(error)))
+                if each_alone:
+                    batches_of(found, [0] * len(found), np.zeros(len(found), np.int64))
+            except Exception as error:  # one record never ends the reading
+                batch.decoded.rejects.append((message.record, reason_of(error)))
                 continue
             rows += found
             places += [at] * len(found)
@@ -351,15 +376,29 @@ class Decoder:
         return Message(batch.topic, batch.records[at], self._limits.event_bytes)
 
 
-def _one_each(parts: list[Part]) -> list[Part]:
-    """One part for each unit; the unit with the first row comes first."""
+def _in_log_order(general: Sequence[UnitBatch], shaped: Sequence[Part]) -> list[Part]:
+    """The parts of each unit, each following the last one in the log; the unit with the first row comes first.
+
+    A unit has one part, unless the general path made several batches of it.
+    """
+    parts: list[Part] = [*general, *shaped]
     if len({part.unit for part in parts}) < len(parts):
-        by_unit: dict[UnitKey, list[Part]] = {}
-        for part in parts:
-            by_unit.setdefault(part.unit, []).append(part)
-        every = by_unit.values()
-        parts = [found[0] if len(found) == 1 else merged([part.batch() for part in found]) for found in every]
+        by_unit: dict[UnitKey, tuple[list[UnitBatch], list[Part]]] = {}
+        for batch in general:
+            by_unit.setdefault(batch.unit, ([], []))[0].append(batch)
+        for part in shaped:
+            by_unit.setdefault(part.unit, ([], []))[1].append(part)
+        parts = [part for own, others in by_unit.values() for part in _of_unit(own, others)]
     return sorted(parts, key=attrgetter("first"))
+
+
+def _of_unit(general: Sequence[UnitBatch], shaped: Sequence[Part]) -> Sequence[Part]:
+    if len(general) + len(shaped) == 1:
+        return [*general, *shaped]
+    others = [part.batch() for part in shaped]
+    if len(general) <= 1:
+        return [merged([*general, *others])]
+    return interleaved(general, others) if others else general
 
 
 def _hint(value: bytes | None) -> bytes:

@@ -40,7 +40,7 @@ def _rows(body: Any, record: Record, rules: Mapping[str, Rules], limits: Limits)
         events = iter(body)
     else:
         raise FormatError("not an event: neither an object nor an array")
-    return [row_of(event, record, rules) for event in events]
+    return [row_of(event, record, rules, limits) for event in events]
 
 
 def events_of(message: dict[str, Any], max_rows: int) -> Iterator[Any] | None:

@@ -7,7 +7,6 @@ other message. It raises FormatError, and nothing else, for a broken message in 
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from detectors.errors import FormatError
 from stream.formats import native
 from stream.formats.message import Message
 from stream.formats.row import Limits, Row, Rules
@@ -54,7 +53,7 @@ def is_native(message: Message, rules: Mapping[str, Rules], limits: Limits) -> b
         try:
             if form.read(message, rules, limits) is not None:
                 return False
-        except FormatError:
+        except Exception:
             return False
     return True
 

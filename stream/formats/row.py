@@ -62,6 +62,7 @@ class Limits(msgspec.Struct, frozen=True):
 
     event_bytes: int
     rows_per_message: int
+    names_per_event: int
 
 
 class Row(NamedTuple):
@@ -79,11 +80,11 @@ class Row(NamedTuple):
     environment: str | None
 
 
-def row_of(event: Any, record: Record, rules: Mapping[str, Rules]) -> Row:
+def row_of(event: Any, record: Record, rules: Mapping[str, Rules], limits: Limits) -> Row:
     """The row of one event that has the members of a native event. It may come from a record in any format.
 
-    Raises FormatError when it is not an object, names no model, or has ``features`` or ``scores`` that are not an
-    object.
+    Raises FormatError when it is not an object, names no model, has ``features`` or ``scores`` that are not an object,
+    or has more names of features and scores than the limit.
     """
     if not isinstance(event, dict):
         raise FormatError("not an event: no object")
@@ -99,6 +100,7 @@ def row_of(event: Any, record: Record, rules: Mapping[str, Rules]) -> Row:
         raise FormatError("scores is no object")
     rule = rules.get(model, NO_RULES)
     features = features or {}
+    check_names(len(features) + len(scores or ()), limits)
     values = {n: v for n, v in features.items() if v is not None and n not in rule.ignore}
     for name in rule.categorical & values.keys():
         values[name] = category_of(values[name])
@@ -114,6 +116,12 @@ def row_of(event: Any, record: Record, rules: Mapping[str, Rules]) -> Row:
     timestamp_ms, clamped = event_time(event.get("ts"), record.timestamp_ms)
     unit = checked_unit(model, version, name_of(segment))
     return Row(unit, timestamp_ms, clamped, identity_of(event.get("id")), values, environment_of(event.get("env")))
+
+
+def check_names(names: int, limits: Limits) -> None:
+    """Raises FormatError for more names of features and scores than one event may have."""
+    if names > limits.names_per_event:
+        raise FormatError(f"{names} names of features; at most {limits.names_per_event} are read")
 
 
 @lru_cache(4_096)
@@ -159,13 +167,16 @@ def identity_of(value: Any) -> str | None:
 
 
 def environment_of(value: Any) -> str | None:
-    """An environment (``env``) as JSON with sorted names; None if it is not an object, is empty, or is too long."""
+    """An environment (``env``) as JSON with sorted names.
+
+    None if it is not an object, is empty, is too long, or cannot be written.
+    """
     if not isinstance(value, dict) or not value:
         return None
-    plain = {name: v if isinstance(v, str) else json.dumps(v) for name, v in value.items()}
     try:
+        plain = {name: v if isinstance(v, str) else json.dumps(v) for name, v in value.items()}
         text = _environments.encode(plain).decode()
-    except UnicodeError:
+    except (ValueError, RecursionError):
         return None
     return text if len(text) <= MAX_ENVIRONMENT else None
 

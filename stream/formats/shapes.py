@@ -18,6 +18,7 @@ from detectors.columns import Floats, Integers
 from detectors.features import ERROR, LATENCY_MS, PREDICTION, SCORE_PREFIX, UnitKey
 from stream.formats.columns import Gathered, UnitBatch
 from stream.formats.ids import Identities, numbers_of, numbers_or_none
+from stream.formats.message import MAX_NESTING, SHALLOW_BYTES, is_deeper
 from stream.formats.row import (
     MAX_ID,
     NO_RULES,
@@ -95,8 +96,8 @@ class Shape:
     """
 
     __slots__ = (
-        "_decode", "_features", "_identity", "_key", "_names", "_others", "_row", "_ruled", "_rules", "_single",
-        "_structs", "_time", "spec", "width",
+        "_decode", "_features", "_identity", "_key", "_names", "_nested", "_others", "_row", "_ruled", "_rules",
+        "_single", "_structs", "_time", "spec", "width",
     )  # fmt: skip
 
     def __init__(self, spec: ShapeSpec, rules: Mapping[str, Rules]) -> None:
@@ -142,6 +143,7 @@ class Shape:
         segment = field["segment"]
         if self._rules.segment_by in spec.features:
             segment = f"{field['features']}.f{self._features.index(self._rules.segment_by)}"
+        self._nested = [attrgetter(field[n]) for n in names if n == "env" or (n not in nested and n not in _TOP)]
         self._time, self._identity = attrgetter(field["ts"]), attrgetter(field["id"])
         self._key = attrgetter("model", field["version"], segment)
         self._row = np.dtype(
@@ -153,15 +155,23 @@ class Shape:
         """Reads messages with one event each; None when one of them does not fit the shape."""
         read = Read([], [], [], [], [[] for _ in self._others])
         try:
-            if max(map(len, values)) > most_bytes:
+            longest = max(map(len, values))
+            if longest > most_bytes:
                 return None
             for start in range(0, len(values), PIECE):
-                self._append(list(map(self._decode, values[start : start + PIECE])), read)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):  # TypeError: no value
+                events = list(map(self._decode, values[start : start + PIECE]))
+                if longest > SHALLOW_BYTES and self._is_deep(events):
+                    return None
+                self._append(events, read)
+        except Exception:  # the general path finds the reason, and the record
             return None
         if self.spec.model is None and not self._ruled.keys().isdisjoint(model for model, _, _ in set(read.keys)):
             return None  # one of the models has rules of its own, which this shape does not apply
         return read
+
+    def _is_deep(self, events: Sequence[Any]) -> bool:
+        """Whether a member that may hold lists and objects is nested too deep for a message."""
+        return any(is_deeper(list(map(get, events)), MAX_NESTING - 1) for get in self._nested)
 
     def _append(self, events: Sequence[Any], read: Read) -> None:
         """Appends the values of decoded events to ``read``."""

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-from detectors.errors import FormatError
+from detectors.errors import reason_of
 from detectors.features import UnitKey
 from stream.formats.ids import Identities
 from stream.labels.predictions import Match
@@ -56,8 +56,8 @@ class LabelBook:
         for record in records:
             try:
                 labels = read_labels(place, record, max_bytes)
-            except FormatError as error:
-                rejects.append((record, str(error)))
+            except Exception as error:  # one record never ends the reading
+                rejects.append((record, reason_of(error)))
                 continue
             for label in labels:
                 found.setdefault(label.model, []).append(label)

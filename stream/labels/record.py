@@ -1,15 +1,13 @@
 """Reads the labels of a record: ``{"id", "model", "label", "ts"}``, or an array of such objects. No I/O."""
 
-import json
 import math
 from typing import Any, NamedTuple
-
-import msgspec
 
 from detectors.errors import FormatError
 from detectors.outcomes import Value
 from detectors.values import as_float
 from stream.formats.ids import number_of
+from stream.formats.message import decode_json
 from stream.formats.row import MAX_ID, checked_unit, event_time, identity_of
 from stream.topics.record import Partition, Record
 
@@ -56,14 +54,7 @@ def _parsed(value: bytes | None, max_bytes: int) -> Any:
         raise FormatError("empty")
     if len(value) > max_bytes:
         raise FormatError(f"{len(value)} bytes; at most {max_bytes} are read")
-    try:
-        return msgspec.json.decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        pass
-    try:
-        return json.loads(value)  # accepts NaN, which Python writes and JSON does not have
-    except (ValueError, RecursionError) as error:
-        raise FormatError("not JSON") from error
+    return decode_json(value)
 
 
 def _label(row: Any, place: Partition, record: Record) -> Label:

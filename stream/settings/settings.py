@@ -177,6 +177,7 @@ class LimitSettings(msgspec.Struct, frozen=True):
     category_length: Count = 256  # characters; a longer category is cut
     event_bytes: Count = 4_194_304
     rows_per_message: Count = 100_000
+    names_per_event: Annotated[int, Meta(ge=2_000)] = 10_000  # features and scores; an event with more is a dead letter
     dead_letters_per_second: Annotated[int, Meta(ge=0)] = 100  # of a worker; further ones are counted and not copied
     feature_series_per_model: Count = 100  # features of a model version with series in /metrics
     poll_records: Count = 5_000  # most records read at once

@@ -41,7 +41,7 @@ def main(console: Console, settings: Settings, wanted: SurveyOptions) -> int:
         read = asyncio.run(
             sample(settings.kafka, topic, wanted.events, wanted.seconds, oldest=wanted.oldest, read=done)
         )
-    limits = Limits(settings.limits.event_bytes, settings.limits.rows_per_message)
+    limits = Limits(settings.limits.event_bytes, settings.limits.rows_per_message, settings.limits.names_per_event)
     found = examine(topic, read, SystemClock().now_ms(), limits)
     if wanted.as_json:
         output.write_json(console, found)

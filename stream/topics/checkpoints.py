@@ -127,7 +127,7 @@ def decode_unit(value: bytes, where: str) -> UnitRecord:
     """A unit's record. Raises CheckpointError with ``where`` if it is damaged or of another schema."""
     try:
         record = _units.decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CheckpointError(f"{where}: is not a checkpoint of driftline: {error}") from error
     if record.schema not in READ:
         raise CheckpointError(f"{where}: checkpoint schema {record.schema}, this driftline reads 1 to {SCHEMA}")
@@ -170,7 +170,7 @@ def decode_manifest(value: bytes, where: str) -> Manifest:
     """A manifest. Raises CheckpointError with ``where``."""
     try:
         manifest = _manifests.decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CheckpointError(f"{where}: is not a manifest of driftline: {error}") from error
     if manifest.schema not in READ:
         raise CheckpointError(f"{where}: manifest schema {manifest.schema}, this driftline reads 1 to {SCHEMA}")

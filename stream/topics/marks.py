@@ -52,7 +52,7 @@ def decode(value: bytes) -> Mark:
     """The mark of a record. Raises FormatError with the reason."""
     try:
         mark = _decoder.decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(f"not a mark: {error}") from error
     if mark.schema != SCHEMA:
         raise FormatError(f"mark schema {mark.schema}, this driftline reads {SCHEMA}")

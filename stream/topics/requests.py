@@ -91,7 +91,7 @@ def decode(key: bytes, value: bytes, where: str) -> Request:
     decoder: msgspec.json.Decoder[Request] = _forget_requests if forget else _incident_requests  # type: ignore[assignment]
     try:
         request = decoder.decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         kind = "forget a model" if forget else "change an incident"
         raise FormatError(f"{where}: is no request to {kind}: {error}") from error
     if request.schema != SCHEMA:
@@ -127,7 +127,7 @@ def decode_body(body: bytes) -> Body:
     """An HTTP body within its limits. Raises FormatError for the caller."""
     try:
         given = _bodies.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(f"the request body is invalid: {error}") from None
     by, note = given.by.strip(), given.note.strip()
     if not 0 < len(by) <= MAX_NAME:

@@ -242,3 +242,40 @@ def test_extreme_values_raise_no_warning_and_stay_finite() -> None:
         (x,) = made.profile().features
         assert (x.count, x.minimum, x.maximum) == (6, -1e308, 1e308)
         assert made.snapshot()
+
+
+@pytest.mark.parametrize("cuts", [(), (1,), (70,), (137, 138, 139), tuple(range(1, 300, 7))])
+def test_texts_of_categories_are_kept_up_to_a_number_of_bytes_however_rows_are_split(cuts: tuple[int, ...]) -> None:
+    """Texts of several features count together, in the order of the rows, and restores go on with the same bits."""
+    rows = 300
+    rng = np.random.default_rng(5)
+    texts = {f: [f"{f}{v}" + "ü" * int(v % 9) for v in rng.integers(0, 200, rows)] for f in ("a", "b", "c")}
+    whole = batch(categories=dict(texts))
+    settings = bank_settings(max_text_bytes=1_500)
+    made = Bank(UNIT, "t", 0, settings, None, 0)
+    for start, end in zip((0, *cuts), (*cuts, rows), strict=True):
+        made.update(sliced(whole, start, end))
+        made = Bank(UNIT, "t", 0, settings, None, 0, snapshot=made.snapshot())
+    once = Bank(UNIT, "t", 0, settings, None, 0)
+    once.update(whole)
+    assert made.snapshot() == once.snapshot()
+
+    kept = {f.feature: f for f in made.profile().features}
+    size, expected = 0, {f: dict[str, int]() for f in texts}
+    for row in range(rows):
+        new = [(f, texts[f][row]) for f in texts if texts[f][row] not in expected[f]]
+        size += sum(len(text.encode()) for _, text in new)
+        if size > 1_500:
+            break
+        for f, text in new:
+            expected[f][text] = texts[f].count(text)
+    assert {f: kept[f].categories for f in texts} == expected
+    for f in texts:
+        assert kept[f].count == rows
+        assert kept[f].category_overflow == rows - sum(expected[f].values())
+        assert abs(estimate_distinct([kept[f].distinct]) - len(set(texts[f]))) < 0.15 * rows
+    assert made.suppressed["category_texts"] == 1
+
+
+def test_the_bound_on_texts_is_no_part_of_an_epoch() -> None:
+    assert bank_settings(max_text_bytes=1).digest == bank_settings().digest

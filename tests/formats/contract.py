@@ -23,7 +23,7 @@ from tests.settings.defaults import default_decoder
 
 HERE = Partition("inference-events", 0)
 NOW_MS = 1_763_700_000_000
-LIMITS = Limits(event_bytes=100_000, rows_per_message=100)
+LIMITS = Limits(event_bytes=100_000, rows_per_message=100, names_per_event=10_000)
 
 
 class Sample(NamedTuple):

@@ -123,14 +123,14 @@ def other_by_header(message: Message, rules: Mapping[str, Rules], limits: Limits
     """A format whose value looks like a native event of another model."""
     if message.header("kind") != b"other":
         return None
-    return [row_of({**message.json(), "model": "other"}, message.record, rules)]
+    return [row_of({**message.json(), "model": "other"}, message.record, rules, limits)]
 
 
 def other_by_member(message: Message, rules: Mapping[str, Rules], limits: Limits) -> list[Row] | None:
     """A format whose value is a native event but for one member."""
     if not isinstance(message.body, dict) or "inputs" not in message.body:
         return None
-    return [row_of({**message.body, "model": "other"}, message.record, rules)]
+    return [row_of({**message.body, "model": "other"}, message.record, rules, limits)]
 
 
 def kind_is_other(headers: Headers) -> bool:

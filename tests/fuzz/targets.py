@@ -39,7 +39,9 @@ from tests.settings.defaults import bank_settings, observe_settings
 HERE = Partition("inference-events", 0)
 NOW_MS = 1_763_700_000_000
 UNIT = UnitKey("m", "1", None)
-SETTINGS = observe_settings(bank=bank_settings(detectors=()), message=Limits(1 << 15, 50), look_events=4, recent_ids=20)
+SETTINGS = observe_settings(
+    bank=bank_settings(detectors=()), message=Limits(1 << 15, 50, 10_000), look_events=4, recent_ids=20
+)
 RULES = {"m": Rules(segment_by="c", ignore=frozenset(["ignored"]), categorical=frozenset(["code"]))}
 
 

@@ -346,3 +346,36 @@ def test_broken_and_outdated_checkpoints_are_refused_by_name() -> None:
         fresh.assign(HERE, {b"what": b""})
     for key, value in checkpoint.items():
         assert checkpoints.describe(key, value).stamp == 200
+
+
+def free_text(features: int, length: int, events: int, model: str = "m") -> list[Record]:
+    chance = random.Random(1)
+    found = []
+    for offset in range(events):
+        texts = {f"f{n}": "".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=length)) for n in range(features)}
+        body = json.dumps({"id": str(offset), "model": model, "version": "1", "features": texts}).encode()
+        found.append(Record(offset, START_MS + offset, None, body))
+    return found
+
+
+@pytest.mark.parametrize(("features", "length", "events"), [(24, 256, 1_000), (200, 200, 300)])
+def test_red_free_text_stays_within_a_checkpoint_and_says_so(features: int, length: int, events: int) -> None:
+    observer = Observer(observe_settings())
+    observer.assign(HERE)
+    limited: dict[str, int] = {}
+    for start in range(0, events, 250):
+        effects = observer.process(HERE, free_text(features, length, events)[start : start + 250])
+        for name, times in effects.limited.items():
+            limited[name] = limited.get(name, 0) + times
+    checkpoint = observer.checkpoint(HERE)
+    key, value = checkpoint.encode(UnitKey("m", "1", None))
+    assert len(value) < 4_000_000
+    assert limited["category_texts"] == 1
+    (profile,) = observer._partitions[HERE].units[UnitKey("m", "1", None)].hand_out()[-1:] or [
+        observer._partitions[HERE].units[UnitKey("m", "1", None)]._counts.profile()
+    ]
+    assert profile.suppressed["category_texts"] == 1
+    assert all(feature.count == profile.events for feature in profile.features)
+    manifest = checkpoint.manifest()
+    again = Observer(observe_settings())
+    assert again.assign(HERE, dict([(key, value), manifest])) == events

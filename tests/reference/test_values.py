@@ -42,7 +42,7 @@ def bank_of(features: list[dict[str, Any]], cut: int, **reference: Any) -> Any:
     ]
     known = build_reference("m", "1", reference) if reference else None
     bank = Bank(UnitKey("m", "1", None), "t", 0, observe_settings(Settings()).bank, known, 0)
-    decoder = Decoder({}, Limits(1_000_000, 1_000))
+    decoder = Decoder({}, Limits(1_000_000, 1_000, 10_000))
     for start in range(0, len(records), cut):
         for batch in decoder.decode(Partition("t", 0), records[start : start + cut]).batches:
             bank.update(batch.columns)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from detectors.errors import DriftlineError, FormatError
+from detectors.errors import DriftlineError, reason_of
 from detectors.features import UnitKey
 from detectors.profiles import Profile
 from stream.backends import sending
@@ -192,9 +192,9 @@ class JudgeApp:
             return
         try:
             profile = None if message.value is None else table.decode_profile(message.value)
-        except FormatError as error:
+        except Exception as error:  # one record never ends the judge
             self._counters.error("judge.decode")
-            self._rows.enqueue_without_row(message.partition, message.offset, self._dead_letter(message, str(error)))
+            self._rows.enqueue_without_row(message.partition, message.offset, self._dead_letter(message, error))
             return
         if profile is None:
             self._rows.enqueue_without_row(message.partition, message.offset, [])
@@ -218,9 +218,9 @@ class JudgeApp:
         partition, offset = message.partition, message.offset
         try:
             mark = None if message.value is None else marks.decode(message.value)
-        except FormatError as error:
+        except Exception as error:  # one record never ends the judge
             self._counters.error("judge.decode")
-            self._rows.enqueue_without_row(partition, offset, self._dead_letter(message, str(error)))
+            self._rows.enqueue_without_row(partition, offset, self._dead_letter(message, error))
             return
         records = None if mark is None else self._desk.on_mark(mark, self._clock.now_ms(), partition)
         while records is not None:
@@ -232,12 +232,12 @@ class JudgeApp:
             records = self._desk.look_on(self._clock.now_ms(), partition)
         self._rows.finish_offset(partition, offset)
 
-    def _dead_letter(self, message: Any, reason: str) -> Sequence[OutRecord]:
+    def _dead_letter(self, message: Any, error: Exception) -> Sequence[OutRecord]:
         headers = message.headers or ()
         pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
         record = Record(message.offset, round(1000 * message.timestamp), message.key, message.value, pairs)
         place = Partition(message.topic, message.partition)
-        return self._dead_letters.records(place, [(record, reason)], self._clock.now_ms())
+        return self._dead_letters.records(place, [(record, reason_of(error))], self._clock.now_ms())
 
     async def _judge_tick(self) -> None:
         if not self.ready or self._faust.rebalancing:

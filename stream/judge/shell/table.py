@@ -65,7 +65,7 @@ def _reach(value: bytes | None) -> Reach:
     """How far the row reaches; (0, 0) for one that cannot be decoded, which ``decode_stored`` refuses later."""
     try:
         return (0, 0) if value is None else _reach_decoder.decode(value).reach
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return 0, 0
 
 
@@ -73,7 +73,7 @@ def decode_stored(key: bytes, value: bytes) -> Stored:
     """A row. Raises CheckpointError with its key."""
     try:
         stored = _stored_decoder.decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CheckpointError(f"judge table: {key.decode(errors='replace')}: cannot be read: {error}") from error
     if stored.schema != SCHEMA:
         raise CheckpointError(
@@ -86,7 +86,7 @@ def decode_profile(value: bytes) -> Profile:
     """A profile. Raises FormatError with the reason for the dead letter."""
     try:
         profile = _profile_decoder.decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(f"not a profile: {error}") from error
     if profile.schema != profiles.SCHEMA:
         raise FormatError(f"profile schema {profile.schema}, this driftline reads {profiles.SCHEMA}")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from detectors.errors import DriftlineError, ReferenceError
 from detectors.reference import reference
+from detectors.reference.reference import Reference
 from stream.backends.ports import TableReader
 from stream.observe.observer import Observer
 from stream.observe.shell.outbox import Outbox
@@ -87,7 +88,7 @@ class References:
             if value is None:
                 last = self._observer.set_reference(remove=parse_reference_key(key))
             else:
-                last = self._observer.set_reference(reference.decode(value, where))
+                last = self._observer.set_reference(_decoded(value, where))
         except DriftlineError as error:
             if not isinstance(error, ReferenceError):
                 error = ReferenceError(f"{where}: {error}")
@@ -95,3 +96,13 @@ class References:
             log.error("a reference is left out: %s", error)
             return
         self._outbox.enqueue_profiles(last)
+
+
+def _decoded(value: bytes, where: str) -> Reference:
+    """The reference in a record. Raises ReferenceError that begins with ``where``, and nothing else."""
+    try:
+        return reference.decode(value, where)
+    except DriftlineError:
+        raise
+    except Exception as error:  # one record never ends the reading
+        raise ReferenceError(f"{where}: unexpected {type(error).__name__}: {error}") from error

@@ -31,8 +31,9 @@ def observe_settings(settings: Settings, *, look_events: int = LOOK_EVENTS) -> O
             max_categories=limits.categories_per_feature,
             category_length=limits.category_length,
             max_signals=limits.signals_per_profile,
+            max_text_bytes=limits.unit_checkpoint_bytes // 2,
         ),
-        message=Limits(limits.event_bytes, limits.rows_per_message),
+        message=Limits(limits.event_bytes, limits.rows_per_message, limits.names_per_event),
         rules={
             name: Rules(
                 segment_by=model.segment_by,
