@@ -27,8 +27,8 @@ class _Bound:
     """
 
     most: int | None = None
-    size = 0
-    buffer = bytearray()
+    size: int = 0
+    buffer: bytearray = bytearray()
 
 
 @contextmanager
