@@ -42,8 +42,8 @@ from detectors.reference.reference import FeatureReference
 BLOCK_MS = 1_000
 
 BLOCK_EVENTS = 1_000
-"""Most events of a block. A backlog that is read at full speed brings hours of events in one second: they count as many
-blocks and not as one burst."""
+"""Most events of a block. A stream of more than a thousand events a second, or a file without times, brings as many
+events in one second as others in an hour: they count as many blocks and not as one burst."""
 
 LONG_BLOCKS = 1.5
 """A look that spans more than one block may give half as much again, so that a slow stream needs two looks to alarm."""

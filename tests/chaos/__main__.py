@@ -17,12 +17,13 @@ This page lists the faults that two workers and a real Apache Kafka were put thr
 run writes this page: `make chaos ARGS="--seed {seed} --page docs/chaos.md"`.
 
 Two workers (session timeout 6 s, a checkpoint every 2 s) read four partitions of a broker with one node. A supervisor
-restarts each process that ends. One producer is steady, and its input changes half-way. Another sends 600 events at
-once every six seconds. One event in a hundred is sent twice under one id.
+restarts each process that ends. The topic is keyed: the means of neighbouring partitions are .8 standard deviations
+apart, and each has countries of its own. One producer is steady, and its input changes half-way. Another sends 600
+events at once every six seconds. One event in a hundred is sent twice under one id.
 
 Afterwards everything is computed again: the input by plain code that is no part of the service, each published
-profile by one observer over its partition's log, and the published incidents by one judge over the same profiles. The
-incidents are also compared with a run over the same log without any fault.
+profile by one observer over its partition's log, and the published incidents by one judge over the same profiles. Every
+event about an incident of the model with a reference is also compared with a run over the same log without any fault.
 
 {table}
 """
