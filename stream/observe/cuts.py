@@ -9,7 +9,7 @@ from stream.observe.slots import Cut, Slots, SlotState
 class CutState(msgspec.Struct, frozen=True, array_like=True):
     """Plain state of ``Cuts``. ``clock_ms``: the partition's clock at the unit's stamp. ``rank``: see ``Slots``.
 
-    ``kept``: profiles as JSON, which holds their exact sums of any size.
+    ``kept``: profiles as JSON, which holds their exact sums of any size. ``begun``: a profile was handed out.
     """
 
     slots: SlotState = SlotState()
@@ -17,6 +17,7 @@ class CutState(msgspec.Struct, frozen=True, array_like=True):
     kept: list[bytes] = []
     clock_ms: int | None = None
     rank: int | None = None
+    begun: bool = False
 
 
 _encoder = msgspec.json.Encoder()
@@ -26,16 +27,16 @@ _profiles = msgspec.json.Decoder(Profile)
 class Cuts:
     """``slots``: the open slot. ``last``: the slot that ended last; None before the first one. ``kept``: profiles of
     slots that ended, oldest first, none of them handed out. ``clock_ms``: the partition's clock at the unit's stamp;
-    None when it is unknown.
+    None when it is unknown. ``begun``: the profile of a slot was handed out.
     """
 
-    __slots__ = ("_handed_out", "_rank", "_shown_below", "clock_ms", "kept", "last", "slots")
+    __slots__ = ("_handed_out", "_rank", "_shown_below", "begun", "clock_ms", "kept", "last", "slots")
 
     def __init__(self, look_ms: int, look_events: int, rank: int, state: CutState | None = None) -> None:
         state = state or CutState()
         self._rank = rank if state.rank is None else state.rank
         self.slots = Slots(look_ms, look_events, self._rank, state.slots)
-        self.last, self.clock_ms = state.last, state.clock_ms
+        self.last, self.clock_ms, self.begun = state.last, state.clock_ms, state.begun
         self.kept = [_profiles.decode(profile) for profile in state.kept]
         self._handed_out, self._shown_below = False, 0
 
@@ -64,7 +65,7 @@ class Cuts:
         while clock_ms is not None and count and (self.kept[count - 1].slot_end_ms or 0) > clock_ms:
             count -= 1
         found, self.kept = self.kept[:count], self.kept[count:]
-        self._handed_out = self._handed_out or bool(found)
+        self._handed_out, self.begun = self._handed_out or bool(found), self.begun or bool(found)
         return found
 
     def handed_out(self) -> bool:
@@ -96,4 +97,5 @@ class Cuts:
             [_encoder.encode(profile) for profile in self.kept],
             self.clock_ms,
             self._rank,
+            self.begun,
         )

@@ -99,7 +99,7 @@ class Assigned:
         self.units[unit.key] = unit
         if not unit.durable:
             self.volatile[unit.key] = unit
-        if unit.keeps or not unit.has_cut:
+        if not unit.begun_slots:
             self._uncut.setdefault(unit.key.model, {})[unit.key] = unit
 
     def begin_epoch(self, unit: Unit) -> None:

@@ -48,7 +48,7 @@ class Publishing:
             if wanted:
                 self._fold_in(assigned, unit)
             yield from assigned.hand_out(unit)
-            if wanted and unit.unpublished and not unit.keeps and not unit.waiting.rows:
+            if wanted and unit.has_news:
                 yield unit.publish(now_ms)
 
     def mark(self, partition: Partition, partitions: int, now_ms: int, *, read_to_end: bool) -> Iterator[Published]:

@@ -153,6 +153,14 @@ class Unit:
             self.published_at_ms = now_ms + more_ms
         return self.unpublished and self.durable and not -more_ms <= now_ms - self.published_at_ms < interval_ms
 
+    @property
+    def has_news(self) -> bool:
+        """Whether its profile holds what no published one does, and may come next: nothing is kept and no row waits.
+
+        A unit without events has none. A checkpoint that was written just after it had begun may hold such a unit.
+        """
+        return self.unpublished and not self.keeps and not self.waiting.rows and self.bank.events > 0
+
     def publish(self, now_ms: int) -> Profile:
         """The profile, which the caller must publish. No row may wait."""
         assert not self.waiting.rows
@@ -182,9 +190,9 @@ class Unit:
         return len(self._cuts.kept)
 
     @property
-    def has_cut(self) -> bool:
-        """Whether a slot of the unit has ended."""
-        return self._cuts.last is not None
+    def begun_slots(self) -> bool:
+        """Whether the profile of its first slot was handed out."""
+        return self._cuts.begun
 
     @property
     def first_kept_ms(self) -> int:

@@ -159,8 +159,9 @@ def test_profiles_of_looks_stand_at_the_same_places_of_the_log(seed: int) -> Non
         profiles = []
         for start in range(20, len(records), step):
             profiles += [p for effects in read(observer, records[start : start + step]) for p in effects.profiles]
+        saved(observer)  # another version may have begun and held back what came after
         profiles += [one for one in observer.mark(HERE, 1, 0, read_to_end=False) if isinstance(one, Profile)]
-        found.append([p for p in profiles if p.version == "1"])
+        found.append([p for p in profiles if p.version == "1" and not p.slot_open])
     assert found[0]
     assert all(one == found[0] for one in found)
 

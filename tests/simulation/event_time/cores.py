@@ -453,18 +453,22 @@ class World:
         return self
 
     def _begin(self, phase: int, *, reads: bool = True) -> None:
-        """In a new phase everybody knows the references that were learned before, and checkpoints hold their epochs."""
+        if phase:
+            self._apply_references()
         self.phase, first_ms, end_ms = phase, self.log.begin_ms(phase), self.log.end_ms(phase)
         later_ms = 90_000_000 if self.log.old else int((end_ms - first_ms) * self.chance.choice((0, 0, 0.5, 1.1)))
         self.now_ms = max(self.now_ms, first_ms + later_ms)
         self.speed = [self.chance.choice((1, 4, 40)) if reads else 0 for _ in self.speed]
-        if phase:
-            self.applied = list(self.references)
-            for worker in self.workers:
-                for reference in self.references:
-                    worker.outbox += worker.observer.set_reference(reference)
-                worker.saving = worker.save()
-                worker.act(whole=True)
+
+    def _apply_references(self) -> None:
+        """Workers begin new epochs, and everybody is done with that before the next phase: when a reference comes is
+        not a matter of the log."""
+        self.applied = list(self.references)
+        for worker in self.workers:
+            for reference in self.references:
+                worker.outbox += worker.observer.set_reference(reference)
+            worker.saving = worker.save()
+        self._look_after((0, 1_000, 1_000))
 
     def _live(self, phase: int) -> None:
         end_ms = self.log.end_ms(phase)
@@ -559,11 +563,15 @@ class World:
                 worker.flush()  # what a frozen process sends when it wakes
             for place in sorted(worker.lost):
                 worker.lose(place)
-        failures, self.failures = self.failures, False
         self.speed = [1_000] * self.log.partitions
-        self._deal()
-        for after_ms in AFTER_MS:
+        self._look_after(AFTER_MS)
+
+    def _look_after(self, times_ms: Iterable[int]) -> None:
+        """Everybody does all that there is to do, again and again after some wall time."""
+        failures, self.failures = self.failures, False
+        for after_ms in times_ms:
             self.now_ms += after_ms
+            self._deal()
             while True:
                 for worker in self.workers:
                     worker.marked_ms.clear()

@@ -163,6 +163,10 @@ def _the_open_slot_is_not_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Cuts, "__init__", fresh)
 
 
+def _units_without_events_are_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Unit, "has_news", property(lambda self: self.unpublished and not self.waiting.rows))
+
+
 # Planted faults, each with the seed of the log and the number of the interleaving that showed it first.
 
 PATCHED: dict[Patch, tuple[int, int]] = {
@@ -174,16 +178,17 @@ PATCHED: dict[Patch, tuple[int, int]] = {
     _at_the_end_whatever_is_kept_back: (3, 0),
     _marks_ahead_of_what_is_kept_back: (3, 2),
     _an_idle_partition_is_as_far_as_the_others: (19, 3),
-    _only_partitions_that_were_seen: (17, 3),
+    _only_partitions_that_were_seen: (6, 1),
     _looks_on_arrival: (0, 0),
     _the_clock_is_not_restored: (13, 1),
     _the_open_slot_is_not_restored: (0, 0),
+    _units_without_events_are_published: (228, 0),
 }
 BROKEN = {
-    "marks_after_profiles": (36, 2),
+    "marks_after_profiles": (67, 1),
     "commit_judged": (6, 1),
-    "outputs_first": (16, 3),
-    "marks_again": (6, 1),
+    "outputs_first": (14, 0),
+    "marks_again": (16, 3),
 }
 
 
