@@ -55,9 +55,14 @@ class Cuts:
         self.kept.append(self.stamped(profile))
         self.shown(profile)
 
-    def thin_out(self) -> None:
-        """Removes every second of the profiles that are kept, beginning with the newest but one."""
-        self.kept = self.kept[::-2][::-1]
+    def thin_out(self) -> bool:
+        """Removes every second of the profiles that are kept, beginning with the newest but one; the last one goes too.
+
+        Returns False when none was kept.
+        """
+        found = bool(self.kept)
+        self.kept = self.kept[::-2][::-1] if len(self.kept) > 1 else []
+        return found
 
     def hand_out(self, clock_ms: int | None = None) -> list[Profile]:
         """The profiles that are kept, which the caller must publish. Those of slots after ``clock_ms`` stay."""

@@ -155,10 +155,8 @@ class Unit:
 
     @property
     def has_news(self) -> bool:
-        """Whether its profile holds what no published one does, and may come next: nothing is kept and no row waits.
-
-        A unit without events has none. A checkpoint that was written just after it had begun may hold such a unit.
-        """
+        """Whether its profile holds what no published one does, and may come next: nothing is kept, no row waits, and
+        there are events. A checkpoint written just after a unit had begun holds one without."""
         return self.unpublished and not self.keeps and not self.waiting.rows and self.bank.events > 0
 
     def publish(self, now_ms: int) -> Profile:
@@ -200,20 +198,13 @@ class Unit:
         return self._cuts.kept[0].slot_end_ms or 0
 
     def hand_out(self, clock_ms: int) -> list[Profile]:
-        """The profiles of slots that ended by ``clock_ms``, which the caller must publish at once.
-
-        There are none before the epoch is durable.
-        """
+        """Profiles of slots that ended by ``clock_ms``, to be published at once; none before the epoch is durable."""
         return self._cuts.hand_out(clock_ms) if self.durable and self._cuts.kept else []
 
     def thin_out(self) -> bool:
         """Removes every second of the profiles that are kept, also the last one; False when none was."""
-        if len(self._cuts.kept) > 1:
-            self._cuts.thin_out()
-            return True
-        found = bool(self._cuts.kept)
-        self._cuts.forget()
-        self.unpublished = True
+        found = self._cuts.thin_out()
+        self.unpublished = self.unpublished or not self._cuts.kept
         return found
 
     def passed(self, clock_ms: int) -> bool:
@@ -233,10 +224,8 @@ class Unit:
         self._counts.share_labels(labels)
 
     def stamp_at(self, position: int, clock_ms: int | None) -> None:
-        """Notes that the unit is about to be written to a checkpoint.
-
-        It contains all records below ``position``, at which the partition's clock is ``clock_ms``.
-        """
+        """Notes that the unit is about to be written to a checkpoint. It contains all records below ``position``, at
+        which the partition's clock is ``clock_ms``."""
         if position >= self.skip_below:
             self._cuts.stamp_at(clock_ms)
         self.stamp, self.label_stamp = max(position, self.skip_below), sum(self.labels.values())
