@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from detectors.errors import FormatError
-from stream.topics.record import UNREADABLE, Record
+from stream.topics.record import Record
 
 MAX_NESTING = 500
 """Most lists and objects inside each other in a message.
@@ -68,7 +68,7 @@ class Message:
         """The value, unpacked where it is gzip. Raises FormatError when it is empty, too long or broken."""
         value, most = self.record.value, self._max_bytes
         if not value:
-            raise FormatError((self.header(UNREADABLE) or b"empty").decode(errors="replace"))
+            raise FormatError("empty")
         if len(value) > most:
             raise FormatError(f"{len(value)} bytes; at most {most} are read")
         return _unzipped(value, most) if value[:2] == b"\x1f\x8b" else value

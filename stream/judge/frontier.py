@@ -17,10 +17,10 @@ NOWHERE = -1
 KEPT_MS = 600_000
 """Wall time for which it is remembered what the partitions had reached."""
 
-LATE_FACTOR = 10
-"""Events that are older than ten times the disorder when they are read come from a file or after a downtime. They run
+LATE_FACTOR = 40
+"""Events that are older than forty times the disorder when they are read come from a file or after a downtime. They run
 faster than the clock and reach one partition before another, so a partition without records counts as idle only after
-ten times the disorder."""
+forty times the disorder."""
 
 
 class Frontier:

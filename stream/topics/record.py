@@ -2,9 +2,6 @@
 
 from typing import NamedTuple
 
-UNREADABLE = "driftline-unreadable"
-"""A header that the backend gives to a record that it could not unpack; its value is the reason."""
-
 
 class Partition(NamedTuple):
     """A partition of a topic."""

@@ -21,27 +21,17 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.memory_records import MemoryRecords
 
-from detectors.errors import FormatError
-from stream.backends.kafka.unpacking import at_most, bound_unpacking, unpacked_size
-from stream.topics.record import UNREADABLE, Record
-
-UNPACKED = 8
-"""A packed batch of events may unpack to this many times ``kafka.max_message_bytes``."""
+from stream.topics.record import Record
 
 _record = partial(tuple.__new__, Record)
 _ATTRIBUTES = tuple(map(attrgetter, ("offset", "timestamp", "key", "value")))
 _headers = attrgetter("headers")
 
 
-def read_blocks(consumer: AIOKafkaConsumer, most_bytes: int = sys.maxsize) -> None:
+def read_blocks(consumer: AIOKafkaConsumer) -> None:
     """Makes ``getmany`` of this started consumer return lists of Record. Records that were already fetched are fetched
-    again.
-
-    ``most_bytes``: what a packed batch may unpack to. One that unpacks to more becomes a single record without a value,
-    with the reason in its header ``UNREADABLE``. One call returns packed batches of a partition up to that size, and
-    the batch that goes beyond it.
-    """
-    consumer._fetcher._records = _Fetched(most_bytes)
+    again."""
+    consumer._fetcher._records = _Fetched()
 
 
 class Standing(NamedTuple):
@@ -93,14 +83,9 @@ def answered_fetches(consumer: AIOKafkaConsumer) -> Mapping[TopicPartition, int]
 class _Fetched(OrderedDict[TopicPartition, Any]):
     """Replaces a fetcher's buffer: results that are put into it return Records."""
 
-    def __init__(self, most_bytes: int = sys.maxsize) -> None:
-        super().__init__()
-        bound_unpacking()
-        self._most_bytes = most_bytes
-
     def __setitem__(self, place: TopicPartition, result: Any) -> None:
         if type(result) is FetchResult:
-            result._partition_records = Blocks(result._partition_records, self._most_bytes)
+            result._partition_records = Blocks(result._partition_records)
             result.getall = partial(
                 _getall, weakref.proxy(result)
             )  # no cycle, so megabytes are freed as soon as they are read
@@ -114,21 +99,17 @@ def _getall(result: Any, max_records: int | None = None) -> list[Record]:
     most = sys.maxsize if max_records is None else max_records
     found: list[Record] = result._partition_records.read(most)
     result._update_position()
-    if result._partition_records.exhausted:
+    if len(found) < most:
         result._partition_records = None
     return found
 
 
 class Blocks:
-    """The fetched blocks of one partition. ``next_fetch_offset``: the offset of the next record to return.
-    ``exhausted``: no record is left. ``most_bytes``: see ``read_blocks``.
-    """
+    """The fetched blocks of one partition. ``next_fetch_offset``: the offset of the next record to return."""
 
-    __slots__ = ("_aborted", "_aborting", "_block", "_check_crcs", "_most_bytes", "_place", "_rows", "_unread",
-                 "exhausted", "next_fetch_offset")  # fmt: skip
+    __slots__ = ("_aborted", "_aborting", "_block", "_check_crcs", "_place", "_rows", "_unread", "next_fetch_offset")
 
-    def __init__(self, fetched: PartitionRecords, most_bytes: int) -> None:
-        self._most_bytes, self.exhausted = most_bytes, False
+    def __init__(self, fetched: PartitionRecords) -> None:
         self._place, self._unread, self._check_crcs = fetched._tp, fetched._records, fetched._check_crcs
         committed = fetched._isolation_level == READ_COMMITTED
         # producer and first offset of each aborted transaction, by offset; None: they are read like all others
@@ -140,19 +121,14 @@ class Blocks:
         self.next_fetch_offset: int = fetched.next_fetch_offset
 
     def read(self, most: int) -> list[Record]:
-        """Returns at most ``most`` records; fewer if no more are left, or they take ``most_bytes``. Raises
-        CorruptRecordException.
-        """
+        """Returns at most ``most`` records; fewer if no more are left. Raises CorruptRecordException."""
         found: list[Record] = []
-        unpacked = 0
-        while len(found) < most and unpacked < self._most_bytes:
+        while len(found) < most:
             if self._block is None:
                 self._block = self._opened()
                 if self._block is None:
-                    self.exhausted = True
                     break
-                self._rows, size = self._unpacked(self._block)
-                unpacked += size
+                self._rows = chain(self._block)  # the block's iterator can be made only once
             wanted = most - len(found)
             rows = list(islice(self._rows, wanted))
             records = _records(rows)
@@ -169,19 +145,6 @@ class Blocks:
             elif records:
                 self.next_fetch_offset = records[-1].offset + 1
         return found
-
-    def _unpacked(self, block: Any) -> tuple[Iterator[Any], int]:
-        """The records of a block, and the bytes that it was unpacked to."""
-        rows = chain(block)  # the block's iterator can be made only once
-        if self._most_bytes == sys.maxsize:
-            return rows, 0
-        try:
-            with at_most(self._most_bytes):
-                first = list(islice(rows, 1))  # this unpacks the block
-                return chain(first, rows), unpacked_size()
-        except FormatError as error:
-            headers = ((UNREADABLE, f"offsets {block.base_offset} to {block.next_offset - 1}: {error}".encode()),)
-            return iter((_Unread(block.base_offset, block.max_timestamp, None, b"", headers),)), 0
 
     def _opened(self) -> Any:
         """The next block; None at the end. Nothing after a damaged block is read, since it is fetched again."""
@@ -211,13 +174,3 @@ def _records(rows: Sequence[Any]) -> list[Record]:
     """The hot path of every event: columns are made inside ``map``, so that no line of Python runs for each record."""
     columns = (map(attribute, rows) for attribute in _ATTRIBUTES)
     return list(map(_record, zip(*columns, map(tuple, map(_headers, rows)), strict=True)))
-
-
-class _Unread(NamedTuple):
-    """The record that stands for a block that cannot be unpacked."""
-
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...]

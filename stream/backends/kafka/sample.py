@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from detectors.errors import BrokerError
 from stream.backends.kafka.cluster import KafkaCluster
 from stream.backends.kafka.connection import connection
-from stream.backends.kafka.fetch_blocks import UNPACKED, read_blocks
+from stream.backends.kafka.fetch_blocks import read_blocks
 from stream.settings.settings import KafkaSettings
 from stream.topics.record import Partition, Record
 
@@ -54,7 +54,7 @@ async def sample(
     )
     try:
         await consumer.start()
-        read_blocks(consumer, UNPACKED * settings.max_message_bytes)
+        read_blocks(consumer)
         return await _read(consumer, places, records, seconds, oldest, read)
     except (KafkaError, OSError) as error:
         raise BrokerError(f"{settings.bootstrap_servers}: cannot read {topic}: {error}") from None

@@ -21,7 +21,7 @@ from aiokafka.errors import (
 
 from detectors.errors import BrokerError
 from stream.backends.kafka.connection import STOP_SECONDS, answer, bounded, connection, failed, start
-from stream.backends.kafka.fetch_blocks import UNPACKED, Standing, answered_fetches, read_blocks, standing
+from stream.backends.kafka.fetch_blocks import Standing, answered_fetches, read_blocks, standing
 from stream.backends.kafka.outage import wait_out
 from stream.backends.ports import Rebalance
 from stream.settings.settings import KafkaSettings
@@ -92,7 +92,7 @@ class KafkaSource:
         )
         client.subscribe(self._topics, listener=_Listener(client, listener))
         await start(kafka, f"join group {kafka.group_id}", client)
-        read_blocks(client, UNPACKED * kafka.max_message_bytes)
+        read_blocks(client)
         self._answered = answered_fetches(client)
         self._client = client
 

@@ -1,6 +1,5 @@
 """Records that are read by the block are those that aiokafka itself returns, and the reader has the same position."""
 
-import resource
 import struct
 import weakref
 from typing import Any
@@ -15,9 +14,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.errors import FormatError
 from stream.backends.kafka.fetch_blocks import _Fetched
-from stream.formats.message import Message
 from stream.topics.record import Record
 
 PLACE = TopicPartition("events", 3)
@@ -197,55 +194,3 @@ def test_what_was_fetched_is_freed_at_once_read_or_not() -> None:
             assert len(result.getall()) == 1
         del result
         assert [one() for one in freed] == [None, None]
-
-
-def packed(first: int, values: list[bytes], codec: int) -> bytes:
-    builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, 0, 1 << 30)
-    for delta, value in enumerate(values):
-        builder.append(delta, 1_763_700_000_000 + delta, None, value, [])
-    data = bytearray(builder.build())
-    data[:8] = first.to_bytes(8, "big")
-    return bytes(data)
-
-
-@pytest.mark.parametrize("codec", [1, 2, 3, 4], ids=["gzip", "snappy", "lz4", "zstd"])
-def test_red_packed_batch_is_not_unpacked_and_becomes_one_record_with_a_reason(codec: int) -> None:
-    """A batch at the limit is read, one above it is not, and what is behind it is read."""
-    small, large = [b"a" * 400, b"b" * 400], [b"0" * 100_000_000]
-    data = packed(0, small, codec) + packed(2, large, codec) + packed(3, [b"x" * 5_000, b"y"], codec)
-    buffer = _Fetched(10_000)
-    result, assignment = fetched(data + packed(5, small, codec), 0)
-    buffer[PLACE] = result
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    records = buffer[PLACE].getall(100)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KB, half of the batch
-    assert [record.offset for record in records] == [0, 1, 2, 3, 4, 5, 6]
-    assert [record.value for record in records if record.offset != 2] == [*small, b"x" * 5_000, b"y", *small]
-    assert records[2].value == b""
-    with pytest.raises(FormatError, match=r"offsets 2 to 2: a packed batch .* does not unpack within 10000 bytes"):
-        Message(PLACE.topic, records[2], 1_000).data()
-    assert assignment.position == 7
-    assert not result.has_more()
-
-
-@pytest.mark.parametrize("codec", [0, 4])
-def test_one_call_returns_packed_batches_up_to_the_limit_and_the_next_call_goes_on(codec: int) -> None:
-    data = b"".join(packed(2 * n, [b"a" * 4_000, b"b"], codec) for n in range(10))
-    result, assignment = fetched(data, 0)
-    buffer = _Fetched(10_000)
-    buffer[PLACE] = result
-    found = []
-    while result.has_more():
-        records = buffer[PLACE].getall(1_000)
-        found.append(len(records))
-    assert sum(found) == assignment.position == 20
-    assert max(found) == (6 if codec else 20)  # what is not packed is bounded by the fetch
-
-
-def test_a_packed_batch_that_is_broken_becomes_one_record_with_a_reason() -> None:
-    data = bytearray(packed(0, [b"a" * 400], 4) + packed(1, [b"b"], 4))
-    data[70] ^= 255
-    result, _ = fetched(bytes(data), 0)
-    buffer = _Fetched(10_000)
-    buffer[PLACE] = result
-    assert [record.value for record in buffer[PLACE].getall(100)] == [b"", b"b"]
