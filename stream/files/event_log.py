@@ -62,8 +62,8 @@ class EventLog:
 
     @property
     def has_times(self) -> bool:
-        """Whether an event that was read has a time."""
-        return self._times.last_ms is not None
+        """Whether the events that were read have times; one without takes the time of another."""
+        return self._times.rows > 0
 
     def reference(self, rows: int | None) -> Reference:
         """The reference of the next events."""
@@ -160,9 +160,3 @@ class EventLog:
                 reason = refused or values.unwatched([value]) or _EMPTY
                 if self._doubtful.get(name, _EMPTY) == _EMPTY:
                     self._doubtful[name] = reason
-
-
-def has_time(line: bytes) -> bool:
-    """Whether an event has a time of its own."""
-    body, _ = documents.decoded(line)
-    return isinstance(body, dict) and values.time_ms(body.get("ts")) is not None

@@ -13,7 +13,7 @@ from detectors.columns import Bytes8, Floats
 from detectors.errors import FormatError
 from detectors.features import Kind, UnitKey
 from detectors.reference.reference import FeatureReference, Reference
-from stream.files import dataset, event_log, event_rows
+from stream.files import event_rows
 from stream.files.ordering import moment_ms
 from stream.files.reference_rows import Row
 from stream.formats.row import Row as Event
@@ -79,11 +79,19 @@ class CalibrationOptions(msgspec.Struct, frozen=True):
 
 
 class CleanRows:
-    """Gathers the values of the clean events during a replay, as the decoder reads them."""
+    """Gathers the values of the clean events during a replay, as the decoder reads them.
 
-    def __init__(self, options: ReplayOptions, calibration: CalibrationOptions, reference: Reference) -> None:
-        self._options, self._calibration, self._reference = options, calibration, reference
-        self._timed: bool | None = None  # unknown before the first row
+    ``timed``: the rows have times of their own. Raises FormatError when they have none and the calibration names times.
+    """
+
+    def __init__(
+        self, options: ReplayOptions, calibration: CalibrationOptions, reference: Reference, timed: bool
+    ) -> None:
+        if calibration.clean.timed and not timed:
+            raise FormatError(
+                f"{options.file}: --clean names times, but the rows have none: use event numbers, or --timestamp"
+            )
+        self._options, self._calibration, self._reference, self._timed = options, calibration, reference, timed
         self._events = 0
         self._unit: UnitKey | None = None
         self.first_event = self.last_event = 0
@@ -94,8 +102,6 @@ class CleanRows:
 
     def gather(self, rows: Sequence[Row]) -> None:
         """Keeps the clean events among the next ``rows`` of the history. Raises FormatError if there are too many."""
-        if self._timed is None and rows:
-            self._timed = self._has_times(rows[0][2])
         for row in rows:
             for event in self._events_of(row):
                 self._events += 1
@@ -113,15 +119,6 @@ class CleanRows:
             return event_rows.rows_of(row)
         except FormatError:
             return []
-
-    def _has_times(self, line: bytes) -> bool:
-        options = self._options
-        own = event_log.has_time(line) if dataset.is_log(options.file) else options.timestamp is not None
-        if self._calibration.clean.timed and not own:
-            raise FormatError(
-                f"{options.file}: --clean names times, but the rows have none: use event numbers, or --timestamp"
-            )
-        return own
 
     def _one_unit(self, unit: UnitKey, row: int) -> None:
         self._unit = self._unit or unit
@@ -150,7 +147,7 @@ class CleanRows:
             Column(feature, np.concatenate([v for v, _ in parts]), np.concatenate([s for _, s in parts]))
             for feature, parts in zip(self._reference.features, zip(*self._chunks, strict=True), strict=True)
         ]
-        return Stretch(columns, np.array(self._moments, np.int64), bool(self._timed))
+        return Stretch(columns, np.array(self._moments, np.int64), self._timed)
 
     def calibrator(self, settings: JudgeSettings, look_events: int) -> Calibrator:
         """The calibrator, which judges the clean events with the settings of the replay."""

@@ -74,10 +74,11 @@ def replayed(
         if options.reference_rows is not None:
             found = rows.reference(options.reference_rows)
             done(found.rows)
-        clean = None if calibration is None or found is None else CleanRows(options, calibration, found)
         looks = _looks(rows.events())
         first = next(looks, [])
-        replay = Replay(options, settings, found, rows.has_times)
+        timed = rows.has_times
+        clean = None if calibration is None or found is None else CleanRows(options, calibration, found, timed)
+        replay = Replay(options, settings, found, timed)
         for look in chain([first] if first else [], looks):
             replay.feed(look)
             replay.join_labels(rows.labels)

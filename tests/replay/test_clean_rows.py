@@ -108,6 +108,23 @@ def test_times_need_rows_that_have_them_and_clean_a_reference(file: Path, capsys
     assert "--clean needs --reference or --reference-rows" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["*.jsonl", ""])
+def test_clean_events_of_a_pattern_and_of_a_folder(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(5)
+    for part in range(2):
+        events = (
+            {"model": "m", "version": "1", "ts": 1_763_700_000_000 + 1_000 * (2_000 * part + k), "features": {"x": x}}
+            for k, x in enumerate(rng.normal(size=2_000).tolist())
+        )
+        (tmp_path / f"{part}.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    arguments = ["--reference-rows", "1000", "--clean", "500:2500", "--bootstrap", "2", "--quiet", "--json"]
+    assert cli.run(["replay", str(tmp_path / name), *arguments]) == 0
+    clean = json.loads(capsys.readouterr().out)["calibration"]["clean"]
+    assert clean == {"first_event": 501, "last_event": 2500, "events": 2000}
+
+
 def test_the_page_shows_rates_and_delays_and_needs_nothing_from_elsewhere(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
