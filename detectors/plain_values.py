@@ -12,7 +12,7 @@ def _is_numpy(value: object) -> bool:
     return any(one.__module__ == "numpy" and one.__name__ in ("generic", "ndarray") for one in type(value).__mro__)
 
 
-def is_absent(value: object) -> bool:
+def is_absent(value: Any) -> bool:
     """Whether a value is missing: None, NaN, NaT, and what pandas, NumPy and Decimal have for it.
 
     >>> import numpy as np
@@ -23,8 +23,7 @@ def is_absent(value: object) -> bool:
         return True
     if isinstance(value, float | Decimal):
         return bool(value != value)
-    kind = value.dtype.kind if _is_numpy(value) and value.shape == () else ""  # type: ignore[attr-defined]
-    return kind != "" and kind in "fMm" and bool(value != value)
+    return _is_numpy(value) and value.shape == () and value.dtype.kind in "fMm" and bool(value != value)
 
 
 def plain(value: Any) -> Any:

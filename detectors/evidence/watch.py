@@ -122,12 +122,7 @@ class Watch:
         self._weigh()
         fired = self._alarms()
         for feature in fired:
-            begin = self.evidence.beginning(feature)
-            if self.explanations is not None:
-                begin = self.explanations.beginning(feature)
-            elif self.window.buckets():
-                begin = changepoint.date(sheet, self.window, feature, begin)
-            self.begun[feature] = begin
+            begin = self.begun[feature] = self._dated(sheet, feature)
             wanted = PROBE_FACTOR * (events - begin.event)
             wanted = min(max(wanted, self._resolve_after), PROBE_LIMIT * self._resolve_after)
             self.probes[feature] = Probe(table.shape[1], wanted, self._apart(sheet, feature, begin.latest))
@@ -136,6 +131,13 @@ class Watch:
         if self.explanations is not None:
             self.explanations.report(fired)
         return Findings(fired, returned)
+
+    def _dated(self, sheet: Sheet, feature: int) -> Beginning:
+        """The estimated beginning of the change of a feature that alarms now."""
+        if self.explanations is not None:
+            return self.explanations.beginning(feature)
+        begin = self.evidence.beginning(feature)
+        return changepoint.date(sheet, self.window, feature, begin) if self.window.buckets() else begin
 
     def _explain(self) -> None:
         """Begins to judge against explanations, where the reference has no season of its own."""

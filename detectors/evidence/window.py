@@ -154,9 +154,8 @@ class Probe:
         self.events += events
         if self.events < self.wanted:
             return False
-        fits = all(self._fits(sheet, row, component) for row, component in enumerate(rows)) and self._nearer(
-            sheet, rows
-        )
+        fits = all(self._fits(sheet, row, component) for row, component in enumerate(rows))
+        fits = fits and self._nearer(sheet, rows)
         self.events = 0
         for counts in (self.counts, self.expected, self.tolerated):
             counts[:] = 0.0
