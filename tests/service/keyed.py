@@ -2,6 +2,8 @@
 
 import json
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,15 @@ class KeyedTopic(Deployment):
         return WorkerProcess(self, port=free_ports(1)[0])
 
 
+@contextmanager
+def two_workers(topic: KeyedTopic) -> Iterator[tuple[WorkerProcess, WorkerProcess]]:
+    """Two workers of the group, both ready."""
+    with topic.worker() as first, topic.worker() as second:
+        first.until_ready()
+        second.until_ready()
+        yield first, second
+
+
 def freeze(worker: WorkerProcess) -> None:
     worker.process.send_signal(signal.SIGSTOP)
 
@@ -87,7 +98,7 @@ def wake(worker: WorkerProcess) -> None:
     worker.process.send_signal(signal.SIGCONT)
 
 
-async def told(topic: KeyedTopic) -> list[tuple[str, list[str], str]]:
+async def published(topic: KeyedTopic) -> list[tuple[str, list[str], str]]:
     """What was published about incidents, in order: type, blamed features, event time at which it began."""
     events = await topic.read_all("drift_events")
     return [

@@ -32,7 +32,7 @@ async def test_a_start_on_a_backlog_raises_nothing(topic: KeyedTopic) -> None:
     with topic.worker() as worker:
         detail = worker.until_events(MODEL, VERSION, PARTITIONS * topic.sent)
         assert detail["state"] in ("stable", "warning"), detail
-    assert await keyed.told(topic) == []
+    assert await keyed.published(topic) == []
 
 
 async def test_a_reference_is_learned_from_all_partitions_side_by_side(topic: KeyedTopic) -> None:
@@ -40,7 +40,7 @@ async def test_a_reference_is_learned_from_all_partitions_side_by_side(topic: Ke
     await topic.publish_keyed(topic.rows(75))
     with topic.worker() as worker:
         worker.until_events(MODEL, VERSION, PARTITIONS * topic.sent)
-    assert await keyed.told(topic) == []
+    assert await keyed.published(topic) == []
     learned = [r for r in await topic.read_all("references") if r["model"] == MODEL]
     assert learned
     country = next(f for f in learned[-1]["features"] if f["feature"] == "country")
@@ -52,9 +52,7 @@ async def test_a_change_while_one_worker_is_frozen_is_one_incident_of_the_right_
     """Until the group gives its partitions to the other worker, half of the events are missing everywhere."""
     await topic.prepare()
     await topic.publish_keyed_reference()
-    with topic.worker() as first, topic.worker() as second:
-        first.until_ready()
-        second.until_ready()
+    with keyed.two_workers(topic) as (first, second):
         await topic.publish_keyed(topic.rows(20))
         keyed.freeze(second)
         await topic.publish_keyed(topic.rows(20))
@@ -63,7 +61,7 @@ async def test_a_change_while_one_worker_is_frozen_is_one_incident_of_the_right_
         keyed.wake(second)
         await topic.publish_keyed(topic.rows(10, shift=keyed.SIGMA))
         await asyncio.sleep(AWAKE_SECONDS)
-    published = await keyed.told(topic)
+    published = await keyed.published(topic)
     assert [kind for kind, _, _ in published if kind != "updated"] == ["opened"], published
     assert {tuple(features) for _, features, _ in published} == {(CHANGED,)}
 
@@ -71,9 +69,7 @@ async def test_a_change_while_one_worker_is_frozen_is_one_incident_of_the_right_
 async def test_a_worker_that_freezes_wakes_and_is_joined_by_another_raises_nothing(topic: KeyedTopic) -> None:
     await topic.prepare()
     await topic.publish_keyed_reference()
-    with topic.worker() as first, topic.worker() as second:
-        first.until_ready()
-        second.until_ready()
+    with keyed.two_workers(topic) as (_, second):
         await topic.publish_keyed(topic.rows(20))
         keyed.freeze(second)
         await topic.publish_keyed(topic.rows(20))
@@ -85,4 +81,4 @@ async def test_a_worker_that_freezes_wakes_and_is_joined_by_another_raises_nothi
             third.until_ready()
             await topic.publish_keyed(topic.rows(10))
             await asyncio.sleep(AWAKE_SECONDS)
-    assert await keyed.told(topic) == []
+    assert await keyed.published(topic) == []
