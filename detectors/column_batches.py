@@ -121,7 +121,7 @@ def without_values_before(columns: Columns, begins: Mapping[str, int]) -> Column
 def coerced(columns: Columns, kinds: dict[str, Kind | None], lists: dict[str, list[str]]) -> Columns:
     """The same events with one column for each feature, of its known kind; values of another kind are invalid.
 
-    A text that stands for a missing value is missing, whatever the kind.
+    A text that stands for a missing value is missing in features of any kind.
     ``lists``: features that are lists of numbers, each with the names of the numeric features derived from it. Where a
     value is not a list, these are invalid.
     """

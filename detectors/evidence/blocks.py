@@ -8,7 +8,7 @@ bins the normal score z and its square) and three neighbouring blocks with means
 
     tau = mean of (a - 2 b + c)^2 / (1 / n_a + 4 / n_b + 1 / n_c) / Var(x)
 
-is 1 for independent events, whatever the length. A trend, and so a season, hardly enters (Allan variance is that of
+is 1 for independent events of any length. A trend, and so a season, changes it little (Allan variance is that of
 first differences: Allan 1966, doi:10.1109/PROC.1966.4634; Hadamard variance that of second ones). One jump is bounded:
 no difference counts for more than ``MOST_TIMES`` the mean of those before. Where tau still grows with the length n, as
 T n / (n + l), dependence reaches further than blocks do: if it grew by g over the last factor of four, T is 3 / (4 - g)

@@ -1,4 +1,4 @@
-"""Evidence on a stream whose time of day nobody has described: against every explanation that is still possible.
+"""Evidence against every explanation that is still possible, on a stream whose season the reference does not know.
 
 The bets are those of the e-detector. Only what a bet is divided by differs: N_k(H) is the largest mean that bet k can
 have under explanation H, so that L_k / N_k(H) is an e-value for H. An incident needs evidence against one of these:

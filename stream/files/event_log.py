@@ -20,7 +20,7 @@ LOOK_AHEAD = 1_000
 """Events without a time before the first with one: they take its time. A log without any has the clock of the rate."""
 
 EXAMINED = 10_000
-"""Events of which the names and types of features are examined for the report."""
+"""The names and types of features are examined for the report in so many events."""
 
 _EMPTY = "empty: no row has a value"
 

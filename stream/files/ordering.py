@@ -8,7 +8,7 @@ from detectors.errors import FormatError
 from stream.files.remarks import Remarks
 
 DISORDER_SHARE = 0.05
-"""A file of which more rows are late is in no order of time, or in the reverse one."""
+"""Largest share of late rows. A file with more of them has no order of time, or the reverse one."""
 
 
 class OutOfOrder(FormatError):

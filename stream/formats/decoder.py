@@ -235,7 +235,7 @@ class Decoder:
     def _finish(self, batch: _Batch, clock_ms: int | None, *, each_alone: bool = False) -> None:
         """Reads what is left to the general path, and makes the parts. ``clock_ms``: before these records.
 
-        ``each_alone``: a record of which no columns can be made is rejected.
+        ``each_alone``: the columns of each record are made alone, and a record that raises an error is rejected.
         """
         decoded = batch.decoded
         at, times_ms = batch.read.timed(batch)

@@ -15,7 +15,7 @@ UNITS_PER_LOOK = 200
 Places = Collection[Partition]
 
 Published = Profile | Mark
-"""What lies in the profiles topic."""
+"""A record of the profiles topic."""
 
 
 class Publishing:

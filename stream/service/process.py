@@ -65,8 +65,8 @@ def raise_file_limit() -> None:
 
 
 class LoopErrors:
-    """The event loop's handler of errors that nobody awaits. Running out of files is one line in OUT_OF_FILES_SECONDS:
-    the loop stops accepting connections for a second and then tries again."""
+    """The event loop's handler of errors outside of any awaited task. It logs running out of files once in
+    OUT_OF_FILES_SECONDS: the loop stops accepting connections for a second and then tries again."""
 
     def __init__(self) -> None:
         self._logged_at = float("-inf")

@@ -163,8 +163,8 @@ async def _reason(kafka: KafkaSettings, error: BaseException) -> BaseException:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether a later attempt may succeed although nobody changes a setting: the broker cannot be reached, does not
-    answer in time, or is about to take over a partition or a group. No file that may be opened counts as away too."""
+    """Whether a later attempt may succeed with the same settings: the broker cannot be reached, does not answer in
+    time, or is about to take over a partition or a group. Running out of open files counts as away too."""
     if isinstance(error, _REFUSED):
         return False
     if isinstance(error, ssl.SSLError):

@@ -21,14 +21,14 @@ MOST_PER_SECOND = 500
 
 
 class Ends(Protocol):
-    """Where partitions end."""
+    """The ends of partitions."""
 
     def high_water(self, partition: Partition) -> int | None:
-        """The end as of the last fetch; None when it is unknown."""
+        """The end at the last fetch; None when it is unknown."""
         ...
 
     def high_water_ms(self, partition: Partition) -> int | None:
-        """Wall time as of which ``high_water`` is the end; None: as of now."""
+        """The wall time at which ``high_water`` was the end; None: now."""
         ...
 
 
@@ -72,7 +72,7 @@ class Timer:
         return list(self._observer.profiles_due(now_ms, at_end=self._at_end(now_ms), force=True))
 
     def _at_end(self, now_ms: int) -> dict[Partition, int]:
-        """Partitions of which every record was read, and the wall time as of which that is so."""
+        """Partitions in which every record was read, with the wall time at which that was known."""
         found = {}
         for place in self._held:
             end = self._ends.high_water(place)
