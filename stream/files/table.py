@@ -17,7 +17,7 @@ from stream.files.layout import FileLayout
 from stream.files.ordering import Times
 from stream.files.reference_rows import Row, built, check_enough
 from stream.files.remarks import Remarks
-from stream.files.tables import CHUNK_ROWS, TableReading, read_chunks
+from stream.files.table_chunks import CHUNK_ROWS, TableReading, read_chunks
 
 MOST_SORTED_CELLS = 100_000_000
 """Values of a table that is sorted in memory: 8 GB as Python numbers."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from detectors.errors import FormatError
-from stream.files.tables import read_table
+from stream.files.table_chunks import read_table
 
 
 def columns(file: Path, chunk_rows: int = 4_096) -> dict[str, list[Any]]:
