@@ -35,6 +35,10 @@ TOKEN = "sesame"
 STEP_MS = 20
 """Event time between two events: fifty a second."""
 
+DISORDER_MS = 50
+"""``publish_events`` keeps the order of event time. Its events are minutes old, so a partition without records counts
+as idle after forty times the disorder: two seconds."""
+
 
 def topic_names(prefix: str) -> dict[str, Any]:
     """Topics that only one test uses."""
@@ -59,6 +63,7 @@ class Deployment:
             "http": {"port": self.port},
             "checkpoint_interval_seconds": 1,
             **settings,
+            "detection": {"disorder_ms": DISORDER_MS, **settings.get("detection", {})},
         }
         self.path = folder / "driftline.yaml"
         self.path.write_text(yaml.safe_dump(self.config))
