@@ -20,6 +20,7 @@ from benchmarks.scale import load as loads
 from benchmarks.scale.load import Load
 from benchmarks.scale.runs import Busy, cpu_seconds, publish_references
 from benchmarks.throughput.traffic import PARTITIONS
+from stream.settings.settings import DetectionSettings
 from stream.topics.drift_events import EventType
 from tests.kafka.server import Cluster
 from tests.service.processes import Deployment, WorkerProcess
@@ -114,7 +115,12 @@ class Publisher:
 
 def measure(cluster: Cluster, folder: Path, models: int, per_second: float) -> Latency:
     servers = cluster.bootstrap_servers
-    deployment = Deployment(servers, folder, checkpoint_interval_seconds=CHECKPOINT_SECONDS)
+    deployment = Deployment(
+        servers,
+        folder,
+        checkpoint_interval_seconds=CHECKPOINT_SECONDS,
+        detection={"disorder_ms": DetectionSettings().disorder_ms},
+    )
     load = Load(deployment.topics["events"][0], models)
     asyncio.run(deployment.prepare())
     asyncio.run(publish_references(servers, deployment.topics["references"], load))

@@ -12,7 +12,7 @@ class CutState(msgspec.Struct, frozen=True, array_like=True):
     ``kept``: profiles as JSON, which holds their exact sums of any size. ``begun``: a profile was handed out.
     """
 
-    slots: SlotState = SlotState()
+    slots: SlotState | None = None
     last: Cut | None = None
     kept: list[bytes] = []
     clock_ms: int | None = None

@@ -12,13 +12,15 @@ PER_LOOK = 4
 """Shortest slots in a look of ``look_ms``."""
 
 LEVELS = 8
-"""The longest slot is 2^8 of the shortest: 64 seconds of the default look. A shard begins with it."""
+"""The longest slot is 2^8 of the shortest: 64 seconds of the default look. A shard begins with it, but for those of the
+first units."""
 
 LOOK_LEVEL = 2
 """The level of a slot of one look."""
 
 FINE_UNITS = 16
-"""The first units of a partition have finer slots. So few models are judged soon, and many models stay cheap."""
+"""The first units of a partition begin with a slot of one look and have finer slots. So few models are judged soon, and
+many models stay cheap."""
 
 FINE_SHARE, FEW_SHARE = 128, 8
 """With ``look_events`` of 256: a slot of fewer than 32 events, 2 of the first units, is followed by a longer one. So
@@ -81,10 +83,11 @@ class Slots:
 
     def __init__(self, look_ms: int, look_events: int, rank: int, state: SlotState | None = None) -> None:
         self._base_ms = min(max(look_ms // PER_LOOK, 1), LONGEST_MS >> LEVELS)
-        self._few = max(look_events // (FINE_SHARE if rank < FINE_UNITS else FEW_SHARE), 1)
+        fine = rank < FINE_UNITS
+        self._few = max(look_events // (FINE_SHARE if fine else FEW_SHARE), 1)
         self._many = MANY_FEW * self._few
         self._many_short, self._few_short = MANY_SHORT * look_events, max(look_events // FEW_SHORT, 1)
-        self._state = state or SlotState()
+        self._state = state or SlotState(LOOK_LEVEL if fine else LEVELS)
 
     @property
     def open(self) -> Cut | None:

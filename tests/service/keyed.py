@@ -11,6 +11,7 @@ import numpy as np
 
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
+from stream.settings.settings import DetectionSettings
 from stream.topics import keys
 from tests.kafka.server import free_ports
 from tests.service.processes import PARTITIONS, Deployment, WorkerProcess
@@ -31,7 +32,10 @@ class KeyedTopic(Deployment):
     """Events whose distribution depends on their partition; the same seed makes the same log."""
 
     def __init__(self, bootstrap_servers: str, folder: Path, seed: int, **settings: Any) -> None:
-        super().__init__(bootstrap_servers, folder, checkpoint_interval_seconds=1, **settings)
+        disorder_ms = DetectionSettings().disorder_ms  # partitions are published one after the other
+        super().__init__(
+            bootstrap_servers, folder, checkpoint_interval_seconds=1, detection={"disorder_ms": disorder_ms}, **settings
+        )
         self._random = np.random.default_rng(seed)
         self.sent = 0
 
