@@ -94,7 +94,7 @@ async def _run(order: Order) -> None:
     )
     counted, stop = asyncio.Event(), asyncio.Event()
     meter = Meter(order.events, counted, order.skip)
-    source = HeldSource(kafka, settings.topics.events)
+    source = HeldSource(kafka, settings.topics.event_names)
     observer = Observer(observe_settings(settings))
     tables = lambda: KafkaTableReader(kafka)  # noqa: E731
     runner = Runner(settings, observer, source, KafkaSink(kafka), tables, SystemClock(), meter)

@@ -102,7 +102,7 @@ async def _run(servers: str, topic: str, count: int) -> Spent:
     runner = Runner(
         settings,
         Observer(observe_settings(settings)),
-        KafkaSource(kafka, settings.topics.events),
+        KafkaSource(kafka, settings.topics.event_names),
         KafkaSink(kafka),
         lambda: KafkaTableReader(kafka),
         SystemClock(),

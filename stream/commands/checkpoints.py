@@ -70,9 +70,9 @@ def drop(console: Console, settings: Settings, selection: Selection) -> int:
 
     Raises SettingsError for a selection that is not clear, BrokerError if it matches nothing.
     """
-    if selection.topic is None and len(settings.topics.events) > 1:
+    if selection.topic is None and len(settings.topics.event_names) > 1:
         raise SettingsError("the settings name several events topics: choose one with --topic")
-    place = Partition(selection.topic or settings.topics.events[0], selection.partition)
+    place = Partition(selection.topic or settings.topics.event_names[0], selection.partition)
     if selection.version is not None and selection.model is None:
         raise SettingsError("--version needs --model")
     count = asyncio.run(_drop(settings, place, selection))

@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from detectors.errors import DriftlineError
-from stream.commands import broker, files, incidents, models, service
+from stream.commands import broker, files, formats, incidents, models, service
 from stream.terminal import logs
 from stream.terminal.exit_status import ExitStatus
 from stream.terminal.printable import message
@@ -35,8 +35,9 @@ def cli() -> None:
     """
 
 
-for _command in (*service.COMMANDS, *files.COMMANDS, *broker.COMMANDS, *incidents.COMMANDS, *models.COMMANDS):
-    cli.add_command(_command)
+for _module in (service, files, broker, formats, incidents, models):
+    for _command in _module.COMMANDS:
+        cli.add_command(_command)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

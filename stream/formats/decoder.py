@@ -19,10 +19,11 @@ from stream.formats import registry
 from stream.formats.clock import NONE_MS, clocks_of
 from stream.formats.columns import UnitBatch, batches_of, interleaved, merged
 from stream.formats.ids import Identities
-from stream.formats.message import Message
+from stream.formats.message import IgnoredRecord, Message
 from stream.formats.row import Limits, Row, Rules
 from stream.formats.shape_spec import learn
 from stream.formats.shapes import Key, Part, Read, Shape, ShapedRows, event_times, unit_of
+from stream.formats.topic_rules import NO_TOPIC_RULES, TopicRules
 from stream.topics.record import Partition, Record
 
 MAX_SHAPES = 4_096
@@ -54,13 +55,15 @@ class Decoded:
 
     ``parts``: the rows of each unit, in the order of the log; the unit with the first row comes first. Only rows with
     very many names are several parts of one unit, each following the last one. ``rejects``:
-    records that cannot be read, with the reason. ``limited``: how often each limit was reached. ``clock_ms``: the
+    records that cannot be read, with the reason. ``ignored``: offsets of records that are neither an event nor a fault.
+    ``limited``: how often each limit was reached. ``clock_ms``: the
     partition's clock (see ``clock``) after these records; the caller sets it to that before them.
     """
 
     clock_ms: int | None = None
     parts: list[Part] = field(default_factory=list)
     rejects: list[tuple[Record, str]] = field(default_factory=list)
+    ignored: list[int] = field(default_factory=list)
     limited: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -194,13 +197,18 @@ class Decoder:
     Cost: about 3 us for a native event of 20 numbers in a known shape, 6 to 18 us on the general path.
 
     :param rules: how the events of a model are read, by model.
+    :param topics: how the records of a topic are read, for topics with settings of their own. They take the general
+        path.
     """
 
-    __slots__ = ("_compiled", "_fields", "_limits", "_rules", "_shapes", "_sole")
+    __slots__ = ("_compiled", "_fields", "_limits", "_rules", "_shapes", "_sole", "_topics")
 
-    def __init__(self, rules: Mapping[str, Rules], limits: Limits) -> None:
+    def __init__(
+        self, rules: Mapping[str, Rules], limits: Limits, topics: Mapping[str, TopicRules] | None = None
+    ) -> None:
         self._rules = rules
         self._limits = limits
+        self._topics = topics or {}
         self._shapes: dict[bytes, Shape] = {}  # by hint, see ``_hint``
         self._compiled: dict[str, Shape] = {}  # by specification: models that send the same names share one
         self._sole: dict[Partition, Shape] = {}
@@ -220,14 +228,14 @@ class Decoder:
         if not records:
             return
         batch = _Batch(partition.topic, records, decoded)
-        if fast:
+        if fast and partition.topic not in self._topics:
             yield from self._fast(partition, batch)
         else:
             batch.general = list(range(len(records)))
         try:
             self._finish(batch, decoded.clock_ms)
         except Exception:  # an error that was not expected: the records that cause it become dead letters
-            decoded.rejects, decoded.limited = [], {}
+            decoded.rejects, decoded.limited, decoded.ignored = [], {}, []
             batch = _Batch(partition.topic, records, decoded)
             batch.general = list(range(len(records)))
             self._finish(batch, decoded.clock_ms, each_alone=True)
@@ -298,7 +306,7 @@ class Decoder:
         samples: dict[bytes, list[bytes | None]] = {}
         for at in misfits:
             sample = samples.setdefault(hints[at], [])
-            if len(sample) < SAMPLED and registry.is_native(self._message(batch, at), self._rules, self._limits):
+            if len(sample) < SAMPLED and registry.is_native(self._message(batch, at), self._limits):
                 sample.append(batch.values[at])
         learned = {hint: self._learned(hint, sample) for hint, sample in samples.items()}
         return any(learned.values())
@@ -363,9 +371,14 @@ class Decoder:
                 found = registry.read(message, self._rules, limits)
                 if each_alone:
                     batches_of(found, [0] * len(found), np.zeros(len(found), np.int64))
+            except IgnoredRecord:
+                batch.decoded.ignored.append(message.record.offset)
+                continue
             except Exception as error:  # one record never ends the reading
                 batch.decoded.rejects.append((message.record, reason_of(error)))
                 continue
+            for limit, times in message.limited.items():
+                batch.decoded.count(limit, times)
             rows += found
             places += [at] * len(found)
             if found:
@@ -373,7 +386,8 @@ class Decoder:
         return rows, places
 
     def _message(self, batch: _Batch, at: int) -> Message:
-        return Message(batch.topic, batch.records[at], self._limits.event_bytes)
+        rules = self._topics.get(batch.topic, NO_TOPIC_RULES)
+        return Message(batch.topic, batch.records[at], self._limits.event_bytes, rules)
 
 
 def _in_log_order(general: Sequence[UnitBatch], shaped: Sequence[Part]) -> list[Part]:

@@ -10,7 +10,14 @@ import msgspec
 import numpy as np
 
 from detectors.errors import FormatError
+from stream.formats.topic_rules import NO_TOPIC_RULES, TopicRules
 from stream.topics.record import Record
+
+FILE_TOPIC = "replay"
+"""The name of the topic that stands for a file. No settings name it."""
+
+MAX_ENVELOPES = 4
+"""Most envelopes inside each other, such as a Connect envelope in a CloudEvent."""
 
 MAX_NESTING = 500
 """Most lists and objects inside each other in a message.
@@ -29,19 +36,49 @@ _BRACKET = 0x7B  # "{", and "[" after its bit 0x20 is set
 _decoder = msgspec.json.Decoder()
 
 
+class IgnoredRecord(FormatError):
+    """A record that is no event and is no fault either, such as the deletion of a row."""
+
+
 class Message:
-    """One record. Its JSON is decoded once, for all formats that are asked.
+    """One record, or what an envelope in it holds. Its JSON is decoded once, for all formats that are asked.
 
     :param topic: the topic that the record was read from; some formats are recognised by its name.
     :param max_bytes: most bytes of the value, and of what a gzip value unpacks to.
+    :param rules: how the settings want the records of the topic to be read.
+
+    ``limited``: how often something in the record was left out, by the name of the limit.
     """
 
-    __slots__ = ("_body", "_max_bytes", "_reason", "record", "topic")
+    __slots__ = ("_body", "_data", "_max_bytes", "_reason", "depth", "limited", "record", "rules", "topic")
 
-    def __init__(self, topic: str, record: Record, max_bytes: int) -> None:
-        self.topic, self.record, self._max_bytes = topic, record, max_bytes
+    def __init__(self, topic: str, record: Record, max_bytes: int, rules: TopicRules = NO_TOPIC_RULES) -> None:
+        self.topic, self.record, self._max_bytes, self.rules = topic, record, max_bytes, rules
+        self.limited: dict[str, int] = {}
+        self.depth = 0
+        self._data: bytes | None = None
         self._reason: str | None = None
         self._body: Any = _UNREAD
+
+    def inside(self, *, body: Any = None, data: bytes | None = None, timestamp_ms: int | None = None) -> "Message":
+        """The message that this one wraps: ``data`` where given, else the JSON ``body``.
+
+        ``timestamp_ms``: when it happened, where the envelope has it. Raises FormatError for too many envelopes.
+        """
+        if self.depth >= MAX_ENVELOPES:
+            raise FormatError(f"more than {MAX_ENVELOPES} envelopes inside each other")
+        record = self.record._replace(headers=())
+        if timestamp_ms is not None:
+            record = record._replace(timestamp_ms=timestamp_ms)
+        found = Message(self.topic, record, self._max_bytes, self.rules)
+        found.limited, found.depth, found._data = self.limited, self.depth + 1, data
+        if data is None:
+            found._body = body
+        return found
+
+    def count(self, limit: str, times: int = 1) -> None:
+        """Notes that something was left out."""
+        self.limited[limit] = self.limited.get(limit, 0) + times
 
     def header(self, name: str) -> bytes | None:
         """The value of the first header with that name; None when there is no such header."""
@@ -52,7 +89,7 @@ class Message:
         """The decoded JSON; None when the value is not JSON, or is the JSON null."""
         if self._body is _UNREAD:
             try:
-                self._body = decode_json(self.data())
+                self._body = _documents(self.data())
             except FormatError as error:
                 self._body, self._reason = None, str(error)
         return self._body
@@ -66,7 +103,7 @@ class Message:
 
     def data(self) -> bytes:
         """The value, unpacked where it is gzip. Raises FormatError when it is empty, too long or broken."""
-        value, most = self.record.value, self._max_bytes
+        value, most = self.record.value if self._data is None else self._data, self._max_bytes
         if not value:
             raise FormatError("empty")
         if len(value) > most:
@@ -75,6 +112,17 @@ class Message:
 
 
 _UNREAD = object()
+
+
+def _documents(value: bytes) -> Any:
+    """The JSON of a message; for JSON lines the list of them."""
+    try:
+        return decode_json(value)
+    except FormatError:
+        lines = value.strip().split(b"\n")
+        if len(lines) < 2 or any(line.strip()[:1] not in (b"{", b"") for line in lines):
+            raise
+        return [decode_json(line) for line in lines if line.strip()]
 
 
 _TOO_DEEP = f"not JSON within the limits: lists or objects are nested more than {MAX_NESTING} deep"

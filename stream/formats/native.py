@@ -1,34 +1,86 @@
 """The native format: an event as one JSON object, an array of such events, or columns. No I/O."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from detectors.errors import FormatError
-from stream.formats.message import Message, shortened
-from stream.formats.row import Limits, Row, Rules, row_of
-from stream.topics.record import Record
+from stream.formats.message import FILE_TOPIC, Message, shortened
+from stream.formats.row import Limits
 
 _PER_ROW = ("id", "ts", "prediction", "segment", "latency_ms", "error")
 """Members that hold one value for each row of a columnar message."""
 
+_NAMED = ("model", "version", "id", "ts", "segment", "env")
+"""Members that are read and hold no value that is monitored."""
 
-def read(message: Message, rules: Mapping[str, Rules], limits: Limits) -> list[Row] | None:
+_MONITORED = ("features", "scores", "prediction", "latency_ms", "error")
+"""Members whose values are monitored."""
+
+SHOWN = 8
+"""Most members that a reason names."""
+
+
+def events(message: Message, limits: Limits, inner: Callable[[Message], list[Any]]) -> list[Any] | None:
     """All events of the message; None if no object in the message has a text as ``model``.
 
-    Raises FormatError if an event is broken; then no event is returned.
+    In a topic whose settings name the model, an object with ``features`` is an event also without ``model``, and one
+    without ``features`` is none. Raises FormatError if an event holds nothing that is monitored, but other members.
     """
-    body = message.body
-    if not (any(map(_names_a_model, body)) if isinstance(body, list) else _names_a_model(body)):
+    body, fixed = message.body, message.rules.model
+    if fixed is not None and message.rules.format != "native":
+        objects = body if isinstance(body, list) else [body]
+        if not any(isinstance(one, dict) and isinstance(one.get("features"), dict) for one in objects):
+            return None
+    elif not (any(map(_names_a_model, body)) if isinstance(body, list) else _names_a_model(body)):
         return None
-    return _rows(body, message.record, rules, limits)
+    found = _events(body, limits)
+    if fixed is not None or message.rules.version is not None:
+        found = [_with_names(event, fixed, message.rules.version) for event in found]
+    for event in found:
+        _refuse_unread(event)
+    return found
 
 
-def required(message: Message, rules: Mapping[str, Rules], limits: Limits) -> list[Row]:
+def required(message: Message, limits: Limits) -> list[Any]:
     """The events of a message that must be native. Raises FormatError with the reason when it is not."""
-    return _rows(message.json(), message.record, rules, limits)
+    found = _events(message.json(), limits)
+    if any(isinstance(event, dict) and not event.get("model") for event in found):
+        raise FormatError(no_model(message))
+    return found
 
 
-def _rows(body: Any, record: Record, rules: Mapping[str, Rules], limits: Limits) -> list[Row]:
+def no_model(message: Message) -> str:
+    """The reason for a record that names no model, with what to do."""
+    if message.topic in ("", FILE_TOPIC):
+        return "no model"
+    return f"no model: name the model of topic {message.topic} in the settings"
+
+
+def _with_names(event: Any, model: str | None, version: str | None) -> Any:
+    if not isinstance(event, dict):
+        return event
+    more = {}
+    if model is not None and not event.get("model"):
+        more["model"] = model
+    if version is not None and event.get("version") is None:
+        more["version"] = version
+    return {**event, **more} if more else event
+
+
+def _refuse_unread(event: Any) -> None:
+    """Raises FormatError for an event without anything that is monitored, but with members that are not read."""
+    if not isinstance(event, dict) or any(event.get(name) is not None for name in ("features", "scores")):
+        return
+    unread = [name for name in event if name not in _NAMED and name not in _MONITORED]
+    if unread:
+        names = ", ".join(shortened(ValueError(name)) for name in unread[:SHOWN])
+        more = f" and {len(unread) - SHOWN} more" if len(unread) > SHOWN else ""
+        raise FormatError(
+            f"no features, but members that are not read: {names}{more}; for flat rows set format: flat for this topic"
+        )
+
+
+def _events(body: Any, limits: Limits) -> list[Any]:
     most = limits.rows_per_message
     if isinstance(body, dict):
         events = _expanded(body, most)
@@ -40,7 +92,7 @@ def _rows(body: Any, record: Record, rules: Mapping[str, Rules], limits: Limits)
         events = iter(body)
     else:
         raise FormatError("not an event: neither an object nor an array")
-    return [row_of(event, record, rules, limits) for event in events]
+    return list(events)
 
 
 def events_of(message: dict[str, Any], max_rows: int) -> Iterator[Any] | None:
@@ -86,7 +138,7 @@ def _deal(
     for row in range(rows):
         event = {**shared, **{key: column[row] for key, column in columns.items()}}
         if identity is not None:
-            event["id"] = f"{identity}#{row}"
+            event["id"] = f"{identity}#{row}" if rows > 1 else identity
         for key, part in nested.items():
             event[key] = {name: column[row] for name, column in part.items()}
         yield event

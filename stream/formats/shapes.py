@@ -45,6 +45,9 @@ _TOP: dict[str, Any] = {
 }
 _ALWAYS = ("version", "segment", "ts", "id", "features")
 """Members of every shape, whether events have them or not."""
+READ = frozenset({"model", *_TOP, "features", "scores", "prediction"})
+"""Members of an event that are read."""
+
 _COLUMN_MEMBERS = ("features", "scores", "prediction", "latency_ms", "error", "env")
 """Members that become columns. A member that holds only numbers becomes a block of the number matrix."""
 _TYPES: dict[str, Any] = {
@@ -63,6 +66,26 @@ def _struct(name: str, fields: dict[str, Any]) -> type[msgspec.Struct]:
         name,
         [(f"f{i}", kind, None) for i, kind in enumerate(fields.values())],
         rename={f"f{i}": field for i, field in enumerate(fields)},
+        forbid_unknown_fields=True,
+        frozen=True,
+        gc=False,
+    )
+
+
+def _event(spec: ShapeSpec, nested: Mapping[str, Any], field: Mapping[str, str]) -> type[msgspec.Struct]:
+    """The record of an event. ``nested``: type and default of members with a type of their own. ``field``: the name of
+    each member's field."""
+    members = {name: nested.get(name, (_TOP.get(name, Any), None)) for name in field}
+    if any(name not in READ for name in field):  # an event with such members and without features is refused
+        members["features"] = members["features"][:1]
+    return msgspec.defstruct(
+        "Event",
+        [
+            ("model", str if spec.model is None else Literal[spec.model]),
+            *((field[name], *member) for name, member in members.items()),
+        ],
+        kw_only=True,
+        rename={place: name for name, place in field.items()},
         forbid_unknown_fields=True,
         frozen=True,
         gc=False,
@@ -114,18 +137,7 @@ class Shape:
         }
         names = [name for name in dict.fromkeys((*spec.top, *_ALWAYS)) if name != "model"]
         field = {name: f"t{i}" for i, name in enumerate(names)}
-        event = msgspec.defstruct(
-            "Event",
-            [
-                ("model", str if spec.model is None else Literal[spec.model]),
-                *((field[name], *nested.get(name, (_TOP.get(name, Any), None))) for name in names),
-            ],
-            rename={place: name for name, place in field.items()},
-            forbid_unknown_fields=True,
-            frozen=True,
-            gc=False,
-        )
-        self._decode = msgspec.json.Decoder(event).decode
+        self._decode = msgspec.json.Decoder(_event(spec, nested, field)).decode
         getters = {name: attrgetter(field[name]) for name in _COLUMN_MEMBERS if name in field}
         numbers = {name for name, own in parts.items() if own and set(own.values()) == {"number"}} | {"latency_ms"}
         if spec.prediction == "number":

@@ -103,7 +103,7 @@ def judge_settings(settings: Settings) -> JudgeSettings:
             retrain.enabled, retrain.dry_run, int(1000 * retrain.cooldown_seconds), retrain.weekly_cap
         ),
         outcomes={name: _outcome_rules(model) for name, model in own.items()},
-        slots=SlotRules(settings.topics.events, detection.disorder_ms, detection.look_ms),
+        slots=SlotRules(settings.topics.event_names, detection.disorder_ms, detection.look_ms),
         reopen_ms=int(1000 * detection.reopen_seconds),
     )
 

@@ -99,11 +99,11 @@ class Counts:
         settings = self._settings
         try:
             newer, older = of_snapshot(state.newer_ids, state.recent), of_snapshot(state.older_ids, state.older)
-        except ValueError as error:
+            self.cuts = Cuts(settings.look_ms, settings.look_events, self._rank, state.cuts)
+        except (msgspec.MsgspecError, ValueError) as error:
             raise CheckpointError(f"{where}: not a unit's snapshot: {error}") from error
         self._recent.restore(newer, older)
         self._timing = Timing(settings.late_ms, state.newest_ms)
-        self.cuts = Cuts(settings.look_ms, settings.look_events, self._rank, state.cuts)
         self.labels = state.labels
         if state.predictions:
             self.predictions.restore(state.predictions, where)

@@ -77,7 +77,7 @@ class Observer:
         self._limits = UnitLimits(settings.max_units, settings.max_models, settings.max_versions, settings.max_segments)
         self._aside = Effects()
         self._book = LabelBook()
-        self._decoder = Decoder(settings.rules, settings.message)
+        self._decoder = Decoder(settings.rules, settings.message, settings.topics_read)
         self._references = PreparedReferences(references)
         self._partitions: dict[Partition, Assigned] = {}
         self._publishing = Publishing(self._partitions, self._fold_in_aside, settings.look_ms)
@@ -177,6 +177,7 @@ class Observer:
             if record.offset >= assigned.floor:
                 effects.count("", "invalid", 1)
                 effects.dead_letters.append(DeadLetter(record, reason))
+        effects.count("", "ignored", sum(offset >= assigned.floor for offset in decoded.ignored))
         parts: list[Part] = []
         if any(part.unit not in assigned.units for part in decoded.parts):
             decoded.parts.sort(key=lambda part: part.first)  # so units begin in the order of the log

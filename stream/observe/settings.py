@@ -8,6 +8,7 @@ import msgspec
 from detectors.bank.bank import BankSettings
 from detectors.features import Kind
 from stream.formats.row import Limits, Rules
+from stream.formats.topic_rules import TopicRules
 from stream.labels.predictions import PredictionRules
 
 LOOK_EVENTS = 256
@@ -29,6 +30,7 @@ class ObserveSettings(msgspec.Struct, frozen=True):
     predictions: PredictionRules
     predictions_of: dict[str, PredictionRules] = {}  # by model, where it differs
     rules: dict[str, Rules] = {}  # by model
+    topics_read: dict[str, TopicRules] = {}  # by topic, where the settings have rules of its own
     kinds: dict[str, dict[str, Kind]] = {}  # by model and feature, where the settings name the kind
     look_events: int = LOOK_EVENTS
     recent_ids: int = 1_000  # per unit, to recognise repeated events; 0: they are not recognised

@@ -15,6 +15,7 @@ from detectors.features import UnitKey
 from detectors.profiles import Profile, Signal
 from detectors.reference.reference import Reference
 from stream.files.reference_rows import Row
+from stream.formats.message import FILE_TOPIC
 from stream.judge.effects import Effect, IncidentRecord, ReferenceBuilt
 from stream.judge.judge import Judge
 from stream.judge.settings import SlotRules, judge_settings
@@ -35,7 +36,7 @@ NEVER = 1 << 62
 MOST_UNREADABLE = 100_000
 """A file with more rows that cannot be read is refused while it is read."""
 
-TOPIC = "replay"
+TOPIC = FILE_TOPIC
 LABELS = Partition("replay-labels", 0)
 MAX_SIGNALS = 10_000
 """Most signals kept for the report. The oldest are kept, since they show when a change began."""

@@ -190,7 +190,7 @@ class Worker:
         bank.compile_loops()
         recent_ids.compile_loops()
         observer = Observer(observe_settings.observe_settings(settings))
-        source = KafkaSource(settings.kafka, settings.topics.events)
+        source = KafkaSource(settings.kafka, settings.topics.event_names)
         sink = self._brokers.sink()
         labels = None
         if settings.topics.labels:

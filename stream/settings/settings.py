@@ -107,10 +107,29 @@ class KafkaSettings(msgspec.Struct, frozen=True):
             raise ValueError(f"{self.sasl_mechanism} needs sasl_username and sasl_password (or sasl_password_file)")
 
 
+class EventTopic(msgspec.Struct, frozen=True):
+    """A topic of events with a form of its own, as an entry of ``topics.events``. Columns are names of members,
+    dotted where nested."""
+
+    topic: TopicName
+    format: str = "auto"  # a name that `driftline formats` prints; auto: recognised record by record
+    model: Annotated[str, Meta(min_length=1)] | None = None  # the model of all records that name none
+    version: Annotated[str, Meta(min_length=1)] | None = None
+    id: str | None = None  # column with the event's id; key: the record's key
+    ts: str | None = None  # column with the event's time
+    ts_unit: Literal["s", "ms", "us", "ns"] | None = None  # unit of numbers in that column
+    prediction: str | None = None  # column with the prediction
+    label: str | None = None  # column with the truth; it is no feature
+    segment: str | None = None  # column with the segment
+    latency_ms: str | None = None  # column with the latency in milliseconds
+    columns: tuple[str, ...] = ()  # names by place, for rows without names
+    ignore: tuple[str, ...] = ()  # columns that are not features
+
+
 class TopicSettings(msgspec.Struct, frozen=True):
     """Topic names. ``events`` and ``labels`` are the user's topics, the others are driftline's own."""
 
-    events: tuple[TopicName, ...] = ("inference-events",)  # topics that models publish to
+    events: tuple[TopicName | EventTopic, ...] = ("inference-events",)  # topics that models publish to
     labels: tuple[TopicName, ...] = ("inference-labels",)  # topics with the labels of predictions
     references: TopicName = "driftline-references"
     profiles: TopicName = "driftline-profiles"
@@ -123,12 +142,17 @@ class TopicSettings(msgspec.Struct, frozen=True):
     retrain_requests: TopicName = "retrain-requests"
 
     def __post_init__(self) -> None:
-        names = [*self.events, *self.labels, *self.own()]
+        names = [*self.event_names, *self.labels, *self.own()]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"topic {twice[0]!r} is used for two purposes")
         if not self.events:
             raise ValueError("events names no topic")
+
+    @property
+    def event_names(self) -> tuple[str, ...]:
+        """The names of the topics of events."""
+        return tuple(one.topic if isinstance(one, EventTopic) else one for one in self.events)
 
     def own(self) -> tuple[str, ...]:
         """The topics that driftline writes."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -65,6 +66,7 @@ class TopicSurvey(msgspec.Struct, frozen=True):
     shapes: dict[str, int]
     rejected: dict[str, int]
     models: list[ModelSurvey]
+    proposed: dict[str, Any] | None = None  # the entry of topics.events that the records need, read with it here
 
 
 def shape(record: Record) -> str:
@@ -180,8 +182,11 @@ def _categorical(name: str, kind: Kind, parts: Sequence[Columns], events: int) -
     )
 
 
-def settings(topic: str, bootstrap_servers: str, found: Sequence[ModelSurvey]) -> Mapping[str, object]:
-    """A first settings file: the features of each model with the kinds that were seen, and ids under ``ignore``."""
+def settings(topic: str | dict[str, Any], bootstrap_servers: str, found: Sequence[ModelSurvey]) -> Mapping[str, object]:
+    """A first settings file: the features of each model with the kinds that were seen, and ids under ``ignore``.
+
+    ``topic``: the entry of ``topics.events``.
+    """
     models: dict[str, dict[str, object]] = {}
     for model in found:
         own = models.setdefault(model.model, {"features": {}, "ignore": []})

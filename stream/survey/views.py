@@ -1,5 +1,6 @@
 """The summary of a topic as text for the terminal and as an HTML page."""
 
+import json
 from html import escape as html
 
 from rich.console import Console
@@ -16,6 +17,9 @@ def show(console: Console, found: TopicSurvey) -> None:
     console.print(f"[bold]{escape(found.topic)}[/]  {escape(headline(found))}", soft_wrap=True)
     for reason, count in found.rejected.items():
         console.print(f"[yellow]unreadable[/] {count:,} x {escape(reason)}", soft_wrap=True)
+    if found.proposed is not None:
+        console.print("The records name no model. They are read here with this entry of topics.events:", soft_wrap=True)
+        console.print(f"  {escape(json.dumps(found.proposed, ensure_ascii=False))}", soft_wrap=True)
     for model in found.models:
         console.print()
         console.print(f"[bold]{escape(model.model)}/{escape(model.version)}[/]  {escape(about(model))}", soft_wrap=True)

@@ -25,7 +25,7 @@ def least_rights(settings: Settings) -> list[Right]:
     """The rights of a worker with both roles. Creating topics and reading their settings is needed only with
     ``kafka.create_topics``."""
     topics, kafka = settings.topics, settings.kafka
-    needed: dict[str, list[str]] = {name: [READ] for name in (*topics.events, *topics.labels)}
+    needed: dict[str, list[str]] = {name: [READ] for name in (*topics.event_names, *topics.labels)}
     tables = (topics.references, topics.profiles, topics.checkpoints, topics.views, topics.incidents, topics.actions)
     for name in (*tables, *judge_changelogs(settings)):
         needed[name] = [READ, WRITE]

@@ -109,7 +109,7 @@ def wanted_topics(settings: Settings, changelogs: Iterable[str], input_partition
 
 def user_topics(settings: Settings) -> list[WantedTopic]:
     """The topics of events and labels. They are created if they are missing, and never refused."""
-    return [WantedTopic(name, None, user=True) for name in (*settings.topics.events, *settings.topics.labels)]
+    return [WantedTopic(name, None, user=True) for name in (*settings.topics.event_names, *settings.topics.labels)]
 
 
 def compare(wanted: WantedTopic, found: FoundTopic) -> list[Finding]:
@@ -248,7 +248,7 @@ async def ensure_topic(settings: Settings, cluster: Cluster, name: str) -> list[
 async def _ensure(settings: Settings, cluster: Cluster, changelogs: Sequence[str], create: bool) -> list[Finding]:
     users = user_topics(settings)
     before = await cluster.topics([topic.name for topic in users])
-    inputs = [before[name].partitions for name in settings.topics.events if name in before]
+    inputs = [before[name].partitions for name in settings.topics.event_names if name in before]
     count = max(inputs, default=settings.kafka.partitions)
     wanted = [*users, *wanted_topics(settings, changelogs, count)]
     found = dict(await cluster.topics([topic.name for topic in wanted]))

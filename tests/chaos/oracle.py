@@ -83,7 +83,7 @@ async def judge(deployment: Deployment, given: list[Reference]) -> Verdict:
     profiles = await read(deployment, settings.topics.profiles)
     every = (record for records in profiles.values() for record in records)
     held = newest(record for record in every if not (record.key or b"").startswith(marks.KEY))
-    log = await read(deployment, settings.topics.events[0])
+    log = await read(deployment, settings.topics.event_names[0])
     known = [
         references.decode(r.value, "references")
         for records in (await read(deployment, settings.topics.references)).values()

@@ -56,7 +56,7 @@ def written(bootstrap_servers: str) -> int:
     """Number of records on the input topic so far."""
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "counting"})
     try:
-        name = settings.Settings().topics.events[0]
+        name = settings.Settings().topics.event_names[0]
         partitions = consumer.list_topics(name, 10).topics[name].partitions
         return sum(consumer.get_watermark_offsets(TopicPartition(name, number), 10)[1] for number in partitions)
     finally:

@@ -171,7 +171,7 @@ def test_keda_never_scales_to_nothing_nor_beyond_the_partitions_and_reads_the_sa
     trigger = spec["triggers"][0]["metadata"]
     assert trigger["bootstrapServers"] == settings.kafka.bootstrap_servers
     assert trigger["consumerGroup"] == settings.kafka.group_id
-    assert trigger["topic"] in settings.topics.events
+    assert trigger["topic"] in settings.topics.event_names
     assert settings.http.host == "0.0.0.0"
 
 

@@ -14,10 +14,12 @@ import numpy as np
 
 from detectors.columns import MISSING, PRESENT
 from detectors.features import Kind
+from stream.formats import registry
 from stream.formats.decoder import Decoded, Decoder
 from stream.formats.message import Message
 from stream.formats.registry import Headers
 from stream.formats.row import Limits, Row
+from stream.formats.topic_rules import NO_TOPIC_RULES, TopicRules
 from stream.topics.record import Partition, Record
 from tests.settings.defaults import default_decoder
 
@@ -34,12 +36,13 @@ class Sample(NamedTuple):
     headers: Headers = ()
     topic: str = "inference-events"
     timestamp_ms: int = NOW_MS
+    rules: TopicRules = NO_TOPIC_RULES
 
     def record(self, offset: int = 0) -> Record:
         return Record(offset, self.timestamp_ms, self.key, self.value, self.headers)
 
     def message(self) -> Message:
-        return Message(self.topic, self.record(), LIMITS.event_bytes)
+        return Message(self.topic, self.record(), LIMITS.event_bytes, self.rules)
 
     def partition(self) -> Partition:
         return Partition(self.topic, 0)
@@ -97,3 +100,8 @@ def cells(decoded: Decoded) -> dict[tuple[Any, ...], Any]:
             found[columns.unit, places[row], "env"] = text
         assert (np.diff(columns.next_offsets) >= 0).all()
     return found
+
+
+def registry_read(sample: Sample) -> list[Row]:
+    """The rows of a sample. Raises FormatError."""
+    return registry.read(sample.message(), {}, LIMITS)

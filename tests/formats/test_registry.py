@@ -1,7 +1,6 @@
 """The contract of formats, run over every entry of the registry, and what the decoder makes of several formats."""
 
 import json
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from detectors.features import UnitKey
 from stream.formats import native, registry
 from stream.formats.message import Message
 from stream.formats.registry import FORMATS, Format, Headers
-from stream.formats.row import Limits, Row, Rules, row_of
+from stream.formats.row import Limits, Row
+from stream.formats.topic_rules import AUTO, NO_TOPIC_RULES
 from stream.topics.record import Record
 from tests.formats.contract import LIMITS, NOW_MS, Cases, Sample, cases_of, cells
 from tests.settings.defaults import default_decoder
@@ -45,44 +45,47 @@ UNKNOWN = {
 """Records in no format at all."""
 
 
+def inner(message: Message) -> list[Any]:
+    """Reads a message that another one wraps."""
+    return registry.find(message, LIMITS).events
+
+
 def ids(values: list[Any]) -> list[str]:
     return [f"{name}: {case}" for name, case, *_ in values]
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_format_is_a_module_of_its_name_and_has_samples_and_a_place_in_the_docs(name: str) -> None:
-    assert FORMATS[name].read.__module__ == f"stream.formats.{name}"
+    assert FORMATS[name].events.__module__ == f"stream.formats.{name}"
     cases_of(name)
     assert f"`{name}`" in (ROOT / "docs/events.md").read_text().partition("## Formats")[2]
 
 
 @pytest.mark.parametrize(("name", "case", "sample", "rows"), ACCEPTED, ids=ids(ACCEPTED))
 def test_a_format_reads_its_samples(name: str, case: str, sample: Sample, rows: list[Row]) -> None:
-    assert FORMATS[name].read(sample.message(), {}, LIMITS) == rows
+    assert FORMATS[name].events(sample.message(), LIMITS, inner) is not None
     assert registry.read(sample.message(), {}, LIMITS) == rows
 
 
 @pytest.mark.parametrize(("name", "case", "sample", "reason"), BROKEN, ids=ids(BROKEN))
 def test_a_format_refuses_its_broken_samples_with_the_reason(name: str, case: str, sample: Sample, reason: str) -> None:
-    for read in (FORMATS[name].read, registry.read):
-        with pytest.raises(FormatError) as error:
-            read(sample.message(), {}, LIMITS)
-        assert reason in str(error.value)
+    with pytest.raises(FormatError) as error:
+        registry.read(sample.message(), {}, LIMITS)
+    assert reason in str(error.value)
 
 
-def first(other: str, name: str, sample: Sample) -> bool:
-    """Whether ``other`` is tried before ``name`` and its headers alone identify the sample, with any value."""
-    in_headers, order = FORMATS[other].in_headers, list(FORMATS)
-    return order.index(other) < order.index(name) and in_headers is not None and in_headers(sample.headers)
+def first(other: str, name: str) -> bool:
+    """Whether ``other`` is tried before ``name``, which then never gets the sample."""
+    order = list(FORMATS)
+    return order.index(other) < order.index(name)
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_format_leaves_everything_else_to_others(name: str) -> None:
-    others = [
-        (other, case, sample) for other, case, sample in SAMPLES if other != name and not first(other, name, sample)
-    ]
+    others = [(other, case, sample) for other, case, sample in SAMPLES if other != name and not first(other, name)]
     for other, case, sample in [*others, *(("unknown", case, sample) for case, sample in UNKNOWN.items())]:
-        assert FORMATS[name].read(sample.message(), {}, LIMITS) is None, f"{other}: {case}"
+        if FORMATS[name].wraps or sample.rules.format in (AUTO, name):
+            assert FORMATS[name].events(sample.message(), LIMITS, inner) is None, f"{other}: {case}"
 
 
 @pytest.mark.parametrize("case", UNKNOWN)
@@ -100,15 +103,17 @@ def test_a_damaged_sample_is_read_left_or_refused(given_sample: tuple[str, str, 
     at = data.draw(st.integers(0, len(value)))
     cut = data.draw(st.integers(0, 4))
     damaged = sample._replace(value=value[:at] + data.draw(st.binary(max_size=4)) + value[at + cut :])
-    for read in (*(form.read for form in FORMATS.values()), registry.read):
+    for form in FORMATS.values():
         with suppress(FormatError):
-            rows = read(damaged.message(), {}, LIMITS)
-            assert rows is None or all(isinstance(row, Row) for row in rows)
+            form.events(damaged.message(), LIMITS, inner)
+    with suppress(FormatError):
+        assert all(isinstance(row, Row) for row in registry.read(damaged.message(), {}, LIMITS))
 
 
 def test_the_fast_path_and_the_general_path_give_the_same_for_all_samples_together() -> None:
     fast, general = default_decoder(limits=LIMITS), default_decoder(limits=LIMITS)
-    samples = [*SAMPLES, *(("unknown", case, sample) for case, sample in UNKNOWN.items())] * 3
+    every = [*SAMPLES, *(("unknown", case, sample) for case, sample in UNKNOWN.items())]
+    samples = [one for one in every if one[2].rules is NO_TOPIC_RULES] * 3
     partitions = {sample.partition() for _, _, sample in samples}
     for partition in partitions:
         records = [s.record(at) for at, (_, _, s) in enumerate(samples) if s.partition() == partition]
@@ -119,18 +124,16 @@ def test_the_fast_path_and_the_general_path_give_the_same_for_all_samples_togeth
             assert one.limited == other.limited
 
 
-def other_by_header(message: Message, rules: Mapping[str, Rules], limits: Limits) -> list[Row] | None:
+def other_by_header(message: Message, limits: Limits, inner: registry.Inner) -> list[Any] | None:
     """A format whose value looks like a native event of another model."""
-    if message.header("kind") != b"other":
-        return None
-    return [row_of({**message.json(), "model": "other"}, message.record, rules, limits)]
+    return [{**message.json(), "model": "other"}] if message.header("kind") == b"other" else None
 
 
-def other_by_member(message: Message, rules: Mapping[str, Rules], limits: Limits) -> list[Row] | None:
+def other_by_member(message: Message, limits: Limits, inner: registry.Inner) -> list[Any] | None:
     """A format whose value is a native event but for one member."""
     if not isinstance(message.body, dict) or "inputs" not in message.body:
         return None
-    return [row_of({**message.body, "model": "other"}, message.record, rules, limits)]
+    return [{**message.body, "model": "other"}]
 
 
 def kind_is_other(headers: Headers) -> bool:
@@ -147,7 +150,7 @@ def kind_is_other(headers: Headers) -> bool:
 def test_one_more_entry_is_all_that_a_format_needs(
     monkeypatch: pytest.MonkeyPatch, form: Format, member: dict[str, Any], headers: Headers
 ) -> None:
-    monkeypatch.setattr(registry, "FORMATS", {"other": form, "native": Format(native.read)})
+    monkeypatch.setattr(registry, "FORMATS", {"other": form, "native": Format(native.events)})
     decoder = default_decoder()
     for _ in range(3):  # shapes are known after the first time
         records = [

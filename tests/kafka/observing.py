@@ -39,7 +39,7 @@ async def observe(servers: str, mark: str) -> None:
     await Runner(
         chosen,
         Observer(observe_settings(chosen)),
-        KafkaSource(chosen.kafka, chosen.topics.events),
+        KafkaSource(chosen.kafka, chosen.topics.event_names),
         KafkaSink(chosen.kafka),
         lambda: KafkaTableReader(chosen.kafka),
         SystemClock(),

@@ -26,6 +26,7 @@ NO_SETTING = {
     "learning",
     "outcomes",
     "predictions_of",
+    "topics_read",
     "rules",
     "slots",  # None: judged on arrival
     "reopen_ms",  # 0: never

@@ -63,7 +63,7 @@ def test_a_flag_that_is_not_given_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_list_in_the_environment_is_separated_by_commas() -> None:
     settings = config.load(None, {"DRIFTLINE_TOPICS__EVENTS": "a, b"})
-    assert settings.topics.events == ("a", "b")
+    assert settings.topics.event_names == ("a", "b")
 
 
 def test_a_model_in_the_environment_is_the_one_of_the_file_whatever_its_case(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ class Service:
         faults = Faults(duplicate=0.05, delay=0.1, cut=0.1)
         self.broker = MemoryBroker(seed, faults, Clock())
         topics = SETTINGS.topics
-        for name in (*topics.events, topics.checkpoints):
+        for name in (*topics.event_names, topics.checkpoints):
             self.broker.create_topic(name, PARTITIONS)
         for name in (topics.references, topics.profiles, topics.dead_letters):
             self.broker.create_topic(name, 2)
@@ -162,7 +162,7 @@ class Service:
     async def _supervised(self, number: int) -> None:
         while not self.ending:
             stop = self.stops[number] = asyncio.Event()
-            source = MemorySource(self.broker, SETTINGS.topics.events)
+            source = MemorySource(self.broker, SETTINGS.topics.event_names)
             self.sources.append(source)
             observer = traffic.observer(self.choice.settings, ())
             sink, tables = SlowSink(self), lambda: MemoryTableReader(self.broker)

@@ -71,7 +71,7 @@ def test_a_name_for_each_event_is_an_identifier_and_left_out_of_the_settings(tmp
     path = tmp_path / "driftline.yaml"
     path.write_text(yaml.safe_dump(survey.settings("events", "kafka:9092", found)), encoding="utf-8")
     settings = config.load(path, {})
-    assert settings.topics.events == ("events",)
+    assert settings.topics.event_names == ("events",)
     assert settings.models["fraud"].ignore == ("order",)
     assert settings.models["fraud"].features["amount"].kind is Kind.NUMERIC
 

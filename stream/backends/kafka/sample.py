@@ -1,7 +1,9 @@
-"""Reads a part of a topic without a group, so that no consumer is affected: for ``driftline survey``."""
+"""Reads a part of a topic without a group, so that no consumer is affected: for ``driftline survey`` and
+``driftline decode``."""
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -60,6 +62,41 @@ async def sample(
         raise BrokerError(f"{settings.bootstrap_servers}: cannot read {topic}: {error}") from None
     finally:
         await consumer.stop()
+
+
+async def from_offset(
+    settings: KafkaSettings, place: Partition, offset: int | None, count: int, seconds: float = 10.0
+) -> list[Record]:
+    """At most ``count`` records of a partition, from ``offset`` on; None: the newest ones. Raises BrokerError."""
+    cluster = KafkaCluster(settings)
+    await cluster.start()
+    try:
+        present = (await cluster.topics([place.topic])).get(place.topic)
+    finally:
+        await cluster.stop()
+    if present is None or place.partition >= present.partitions:
+        raise BrokerError(f"{settings.bootstrap_servers}: there is no partition {place}")
+    consumer = AIOKafkaConsumer(
+        **connection(settings), group_id=None, enable_auto_commit=False, isolation_level=settings.isolation_level.value
+    )
+    where, found = TopicPartition(*place), list[Record]()
+    try:
+        await consumer.start()
+        read_blocks(consumer)
+        consumer.assign([where])
+        first, end = (await consumer.beginning_offsets([where]))[where], (await consumer.end_offsets([where]))[where]
+        if offset is not None and not first <= offset < end:
+            raise BrokerError(f"{place}: there is no offset {offset}; it holds {first} to {end - 1}")
+        consumer.seek(where, max(first, end - count) if offset is None else offset)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while len(found) < count and await consumer.position(where) < end:
+                    found += (await consumer.getmany(where, timeout_ms=POLL_MS)).get(where, [])
+    except (KafkaError, OSError) as error:
+        raise BrokerError(f"{settings.bootstrap_servers}: cannot read {place}: {error}") from None
+    finally:
+        await consumer.stop()
+    return found[:count]
 
 
 async def _read(

@@ -130,10 +130,10 @@ class Runner:
         try:
             await self._sink.start()
             await self._outbox.open()
-            await self._timer.open(self._settings.topics.events, self._sink.partitions)
+            await self._timer.open(self._settings.topics.event_names, self._sink.partitions)
             await self._references.read_to_end()
             if self._labels is not None:
-                self._event_partitions = await self._sink.partitions(self._settings.topics.events[0])
+                self._event_partitions = await self._sink.partitions(self._settings.topics.event_names[0])
                 watching.append(asyncio.create_task(self._labels.run()))
             self._saver.start()
             await self._source.start(self)
@@ -260,7 +260,7 @@ class Runner:
 
     def _counts_labels_of(self, place: Partition) -> bool:
         """Every worker reads all labels. For each label partition only one worker counts what was read."""
-        first = Partition(self._settings.topics.events[0], place.partition % self._event_partitions)
+        first = Partition(self._settings.topics.event_names[0], place.partition % self._event_partitions)
         return first in self._progress.running
 
     async def _finish(self) -> None:

@@ -1,12 +1,15 @@
 """Makes the observe stage's settings from the settings file."""
 
 from detectors.bank.bank import BankSettings
+from detectors.errors import SettingsError
 from detectors.features import Kind
 from detectors.sequential.plugins import detector_factory, is_compiled
+from stream.formats import registry
 from stream.formats.row import Limits, Rules
+from stream.formats.topic_rules import AUTO, TopicRules
 from stream.labels.predictions import PredictionRules
 from stream.observe.settings import LOOK_EVENTS, ObserveSettings
-from stream.settings.settings import ModelSettings, Settings
+from stream.settings.settings import EventTopic, ModelSettings, Settings
 
 ADWIN_DELTA = 2e-4
 """Where the settings leave it open: one false signal in about 1e7 independent events of u."""
@@ -16,7 +19,7 @@ def observe_settings(settings: Settings, *, look_events: int = LOOK_EVENTS) -> O
     """The part of ``settings`` that the observer needs. ``look_events``: fewest events between two looks of a unit.
 
     Raises SettingsError for a detector that cannot be used, so that a worker fails at its start and not at the first
-    model with a reference.
+    model with a reference, and for a format that does not exist.
     """
     limits, detection = settings.limits, settings.detection
     for name in detection.detectors:
@@ -42,6 +45,7 @@ def observe_settings(settings: Settings, *, look_events: int = LOOK_EVENTS) -> O
             )
             for name, model in settings.models.items()
         },
+        topics_read=_topics(settings),
         kinds={
             name: {feature: own.kind for feature, own in model.features.items() if own.kind is not None}
             for name, model in settings.models.items()
@@ -57,6 +61,32 @@ def observe_settings(settings: Settings, *, look_events: int = LOOK_EVENTS) -> O
         predictions=PredictionRules(limits.predictions_kept),
         predictions_of={name: _predictions(settings, model) for name, model in settings.models.items()},
     )
+
+
+def _topics(settings: Settings) -> dict[str, TopicRules]:
+    """How the records of the topics with settings of their own are read. Raises SettingsError."""
+    found = {}
+    for one in settings.topics.events:
+        if not isinstance(one, EventTopic):
+            continue
+        if one.format not in (AUTO, *registry.FORMATS):
+            names = ", ".join((AUTO, *registry.FORMATS))
+            raise SettingsError(f"topics.events: {one.topic}: there is no format {one.format!r}, only {names}")
+        found[one.topic] = TopicRules(
+            format=one.format,
+            model=one.model,
+            version=one.version,
+            id=one.id,
+            ts=one.ts,
+            ts_unit=one.ts_unit,
+            prediction=one.prediction,
+            label=one.label,
+            segment=one.segment,
+            latency_ms=one.latency_ms,
+            columns=one.columns,
+            ignore=frozenset(one.ignore),
+        )
+    return found
 
 
 def _predictions(settings: Settings, model: ModelSettings) -> PredictionRules:

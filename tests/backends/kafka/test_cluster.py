@@ -58,7 +58,7 @@ async def test_checkpoints_grow_with_the_events(kafka) -> None:  # type: ignore[
     await rules.ensure(settings, KafkaCluster(settings.kafka), create=True)
     cluster = KafkaCluster(settings.kafka)
     await cluster.start()
-    await cluster.grow(settings.topics.events[0], 5)
+    await cluster.grow(settings.topics.event_names[0], 5)
     await cluster.stop()
     await rules.ensure(settings, KafkaCluster(settings.kafka), create=True)
     findings = await rules.ensure(settings, KafkaCluster(settings.kafka), create=False)
@@ -73,7 +73,7 @@ async def test_no_broker_is_one_clear_error() -> None:
 
 async def test_a_sample_holds_the_newest_of_every_partition_without_a_group(kafka) -> None:  # type: ignore[no-untyped-def]
     settings = settings_for(kafka.bootstrap_servers)
-    topic = settings.topics.events[0]
+    topic = settings.topics.event_names[0]
     await rules.ensure(settings, KafkaCluster(settings.kafka), create=True)
     async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers) as producer:
         for number in range(60):

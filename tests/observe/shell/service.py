@@ -105,7 +105,7 @@ def make_broker(settings: Settings, partitions: int = 2, seed: int = 0) -> Memor
     """A broker with driftline's topics."""
     broker = MemoryBroker(seed)
     topics = settings.topics
-    for name in topics.events:
+    for name in topics.event_names:
         broker.create_topic(name, partitions)
     broker.create_topic(topics.checkpoints, partitions)
     for name in (topics.references, topics.profiles, topics.dead_letters):
@@ -126,7 +126,7 @@ class Service:
         labels: bool = False,
     ) -> None:
         self.broker = broker
-        self.source = MemorySource(broker, settings.topics.events)
+        self.source = MemorySource(broker, settings.topics.event_names)
         self.meter = Meter()
         self.stop = asyncio.Event()
         self.clock = clock or StillClock()

@@ -59,7 +59,7 @@ class World:
         return process
 
     async def publish(self, count: int) -> None:
-        await self.sink.send(events(count, PARTITIONS, self.settings.topics.events[0], self.published))
+        await self.sink.send(events(count, PARTITIONS, self.settings.topics.event_names[0], self.published))
         self.published += count
 
     async def profiles(self) -> dict[bytes, Profile]:
@@ -88,7 +88,7 @@ class World:
 
     async def log(self) -> dict[Partition, list[Record]]:
         """All events, as they are on the broker."""
-        topic = self.settings.topics.events[0]
+        topic = self.settings.topics.event_names[0]
         listener = Listener()
         source = KafkaSource(msgspec.structs.replace(self.settings.kafka, group_id=self.mark + "-oracle"), [topic])
         await source.start(listener)
