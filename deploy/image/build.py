@@ -20,7 +20,7 @@ HEAD = """\
 # The packages of the image, for Python 3.11 on Linux (x86_64 and aarch64), each with the hashes of its files.
 # Made from pyproject.toml and constraints.txt by python -m deploy.image.build; edit these files.
 """
-EXTRAS = ("parquet",)
+EXTRAS = ("avro", "parquet")
 ARCHITECTURES = ("x86_64", "aarch64")
 GLIBC = ("2014", "_2_17", "_2_27", "_2_28", "_2_34", "_2_36")  # up to Debian 12
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")

@@ -21,6 +21,7 @@ from stream.formats.columns import UnitBatch, batches_of, interleaved, merged
 from stream.formats.ids import Identities
 from stream.formats.message import IgnoredRecord, Message
 from stream.formats.row import Limits, Row, Rules
+from stream.formats.schemas import NO_SCHEMAS, Schemas
 from stream.formats.shape_spec import learn
 from stream.formats.shapes import Key, Part, Read, Shape, ShapedRows, event_times, unit_of
 from stream.formats.topic_rules import NO_TOPIC_RULES, TopicRules
@@ -199,16 +200,21 @@ class Decoder:
     :param rules: how the events of a model are read, by model.
     :param topics: how the records of a topic are read, for topics with settings of their own. They take the general
         path.
+    :param schemas: schemas of the registry; the caller adds those that ``missing`` names before it decodes.
     """
 
-    __slots__ = ("_compiled", "_fields", "_limits", "_rules", "_shapes", "_sole", "_topics")
+    __slots__ = ("_compiled", "_fields", "_limits", "_rules", "_schemas", "_shapes", "_sole", "_topics")
 
     def __init__(
-        self, rules: Mapping[str, Rules], limits: Limits, topics: Mapping[str, TopicRules] | None = None
+        self,
+        rules: Mapping[str, Rules],
+        limits: Limits,
+        topics: Mapping[str, TopicRules] | None = None,
+        schemas: Schemas = NO_SCHEMAS,
     ) -> None:
         self._rules = rules
         self._limits = limits
-        self._topics = topics or {}
+        self._topics, self._schemas = topics or {}, schemas
         self._shapes: dict[bytes, Shape] = {}  # by hint, see ``_hint``
         self._compiled: dict[str, Shape] = {}  # by specification: models that send the same names share one
         self._sole: dict[Partition, Shape] = {}
@@ -387,7 +393,7 @@ class Decoder:
 
     def _message(self, batch: _Batch, at: int) -> Message:
         rules = self._topics.get(batch.topic, NO_TOPIC_RULES)
-        return Message(batch.topic, batch.records[at], self._limits.event_bytes, rules)
+        return Message(batch.topic, batch.records[at], self._limits.event_bytes, rules, self._schemas)
 
 
 def _in_log_order(general: Sequence[UnitBatch], shaped: Sequence[Part]) -> list[Part]:

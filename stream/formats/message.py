@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from detectors.errors import FormatError
+from stream.formats.schemas import NO_SCHEMAS, Schemas
 from stream.formats.topic_rules import NO_TOPIC_RULES, TopicRules
 from stream.topics.record import Record
 
@@ -46,14 +47,22 @@ class Message:
     :param topic: the topic that the record was read from; some formats are recognised by its name.
     :param max_bytes: most bytes of the value, and of what a gzip value unpacks to.
     :param rules: how the settings want the records of the topic to be read.
+    :param schemas: schemas of the registry.
 
     ``limited``: how often something in the record was left out, by the name of the limit.
     """
 
-    __slots__ = ("_body", "_data", "_max_bytes", "_reason", "depth", "limited", "record", "rules", "topic")
+    __slots__ = ("_body", "_data", "_max_bytes", "_reason", "depth", "limited", "record", "rules", "schemas", "topic")
 
-    def __init__(self, topic: str, record: Record, max_bytes: int, rules: TopicRules = NO_TOPIC_RULES) -> None:
-        self.topic, self.record, self._max_bytes, self.rules = topic, record, max_bytes, rules
+    def __init__(
+        self,
+        topic: str,
+        record: Record,
+        max_bytes: int,
+        rules: TopicRules = NO_TOPIC_RULES,
+        schemas: Schemas = NO_SCHEMAS,
+    ) -> None:
+        self.topic, self.record, self._max_bytes, self.rules, self.schemas = topic, record, max_bytes, rules, schemas
         self.limited: dict[str, int] = {}
         self.depth = 0
         self._data: bytes | None = None
@@ -70,7 +79,7 @@ class Message:
         record = self.record._replace(headers=())
         if timestamp_ms is not None:
             record = record._replace(timestamp_ms=timestamp_ms)
-        found = Message(self.topic, record, self._max_bytes, self.rules)
+        found = Message(self.topic, record, self._max_bytes, self.rules, self.schemas)
         found.limited, found.depth, found._data = self.limited, self.depth + 1, data
         if data is None:
             found._body = body

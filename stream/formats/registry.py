@@ -36,7 +36,7 @@ class Format(NamedTuple):
 
 FORMATS: dict[str, Format] = {
     "cloudevents": Format(cloudevents.events, cloudevents.in_headers, wraps=True),
-    "schema_registry": Format(schema_registry.events, wraps=True),
+    "schema_registry": Format(schema_registry.events, schema_registry.in_headers, wraps=True),
     "connect": Format(connect.events, wraps=True),
     "sagemaker": Format(sagemaker.events),
     "databricks": Format(databricks.events),

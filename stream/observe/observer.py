@@ -16,6 +16,7 @@ from detectors.features import Kind, ModelKey, UnitKey
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
 from stream.formats.decoder import Decoded, Decoder
+from stream.formats.schemas import NO_SCHEMAS, Schemas
 from stream.formats.shapes import Part
 from stream.labels.book import LabelBook, Labelled
 from stream.observe.counts import UnitSettings
@@ -62,12 +63,15 @@ class Observer:
     """The units of all partitions that are assigned to one worker.
 
     :param references: all references that are known at the start. They must be there before the first event.
+    :param schemas: schemas of the registry, see ``Decoder``.
     """
 
     __slots__ = ("_aside", "_book", "_decoder", "_limits", "_partitions", "_publishing", "_references", "_settings",
                  "_unit_settings")  # fmt: skip
 
-    def __init__(self, settings: ObserveSettings, references: Iterable[Reference] = ()) -> None:
+    def __init__(
+        self, settings: ObserveSettings, references: Iterable[Reference] = (), schemas: Schemas = NO_SCHEMAS
+    ) -> None:
         self._settings = settings
         self._unit_settings = {
             model: UnitSettings(settings.bank, settings.late_ms, settings.look_ms, settings.look_events,
@@ -75,9 +79,8 @@ class Observer:
             for model, rules in {"": settings.predictions, **settings.predictions_of}.items()
         }  # fmt: skip
         self._limits = UnitLimits(settings.max_units, settings.max_models, settings.max_versions, settings.max_segments)
-        self._aside = Effects()
-        self._book = LabelBook()
-        self._decoder = Decoder(settings.rules, settings.message, settings.topics_read)
+        self._aside, self._book = Effects(), LabelBook()
+        self._decoder = Decoder(settings.rules, settings.message, settings.topics_read, schemas)
         self._references = PreparedReferences(references)
         self._partitions: dict[Partition, Assigned] = {}
         self._publishing = Publishing(self._partitions, self._fold_in_aside, settings.look_ms)
@@ -178,7 +181,7 @@ class Observer:
                 effects.count("", "invalid", 1)
                 effects.dead_letters.append(DeadLetter(record, reason))
         effects.count("", "ignored", sum(offset >= assigned.floor for offset in decoded.ignored))
-        parts: list[Part] = []
+        parts, due = list[Part](), list[Unit]()
         if any(part.unit not in assigned.units for part in decoded.parts):
             decoded.parts.sort(key=lambda part: part.first)  # so units begin in the order of the log
         for part in decoded.parts:
@@ -191,7 +194,6 @@ class Observer:
                     continue
             parts.append(fresh)
         assigned.advance(records[-1].offset + 1, decoded.clock_ms)
-        due = []
         for part in parts:
             effects.timestamps.append((part.unit.model, part.timestamps_ms))
             if (unit := assigned.hand_over(part)) is not None:

@@ -16,6 +16,8 @@ from stream.backends.kafka import connection
 from stream.backends.kafka.outage import OUTAGE
 from stream.backends.kafka.source import KafkaSource
 from stream.backends.ports import Clock, Output
+from stream.backends.registry_client import RegistryClient
+from stream.formats.schemas import Schemas
 from stream.http.api import WriteApi
 from stream.http.page import routes
 from stream.http.server import Server
@@ -189,15 +191,18 @@ class Worker:
         settings = self._settings
         bank.compile_loops()
         recent_ids.compile_loops()
-        observer = Observer(observe_settings.observe_settings(settings))
+        schemas = Schemas(configured=settings.schema_registry.url is not None)
+        observer = Observer(observe_settings.observe_settings(settings), schemas=schemas)
+        registry = RegistryClient(settings.schema_registry, schemas, self._clock) if schemas.configured else None
         source = KafkaSource(settings.kafka, settings.topics.event_names)
         sink = self._brokers.sink()
         labels = None
         if settings.topics.labels:
             labels = LabelReader(settings.topics.labels, self._brokers.reader, observer, self.metrics)
         return Runner(
-            settings, observer, source, sink, self._brokers.reader, self._clock, self.metrics, labels, dead_letters
-        )
+            settings, observer, source, sink, self._brokers.reader, self._clock, self.metrics, labels, dead_letters,
+            registry,
+        )  # fmt: skip
 
     def _make_desk(self) -> JudgeDesk:
         e_detector.compile_loops()

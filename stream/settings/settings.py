@@ -169,6 +169,22 @@ class TopicSettings(msgspec.Struct, frozen=True):
         )
 
 
+class SchemaRegistrySettings(msgspec.Struct, frozen=True):
+    """A schema registry with Confluent's interface, for values that only their schema explains (Avro)."""
+
+    url: str | None = None  # as http://registry:8081; not set: only JSON is read
+    username: str | None = None  # basic authentication
+    password: Secret | None = None
+    token: Secret | None = None  # a bearer token
+    ssl_cafile: str | None = None  # PEM; not set: the certificates of the system
+
+    def __post_init__(self) -> None:
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"url is {self.url!r}; it must begin with http:// or https://")
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password (or password_file) are needed together")
+
+
 class HttpSettings(msgspec.Struct, frozen=True):
     """The server of metrics, JSON and page. Requests that change something need ``token``."""
 
@@ -307,6 +323,7 @@ class Settings(msgspec.Struct, frozen=True):
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
     http: HttpSettings = HttpSettings()
+    schema_registry: SchemaRegistrySettings = SchemaRegistrySettings()
     limits: LimitSettings = LimitSettings()
     blind: BlindSettings = BlindSettings()
     detection: DetectionSettings = DetectionSettings()

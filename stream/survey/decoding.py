@@ -14,10 +14,13 @@ import msgspec
 from rich.console import Console
 
 from detectors.errors import DriftlineError, FormatError, SettingsError
+from stream.backends.clock import SystemClock
 from stream.backends.kafka.sample import from_offset
+from stream.backends.registry_client import RegistryClient
 from stream.formats import registry
 from stream.formats.message import IgnoredRecord, Message
 from stream.formats.row import Limits, Rules, row_of
+from stream.formats.schemas import NO_SCHEMAS, Schemas
 from stream.formats.topic_rules import NO_TOPIC_RULES
 from stream.observe.shell.settings import observe_settings
 from stream.settings.settings import Settings
@@ -63,15 +66,16 @@ def show_formats(console: Console, as_json: bool) -> int:
 
 def from_files(console: Console, settings: Settings, files: Sequence[str], as_json: bool) -> int:
     """Reads one record a file, in order. Exit status 2 when one would be a dead letter. Raises SettingsError."""
-    reader = Reader(settings)
-    records = ((name, *_record(name)) for name in files)
+    records = [(name, *_record(name)) for name in files]
+    reader = _reader(settings, [record for _, _, record in records])
     return _show(console, ((name, reader.read(topic, record, file=name)) for name, topic, record in records), as_json)
 
 
 def from_topic(console: Console, settings: Settings, place: Place, as_json: bool) -> int:
     """Reads records from Kafka. Exit status 2 when one would be a dead letter. Raises BrokerError."""
-    reader, where = Reader(settings), Partition(place.topic, place.partition)
+    where = Partition(place.topic, place.partition)
     records = asyncio.run(from_offset(settings.kafka, where, place.offset, place.limit))
+    reader = _reader(settings, records)
     answers = (
         (f"{where} offset {record.offset}", reader.read(place.topic, record, offset=record.offset))
         for record in records
@@ -79,10 +83,28 @@ def from_topic(console: Console, settings: Settings, place: Place, as_json: bool
     return _show(console, answers, as_json)
 
 
+def _reader(settings: Settings, records: Sequence[Record]) -> "Reader":
+    """A reader that knows the schemas of the records. Raises BrokerError when the registry does not answer."""
+    schemas = Schemas(configured=settings.schema_registry.url is not None)
+    names = schemas.missing(records)
+    if names:
+        asyncio.run(_fetch(settings, schemas, names))
+    return Reader(settings, schemas)
+
+
+async def _fetch(settings: Settings, schemas: Schemas, names: set[str]) -> None:
+    client = RegistryClient(settings.schema_registry, schemas, SystemClock())
+    try:
+        await client.fetch(names)
+    finally:
+        await client.stop()
+
+
 class Reader:
     """Reads records as a worker with these settings would. Raises SettingsError for a format that does not exist."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, schemas: Schemas = NO_SCHEMAS) -> None:
+        self._schemas = schemas
         observed = observe_settings(settings)
         self._rules: dict[str, Rules] = observed.rules
         self._limits: Limits = observed.message
@@ -91,7 +113,9 @@ class Reader:
 
     def read(self, topic: str, record: Record, *, file: str | None = None, offset: int | None = None) -> Answer:
         """How the record is read. An event whose id came before is a duplicate."""
-        message = Message(topic, record, self._limits.event_bytes, self._topics.get(topic, NO_TOPIC_RULES))
+        message = Message(
+            topic, record, self._limits.event_bytes, self._topics.get(topic, NO_TOPIC_RULES), self._schemas
+        )
         try:
             found = registry.find(message, self._limits)
             rows = [row_of(event, record, self._rules, self._limits) for event in found.events]

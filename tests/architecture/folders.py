@@ -76,7 +76,10 @@ FOLDERS: dict[str, Folder] = {
         (*_ANY_DETECTORS, "stream/settings"),
         pure=True,
     ),
-    "stream/backends": Folder("The ports; bounded attempts to send; files; the clock.", _TOPICS),
+    "stream/backends": Folder(
+        "The ports; bounded attempts to send; files; the clock; the client of the schema registry.",
+        (*_TOPICS, "stream/formats"),
+    ),
     "stream/backends/kafka": Folder("Kafka through aiokafka and confluent-kafka.", (*_TOPICS, "stream/backends")),
     "stream/backends/memory": Folder("A broker in memory.", (*_TOPICS, "stream/backends")),
     "stream/formats": Folder(

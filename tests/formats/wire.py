@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from stream.formats.message import Message
+from stream.formats.schemas import Schema, Schemas
 from stream.formats.topic_rules import TopicRules
 from stream.topics.record import Record
 
@@ -45,7 +46,12 @@ def read(path: Path) -> Case:
     value, key = (None if body[part] is None else base64.b64decode(body[part]) for part in ("value", "key"))
     record = Record(0, body["timestamp_ms"], key, value, headers)
     name = f"{path.parent.name}/{path.stem}"
-    return Case(name, Message(body["topic"], record, MOST_BYTES, rules), body["expect"], given, body.get("after") or [])
+    schemas = Schemas(configured="schemas" in given)
+    for one, text in given.get("schemas", {}).items():
+        kind = "PROTOBUF" if text.startswith("syntax") else "AVRO"
+        schemas.put(one, Schema(kind, text))
+    message = Message(body["topic"], record, MOST_BYTES, rules, schemas)
+    return Case(name, message, body["expect"], given, body.get("after") or [])
 
 
 def cases() -> Iterator[Case]:

@@ -1,16 +1,19 @@
 """From a topic that exists to a watched model: survey writes the settings, and a worker reads rows and envelopes."""
 
 import asyncio
+import io
 import json
 import time
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import numpy as np
 import pytest
 import yaml
 
 from stream.commands import cli
+from tests.backends.schema_registry import SchemaRegistry
 from tests.kafka.server import Cluster
 from tests.service.processes import Deployment, WorkerProcess, metric_lines
 
@@ -77,3 +80,45 @@ async def test_two_commands_lead_from_an_unknown_topic_to_an_incident(
         assert [line.split()[-1] for line in lines if 'outcome="ignored"' in line] == ["1.0"]
         incidents = worker.get("/api/v1/incidents")["incidents"]
         assert [one["features"][0]["feature"] for one in incidents] == ["amount"]
+
+
+SCHEMA: dict[str, Any] = {
+    "type": "record",
+    "name": "Scored",
+    "fields": [
+        {"name": "id", "type": "string"},
+        {"name": "amount", "type": "double"},
+        {"name": "prediction", "type": ["null", "double"]},
+    ],
+}
+
+
+async def test_avro_behind_a_registry_that_is_down_at_first_loses_nothing(kafka: Cluster, tmp_path: Path) -> None:
+    deployment = Deployment(kafka.bootstrap_servers, tmp_path)
+    await deployment.prepare()
+    random, parsed = np.random.default_rng(3), fastavro.parse_schema(SCHEMA)
+    values = []
+    for at in range(300):
+        out = io.BytesIO(b"\0\0\0\0\7")
+        out.seek(5)
+        value = {"id": f"a-{at}", "amount": random.normal(), "prediction": None if at % 3 else 0.5}
+        fastavro.schemaless_writer(out, parsed, value)
+        values.append(out.getvalue())
+    with SchemaRegistry({"7": json.dumps(SCHEMA)}) as registry:
+        registry.failing = 4
+        topic = deployment.topics["events"][0]
+        deployment.config["topics"] = {
+            **deployment.topics,
+            "events": [{"topic": topic, "model": "fraud", "version": "3"}],
+        }
+        deployment.config["schema_registry"] = {"url": registry.url}
+        deployment.path.write_text(yaml.safe_dump(deployment.config))
+        await deployment.publish_raw(*values, b"\0\0\0\0\x08unknown")
+        with WorkerProcess(deployment) as worker:
+            detail = worker.until_events("fraud", "3", 300)
+            features = {one["feature"]: one for one in detail["features"]}
+            assert features["amount"]["count"] == 300
+            assert features["@prediction"]["count"] == 100
+            lines = metric_lines(worker.get("/metrics"), "events_total")
+            assert [line.split()[-1] for line in lines if 'outcome="invalid"' in line] == ["1.0"]
+        assert registry.failing == 0

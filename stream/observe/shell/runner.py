@@ -39,6 +39,25 @@ class Input(Source, Ends, Protocol):
     """A source that knows the end of a partition as of its last fetch."""
 
 
+class SchemaSource(Protocol):
+    """Knows the schemas of records."""
+
+    async def know(self, records: Sequence[Record], wanted: Callable[[], bool]) -> bool:
+        """Makes the schemas of the records known, for as long as ``wanted`` is true; returns whether they are."""
+        ...
+
+    async def stop(self) -> None: ...
+
+
+class _NoSchemas:
+    """No registry: no schema is waited for."""
+
+    async def know(self, records: Sequence[Record], wanted: Callable[[], bool]) -> bool:
+        return True
+
+    async def stop(self) -> None: ...
+
+
 class Runner:
     """Runs one observer over one source. ``tables`` makes a new reader; the runner stops every reader that it made."""
 
@@ -53,8 +72,9 @@ class Runner:
         telemetry: Telemetry | None = None,
         labels: LabelReader | None = None,
         dead_letters: DeadLetters | None = None,
+        schemas: SchemaSource | None = None,
     ) -> None:
-        self._settings = settings
+        self._settings, self._schemas = settings, schemas or _NoSchemas()
         self._observer = observer
         self._source = source
         self._sink = sink
@@ -215,9 +235,9 @@ class Runner:
 
         at = 0
         while at < len(records) and ours():
-            if not await self._kept_few(place, ours):
-                return
             chunk, effects = records[at : at + self._chunk], Effects()
+            if not (await self._kept_few(place, ours) and await self._schemas.know(chunk, ours)):
+                return
             at += len(chunk)
             walk = await pace.walk(self._observer.steps(place, chunk, effects), ours)
             if walk is None:
@@ -288,3 +308,4 @@ class Runner:
         await self._source.stop()
         await self._sink.stop()
         await self._references.stop()
+        await self._schemas.stop()
