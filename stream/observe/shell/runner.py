@@ -75,10 +75,8 @@ class Runner:
         schemas: SchemaSource | None = None,
     ) -> None:
         self._settings, self._schemas = settings, schemas or _NoSchemas()
-        self._observer = observer
-        self._source = source
-        self._sink = sink
-        self._clock = clock
+        self._observer, self._source = observer, source
+        self._sink, self._clock = sink, clock
         self._telemetry = telemetry or Unmeasured()
         self._labels = labels
         self._event_partitions = 1
