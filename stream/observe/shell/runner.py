@@ -13,6 +13,7 @@ from detectors.errors import BrokerError
 from stream.backends.ports import Clock, Output, Source, TableReader
 from stream.observe.observer import Effects, Observer
 from stream.observe.shell import pace
+from stream.observe.shell.gate import Gate, SchemaSource
 from stream.observe.shell.label_reader import LabelReader
 from stream.observe.shell.outbox import Outbox
 from stream.observe.shell.polling import Polling
@@ -31,31 +32,9 @@ log = logging.getLogger(__name__)
 FINAL_SHARE = 0.8
 """Share of shutdown_seconds for the last checkpoint. The rest is for leaving the group."""
 
-MOST_KEPT = 256
-"""Profiles that one partition keeps until a checkpoint holds their epochs: some 3 MB."""
-
 
 class Input(Source, Ends, Protocol):
     """A source that knows the end of a partition as of its last fetch."""
-
-
-class SchemaSource(Protocol):
-    """Knows the schemas of records."""
-
-    async def know(self, records: Sequence[Record], wanted: Callable[[], bool]) -> bool:
-        """Makes the schemas of the records known, for as long as ``wanted`` is true; returns whether they are."""
-        ...
-
-    async def stop(self) -> None: ...
-
-
-class _NoSchemas:
-    """No registry: no schema is waited for."""
-
-    async def know(self, records: Sequence[Record], wanted: Callable[[], bool]) -> bool:
-        return True
-
-    async def stop(self) -> None: ...
 
 
 class Runner:
@@ -74,7 +53,7 @@ class Runner:
         dead_letters: DeadLetters | None = None,
         schemas: SchemaSource | None = None,
     ) -> None:
-        self._settings, self._schemas = settings, schemas or _NoSchemas()
+        self._settings = settings
         self._observer, self._source = observer, source
         self._sink, self._clock = sink, clock
         self._telemetry = telemetry or Unmeasured()
@@ -89,8 +68,8 @@ class Runner:
         )  # fmt: skip
         self._saver = Saver(settings, observer, source, self._outbox, self._progress.running, clock, self._telemetry)
         self._timer = Timer(observer, self._outbox, source, self._progress.running, self._progress.next)
+        self._gate = Gate(observer, self._saver, schemas)
         self._polling = Polling(source, settings.limits.poll_records)
-        self._chunk = 256
         self._assigned = False
         self._failure: BaseException | None = None
         self.turned_at_ms = clock.now_ms()
@@ -233,15 +212,15 @@ class Runner:
 
         at = 0
         while at < len(records) and ours():
-            chunk, effects = records[at : at + self._chunk], Effects()
-            if not (await self._kept_few(place, ours) and await self._schemas.know(chunk, ours)):
+            chunk, effects = await self._gate.next(place, records, at, ours), Effects()
+            if chunk is None:
                 return
             at += len(chunk)
             walk = await pace.walk(self._observer.steps(place, chunk, effects), ours)
             if walk is None:
                 return
             self._telemetry.staged("process", walk.seconds)
-            self._chunk = pace.fitted(self._chunk, len(chunk), walk.longest)
+            self._gate.fit(len(chunk), walk.longest)
             self._progress.advance(place, chunk[-1])
             if effects.dead_letters:
                 rejected = [(letter.record, letter.reason) for letter in effects.dead_letters]
@@ -250,18 +229,6 @@ class Runner:
             self._publish_effects(effects)
             if at < len(records):
                 await asyncio.sleep(0)
-
-    async def _kept_few(self, place: Partition, ours: Callable[[], bool]) -> bool:
-        """Waits for a checkpoint while many profiles of slots need it before they may be published.
-
-        Returns False when the records are not ours any more.
-        """
-        while self._observer.kept(place) > MOST_KEPT:
-            self._saver.save_if_due()
-            await self._saver.written()
-            if not ours():
-                return False
-        return True
 
     def _publish_effects(self, effects: Effects) -> None:
         record_effects(self._telemetry, effects, self._clock.now_ms())
@@ -306,4 +273,4 @@ class Runner:
         await self._source.stop()
         await self._sink.stop()
         await self._references.stop()
-        await self._schemas.stop()
+        await self._gate.stop()

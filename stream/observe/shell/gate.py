@@ -1,0 +1,65 @@
+"""Which of the records that were read are processed next, and when."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from stream.observe.observer import Observer
+from stream.observe.shell import pace
+from stream.observe.shell.saver import Saver
+from stream.topics.record import Partition, Record
+
+MOST_KEPT = 256
+"""Profiles that one partition keeps until a checkpoint holds their epochs: some 3 MB."""
+
+
+class SchemaSource(Protocol):
+    """Knows the schemas of records."""
+
+    async def know(self, records: Sequence[Record], wanted: Callable[[], bool]) -> bool:
+        """Makes the schemas of the records known, for as long as ``wanted`` is true; returns whether they are."""
+        ...
+
+    async def stop(self) -> None: ...
+
+
+class NoSchemas:
+    """No registry: no schema is waited for."""
+
+    async def know(self, records: Sequence[Record], wanted: Callable[[], bool]) -> bool:
+        return True
+
+    async def stop(self) -> None: ...
+
+
+class Gate:
+    """Hands out records in chunks whose processing takes about as long as a break may wait."""
+
+    def __init__(self, observer: Observer, saver: Saver, schemas: SchemaSource | None) -> None:
+        self._observer, self._saver = observer, saver
+        self._schemas = schemas or NoSchemas()
+        self._size = 256
+
+    async def next(
+        self, place: Partition, records: Sequence[Record], at: int, ours: Callable[[], bool]
+    ) -> Sequence[Record] | None:
+        """The records from ``at`` on that are to be processed now; None when they are not ours any more.
+
+        Waits for a checkpoint while many profiles of slots need it before they may be published, and for schemas that
+        are not known yet.
+        """
+        while self._observer.kept(place) > MOST_KEPT:
+            self._saver.save_if_due()
+            await self._saver.written()
+            if not ours():
+                return None
+        chunk = records[at : at + self._size]
+        return chunk if await self._schemas.know(chunk, ours) and ours() else None
+
+    def fit(self, records: int, longest: float) -> None:
+        """Chooses the length of the next chunk: the last one had ``records``, and its longest step took ``longest``
+        seconds."""
+        self._size = pace.fitted(self._size, records, longest)
+
+    async def stop(self) -> None:
+        """Closes the connections to the registry."""
+        await self._schemas.stop()
