@@ -18,8 +18,13 @@ from detectors.incidents.incident import Change
 from detectors.outcomes import measures, task_of
 from detectors.reference import reference as references
 from detectors.reference.builder import build_reference
+from stream.formats import registry
+from stream.formats.columns import batches_of
 from stream.formats.decoder import Decoded, Decoder
+from stream.formats.message import Message
+from stream.formats.registry import FORMATS
 from stream.formats.row import Limits, Rules
+from stream.formats.schemas import Schema, Schemas
 from stream.judge import snapshot
 from stream.judge.effects import Health
 from stream.judge.judge import Judge
@@ -34,6 +39,7 @@ from stream.topics.checkpoints import UnitRecord
 from stream.topics.record import Partition, Record
 from stream.topics.requests import ForgetRequest, IncidentRequest
 from stream.topics.views import Views
+from tests.formats.contract import cases_of
 from tests.settings.defaults import bank_settings, observe_settings
 
 HERE = Partition("inference-events", 0)
@@ -56,7 +62,7 @@ class Target(NamedTuple):
 
 def byte_targets() -> list[Target]:
     """The targets that need no event loop. HTTP has modules of its own."""
-    return [_decoder(), _labels(), _checkpoints(), _references(), _judge(), _settings(), _topics()]
+    return [_decoder(), _formats(), _labels(), _checkpoints(), _references(), _judge(), _settings(), _topics()]
 
 
 def event(**more: object) -> bytes:
@@ -103,7 +109,52 @@ def _decoder() -> Target:
         assert all(letter.reason for letter in effects.dead_letters), "refused without a reason"
         return not effects.dead_letters
 
-    return Target("decoder", 0.7, corpus, run)
+    return Target("decoder", 0.5, corpus, run)
+
+
+AVRO = json.dumps(
+    {
+        "type": "record",
+        "name": "R",
+        "fields": [
+            {"name": "id", "type": "string"},
+            {"name": "x", "type": ["null", "double"]},
+            {"name": "l", "type": {"type": "array", "items": "float"}},
+        ],
+    }
+)
+
+
+def _formats() -> Target:
+    """Every format's samples, with and without the settings of a topic, and with the headers of each."""
+    schemas = Schemas(configured=True)
+    for number in range(8):
+        schemas.put(str(number), Schema("AVRO", AVRO))
+    cases = [cases_of(name) for name in FORMATS]
+    samples = [sample for own in cases for sample, _ in (*own.accepted.values(), *own.broken.values())]
+    corpus = [sample.value for sample in samples if sample.value] + [b"\0\0\0\0\7\2a\2" + bytes(8) + b"\0"]
+    headers = list(dict.fromkeys(sample.headers for sample in samples))
+    rules = list({repr(sample.rules): sample.rules for sample in samples}.values())
+    turn = 0
+
+    def run(data: bytes) -> bool:
+        """Events, or a FormatError."""
+        nonlocal turn
+        turn += 1
+        record = Record(turn, NOW_MS, b"k", data, headers[turn % len(headers)])
+        message = Message("t", record, SETTINGS.message.event_bytes, rules[turn // 7 % len(rules)], schemas)
+        reason = ""
+        try:
+            rows = registry.read(message, RULES, SETTINGS.message)
+        except FormatError as error:
+            rows, reason = [], str(error) or "none"
+        assert reason != "none", "refused without a reason"
+        if reason:
+            return False
+        batches_of(rows, [0] * len(rows), np.zeros(len(rows), np.int64))
+        return True
+
+    return Target("formats", 0.2, corpus, run)
 
 
 def _labels() -> Target:

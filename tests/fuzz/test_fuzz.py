@@ -17,6 +17,7 @@ from tests.fuzz.targets import Target
 
 SHORT = {
     "decoder": 6_000,
+    "formats": 4_000,
     "labels": 2_000,
     "checkpoints": 1_000,
     "references": 500,
