@@ -18,6 +18,9 @@ _GLUE_FRAME = 18
 _SINGLE = b"\xc3\x01"
 """The first bytes of Avro's single-object form: then the fingerprint of the schema in eight bytes."""
 
+HEADERS = frozenset({ID_HEADER})
+"""The header that names a schema."""
+
 _BLANK = b" \t\r\n"
 
 
