@@ -54,6 +54,7 @@ def _counts() -> list[Json]:
         "drift": "Models whose data or accuracy has changed.",
         "blind": "Models that cannot be observed now. Changes in them raise no alarm.",
         "warning": "Models whose evidence is rising but below the threshold.",
+        "quiet": "Models without events at an hour that is usually silent.",
         "learning": "Models without a reference yet; they are not judged.",
         "stable": "Models that match their reference.",
     }
@@ -61,7 +62,7 @@ def _counts() -> list[Json]:
     for _, name, colour in reversed(STATES):
         expression = f'sum(max by ({UNIT}) (driftline_model_state{{state="{name}"}}))'
         alarming = steps((None, "transparent"), (1, colour))
-        made.append(stat(f"Models: {name}", meanings[name], expression, 4, alarming))
+        made.append(stat(f"Models: {name}", meanings[name], expression, 3, alarming))
     return made
 
 
@@ -70,7 +71,7 @@ def _workers() -> Json:
         "Workers",
         "Workers that Prometheus can scrape.",
         "count(driftline_build_info)",
-        4,
+        6,
         steps((None, "red"), (1, "transparent")),
     )
 

@@ -19,10 +19,11 @@ ONE = 'model=~"$model", model_version=~"$version", segment=~"$segment"'
 
 STATES = (
     (1, "stable", "green"),
-    (2, "learning", "blue"),
-    (3, "warning", "orange"),
-    (4, "blind", "purple"),
-    (5, "drift", "red"),
+    (2, "quiet", "light-blue"),
+    (3, "learning", "blue"),
+    (4, "warning", "orange"),
+    (5, "blind", "purple"),
+    (6, "drift", "red"),
 )
 
 PAINTED = {"type": "color-background", "mode": "basic"}
@@ -36,7 +37,7 @@ LABEL = "{{model}} {{model_version}} {{segment}}"
 
 
 def state_code(selector: str = "") -> str:
-    """The query that gives 1 to 5 by state, for value mappings."""
+    """The query that gives 1 to 6 by state, for value mappings."""
     more = f", {selector}" if selector else ""
     return " + ".join(
         f'{code} * max by ({UNIT}) (driftline_model_state{{state="{name}"{more}}})' for code, name, _ in STATES

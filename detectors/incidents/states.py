@@ -4,12 +4,14 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """What is known of a unit now, the worst state first. A forgotten unit is not watched."""
+    """What is known of a unit now, the worst state first. ``quiet``: no event, as usual at this hour. A forgotten unit
+    is not watched."""
 
     DRIFT = "drift"
     BLIND = "blind"
     WARNING = "warning"
     LEARNING = "learning"
+    QUIET = "quiet"
     STABLE = "stable"
     FORGOTTEN = "forgotten"
 

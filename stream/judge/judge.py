@@ -91,8 +91,9 @@ class Judge:
         unit = profile.unit
         judge = self._unit(unit, offset)
         wanted = judge.current.wanted(profile.epoch.reference, self._newest_digest(unit))
-        if judge.shards.held(profile, wanted)[1] is not Step.IGNORED:
-            judge.standing.sight.note_arrival(judge.shards.brings_events(profile), now_ms)
+        before, step = judge.shards.held(profile, wanted)
+        if step is not Step.IGNORED:
+            judge.standing.sight.note_profile(before, profile, judge.shards.brings_events(profile), now_ms)
         self._waiting.hold(unit, judge.shards.slots, profile, offset, partition)
         if not judge.standing.away:
             self._share(unit, self._share_of(judge))
@@ -169,7 +170,7 @@ class Judge:
         return [i.as_json() for i in sorted(found, key=lambda i: (i.opened_at_ms, i.id))]
 
     def state(self, unit: UnitKey) -> str:
-        """One of learning, stable, warning, drift, blind, forgotten."""
+        """One of learning, stable, quiet, warning, drift, blind, forgotten."""
         return self._units[unit].standing.state
 
     def snapshot(self, unit: UnitKey) -> bytes:

@@ -14,6 +14,7 @@ import msgspec
 from detectors.errors import CheckpointError
 from detectors.evidence.watch import WatchState
 from detectors.features import UnitKey
+from detectors.incidents.activity import ActivityState
 from detectors.incidents.incident import Incident
 from detectors.merging import Place
 from detectors.outcomes import Outcomes
@@ -78,6 +79,8 @@ class StoredUnit(msgspec.Struct, frozen=True, omit_defaults=True):
     recent_by_shard: dict[str, tuple[int, int]] = {}
     first_slot_ms: int | None = None
     behind_slots: int = 0
+    activity: ActivityState | None = None
+    delay_ms: int = 0
 
 
 _profiles = msgspec.json.Encoder()

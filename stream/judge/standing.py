@@ -1,7 +1,8 @@
 """The state of a unit and the reason for it; a change of state is published.
 
 The states, the first that applies: forgotten, blind (its data is not seen), learning, blind (its reference has not been
-read), drift, blind (its labels do not come), warning, stable.
+read), drift, blind (its labels do not come), warning, stable. A unit that would be learning or stable is quiet where no
+event comes at an hour that is usually silent.
 """
 
 import msgspec
@@ -87,6 +88,11 @@ class Standing:
         return [DriftEvent(EventType.MODEL_STATE, self._unit, look.at_ms, data, (self.transitions,))]
 
     def _state(self, look: Look) -> State:
+        state = self._judged_state(look)
+        hidden = self.sight.quiet is not None and state in (State.LEARNING, State.STABLE)
+        return State.QUIET if hidden else state
+
+    def _judged_state(self, look: Look) -> State:
         if self.away:
             return State.FORGOTTEN
         if self.sight.reason is not None:
@@ -108,7 +114,7 @@ class Standing:
         """Why the unit is in its state, as a text; empty for a good state."""
         if self.away and self.forgotten is not None:
             return f"{self.forgotten.by} had it forgotten" + (self.forgotten.note and f": {self.forgotten.note}")
-        if self.sight.reason is not None:
+        if self.sight.reason is not None or self.state == State.QUIET:
             return self.sight.detail
         if look.digest is not None and look.watch is None:
             return f"the reference {look.digest[:19]} has not been read"
@@ -125,3 +131,5 @@ class Standing:
     def restore(self, state: StandingState) -> None:
         self.state, self.transitions = state.state, state.transitions
         self.forgotten, self.away = state.forgotten, state.away
+        if self.state == State.QUIET:
+            self.sight.stay_quiet()

@@ -120,7 +120,7 @@ class UnitJudge:
             self.current.share_budget(sharers)  # not for a profile that is delivered again
             brings_events = before is None or profile.events > before.events
             new_events = new_events or brings_events
-            self.standing.sight.note_profile(brings_events, now_ms)
+            self.standing.sight.note_profile(before, profile, brings_events, now_ms)
             if step is not Step.NEXT or profile.epoch.reference != self.current.digest:
                 effects += self._follow_epoch(profile.epoch.reference, newest)
             delta = self._fold_in(profile, step)
@@ -130,7 +130,7 @@ class UnitJudge:
                 arrived = delta if arrived is None else arrived.plus(delta)
                 parts.append((before, profile))
             self.shards.advance_clock(profile)
-        self.standing.sight.note_events(now_ms if new_events else None)
+        self.standing.sight.record_events(profiles if new_events else ())
         if self.shards.clock_ms is not None:
             self.outcomes.advance(self.shards.clock_ms)
         self.look = self._new_look()

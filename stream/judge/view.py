@@ -8,6 +8,7 @@ import numpy as np
 from detectors import merging
 from detectors.evidence.watch import Watch, shown
 from detectors.features import Kind
+from detectors.incidents.states import State
 from detectors.merging import Total
 from detectors.reference import transform
 from detectors.sketches.moments import mean_and_std
@@ -83,9 +84,12 @@ def _forgotten(request: ForgetRequest) -> Json:
 def _slots(judge: UnitJudge) -> Json:
     """``waiting_for``: the partition that the unit waits for, and how far that is behind in event time, null where it
     was never read. ``judged_ms``: event time up to which it was judged. ``behind``: profiles that came for slots which
-    were judged already."""
-    slots, waiting = judge.shards.slots, judge.standing.sight.waiting
+    were judged already. ``quiet``: event times of the newest event and of the usual end of the silence, null where that
+    is not known."""
+    slots, waiting, sight = judge.shards.slots, judge.standing.sight.waiting, judge.standing.sight
+    quiet = sight.quiet if judge.standing.state == State.QUIET else None
     return {
+        "quiet": quiet and {"since_ms": sight.activity.newest_ms, "expected_ms": quiet.expected_ms},
         "waiting_for": None if waiting is None else {"partition": waiting.partition, "behind_ms": waiting.behind_ms},
         "judged_ms": judge.look.clock_ms if slots.looked_ms == NOWHERE else slots.looked_ms,
         "behind": slots.behind,

@@ -29,6 +29,7 @@ STATE_STYLES = {
     "blind": "bold magenta",
     "warning": "yellow",
     "learning": "cyan",
+    "quiet": "dim",
     "stable": "green",
 }
 """The style of each state; worst first."""
@@ -137,7 +138,7 @@ def _why(model: Json, state: str) -> str:
         return brief(drifted, 2)
     if state == "learning" and model.get("learning_events_wanted"):
         return f"{int(model.get('epoch_events') or 0):,} of {int(model['learning_events_wanted']):,}"
-    reason = model.get("reason") if state in ("blind", "drift") else None
+    reason = model.get("reason") if state in ("blind", "drift", "quiet") else None
     return str(reason or model.get("worst_feature") or "")
 
 

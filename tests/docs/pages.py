@@ -41,7 +41,7 @@ WHEN = {
     EventType.INCIDENT_UPDATED: "More features joined, or the verdict or another member changed.",
     EventType.INCIDENT_REOPENED: "A resolved incident opened again: the same features changed within `detection.reopen_seconds`. The id stays.",
     EventType.INCIDENT_RESOLVED: "The features match the reference again, or the reference was replaced.",
-    EventType.MODEL_STATE: "A model became learning, stable, warning, drift or blind, or a person had it forgotten.",
+    EventType.MODEL_STATE: "A model became learning, stable, quiet, warning, drift or blind, or a person had it forgotten.",
     EventType.RETRAIN_REQUESTED: "The verdict is that the world changed, and neither the cooldown nor the weekly cap withholds the request.",
 }
 

@@ -174,7 +174,7 @@ def test_a_model_shows_its_state_scores_and_thresholds() -> None:
     metrics = filled()
     labels = {"model": "fraud", "model_version": "3"}
     shown = {state: value(metrics, "model_state", **labels, state=state) for state in SHOWN}
-    assert shown == {"drift": 0, "blind": 0, "warning": 0, "learning": 0, "stable": 1}
+    assert shown == {"drift": 0, "blind": 0, "warning": 0, "learning": 0, "quiet": 0, "stable": 1}
     assert value(metrics, "model_info", **labels, reference="sha256:abc") == 1
     assert value(metrics, "model_score", **labels, statistic="evidence_log10") == 0.5
     assert value(metrics, "model_threshold", **labels, statistic="evidence_log10") == 4

@@ -24,6 +24,9 @@ COLUMNS = (
     Column("Events", "events", "number wide"),
 )
 
+CALM = ("warning", "stable", "quiet", "learning")
+"""States that need nobody, in the order in which the headline counts them."""
+
 DESCENDING = ("state", "evidence", "rate", "events")
 """Columns that a first click sorts with the largest value first."""
 
@@ -76,14 +79,12 @@ def headline(counts: Counter[str]) -> str:
     '2 stable, 1 learning'
     """
     total = sum(counts.values())
-    alarming = [
-        words.ALL_STATES[name] for name in words.ORDER if counts[name] and name not in ("stable", "learning", "warning")
-    ]
+    alarming = [words.ALL_STATES[name] for name in words.ORDER if counts[name] and name not in CALM]
     if alarming:
         return ", ".join(f"{counts[state.name]:,} {state.plural}" for state in alarming)
     if counts["stable"] == total:
         return "The model is stable" if total == 1 else f"All {total:,} models are stable"
-    present = [words.ALL_STATES[name] for name in ("warning", "stable", "learning") if counts[name]]
+    present = [words.ALL_STATES[name] for name in CALM if counts[name]]
     return ", ".join(f"{counts[state.name]:,} {state.plural}" for state in present)
 
 
@@ -199,6 +200,6 @@ def _worst(u: Unit, verdict: str | None) -> Any:
 def _why_on_a_phone(u: Unit, verdict: str | None) -> Markup | None:
     """The reason below the name, for narrow screens, which do not show its column; None for a model without a
     problem."""
-    if u.state.name in ("stable", "warning"):
+    if u.state.name in ("stable", "warning", "quiet"):
         return None
     return element("div", _worst(u, verdict), class_="on-phone quiet")

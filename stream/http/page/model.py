@@ -93,7 +93,7 @@ def _sentence(u: Unit, detail: Json) -> str:
     if isinstance(reason, str) and reason and u.state is not words.SILENT:
         text = words.BLIND_REASONS.get(reason) or words.reason(reason)
         text = (
-            text[:1].upper() + text[1:] if u.state.name == "blind" else text
+            text[:1].upper() + text[1:] if u.state.name in ("blind", "quiet") else text
         )  # others may begin with a feature's name
         return text + ("" if text.endswith(".") else ".")
     return u.state.meaning

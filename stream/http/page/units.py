@@ -49,7 +49,7 @@ class Unit(NamedTuple):
             return self.waiting
         if self.state.name == "learning" and self.learning_wanted:
             return f"{words.count(self.learned)} of {words.count(self.learning_wanted)} events read"
-        if self.state.name in ("blind", "drift") and self.reason and not self.drifted:
+        if self.state.name in ("blind", "drift", "quiet") and self.reason and not self.drifted:
             text = words.BLIND_REASONS.get(self.reason) or words.reason(self.reason)
             return text[:1].lower() + text[1:].rstrip(".")
         return "no events lately" if self.state is words.SILENT else None

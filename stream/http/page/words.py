@@ -36,6 +36,7 @@ STATES = {
             "learning",
             "Its reference is still being learned. Until then nothing is judged.",
         ),
+        State("quiet", "Quiet", "◯", "quiet", "It sends no event, as usual at this hour."),
         State("stable", "Stable", "●", "stable", "Its data agrees with its reference."),
     )
 }
@@ -46,7 +47,8 @@ SILENT = State(
 )
 UNKNOWN = State("unknown", "Unknown", "?", "in an unknown state", "This page does not know the name of its state.")
 ORDER = {
-    name: rank for rank, name in enumerate(("drift", "blind", "unknown", "silent", "warning", "learning", "stable"))
+    name: rank
+    for rank, name in enumerate(("drift", "blind", "unknown", "silent", "warning", "learning", "quiet", "stable"))
 }
 ALL_STATES = {**STATES, SILENT.name: SILENT, UNKNOWN.name: UNKNOWN}
 
@@ -69,6 +71,7 @@ REASONS: dict[str, str] = {
 BLIND_REASONS: dict[str, str] = {
     BlindReason.MISSING_REFERENCE: "Its reference cannot be found, so there is nothing to compare its data with.",
     BlindReason.SILENT: "No event has arrived for longer than usual.",
+    BlindReason.LATE: "Its events are late: they usually come by this time.",
     BlindReason.LAG: "Events are waiting to be read, so its state is out of date.",
     BlindReason.UNREADABLE: "Most of its events cannot be read.",
     BlindReason.UNMATCHED_LABELS: "Its labels match no prediction, so its accuracy is unknown.",

@@ -592,7 +592,7 @@ class Outcome(NamedTuple):
     states: dict[UnitKey, dict[str, Any]]
 
 
-WALL = ("rhythm", "first_offset")
+WALL = ("delay_ms", "first_offset")
 """Members of a unit's state that wall time or the order of the profiles topic decides."""
 
 
