@@ -229,7 +229,8 @@ class LimitSettings(msgspec.Struct, frozen=True):
 
 class BlindSettings(msgspec.Struct, frozen=True):
     """When a model counts as blind: silent for ``silent_factor`` times its usual gap between events, but not before
-    ``min_silent_seconds``. For a model whose usual gap is unknown ``max_silent_seconds`` counts."""
+    ``min_silent_seconds``. For a model whose usual gap is unknown ``max_silent_seconds`` counts. A silence that is
+    usual at its hour is quiet instead."""
 
     silent_factor: Positive = 20.0  # silent for this many times the usual gap between events
     min_silent_seconds: Positive = 60.0  # and at least this long

@@ -138,7 +138,9 @@ def _why(model: Json, state: str) -> str:
         return brief(drifted, 2)
     if state == "learning" and model.get("learning_events_wanted"):
         return f"{int(model.get('epoch_events') or 0):,} of {int(model['learning_events_wanted']):,}"
-    reason = model.get("reason") if state in ("blind", "drift", "quiet") else None
+    if state == "quiet":
+        return str(model.get("reason") or "").rpartition(", ")[2]  # by when events are expected, for a narrow column
+    reason = model.get("reason") if state in ("blind", "drift") else None
     return str(reason or model.get("worst_feature") or "")
 
 

@@ -235,7 +235,7 @@ def test_who_takes_over_knows_the_silence_and_the_hours(reference: Reference) ->
     assert office.at(2, 22.01) == "quiet"
     assert len(office.effects) == before, "no change is published"
     assert office.at(3, 8.9) == "quiet"
-    assert office.at(3, 9.5) == "blind"
+    assert office.at(3, 10) == "blind"
 
 
 def test_the_partition_that_brings_the_events_changes_nothing(reference: Reference) -> None:

@@ -50,6 +50,14 @@ def test_a_model_that_is_learning_has_no_evidence_yet() -> None:
     assert "learning" in text
 
 
+def test_a_quiet_model_says_when_events_are_expected() -> None:
+    reason = "usually silent at this hour, next events expected by 08:00 UTC"
+    quiet = {**MODEL, "state": "quiet", "drifted_features": [], "reason": reason}
+    text = drawn(live.models_table([quiet], {}, 140, 10))
+    assert "quiet" in text
+    assert "next events expected by 08:00 UTC" in text
+
+
 def test_the_worst_come_first_and_what_does_not_fit_is_counted() -> None:
     well = [{**MODEL, "model": f"m{n:03}", "state": "stable", "drifted_features": []} for n in range(500)]
     blind = {**MODEL, "model": "b[red]", "state": "blind", "drifted_features": [], "reason": "no event for 60 s"}

@@ -79,3 +79,24 @@ def test_rows_of_the_judge_of_the_version_before_are_restored_and_continued() ->
     views = {"/".join(map(str, unit)): judge.model_view(unit) for unit in judge.units}
     alike(json.loads(msgspec.json.encode(judge.incidents())), given["incidents"])
     alike(json.loads(msgspec.json.encode(views)), given["views"])
+
+
+def test_silence_after_rows_of_the_version_before_is_judged_by_their_gaps_until_hours_are_known() -> None:
+    given = stored("judge")
+    judge = Judge(judge_settings(Settings()), [reference()])
+    for key, value in given["rows"]:
+        row = decode_stored(base64.b64decode(key), base64.b64decode(value))
+        judge.restore(row.unit, row.blob)
+    unit = next(unit for unit in judge.units if unit.segment is None)
+    sight = judge._units[unit].standing.sight
+    assert sight.activity.snapshot() is None
+    assert sight.activity.rhythm.mean_ms > 0
+    now_ms, patience_ms = given["now_ms"], round(sight.patience_ms)
+    judge.on_tick(now_ms)
+    assert judge.state(unit) != "blind"
+    judge.on_tick(now_ms + patience_ms + 1_000)
+    assert judge.state(unit) == "blind"
+    assert "no event for more than" in judge.model_view(unit)["reason"]
+    for key, value in given["rows"]:
+        again = decode_stored(base64.b64decode(key), base64.b64decode(value)).unit
+        assert judge.snapshot(again)

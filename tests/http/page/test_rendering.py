@@ -101,6 +101,24 @@ def test_a_stable_model_that_went_quiet_is_silent_and_not_stable() -> None:
     assert units.unit(quiet, history.History(), sample_views.NOW_MS).state is words.SILENT
 
 
+async def test_a_quiet_model_says_when_events_are_expected_and_is_no_alarm() -> None:
+    reason = "usually silent at this hour, next events expected by 08:00 UTC"
+    views, night_ms = Views(), sample_views.NOW_MS - 8 * 3_600_000
+    sample_views.put(views, sample_views.model("eta", "quiet", reason=reason, last_event_ms=night_ms))
+    sample_views.put(views, sample_views.model("churn"))
+    summary = next(one for one in views.models() if one["model"] == "eta")
+    found = units.unit(summary, history.History(), sample_views.NOW_MS)
+    assert found.state is words.STATES["quiet"]
+    assert found.why == reason
+    async with site.served(views) as url:
+        _, fleet, _ = await fetch(url + "/")
+        assert "1 stable, 1 quiet" in fleet
+        assert reason in fleet
+        _, page, _ = await fetch(url + "/models/eta/3")
+        assert f"U{reason[1:]}." in page
+        assert "Not being judged now" not in page
+
+
 def test_old_event_times_that_still_come_in_are_not_silence() -> None:
     views, past = Views(), history.History()
     for events in (10, 20):
