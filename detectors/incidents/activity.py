@@ -102,8 +102,8 @@ Gap = tuple[int, int]
 
 
 class Activity:
-    """The hours and the rhythm of a unit. State: 2.2 KB. Cost: 2 us for each time with events; 0.2 ms for the first
-    question about a silence.
+    """The hours and the rhythm of a unit. State: 2.2 KB. Cost: 4 us for each time with events; 0.3 ms for the first
+    question about a silence, 4 us for others.
 
     ``start_ms``: the first event time; ``newest_ms``: the last one, None before the first. ``gaps``: how many gaps
     there were, at most FEW_GAPS.
@@ -238,9 +238,12 @@ class Activity:
         if self.newest_ms is None:
             return None
         last = self.newest_ms // HOUR_MS
-        kept = range(max(last - HOURS_KEPT + 1, self.start_ms // HOUR_MS), last + 1)
-        hours = b"".join(bytes(self._hours[self._at(hour) : self._at(hour) + 3]) for hour in kept)
-        return ActivityState(hours, self.start_ms, self.newest_ms, self._recent_ms, self._rate, self.gaps)
+        kept = 3 * min(HOURS_KEPT, last - self.start_ms // HOUR_MS + 1)
+        end = self._at(last) + 3
+        hours = self._hours[max(end - kept, 0) : end]
+        if kept > end:
+            hours = self._hours[end - kept :] + hours
+        return ActivityState(bytes(hours), self.start_ms, self.newest_ms, self._recent_ms, self._rate, self.gaps)
 
     def restore(self, state: ActivityState | None, rhythm: Rhythm) -> None:
         """Restores ``snapshot`` into a new one. ``rhythm`` is stored apart from it."""

@@ -1,6 +1,7 @@
 """Whether a silence is usual at its hour, learned from the log: figures on streams of four weeks, and the states of the
 judge."""
 
+import random
 from typing import Any
 
 import msgspec
@@ -16,8 +17,10 @@ from detectors.reference.reference import Reference
 from stream.judge.effects import DriftEvent, Health
 from stream.judge.judge import Judge
 from stream.topics.drift_events import EventType
+from stream.topics.marks import Mark
 from tests.judge.shards import MiniShard
 from tests.judge.silent_streams import DAY, HOUR, MONDAY_MS, PARTS, STOPS, STREAMS, minutes, poisson, watch
+from tests.judge.slotted import TOPIC, Item, last_mark, mixed
 from tests.settings.defaults import judge_settings
 
 UNIT = UnitKey("fraud", "3", None)
@@ -242,3 +245,43 @@ def test_the_partition_that_brings_the_events_changes_nothing(reference: Referen
     rows = [Office(reference, 2, partitions).judge._units[UNIT].standing.sight.snapshot() for partitions in (1, 4)]
     assert rows[0].activity == rows[1].activity
     assert rows[0].rhythm == rows[1].rhythm
+
+
+SLOT_MS = 64_000
+
+
+def slotted_days(reference: Reference, partition: int, days: int) -> list[Item]:
+    """What the worker of one of two partitions sends of a model with an event in each slot from nine to five."""
+    shard, sent, rng = MiniShard(reference, partition), list[Item](), np.random.default_rng(partition)
+    for day in range(days):
+        begin_ms = MONDAY_MS + day * DAY_MS
+        for at_ms in range(begin_ms + 9 * HOUR_MS, begin_ms + 17 * HOUR_MS, SLOT_MS):
+            profile = shard.add(columns(rng, 1), at_ms + 1_000 * partition)
+            end_ms = (at_ms + 1_000 * partition) // SLOT_MS * SLOT_MS + SLOT_MS
+            sent.append(msgspec.structs.replace(profile, slot_end_ms=end_ms, slot_level=8))
+            sent.append(Mark(1, TOPIC, partition, 2, end_ms, end_ms, False))
+    return [*sent, last_mark(partition, 2)]
+
+
+def test_hours_follow_from_the_log_in_any_order_of_partitions_and_over_restarts(reference: Reference) -> None:
+    sent = [slotted_days(reference, partition, 3) for partition in range(2)]
+    found = []
+    for seed in range(3):
+        judge, items = Judge(judge_settings(), [reference]), mixed(sent, random.Random(seed))
+        for number, item in enumerate(items):
+            now_ms = item.clock_ms if isinstance(item, Mark) else item.slot_end_ms or 0
+            if isinstance(item, Mark):
+                judge.on_mark(item)
+            else:
+                judge.on_profile(item, now_ms, number)
+            if seed and number % 500 == 0 and judge.holds(UNIT) and not judge._waiting.units:
+                row, judge = judge.snapshot(UNIT), Judge(judge_settings(), [reference])
+                judge.restore(UNIT, row)
+        found.append(judge._units[UNIT].standing.sight.snapshot())
+        judge.on_tick(MONDAY_MS + 2 * DAY_MS + 17 * HOUR_MS)
+        judge.on_tick(MONDAY_MS + 2 * DAY_MS + 20 * HOUR_MS)
+        assert judge.state(UNIT) == "quiet"
+        judge.on_tick(MONDAY_MS + 3 * DAY_MS + 11 * HOUR_MS)
+        assert judge.state(UNIT) == "blind"
+    assert found[0].activity == found[1].activity == found[2].activity
+    assert found[0].rhythm == found[1].rhythm == found[2].rhythm
