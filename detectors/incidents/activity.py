@@ -44,13 +44,14 @@ LOOKED_AT_MS = 15 * MINUTE_MS
 """A silence of this length is compared with earlier ones, even where events are so rare that it is not long."""
 
 LEAST_EDGE_MS = 10 * MINUTE_MS
-"""By this much a silence may begin earlier or end later than most of those before it."""
+"""By this much a silence may begin earlier or end later than all of those before it."""
 
 SURE_DAYS, SURE_WEEKS = 3, 2
 """So many silences that all end at one time of the day make the next end certain."""
 
-FADE = 4.0
-"""Events fade if the last gaps are this many times as long as those of the last hour."""
+FADE, STEP = 2.5, 4.0
+"""Events fade if the last gaps are this many times as long as those of the last hour. One gap counts as at most STEP
+times as long as the last ones, so one long gap is no fading."""
 
 FEW_GAPS = 8
 """With fewer gaps than this, it is not known whether events fade."""
@@ -144,7 +145,7 @@ class Activity:
         self.newest_ms = at_ms
 
     def _count_gap(self, gap_ms: int) -> None:
-        most_ms = FADE * self._recent_ms if self.gaps else gap_ms  # one long gap is no fading
+        most_ms = STEP * self._recent_ms if self.gaps else gap_ms
         self._recent_ms += (min(gap_ms, most_ms) - self._recent_ms) / (4 if self.gaps else 1)
         self._rate = self._rate * math.exp(-gap_ms / HOUR_MS) + 1.0
         self.gaps = min(self.gaps + 1, FEW_GAPS)
@@ -289,9 +290,10 @@ def _usual_of(gaps: Sequence[Gap], needed: int, known: int, wanted: int, varied:
     many on their end may be certain. ``varied``: there are enough of them to know by how much they differ."""
     begins, ends = sorted(gap[0] for gap in gaps), sorted(gap[1] for gap in gaps)
     length_ms = sorted(end - begin for begin, end in gaps)[len(gaps) // 2]
-    least_ms = max(LEAST_EDGE_MS, 0 if varied else length_ms // 32)
-    edges = [min(max(times[-1] - times[0], least_ms), _tolerance_ms(length_ms)) for times in (begins, ends)]
+    tolerance_ms = _tolerance_ms(length_ms)
+    edge_ms = min(max(LEAST_EDGE_MS, 0 if varied else length_ms // 32), tolerance_ms)
     spread_ms, always = max(ends[-1] - ends[0], begins[-1] - begins[0]), len(gaps) == known
-    end_ms = ends[len(gaps) - needed]
+    begin_ms = max(begins[0], begins[needed - 1] - tolerance_ms)
+    end_ms = min(ends[-1], ends[len(gaps) - needed] + tolerance_ms)
     sure = always and known >= wanted and spread_ms <= max(LOOKED_AT_MS, length_ms // 24)
-    return Usual(begins[needed - 1] - edges[0], end_ms + edges[1], end_ms, always, sure)
+    return Usual(begin_ms - edge_ms, end_ms + edge_ms, end_ms, always, sure)
