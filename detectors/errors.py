@@ -11,7 +11,8 @@
     │   └── BrokerAway     no broker answers now; a later attempt may succeed
     └── DetectorCheckError a custom detector breaks the protocol; names the check and the reason
 
-A bug of driftline is an ``AssertionError`` and ends the process. Everything else is one of these.
+A bug of driftline is an ``AssertionError``. In the work on one unit it puts that unit into quarantine; elsewhere it
+ends the process. Everything else is one of these.
 """
 
 

@@ -20,7 +20,8 @@ from benchmarks.scale.load import Load
 from benchmarks.throughput.traffic import START_MS
 from detectors.profiles import Profile
 from detectors.reference import reference
-from stream.observe.observer import Effects, Observer
+from stream.observe.effects import Effects
+from stream.observe.observer import Observer
 from stream.observe.shell import settings
 from stream.settings.settings import Settings
 from stream.topics.record import Partition, Record

@@ -74,6 +74,10 @@ class BankState(msgspec.Struct, frozen=True):
     categories: dict[str, tuple[str, CategoryState]] = msgspec.field(name="labels")
     texts_full: bool = False
 
+    def is_under(self, reference: str | None, settings: str) -> bool:
+        """Whether its epoch is under that reference and those settings, both given as digests."""
+        return (self.reference, self.settings) == (reference, settings)
+
 
 _decoder = msgspec.msgpack.Decoder(BankState)
 

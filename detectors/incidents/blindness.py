@@ -6,6 +6,8 @@ from enum import StrEnum
 class BlindReason(StrEnum):
     """The reason why a model cannot be judged."""
 
+    QUARANTINED = "quarantined"
+    REFUSED = "refused"
     MISSING_REFERENCE = "missing-reference"
     SILENT = "silent"
     LATE = "late"

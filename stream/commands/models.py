@@ -12,8 +12,8 @@ from stream.terminal.printable import printable
 def models() -> None:
     """List the monitored models, and stop monitoring retired ones.
 
-    These commands send requests to a running worker. forget needs a token: set http.token in the settings file
-    (--config) or in the environment variable DRIFTLINE_HTTP__TOKEN.
+    These commands send requests to a running worker. forget and release need a token: set http.token in the settings
+    file (--config) or in the environment variable DRIFTLINE_HTTP__TOKEN.
     """
 
 
@@ -52,20 +52,67 @@ def forget(
     Its incidents are resolved. It is removed from the web page, from the metrics and from the false-alarm budget of the
     model. If it sends events again, monitoring starts again and its counts continue.
     """
+    return _request_for_units("forget", model, version, segment, {"by": by, "note": note}, url, config_file)
+
+
+@models.command(short_help="End the quarantine of a model.")
+@click.argument("model")
+@click.argument("version", required=False)
+@click.argument("segment_name", metavar="[SEGMENT]", required=False)
+@click.option("--segment", help="Only this segment [default: all; empty: the events without a segment].")
+@BY
+@NOTE
+@URL
+@CONFIG
+def release(
+    model: str,
+    version: str | None,
+    segment_name: str | None,
+    segment: str | None,
+    by: str | None,
+    note: str,
+    url: str | None,
+    config_file: str | None,
+) -> int:
+    """End the quarantine of MODEL, or only of its VERSION, or of one SEGMENT.
+
+    A model is put into quarantine after an unexpected error while it is counted or judged. Its events are ignored from
+    then on. After the release it begins a new epoch with the next event; its counts before are kept.
+    """
+    wanted = segment if segment is not None else segment_name
+    return _request_for_units("release", model, version, wanted, {"by": by, "note": note}, url, config_file)
+
+
+def _request_for_units(
+    what: str,
+    model: str,
+    version: str | None,
+    segment: str | None,
+    given: dict[str, str | None],
+    url: str | None,
+    config_file: str | None,
+) -> int:
+    """Sends the request ``what`` for each version of a model, or for one."""
     from stream.commands import worker_client
 
     settings = options.load_settings(config_file, {})
     where = url or worker_client.address(settings)
     token = settings.http.token.reveal() if settings.http.token else None
-    known = worker_client.get(where, "/api/v1/models")["models"]
-    versions = [version] if version else sorted({m["version"] for m in known if m["model"] == model})
+    known = [m for m in worker_client.get(where, "/api/v1/models")["models"] if m["model"] == model]
+    if what == "release" and version is None:
+        held = [m for m in known if m.get("quarantined")]
+        if known and not held:
+            raise click.ClickException(f"no version of model {model!r} is in quarantine")
+        known = held
+    versions = [version] if version else sorted({m["version"] for m in known})
     if not versions:
         raise click.ClickException(f"no model {model!r} is monitored; see driftline models list")
     for one in versions:
-        path = f"/api/v1/models/{worker_client.quoted(model)}/{worker_client.quoted(one)}/forget"
+        path = f"/api/v1/models/{worker_client.quoted(model)}/{worker_client.quoted(one)}/{what}"
         query = "" if segment is None else f"?segment={worker_client.quoted(segment)}"
-        worker_client.post(where, path + query, {"by": by or worker_client.user(), "note": note}, token)
-        click.echo(printable(f"{model}/{one}: forget recorded"))
+        body = {**given, "by": given["by"] or worker_client.user()}
+        worker_client.post(where, path + query, body, token)
+        click.echo(printable(f"{model}/{one}: {what} recorded"))
     return ExitStatus.OK
 
 

@@ -41,6 +41,7 @@ class ReadApi:
         return [
             web.get("/api/v1/models", self._models),
             web.get("/api/v1/models/{model}/{version}", self._model),
+            web.get("/api/v1/refused", self._refused),
             web.get("/api/v1/incidents", self._incidents),
             web.get("/api/v1/incidents/{id}", self._incident),
             web.get("/api/v1/changes", self._changes),
@@ -52,6 +53,13 @@ class ReadApi:
 
     async def _models(self, _: web.Request) -> web.Response:
         return json_answer({"models": self._views.models(), "generation": self._views.generation})
+
+    async def _refused(self, _: web.Request) -> web.Response:
+        """The units for which there is no room, with the limit."""
+        found = [model for model in self._views.models() if model.get("refused")]
+        return json_answer(
+            {"refused": [{**{n: m[n] for n in ("model", "version", "segment")}, **m["refused"]} for m in found]}
+        )
 
     async def _model(self, request: web.Request) -> web.Response:
         model, version = request.match_info["model"], request.match_info["version"]
@@ -111,6 +119,7 @@ class WriteApi:
         return [
             web.post("/api/v1/incidents/{id}/{action}", self._change_incident),
             web.post("/api/v1/models/{model}/{version}/forget", self._forget_model),
+            web.post("/api/v1/models/{model}/{version}/release", self._release_model),
         ]
 
     async def _change_incident(self, request: web.Request) -> web.Response:
@@ -137,23 +146,39 @@ class WriteApi:
     async def _forget_model(self, request: web.Request) -> web.Response:
         """Records a request to forget a model version with all its segments, or only the one that ``segment`` names. An
         empty ``segment`` names the whole population."""
+        return await self._record_for_units(request, requests.forget_request, self._segments(request))
+
+    async def _release_model(self, request: web.Request) -> web.Response:
+        """Records a request to end the quarantine of a model version with all its segments, or only of one."""
         model, version = request.match_info["model"], request.match_info["version"]
-        found = self._views.segments(model, version)
-        of_segment = ""
-        if "segment" in request.query:
-            wanted = request.query["segment"] or None
-            found = [segment for segment in found if segment == wanted]
-            of_segment = f" segment {wanted!r}" if wanted else " without a segment"
-        if not found:
+        segments = self._segments(request)
+        held = [s for s in segments if (self._views.detail(model, version, s) or {}).get("quarantined")]
+        if segments and not held:
+            return error_answer(HTTPStatus.CONFLICT, f"model {model!r} version {version!r} is not in quarantine")
+        return await self._record_for_units(request, requests.release_request, held)
+
+    def _segments(self, request: web.Request) -> list[str | None]:
+        """The segments that a request is about."""
+        found = self._views.segments(request.match_info["model"], request.match_info["version"])
+        if "segment" not in request.query:
+            return found
+        return [segment for segment in found if segment == (request.query["segment"] or None)]
+
+    async def _record_for_units(
+        self, request: web.Request, make: Callable[[UnitKey, bytes, int, str], Request], segments: list[str | None]
+    ) -> web.Response:
+        """Records one request for each of ``segments``; ``make`` makes it."""
+        model, version = request.match_info["model"], request.match_info["version"]
+        if not segments:
+            wanted = request.query.get("segment")
+            of_segment = "" if wanted is None else f" segment {wanted!r}" if wanted else " without a segment"
             return error_answer(HTTPStatus.NOT_FOUND, f"no model {model!r} version {version!r}{of_segment}")
         body, at_ms, new_id = await request.read(), self._now_ms(), str(uuid4())
         try:
-            asked = [
-                requests.forget_request(UnitKey(model, version, segment), body, at_ms, new_id) for segment in found
-            ]
+            asked = [make(UnitKey(model, version, segment), body, at_ms, new_id) for segment in segments]
         except FormatError as error:
             return error_answer(HTTPStatus.BAD_REQUEST, str(error))
-        answer = {"id": asked[0].id, "model": model, "version": version, "segments": found, "at_ms": at_ms}
+        answer = {"id": asked[0].id, "model": model, "version": version, "segments": segments, "at_ms": at_ms}
         return await self._recorded(asked, answer)
 
     async def _recorded(self, asked: Sequence[Request], answer: Json) -> web.Response:

@@ -13,44 +13,44 @@ Profiles and marks may then come in any order that keeps those of each partition
 """
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
-from detectors.evidence.sheets import Sheets
-from detectors.evidence.sizes import Yardstick
-from detectors.evidence.watch import Watch, shown
-from detectors.features import ModelKey, UnitKey
+from detectors.evidence.watch import shown
+from detectors.features import UnitKey
 from detectors.merging import Step
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
 from stream.judge import view
 from stream.judge.budget import Sharing
 from stream.judge.effects import Effect, Health, ReferenceBuilt
+from stream.judge.guard import Guard
+from stream.judge.known_references import KnownReferences
 from stream.judge.settings import JudgeSettings, SlotRules
 from stream.judge.unit import UnitJudge
 from stream.judge.waiting import Waiting
 from stream.topics.marks import Mark
 from stream.topics.requests import ForgetRequest, IncidentRequest
 
-SHEETS_KEPT = 256
-"""References whose bets are kept ready; a reference of 20 features takes 400 KB."""
-
 NO_SLOTS = SlotRules((), 0, 0)
 
 
 class Judge:
-    """All units of one worker. Cost: a few hundred us a profile of 20 features that brings events."""
+    """All units of one worker. ``guard``: keeps them, and puts one into quarantine after an unexpected error.
+
+    Cost: a few hundred us a profile of 20 features that brings events.
+    """
 
     def __init__(self, settings: JudgeSettings, references: Iterable[Reference] = ()) -> None:
         self._settings = settings
-        self._units: dict[UnitKey, UnitJudge] = {}
-        self._references: dict[str, Reference] = {}
-        self._newest: dict[tuple[ModelKey, str | None], str] = {}
-        self._sheets: dict[str, tuple[Sheets, list[Yardstick]]] = {}
+        self._known = KnownReferences(settings)
         self._sharing = Sharing()
         self._shares: dict[UnitKey, int] = {}  # under which number a unit shares its model's budget
         self._looks = 0
         self._waiting = Waiting(settings.slots or NO_SLOTS)
+        self.guard = Guard(self._judge_of, self._waiting, self._known.newest_of)
+        self._units = self.guard.units
         for reference in references:
             self.on_reference(reference)
 
@@ -66,17 +66,11 @@ class Judge:
     def on_reference(self, reference: Reference) -> list[Effect]:
         """Keeps a reference that was read, as the newest of its model; profiles that waited for it are judged."""
         digest = reference.digest
-        place = reference.model_key, reference.segment
-        before = self._newest.get(place)
-        self._newest[place] = digest
-        self._references[digest] = reference
-        if before is not None and before != digest and all(u.current.digest != before for u in self._units.values()):
-            self._references.pop(before, None)
-            self._sheets.pop(before, None)
+        self._known.add(reference, {judge.current.digest for judge in self._units.values()})
         effects: list[Effect] = []
-        for judge in self._units.values():
-            if judge.current.digest == digest:
-                effects += judge.on_reference()
+        for judge in list(self._units.values()):
+            if judge.current.digest == digest and not judge.standing.quarantines.own:
+                effects += self.guard.attempt(judge, "reference", judge.on_reference)
         return effects
 
     def on_profile(self, profile: Profile, now_ms: int, offset: int = 0, partition: int = 0) -> list[Effect]:
@@ -90,7 +84,15 @@ class Judge:
             return self.on_profiles([profile], now_ms, offset)
         unit = profile.unit
         judge = self._unit(unit, offset)
-        wanted = judge.current.wanted(profile.epoch.reference, self._newest_digest(unit))
+        if judge.standing.quarantines.own:
+            self._waiting.pass_over(unit, offset)
+            return self.guard.collect(judge, [profile], now_ms)
+        return self.guard.attempt(judge, "profile", lambda: self._hold(judge, profile, now_ms, offset, partition))
+
+    def _hold(self, judge: UnitJudge, profile: Profile, now_ms: int, offset: int, partition: int) -> list[Effect]:
+        """Keeps a profile that has a slot, and makes the looks that are due."""
+        unit = profile.unit
+        wanted = judge.current.wanted(profile.epoch.reference, self._known.newest_of(unit))
         before, step = judge.shards.held(profile, wanted)
         if step is not Step.IGNORED:
             judge.standing.sight.note_profile(before, profile, judge.shards.brings_events(profile), now_ms)
@@ -106,6 +108,7 @@ class Judge:
         Looks at every unit of that partition that has something due, in the order of slots; at most at ``most`` of
         them, then ``look_on`` continues. Cost: some 2 us a waiting unit, and what the looks cost.
         """
+        self.guard.note_mark(mark)
         return self._look_at_due(self._waiting.mark(mark, partition), most)
 
     def look_on(self, partition: int, most: int) -> list[Effect] | None:
@@ -135,10 +138,14 @@ class Judge:
         effects: list[Effect] = []
         for unit, own in by_unit.items():
             judge = self._unit(unit, offset)
+            if judge.standing.quarantines.own:
+                effects += self.guard.collect(judge, own, now_ms)
+                continue
             if judge.wakes(own):
                 self._wake(judge)
-            newest, sharers = self._newest_digest(unit), self._sharing.sharers(unit.model, offset)
-            effects += self._with_built(judge.on_profiles(own, newest, now_ms, sharers))
+            newest, sharers = self._known.newest_of(unit), self._sharing.sharers(unit.model, offset)
+            work = partial(judge.on_profiles, own, newest, now_ms, sharers)
+            effects += self._with_built(self.guard.attempt(judge, "judging", work))
         return effects
 
     def on_tick(self, now_ms: int, health: Health | None = None) -> list[Effect]:
@@ -147,8 +154,10 @@ class Judge:
         usual_ms = (self._settings.slots or NO_SLOTS).disorder_ms
         for unit, judge in self._units.items():
             judge.standing.sight.follow_frontier(self._waiting.held_back(unit), usual_ms, now_ms)
-        judged = [judge for judge in self._units.values() if not judge.shards.collecting]
-        return [effect for judge in judged for effect in judge.on_tick(now_ms, health)]
+        judged = [j for j in self._units.values() if not j.shards.collecting or j.standing.quarantines.places]
+        return [
+            e for judge in judged for e in self.guard.attempt(judge, "state", partial(judge.on_tick, now_ms, health))
+        ]
 
     def waiting(self) -> list[UnitKey]:
         """The units that wait for a partition longer than usual, as of the last tick."""
@@ -175,17 +184,14 @@ class Judge:
 
     def snapshot(self, unit: UnitKey) -> bytes:
         """Everything that is kept of a unit."""
-        return self._units[unit].snapshot()
+        return self.guard.snapshot(unit)
 
     def restore(self, unit: UnitKey, blob: bytes) -> None:
         """Restores ``snapshot``. Raises CheckpointError when ``blob`` is not one of this unit."""
-        judge = UnitJudge(unit, self._settings, self._bound, self._references)
-        judge.restore(blob)
         self.forget(unit)
-        self._units[unit] = judge
+        judge = self.guard.restore(unit, blob)
         if not judge.standing.away:
             self._share(unit, self._share_of(judge))
-        judge.on_reference()
 
     def forget(self, unit: UnitKey) -> None:
         """Drops a unit that another worker judges from now on."""
@@ -198,7 +204,7 @@ class Judge:
         was applied before."""
         for judge in self._units.values():
             if judge.log.find(action.incident) is not None:
-                return self._with_built(judge.act(action))
+                return self._with_built(self.guard.attempt(judge, "request", partial(judge.act, action)))
         return []
 
     def forget_model(self, forgetting: ForgetRequest) -> list[Effect]:
@@ -207,14 +213,16 @@ class Judge:
         judge = self._units.get(forgetting.unit)
         if judge is None:
             return []
-        effects = judge.forget(forgetting)
-        if judge.standing.away:
+        effects = self.guard.attempt(judge, "request", partial(judge.forget, forgetting))
+        if self._units[judge.unit].standing.away:
             self._share(judge.unit, None)
         return effects
 
     def is_away(self, unit: UnitKey) -> bool:
-        """Whether the unit is forgotten and has sent nothing since."""
-        return self._units[unit].standing.away
+        """Whether the unit is forgotten and has sent nothing since, or nothing is known of it any more."""
+        judge = self._units[unit]
+        empty = not len(judge.shards) and not len(judge.shards.slots)
+        return judge.standing.away or (empty and not judge.standing.quarantines.places)
 
     def _with_built(self, effects: list[Effect]) -> list[Effect]:
         """``effects``, and the effects of applying the references among them. A reference that the judge built counts
@@ -229,7 +237,10 @@ class Judge:
         topic was created again."""
         judge = self._units.get(unit)
         if judge is None:
-            judge = self._units[unit] = UnitJudge(unit, self._settings, self._bound, self._references, offset)
+            judge = self._units[unit] = self._judge_of(unit, offset)
+            self._share(unit, offset)
+        elif unit not in self._shares and not judge.standing.away:  # it was adopted
+            judge.shards.begin_again(offset)
             self._share(unit, offset)
         elif offset < judge.shards.first_offset:
             judge.shards.begin_again(offset)
@@ -264,20 +275,9 @@ class Judge:
             if judge.wakes(due.profiles):
                 self._wake(judge)
             sharers = self._sharing.sharers(unit.model, due.end_ms)
-            effects += self._with_built(judge.on_slot(due, self._newest_digest(unit), sharers))
+            work = partial(judge.on_slot, due, self._known.newest_of(unit), sharers)
+            effects += self._with_built(self.guard.attempt(judge, "judging", work))
         return effects
 
-    def _newest_digest(self, unit: UnitKey) -> str | None:
-        return self._newest.get((unit.model_key, unit.segment)) or self._newest.get((unit.model_key, None))
-
-    def _bound(self, unit: UnitKey, digest: str) -> tuple[Reference, Watch] | None:
-        if digest not in self._references:
-            return None
-        if digest not in self._sheets:
-            while len(self._sheets) >= SHEETS_KEPT:
-                del self._sheets[next(iter(self._sheets))]
-            reference = self._references[digest]
-            sheets = Sheets(reference.features, self._settings.evidence_of(unit.model), self._settings.strata_kept)
-            self._sheets[digest] = sheets, [Yardstick(sheets.layout, f) for f in range(len(reference.features))]
-        sheets, yardsticks = self._sheets[digest]
-        return self._references[digest], Watch(sheets, yardsticks, self._settings.resolve_after_events)
+    def _judge_of(self, unit: UnitKey, first_offset: int) -> UnitJudge:
+        return UnitJudge(unit, self._settings, self._known.bound, self._known.by_digest, first_offset)

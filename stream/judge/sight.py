@@ -157,6 +157,10 @@ class Sight:
         self.quiet = None
         self.reason, self.detail = self._checked(model, look, now_ms, health)
 
+    def cover(self, reason: BlindReason, detail: str) -> None:
+        """Sets another reason, which goes before all that ``check`` finds."""
+        self.quiet, self.reason, self.detail = None, reason, detail
+
     def stay_quiet(self) -> None:
         """The unit was quiet when it was stored. It stays so until the first check."""
         self.quiet = Found(Silence.USUAL)

@@ -170,6 +170,12 @@ class SlotBuffer:
         found.sort(key=lambda one: _order(one.profile))
         return Due(end_ms, [one.profile for one in found], sorted(o for one in found for o in one.offsets))
 
+    def drain(self) -> tuple[list[Profile], list[int]]:
+        """Removes and returns all profiles that wait, and the offsets of their records."""
+        found, self._waiting = list(self._waiting.values()), {}
+        found.sort(key=lambda one: _order(one.profile))
+        return [one.profile for one in found], sorted(o for one in found for o in one.offsets)
+
     def record_look(self, due: Due, before: Mapping[str, int], after: Mapping[str, Profile]) -> None:
         """Notes the look of ``due``. ``before``: events by shard; ``after``: the newest profile of each shard.
 

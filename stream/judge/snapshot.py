@@ -25,6 +25,7 @@ from detectors.reference.accepted import Tally
 from stream.judge.frontier import NOWHERE
 from stream.judge.shard import ShardState
 from stream.topics.checkpoints import ZSTD_LEVEL, unpacked
+from stream.topics.quarantine import Quarantine
 from stream.topics.requests import ForgetRequest
 
 MAGIC = b"DLJU"
@@ -81,6 +82,7 @@ class StoredUnit(msgspec.Struct, frozen=True, omit_defaults=True):
     behind_slots: int = 0
     activity: ActivityState | None = None
     delay_ms: int = 0
+    quarantined: dict[str, Quarantine] = {}
 
 
 _profiles = msgspec.json.Encoder()

@@ -8,12 +8,14 @@ event comes at an hour that is usually silent.
 import msgspec
 
 from detectors.features import UnitKey
+from detectors.incidents.blindness import BlindReason
 from detectors.incidents.incident import IncidentKind
 from detectors.incidents.states import State
 from stream.judge.effects import DriftEvent, Effect, Health
 from stream.judge.incident_log import IncidentLog
 from stream.judge.look import Look
 from stream.judge.outcomes import OutcomeLog
+from stream.judge.quarantine import Quarantines
 from stream.judge.settings import JudgeSettings
 from stream.judge.sight import Sight
 from stream.topics.drift_events import EventType
@@ -31,14 +33,17 @@ class StandingState(msgspec.Struct, frozen=True):
 
 class Standing:
     """``transitions``: changes of state that were published. ``forgotten``: the newest request to forget the unit;
-    ``away``: it is forgotten and has sent no event since."""
+    ``away``: it is forgotten and has sent no event since. ``quarantines``: why it is not watched, though its data is
+    seen."""
 
-    __slots__ = ("_log", "_outcomes", "_unit", "_warning_share", "away", "forgotten", "sight", "state", "transitions")
+    __slots__ = ("_log", "_outcomes", "_unit", "_warning_share", "away", "forgotten", "quarantines", "sight",
+                 "state", "transitions")  # fmt: skip
 
     def __init__(self, unit: UnitKey, settings: JudgeSettings, log: IncidentLog, outcomes: OutcomeLog) -> None:
         self._unit, self._warning_share = unit, settings.warning_share
         self._log, self._outcomes = log, outcomes
         self.sight = Sight(settings.blind)
+        self.quarantines = Quarantines()
         self.state = State.LEARNING.value
         self.transitions = 0
         self.forgotten: ForgetRequest | None = None
@@ -49,6 +54,9 @@ class Standing:
         if self.away:
             return []
         self.sight.check(self._unit.model, look, now_ms, health)
+        held = self.quarantines
+        if held.places:
+            self.sight.cover(BlindReason.QUARANTINED if held.faulty else BlindReason.REFUSED, held.reason)
         return self.publish_state(look)
 
     def holds(self, request: ForgetRequest) -> bool:
@@ -124,6 +132,12 @@ class Standing:
             found = next(filter(None, map(self._log.open_of, IncidentKind)), None)
             return found.summary if found is not None else "evidence of a change is gathering"
         return ""
+
+    def continue_from(self, before: "Standing") -> None:
+        """Continues the published state, the requests and the sight of ``before``, whose unit is judged anew."""
+        self.state, self.transitions = before.state, before.transitions
+        self.forgotten, self.away = before.forgotten, before.away
+        self.sight, self.quarantines = before.sight, before.quarantines
 
     def snapshot(self) -> StandingState:
         return StandingState(self.state, self.transitions, self.forgotten, self.away)

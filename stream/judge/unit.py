@@ -28,6 +28,7 @@ from stream.judge.learning import Learning, LearningState
 from stream.judge.look import Look
 from stream.judge.outcomes import OutcomesState
 from stream.judge.performance import Performance
+from stream.judge.quarantine import QuarantineState
 from stream.judge.retraining import Retraining, RetrainingState
 from stream.judge.settings import JudgeSettings
 from stream.judge.shard import count_new_environments
@@ -87,12 +88,14 @@ class UnitJudge:
         self.standing = Standing(unit, settings, self.log, self.outcomes)
         self.look = self._new_look()
 
+    def refresh(self) -> None:
+        """Sets ``look`` to the unit as of the newest profiles."""
+        self.look = self._new_look()
+
     def _new_look(self) -> Look:
         current, shards = self.current, self.shards
         present = shards.under(current.digest)
         return Look(shards.events, shards.clock_ms, current.digest, current.reference, current.watch, present)
-
-    # profiles and references
 
     def on_slot(self, due: Due, newest: str | None, sharers: int) -> list[Effect]:
         """Looks at the profiles of a slot end that all partitions have passed; their arrival was noted before."""
@@ -133,7 +136,7 @@ class UnitJudge:
         self.standing.sight.record_events(profiles if new_events else ())
         if self.shards.clock_ms is not None:
             self.outcomes.advance(self.shards.clock_ms)
-        self.look = self._new_look()
+        self.refresh()
         effects += self._judge(arrived, environments, merging.span(parts, clock_ms), now_ms is None)
         return [*effects, *self._follow_incidents(), *self._follow_labels()]
 
@@ -150,7 +153,7 @@ class UnitJudge:
         assert watch is not None
         restored = self.current.restore_evidence()
         counted = self.shards.count_again(self.current.digest, watch.sheets.layout)
-        self.look = self._new_look()
+        self.refresh()
         if restored:
             return self._judge(None, {}, None)
         return self._judge(reduce(Counts.plus, counted, no_counts(watch.sheets.layout)), {}, None)
@@ -175,8 +178,6 @@ class UnitJudge:
         if source.get("kind") == "accepted" and "incident" in source:
             effects = self._close(look, Resolution.ACCEPTED, source.get("by"), only=source["incident"])
         return effects + self._close(look, Resolution.REFERENCE_CHANGED)
-
-    # judging
 
     def _judge(
         self, arrived: Counts | None, environments: dict[str, int], span: Span | None, slotted: bool = False
@@ -222,8 +223,6 @@ class UnitJudge:
             effects += self.log.resolve(incident, why, look, by)
         return effects
 
-    # people and time
-
     def act(self, request: requests.IncidentRequest) -> list[Effect]:
         """Applies what a person asked for about an incident; does nothing if it was applied before or the incident has
         no such step."""
@@ -255,8 +254,6 @@ class UnitJudge:
         self.outcomes.count_labels_read(health.labels.get(self.unit.model, 0))
         return self.standing.check_sight(self.look, now_ms, health)
 
-    # snapshots
-
     def snapshot(self) -> bytes:
         """Everything that the parts keep."""
         current = self.current.snapshot()
@@ -273,6 +270,7 @@ class UnitJudge:
             self.standing.snapshot(),
             self.standing.sight.snapshot(),
             self.shards.slots.snapshot(),
+            self.standing.quarantines.snapshot(),
         )
         return snapshot.encode(self.unit, parts)
 
@@ -292,4 +290,5 @@ class UnitJudge:
         self.standing.restore(snapshot.record_of(StandingState, members))
         self.standing.sight.restore(snapshot.record_of(SightState, members))
         self.shards.slots.restore(snapshot.record_of(SlotsState, members))
-        self.look = self._new_look()
+        self.standing.quarantines.restore(snapshot.record_of(QuarantineState, members))
+        self.refresh()

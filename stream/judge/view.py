@@ -71,9 +71,27 @@ def model_view(judge: UnitJudge) -> Json:
             for name, p in sorted(newest.items())
         },
         "suppressed": _suppressed(look),
-        **_slots(judge),
+        **_sight(judge),
         **judge.outcomes.view(),
     }  # fmt: skip
+
+
+def _quarantined(judge: UnitJudge) -> Json | None:
+    """Where and why the unit is in quarantine, and how many of its events were ignored; None while it is in none."""
+    held = judge.standing.quarantines
+    if not held.faulty:
+        return None
+    found = [(place, one) for place, one in sorted(held.places.items()) if not one.limit]
+    places = {place: {"reason": one.reason, "ignored": one.ignored} for place, one in found}
+    return {"ignored": sum(one.ignored for _, one in found), "places": places}
+
+
+def _refused(judge: UnitJudge) -> Json | None:
+    """The limit for which the unit was refused a place, and how many of its events were ignored; None if it was not."""
+    held = judge.standing.quarantines
+    if held.refused is None:
+        return None
+    return {"limit": held.refused, "ignored": sum(one.ignored for one in held.places.values() if one.limit)}
 
 
 def _forgotten(request: ForgetRequest) -> Json:
@@ -81,15 +99,18 @@ def _forgotten(request: ForgetRequest) -> Json:
     return {"by": request.by, "at_ms": request.at_ms, "note": request.note}
 
 
-def _slots(judge: UnitJudge) -> Json:
-    """``waiting_for``: the partition that the unit waits for, and how far that is behind in event time, null where it
-    was never read. ``judged_ms``: event time up to which it was judged. ``behind``: profiles that came for slots which
-    were judged already. ``quiet``: event times of the newest event and of the usual end of the silence, null where that
-    is not known."""
+def _sight(judge: UnitJudge) -> Json:
+    """``quarantined``: where and why the unit is in quarantine; null while it is in none. ``refused``: the limit for
+    which there is no place for it; null while it has one. ``waiting_for``: the partition that the unit waits for, and
+    how far that is behind in event time, null where it was never read. ``judged_ms``: event time up to which it was
+    judged. ``behind``: profiles that came for slots which were judged already. ``quiet``: event times of the newest
+    event and of the usual end of the silence, null where that is not known."""
     slots, waiting, sight = judge.shards.slots, judge.standing.sight.waiting, judge.standing.sight
     quiet = sight.quiet if judge.standing.state == State.QUIET else None
     return {
         "quiet": quiet and {"since_ms": sight.activity.newest_ms, "expected_ms": quiet.expected_ms},
+        "quarantined": _quarantined(judge),
+        "refused": _refused(judge),
         "waiting_for": None if waiting is None else {"partition": waiting.partition, "behind_ms": waiting.behind_ms},
         "judged_ms": judge.look.clock_ms if slots.looked_ms == NOWHERE else slots.looked_ms,
         "behind": slots.behind,

@@ -65,7 +65,7 @@ class Waiting:
             self._judged.setdefault(unit, []).extend(due.offsets)
             self._joined += buffer.drain_joined()
             if not len(buffer):
-                del self._buffers[unit]
+                self._buffers.pop(unit, None)
             yield unit, due  # the look may change the grid of later ones
             end_ms = buffer.due_end(frontier_ms)
             if end_ms is not None:
@@ -96,6 +96,19 @@ class Waiting:
         """Drops what waits of a unit."""
         self._buffers.pop(unit, None)
         self._judged.pop(unit, None)
+
+    def give_up(self, unit: UnitKey) -> list[Profile]:
+        """Removes and returns what waits of a unit that is not judged. Its records are done."""
+        buffer = self._buffers.pop(unit, None)
+        if buffer is None:
+            return []
+        profiles, offsets = buffer.drain()
+        self._judged.setdefault(unit, []).extend(offsets)
+        return profiles
+
+    def pass_over(self, unit: UnitKey, offset: int) -> None:
+        """Notes that the profile at ``offset``, of a unit that is not judged, is done."""
+        self._judged.setdefault(unit, []).append(offset)
 
     def read_again(self) -> None:
         """The profiles topic is read again from earlier offsets: no mark counts until it comes again."""

@@ -101,6 +101,18 @@ class Predictions:
         if len(self._ids) >= 2 * self._rules.kept:  # rare, so that a row is moved about once
             self._drop()
 
+    def continue_from(self, before: "Predictions", *, tallies_only: bool) -> None:
+        """Continues the tallies of ``before`` and, without ``tallies_only`` and if they are whole, its predictions.
+
+        ``before`` is not used any more.
+        """
+        self._total, self._hours, self._residuals = before._total, before._hours, before._residuals
+        if not tallies_only and len(before._ids) == len(before._values) == len(before._times):
+            self._ids, self._values, self._times, self._labels = (
+                before._ids, before._values, before._times, before._labels,
+            )  # fmt: skip
+            self._begin, self._index, self._indexed = before._begin, before._index, before._indexed
+
     def outcomes(self, labels_next: int) -> Outcomes:
         """The outcomes to publish. ``labels_next``: sum of the next offsets of the label partitions."""
         return Outcomes(self._total, dict(self._hours), labels_next, dict(sorted(self._residuals.items())))

@@ -54,6 +54,7 @@ class ModelFamilies:
         details.sort(key=lambda item: (item[0].model, item[0].version, item[0].segment or ""))
         self._left_out = {unit: names for unit, names in self._left_out.items() if unit in owned}
         yield from self._models(details)
+        yield _quarantined(details)
         yield from self._incidents(owned)
         yield from self._features(details)
 
@@ -185,6 +186,13 @@ class ModelFamilies:
 def _rank(feature: Json, drifted: set[str]) -> tuple[bool, float, str]:
     name = str(feature["feature"])
     return (name not in drifted, -round(float(feature.get("evidence_log10") or 0.0), 1), name)
+
+
+def _quarantined(details: Iterable[tuple[UnitKey, Json]]) -> Metric:
+    held = Gauge("model_quarantined", "1 for a model in quarantine after an unexpected error, else 0.", MODEL_LABELS)
+    for unit, detail in details:
+        held.add_series(_labels(unit), float(bool(detail.get("quarantined"))))
+    return held
 
 
 def _labels(unit: UnitKey) -> tuple[str, str, str]:

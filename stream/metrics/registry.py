@@ -38,7 +38,7 @@ class Spec(NamedTuple):
 
 EVENTS = Spec(
     "events",
-    "Records read, by outcome: accepted, invalid, late, duplicate, unknown_model or ignored.",
+    "Records read, by outcome: accepted, invalid, late, duplicate, unknown_model, ignored or quarantined.",
     ("model", "outcome"),
 )
 PUBLISHED = Spec("published", "Records written and acknowledged, by topic.", ("topic", "outcome"))

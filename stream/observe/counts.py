@@ -125,6 +125,16 @@ class Counts:
         self.bank = bank
         self.cuts.forget()
 
+    def anew(self, bank: Bank, *, tallies_only: bool) -> "Counts":
+        """Counts in ``bank``, which continues the one before, without what was counted in between; see
+        ``Unit.begin_anew``."""
+        settings = self._settings
+        found = Counts(settings, bank, self._rank)
+        found.labels = self.labels
+        found.cuts = Cuts(settings.look_ms, settings.look_events, self._rank, self.cuts.without_slot())
+        found.predictions.continue_from(self.predictions, tallies_only=tallies_only)
+        return found
+
     @property
     def changed(self) -> bool:
         """Whether rows came since the newest profile."""

@@ -90,6 +90,16 @@ class Cuts:
         """Removes the profiles that are kept: their epoch was never durable, and has ended."""
         self.kept = []
 
+    def without_slot(self) -> CutState:
+        """Plain state in which no slot is open and no profile is kept."""
+        level = self.slots.snapshot().level
+        return CutState(SlotState(level), self.last, [], self.clock_ms, self._rank, self.begun)
+
+    @property
+    def first_kept_ms(self) -> int:
+        """The end of the oldest slot whose profile is kept."""
+        return self.kept[0].slot_end_ms or 0
+
     def stamp_at(self, clock_ms: int | None) -> None:
         """The partition's clock at the unit's stamp."""
         self.clock_ms = clock_ms

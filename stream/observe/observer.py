@@ -5,58 +5,30 @@ Wall time is an argument, and decides only when a profile is published.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
-from detectors.columns import Integers
 from detectors.errors import CheckpointError
-from detectors.features import Kind, ModelKey, UnitKey
+from detectors.features import ModelKey, UnitKey
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
 from stream.formats.decoder import Decoded, Decoder
 from stream.formats.schemas import NO_SCHEMAS, Schemas
 from stream.formats.shapes import Part
-from stream.labels.book import LabelBook, Labelled
-from stream.observe.counts import UnitSettings
-from stream.observe.partition import Assigned, Checkpoint, UnitLimits
+from stream.labels.book import LabelBook
+from stream.observe.effects import DeadLetter, Effects
+from stream.observe.partition import Assigned, Checkpoint
+from stream.observe.places import Places, UnitLimits
 from stream.observe.prepared import PreparedReferences
-from stream.observe.publishing import Places, Published, Publishing
+from stream.observe.publishing import Partitions, Published, Publishing
 from stream.observe.settings import ObserveSettings
 from stream.observe.unit import Unit
+from stream.observe.unit_work import REQUESTS_KEPT, UnitWork
 from stream.topics import checkpoints
 from stream.topics.record import Partition, Record
 
 MOST_WAITING = 2_000_000
 """Most values of one partition that wait to be folded in: some 15 MB of numbers, at most 100 MB of texts."""
-
-
-class DeadLetter(NamedTuple):
-    """A record that cannot be read, and the reason."""
-
-    record: Record
-    reason: str
-
-
-@dataclass(slots=True)
-class Effects:
-    """The results of one batch of records: what the caller counts, sends and publishes."""
-
-    outcomes: dict[tuple[str, str], int] = field(default_factory=dict)  # (model or "", outcome) -> rows
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-    profiles: list[Profile] = field(default_factory=list)
-    timestamps: list[tuple[str, Integers]] = field(default_factory=list)  # (model, event times) of what was read
-    limited: dict[str, int] = field(default_factory=dict)
-    labelled: list[Labelled] = field(default_factory=list)
-
-    def count(self, model: str, outcome: str, rows: int) -> None:
-        if rows:
-            self.outcomes[model, outcome] = self.outcomes.get((model, outcome), 0) + rows
-
-    def limit(self, name: str, times: int) -> None:
-        if times:
-            self.limited[name] = self.limited.get(name, 0) + times
 
 
 class Observer:
@@ -66,24 +38,23 @@ class Observer:
     :param schemas: schemas of the registry, see ``Decoder``.
     """
 
-    __slots__ = ("_aside", "_book", "_decoder", "_limits", "_partitions", "_publishing", "_references", "_settings",
-                 "_unit_settings")  # fmt: skip
+    __slots__ = ("_book", "_decoder", "_forgotten", "_limits", "_partitions", "_publishing", "_references", "_settings",
+                 "_unit_settings", "_work")  # fmt: skip
 
     def __init__(
         self, settings: ObserveSettings, references: Iterable[Reference] = (), schemas: Schemas = NO_SCHEMAS
     ) -> None:
         self._settings = settings
-        self._unit_settings = {
-            model: UnitSettings(settings.bank, settings.late_ms, settings.look_ms, settings.look_events,
-                                settings.recent_ids, rules)
-            for model, rules in {"": settings.predictions, **settings.predictions_of}.items()
-        }  # fmt: skip
-        self._limits = UnitLimits(settings.max_units, settings.max_models, settings.max_versions, settings.max_segments)
-        self._aside, self._book = Effects(), LabelBook()
+        self._limits = UnitLimits(
+            settings.max_units, settings.max_models, settings.max_versions, settings.max_segments, settings.silent_ms
+        )
+        self._forgotten: dict[UnitKey, int] = {}
+        self._book = LabelBook()
         self._decoder = Decoder(settings.rules, settings.message, settings.topics_read, schemas)
         self._references = PreparedReferences(references)
+        self._work = UnitWork(settings, self._references, self._book)
         self._partitions: dict[Partition, Assigned] = {}
-        self._publishing = Publishing(self._partitions, self._fold_in_aside, settings.look_ms)
+        self._publishing = Publishing(self._partitions, self._work, settings.look_ms)
 
     @property
     def partitions(self) -> list[Partition]:
@@ -116,7 +87,7 @@ class Observer:
         stamps = {unit: record.stamp for unit, record in records.items()}
         restore = checkpoints.reconcile(manifest, stamps, str(partition))
         if restore is None:
-            self._partitions[partition] = Assigned(-1, 0, self._limits, self._fold_in_aside)
+            self._partitions[partition] = Assigned(-1, 0, Places(self._limits, self._forgotten), self._work)
             return None
         seek = restore.seek if manifest is not None else max(restore.seek, beginning or 0)
         if beginning is not None and seek < beginning:
@@ -125,26 +96,15 @@ class Observer:
                 f"{beginning - seek} records are lost to retention; give the partition up with "
                 "'driftline checkpoints drop'"
             )
-        assigned = Assigned(seek, restore.floor, self._limits, self._fold_in_aside)
+        assigned = Assigned(seek, restore.floor, Places(self._limits, self._forgotten), self._work)
         clock_ms = None if manifest is None else manifest.clock_ms
         for rank, (key, record) in enumerate(sorted(records.items(), key=lambda one: repr(one[0]))):
-            where = f"{partition}: {key}"
-            blob = checkpoints.unit_blob(record, where)
-            settings, reference, kinds = self._settings_of(key), self._references.of(key), self._kinds(key)
-            below = restore.skip_below[key]
-            unit = Unit.restored(key, partition, settings, reference, kinds, record.stamp, below, blob, clock_ms, rank)
-            assigned.restore_unit(unit)
+            self._work.restore(assigned, partition, key, record, restore.skip_below[key], clock_ms, rank)
         held = {key: (unit.stamp, unit.labels) for key, unit in assigned.units.items()}
         assigned.restore_labels(checkpoints.label_positions(manifest, held))
         assigned.restore_clock(manifest)
         self._partitions[partition] = assigned
         return seek
-
-    def _settings_of(self, unit: UnitKey) -> UnitSettings:
-        return self._unit_settings.get(unit.model) or self._unit_settings[""]
-
-    def _kinds(self, unit: UnitKey) -> Mapping[str, Kind]:
-        return self._settings.kinds.get(unit.model, {})
 
     def drop(self, partition: Partition) -> None:
         """Removes a partition that was revoked, with all its units."""
@@ -156,8 +116,8 @@ class Observer:
         for _ in self.steps(partition, records, effects):
             """Every step follows the last one at once."""
         for unit in list(self._partitions[partition].waiting.values()):
-            self._fold_in(self._partitions[partition], unit, effects)
-            effects.profiles += self._partitions[partition].hand_out(unit)
+            self._work.fold_in(self._partitions[partition], unit, effects)
+            effects.profiles.extend(self._partitions[partition].hand_out(unit))
         return effects
 
     def steps(self, partition: Partition, records: Sequence[Record], effects: Effects) -> Iterator[None]:
@@ -190,61 +150,52 @@ class Observer:
                 continue
             if part.unit not in assigned.units:
                 yield  # beginning a unit takes milliseconds
-                if not self._begin(partition, assigned, fresh, effects):
+                if not self._begin(partition, assigned, fresh, parts, effects):
                     continue
             parts.append(fresh)
         assigned.advance(records[-1].offset + 1, decoded.clock_ms)
         for part in parts:
             effects.timestamps.append((part.unit.model, part.timestamps_ms))
-            if (unit := assigned.hand_over(part)) is not None:
+            if part.unit in assigned.quarantined:
+                self._work.ignore(assigned, part.unit, len(part.timestamps_ms))
+            elif (unit := assigned.hand_over(part)) is not None:
                 due.append(unit)
         for unit in due:
             yield
-            self._fold_in(assigned, unit, effects)
+            self._work.fold_in(assigned, unit, effects)
         while assigned.waiting_values > MOST_WAITING:
             yield
             due.append(next(iter(assigned.waiting.values())))
-            self._fold_in(assigned, due[-1], effects)
+            self._work.fold_in(assigned, due[-1], effects)
         for unit in due:
-            effects.profiles += assigned.hand_out(unit)
+            effects.profiles.extend(assigned.hand_out(unit))
         assigned.effects_returned()
 
-    def _begin(self, partition: Partition, assigned: Assigned, part: Part, effects: Effects) -> bool:
-        """Begins a unit that was never seen before. Returns False when that would exceed a limit."""
+    def _begin(
+        self, partition: Partition, assigned: Assigned, part: Part, before: Sequence[Part], effects: Effects
+    ) -> bool:
+        """Begins a unit that was never seen before. Returns False when that would exceed a limit.
+
+        ``before``: rows of other units before it that are not handed over yet.
+        """
         key, rows = part.unit, len(part.timestamps_ms)
-        limit = assigned.exceeded(key)
+        limit = assigned.exceeded(key, part.first_clock_ms, before)
         if limit is not None:
             effects.count(key.model, "unknown_model", rows)
             effects.limit(limit, rows)
+            if assigned.places.refuse(key, limit, rows):
+                effects.refused.append((key, partition, limit))
             return False
-        settings, reference, kinds = self._settings_of(key), self._references.of(key), self._kinds(key)
-        rank = len(assigned.units)
-        assigned.begin_unit(Unit.begun(key, partition, settings, reference, kinds, part.first - 1, rank))
+        self._work.shrink_left(assigned, part.first_clock_ms, before)
+        self._work.begin(assigned, partition, key, part.first - 1)
         return True
-
-    def _fold_in(self, assigned: Assigned, unit: Unit, effects: Effects) -> None:
-        """Folds in the rows that wait in a unit."""
-        if not assigned.stop_waiting(unit):
-            return
-        model = unit.key.model
-        for folded in unit.fold_in():
-            effects.labelled += self._book.join_kept(unit, folded.identities)
-            effects.count(model, "accepted", folded.accepted)
-            effects.count(model, "late", folded.late)
-            effects.count(model, "duplicate", folded.duplicate)
-        for name, times in unit.new_suppressions():
-            effects.limit(name, times)
-
-    def _fold_in_aside(self, assigned: Assigned, unit: Unit) -> None:
-        self._fold_in(assigned, unit, self._aside)
 
     def drain_aside(self) -> Effects:
         """The effects of all folds outside ``steps`` since the last call.
 
         Such a fold happens when a unit's profile, snapshot or labels are needed while rows of it wait.
         """
-        found, self._aside = self._aside, Effects()
-        return found
+        return self._work.drain_aside()
 
     def join_labels(self, partition: Partition, records: Sequence[Record]) -> Effects:
         """Joins the labels in records of a label partition to the predictions that all assigned partitions keep.
@@ -253,15 +204,13 @@ class Observer:
         """
         effects = Effects()
         found, rejects = self._book.read(partition, records, self._settings.message.event_bytes)
-        effects.dead_letters += [DeadLetter(record, reason) for record, reason in rejects]
+        effects.dead_letters.extend([DeadLetter(record, reason) for record, reason in rejects])
         effects.count("", "invalid", len(rejects))
         for model, own in found.items():
             effects.count(model, "read", len(own))
         name, read = str(partition), records[-1].offset + 1
         for assigned in self._partitions.values():
-            for unit in [unit for unit in assigned.waiting.values() if unit.key.model in found]:
-                self._fold_in_aside(assigned, unit)
-            effects.labelled += self._book.join(assigned.units.values(), found)
+            self._work.join(assigned, found, effects)
             assigned.labels[name] = max(assigned.labels.get(name, 0), read)
         return effects
 
@@ -269,7 +218,7 @@ class Observer:
         """Where to read labels from, by label partition; a partition that is not named is read from its beginning."""
         return checkpoints.lowest([assigned.labels for assigned in self._partitions.values()])
 
-    def profiles_due(self, now_ms: int, *, at_end: Places | None = None, force: bool = False) -> Iterator[Profile]:
+    def profiles_due(self, now_ms: int, *, at_end: Partitions | None = None, force: bool = False) -> Iterator[Profile]:
         """See ``Publishing.profiles_due``."""
         return self._publishing.profiles_due(now_ms, at_end, force=force)
 
@@ -287,15 +236,37 @@ class Observer:
         if remove is not None:
             self._references.remove(remove)
         changed = reference.model_key if reference is not None else remove
-        last = []
+        last: list[Profile] = []
         for assigned in self._partitions.values():
             for key, unit in assigned.units.items():
-                if key.model_key == changed:
-                    self._fold_in_aside(assigned, unit)
-                    last += unit.switch(self._references.of(key), max(assigned.position, unit.skip_below))
+                if key.model_key == changed and key not in assigned.quarantined:
+                    self._work.fold_in(assigned, unit)
+                    first_offset = max(assigned.position, unit.skip_below)
+                    switch = lambda: unit.switch(self._references.of(key), first_offset)  # noqa: B023, E731
+                    last += self._work.attempt(assigned, unit, "reference", switch, [])
                     if not unit.durable:
                         assigned.begin_epoch(unit)
         return last
+
+    def release(self, unit: UnitKey, request: str) -> None:
+        """Ends the quarantine of a unit in all partitions, now and after a later restore. ``request``: its id; the same
+        one ends no quarantine that begins later."""
+        self._work.note_request(unit, request)
+        for assigned in self._partitions.values():
+            self._work.release(assigned, unit)
+
+    def forget(self, unit: UnitKey, at_ms: int) -> None:
+        """Gives the places of a unit back in all partitions, now and after a later restore. ``at_ms``: the time of the
+        request; a unit with events after it has come back."""
+        if unit not in self._forgotten and len(self._forgotten) >= REQUESTS_KEPT:
+            del self._forgotten[next(iter(self._forgotten))]
+        self._forgotten[unit] = max(at_ms, self._forgotten.get(unit, at_ms))
+
+    def fail(self, unit: UnitKey, partition: Partition, stage: str, error: Exception) -> None:
+        """Puts a unit into quarantine after an error of the caller's."""
+        assigned = self._partitions.get(partition)
+        if assigned is not None and unit in assigned.units:
+            self._work.quarantine(assigned, assigned.units[unit], stage, error)
 
     def urgent(self) -> list[Partition]:
         """Partitions with an epoch of which nothing may be published before a checkpoint holds it."""
@@ -309,7 +280,7 @@ class Observer:
         """Begins a checkpoint of an assigned partition. Something of the partition must have been read."""
         assigned = self._partitions[partition]
         assert assigned.next >= 0, f"{partition}: nothing read yet"
-        return Checkpoint(partition, assigned, self._settings.unit_checkpoint_bytes, self._fold_in_aside)
+        return Checkpoint(partition, assigned, self._settings.unit_checkpoint_bytes, self._work)
 
 
 def _parsed(

@@ -1,28 +1,37 @@
 """A partition that is assigned to this worker: its units, how far it is read, and its checkpoints. No I/O."""
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
+
+import msgspec
 
 from detectors.errors import CheckpointError
 from detectors.features import UnitKey
 from detectors.profiles import Epoch, Profile
 from stream.formats.shapes import Part
+from stream.observe.places import Places
 from stream.observe.unit import Unit
 from stream.topics import checkpoints
+from stream.topics.quarantine import Quarantine
 from stream.topics.record import Partition
 
-
-class UnitLimits(NamedTuple):
-    """How many units one partition may have. They are counted per partition, so that no other partition matters."""
-
-    units: int
-    models: int
-    versions: int  # of one model
-    segments: int  # of one model
+T = TypeVar("T")
 
 
-FoldIn = Callable[["Assigned", Unit], None]
-"""Folds in the rows that wait in a unit."""
+class Work(Protocol):
+    """Work on single units, each of which goes into quarantine where it fails; see ``UnitWork``."""
+
+    def fold_in(self, assigned: "Assigned", unit: Unit) -> None:
+        """Folds in the rows that wait in a unit."""
+        ...
+
+    def attempt(self, assigned: "Assigned", unit: Unit, stage: str, work: Callable[[], T], otherwise: T) -> T:
+        """The result of ``work`` on the unit; ``otherwise``, and quarantine, where it raises."""
+        ...
+
+    def quarantine(self, assigned: "Assigned", unit: Unit, stage: str, error: Exception, ignored: int = 0) -> None:
+        """Puts a unit into quarantine. ``ignored``: rows of it that neither count nor wait."""
+        ...
 
 
 class Assigned:
@@ -35,25 +44,26 @@ class Assigned:
     first event.
 
     ``waiting``: units in which rows wait, the unit that has waited longest first; ``waiting_values``: values in all of
-    these rows. ``labels``: next offset by label partition; the units contain all labels below it. ``fold_in`` folds in
-    the rows that wait in a unit.
+    these rows. ``labels``: next offset by label partition; the units contain all labels below it. ``quarantined``:
+    those of ``units`` that are in quarantine. ``work`` does the work on single units.
     """
 
-    __slots__ = ("_fold_in", "_limits", "_uncut", "clock_ms", "floor", "labels", "next", "next_clock_ms", "position",
-                 "restored_below", "units", "volatile", "waiting", "waiting_values")  # fmt: skip
+    __slots__ = ("_uncut", "_work", "clock_ms", "floor", "labels", "next", "next_clock_ms", "places", "position",
+                 "quarantined", "restored_below", "units", "volatile", "waiting", "waiting_values")  # fmt: skip
 
-    def __init__(self, position: int, floor: int, limits: UnitLimits, fold_in: FoldIn) -> None:
-        self._fold_in = fold_in
+    def __init__(self, position: int, floor: int, places: Places, work: Work) -> None:
+        self._work = work
         self.position = self.next = position
         self.floor = self.restored_below = floor
         self.clock_ms: int | None = None
         self.next_clock_ms: int | None = None
-        self._limits = limits
+        self.places = places
         self.units: dict[UnitKey, Unit] = {}
         self.volatile: dict[UnitKey, Unit] = {}
         self._uncut: dict[str, dict[UnitKey, Unit]] = {}
         self.waiting: dict[UnitKey, Unit] = {}
         self.waiting_values = 0
+        self.quarantined: dict[UnitKey, Quarantine] = {}
         self.labels: dict[str, int] = {}
 
     def restore_unit(self, unit: Unit) -> None:
@@ -66,7 +76,7 @@ class Assigned:
         if manifest is not None and manifest.next == self.position:
             found = [manifest.clock_ms]
         else:
-            found = [unit.clock_ms for unit in self.units.values() if unit.skip_below == self.position]
+            found = [unit.cuts.clock_ms for unit in self.units.values() if unit.skip_below == self.position]
         self.clock_ms = self.next_clock_ms = next((clock for clock in found if clock is not None), None)
 
     def restore_labels(self, labels: dict[str, int]) -> None:
@@ -75,36 +85,45 @@ class Assigned:
         for unit in self.units.values():
             unit.share_labels(labels)
 
-    def exceeded(self, key: UnitKey) -> str | None:
-        """The name of the limit that a new unit would exceed; None when there is room for it."""
-        if len(self.units) >= self._limits.units:
-            return "units"
-        own = [unit for unit in self.units if unit.model == key.model]
-        if not own and len({unit.model for unit in self.units}) >= self._limits.models:
-            return "models"
-        versions = {unit.version for unit in own}
-        if key.version not in versions and len(versions) >= self._limits.versions:
-            return "versions"
-        segments = {unit.segment for unit in own if unit.segment is not None}
-        if key.segment is not None and key.segment not in segments and len(segments) >= self._limits.segments:
-            return "segments"
-        return None
+    def exceeded(self, key: UnitKey, clock_ms: int, coming: Iterable[Part]) -> str | None:
+        """The name of the limit that a new unit would exceed; see ``Places.exceeded``."""
+        return self.places.exceeded(key, self.units, clock_ms, coming)
 
     def begin_unit(self, unit: Unit) -> None:
         """Adds a unit that was never seen before."""
         unit.share_labels(self.labels)
+        self.places.admit(unit.key)
         self._add(unit)
 
     def _add(self, unit: Unit) -> None:
         self.units[unit.key] = unit
         if not unit.durable:
             self.volatile[unit.key] = unit
-        if not unit.begun_slots:
+        if not unit.cuts.begun:
             self._uncut.setdefault(unit.key.model, {})[unit.key] = unit
 
     def begin_epoch(self, unit: Unit) -> None:
         """Notes that a unit has begun an epoch that no checkpoint holds."""
         self.volatile[unit.key] = unit
+
+    def enter_quarantine(self, unit: Unit, quarantine: Quarantine) -> None:
+        """Notes that a unit is in quarantine. It is not waited for when slots of its model are published."""
+        self.quarantined[unit.key] = quarantine
+        self._uncut.get(unit.key.model, {}).pop(unit.key, None)
+        if not unit.durable:
+            self.volatile[unit.key] = unit
+
+    def leave_quarantine(self, unit: Unit) -> None:
+        """Notes that a unit was released and has begun a new epoch."""
+        del self.quarantined[unit.key]
+        self._add(unit)
+
+    def ignore(self, key: UnitKey, rows: int) -> None:
+        """Counts rows of a unit in quarantine, which its next checkpoint has to hold."""
+        if rows:
+            held = self.quarantined[key]
+            self.quarantined[key] = msgspec.structs.replace(held, ignored=held.ignored + rows)
+            self.units[key].touch()
 
     def make_durable(self, key: UnitKey, epoch: Epoch) -> None:
         """Notes that an acknowledged checkpoint holds that epoch of the unit."""
@@ -129,25 +148,38 @@ class Assigned:
         own = self._uncut.get(unit.key.model)
         if own:
             for other in list(own.values()):
-                if other.passed(clock_ms):
-                    self._fold_in(self, other)
-                    other.cut_passed(clock_ms)
-            first = [other for other in own.values() if other.keeps and other.first_kept_ms <= clock_ms]
+                self.cut_passed(other, clock_ms)
+            first = [other for other in own.values() if other.keeps and other.cuts.first_kept_ms <= clock_ms]
             if not all(other.durable for other in first):
                 return
             for other in first:
                 del own[other.key]
             if not own:
-                del self._uncut[unit.key.model]
+                self._uncut.pop(unit.key.model, None)
             kept = [(at > 0, profile) for other in first for at, profile in enumerate(other.hand_out(clock_ms))]
             yield from (p for _, p in sorted(kept, key=lambda one: (one[1].slot_end_ms or 0, one[0])))
         yield from unit.hand_out(clock_ms)
 
+    def cut_passed(self, unit: Unit, clock_ms: int) -> None:
+        """Cuts the unit's open slot if that ends at or before ``clock_ms``."""
+        if unit.passed(clock_ms):
+            self._work.fold_in(self, unit)
+            self._work.attempt(self, unit, "profile", lambda: unit.cut_passed(clock_ms), None)
+
     def hand_over(self, part: Part) -> Unit | None:
         """Hands rows to their unit, where they wait. Returns the unit when it is time to fold them in."""
-        unit = self.waiting[part.unit] = self.units[part.unit]
-        self.waiting_values += len(part.timestamps_ms) * part.width
-        return unit if unit.append(part) else None
+        unit, rows = self.units[part.unit], len(part.timestamps_ms)
+        waiting = unit.waiting
+        before = waiting.rows, waiting.values
+        self.waiting[part.unit] = unit
+        try:
+            due = unit.append(part)
+        except Exception as error:  # one unit never ends the worker
+            self.waiting_values += waiting.values - before[1]
+            self._work.quarantine(self, unit, "counting", error, ignored=before[0] + rows - waiting.rows)
+            return None
+        self.waiting_values += waiting.values - before[1]
+        return unit if due else None
 
     def stop_waiting(self, unit: Unit) -> bool:
         """Removes a unit from those in which rows wait; False when none of its rows wait."""
@@ -169,24 +201,28 @@ class Assigned:
 
     def shown_below_ms(self, clock_ms: int) -> int:
         """The largest time up to ``clock_ms`` that no slot reaches whose profile may not be published yet."""
-        return min([clock_ms, *(unit.first_kept_ms - 1 for unit in self.units.values() if unit.keeps)])
+        return min([clock_ms, *(unit.cuts.first_kept_ms - 1 for unit in self.units.values() if unit.keeps)])
 
     def unpublished(self) -> bool:
         """Whether a slot of any unit, open or ended, holds rows that no published profile holds."""
         return bool(self.waiting) or any(unit.keeps or unit.open_and_changed for unit in self.units.values())
 
 
+ATTEMPTS = 3
+"""As it is; after a quarantine, with its running totals and predictions; with its running totals."""
+
+
 class Checkpoint:
     """One checkpoint while it is written: first the units, then the manifest; then ``next`` may be committed.
 
-    ``fold_in`` folds in the rows that wait in a unit.
+    ``work`` does the work on single units.
     """
 
-    __slots__ = ("_assigned", "_clock_ms", "_epochs", "_fold_in", "_label_stamps", "_labels", "_limit", "_partition",
-                 "_stamps", "dirty", "next")  # fmt: skip
+    __slots__ = ("_assigned", "_clock_ms", "_epochs", "_label_stamps", "_labels", "_limit", "_partition",
+                 "_stamps", "_work", "dirty", "next")  # fmt: skip
 
-    def __init__(self, partition: Partition, assigned: Assigned, limit: int, fold_in: FoldIn) -> None:
-        self._partition, self._assigned, self._limit, self._fold_in = partition, assigned, limit, fold_in
+    def __init__(self, partition: Partition, assigned: Assigned, limit: int, work: Work) -> None:
+        self._partition, self._assigned, self._limit, self._work = partition, assigned, limit, work
         self.next, self._clock_ms = assigned.next, assigned.next_clock_ms
         self._labels = dict(assigned.labels)
         self._label_stamps = {key: unit.label_stamp for key, unit in assigned.units.items() if not unit.dirty}
@@ -195,24 +231,39 @@ class Checkpoint:
         self._epochs = {key: unit.bank.epoch for key, unit in assigned.units.items() if not unit.dirty}
 
     def encode(self, key: UnitKey) -> tuple[bytes, bytes]:
-        """Returns key and value of the record of a dirty unit, as the unit is now. Raises CheckpointError when it is
-        too large.
+        """Returns key and value of the record of a dirty unit, as the unit is now.
 
-        The unit is not dirty afterwards.
+        The unit is not dirty afterwards. One that is too large or cannot be written goes into quarantine; one that
+        cannot be written even then has a record without a state.
         """
-        unit = self._assigned.units[key]
-        self._fold_in(self._assigned, unit)
+        unit, where = self._assigned.units[key], f"{self._partition}: {key}"
+        self._work.fold_in(self._assigned, unit)
+        for _ in range(ATTEMPTS):
+            self._stamp(unit)
+            try:
+                return checkpoints.unit_key(self._partition, key), self._value(unit, where)
+            except Exception as error:  # one unit never ends the worker
+                self._work.quarantine(self._assigned, unit, "checkpoint", error)
+        self._stamp(unit)
+        held = self._assigned.quarantined[key]
+        empty = checkpoints.encode_unit(unit.stamp, "", None, b"", where, self._limit, held)
+        return checkpoints.unit_key(self._partition, key), empty
+
+    def _stamp(self, unit: Unit) -> None:
         unit.stamp_at(self._assigned.position, self._assigned.clock_ms)
-        self._stamps[key], self._label_stamps[key] = unit.stamp, unit.label_stamp
-        self._epochs[key] = unit.bank.epoch
-        return checkpoints.unit_key(self._partition, key), self._value(unit, f"{self._partition}: {key}")
+        self._stamps[unit.key], self._label_stamps[unit.key] = unit.stamp, unit.label_stamp
+        self._epochs[unit.key] = unit.bank.epoch
 
     def _value(self, unit: Unit, where: str) -> bytes:
-        """The unit's record. Profiles that it keeps are thinned out until they fit; the newest one goes last."""
+        """The unit's record. Profiles that it keeps are thinned out until they fit; the newest one goes last. Raises
+        CheckpointError when it is too large."""
         settings, reference = unit.bank.settings.digest, unit.bank.reference_digest
+        held = self._assigned.quarantined.get(unit.key)
         while True:
             try:
-                return checkpoints.encode_unit(unit.stamp, settings, reference, unit.snapshot(), where, self._limit)
+                return checkpoints.encode_unit(
+                    unit.stamp, settings, reference, unit.snapshot(), where, self._limit, held
+                )
             except CheckpointError:
                 if not unit.thin_out():
                     raise

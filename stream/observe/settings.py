@@ -24,6 +24,7 @@ class ObserveSettings(msgspec.Struct, frozen=True):
     max_versions: int
     max_segments: int
     max_units: int
+    silent_ms: int  # a unit that is silent for longer gives its place back
     late_ms: int
     look_ms: int
     unit_checkpoint_bytes: int

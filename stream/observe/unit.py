@@ -11,6 +11,7 @@ from stream.formats.shapes import Part
 from stream.labels.predictions import Match
 from stream.labels.record import Label
 from stream.observe.counts import Counts, Folded, UnitSettings, decode_state
+from stream.observe.cuts import Cuts
 from stream.observe.waiting import PENDING, Waiting
 from stream.topics.record import Partition
 
@@ -33,7 +34,7 @@ class Unit:
     """
 
     __slots__ = (
-        "_counts", "_cuts", "_kinds", "_reported", "_settings", "dirty", "durable", "key", "label_stamp", "partition",
+        "_counts", "_kinds", "_reported", "_settings", "dirty", "durable", "key", "label_stamp", "partition",
         "published_at_ms", "skip_below", "stamp", "unpublished", "waiting",
     )  # fmt: skip
 
@@ -49,9 +50,7 @@ class Unit:
         self.key, self.partition, self._settings, self._kinds = key, partition, settings, kinds
         self._counts = Counts(settings, bank, rank)
         self.dirty, self.durable, self.unpublished = True, False, False
-        self.stamp = self.skip_below = self.label_stamp = 0
-        self.published_at_ms = 0
-        self._cuts = self._counts.cuts
+        self.stamp = self.skip_below = self.label_stamp = self.published_at_ms = 0
         self._reported: dict[str, int] = {}
         self.waiting = Waiting()
 
@@ -83,30 +82,31 @@ class Unit:
         blob: bytes,
         clock_ms: int | None = None,
         rank: int = 0,
+        totals_only: bool = False,
     ) -> "Unit":
         """A unit from a checkpoint. Raises CheckpointError.
 
-        ``rank`` counts only where the checkpoint has none.
-        ``clock_ms``: of the partition at ``skip_below``, where that is above ``stamp``.
+        ``rank`` counts only where the checkpoint has none. ``clock_ms``: of the partition at ``skip_below``, if above.
         When the reference or the settings are others than in the checkpoint, a new epoch begins where the old one ends.
+        ``totals_only``: it begins in any case, and continues nothing but running totals. ``blob`` may be empty then.
         """
         where = f"{partition}: {key} at stamp {stamp}"
-        state = decode_state(blob, where)
-        before = decode_bank(state.bank, where)
-        same = (before.reference, before.settings) == (reference.digest, settings.bank.digest)
+        state = decode_state(blob, where) if blob or not totals_only else None
+        before = None if state is None else decode_bank(state.bank, where)
+        same = not totals_only and before is not None and before.is_under(reference.digest, settings.bank.digest)
         bank = Bank(
             key, *partition, settings.bank, reference, skip_below, kinds=kinds,
-            previous=None if same else before, snapshot=state.bank if same else None,
+            previous=None if same else before, snapshot=state.bank if same and state is not None else None,
         )  # fmt: skip
         unit = cls(key, partition, settings, kinds, bank, rank)
         unit.dirty, unit.durable, unit.unpublished = not same, same, True
         unit.stamp, unit.skip_below = stamp, skip_below
-        unit._counts.restore(state, where)
-        unit._cuts = unit._counts.cuts
+        if state is not None and not totals_only:
+            unit._counts.restore(state, where)
+            unit.label_stamp = sum(state.labels.values())
         if skip_below > stamp:
-            unit._cuts.stamp_at(clock_ms)
+            unit.cuts.stamp_at(clock_ms)
         unit._reported = dict(unit.bank.suppressed)
-        unit.label_stamp = sum(state.labels.values())
         return unit
 
     def snapshot(self) -> bytes:
@@ -118,6 +118,11 @@ class Unit:
     def bank(self) -> Bank:
         """The unit's counts under the present epoch."""
         return self._counts.bank
+
+    @property
+    def cuts(self) -> Cuts:
+        """The unit's slots."""
+        return self._counts.cuts
 
     @property
     def labels(self) -> dict[str, int]:
@@ -132,7 +137,7 @@ class Unit:
         assert not self.waiting.rows
         if self.bank.reference_digest == reference.digest:
             return []
-        last = self._cuts.hand_out() if self.durable else []
+        last = self.cuts.hand_out() if self.durable else []
         if self.unpublished and self.durable:
             last.append(self._counts.profile())
         self._counts.begin_epoch(
@@ -142,6 +147,20 @@ class Unit:
         self.dirty, self.durable, self.unpublished = True, False, True
         return last
 
+    def begin_anew(self, reference: PreparedReference, first_offset: int, *, tallies_only: bool = False) -> None:
+        """Begins a new epoch that continues running totals and predictions (``tallies_only``: only their tallies).
+        All else is dropped, rows that wait, too: an unexpected error may have left it in any state."""
+        self.waiting = Waiting()
+        self.dirty, self.durable, self.unpublished = True, False, False
+        known, place = self._settings.bank, self.partition
+        bank = Bank(self.key, *place, known, reference, first_offset, kinds=self._kinds, previous=self.bank)
+        self._counts = self._counts.anew(bank, tallies_only=tallies_only)
+        self._reported = dict(bank.suppressed)
+
+    def touch(self) -> None:
+        """Notes that the next checkpoint has to hold the unit."""
+        self.dirty = True
+
     def due(self, now_ms: int, interval_ms: int) -> bool:
         """Whether there is something to publish, and the newest profile is at least ``interval_ms`` old.
 
@@ -149,7 +168,7 @@ class Unit:
         the clock was set back; then the unit is due.
         """
         more_ms = max(interval_ms - int(PATIENCE * self._settings.look_ms), 0)
-        if self._cuts.handed_out():
+        if self.cuts.handed_out():
             self.published_at_ms = now_ms + more_ms
         return self.unpublished and self.durable and not -more_ms <= now_ms - self.published_at_ms < interval_ms
 
@@ -164,58 +183,43 @@ class Unit:
         assert not self.waiting.rows
         self.unpublished, self.published_at_ms = False, now_ms
         profile = self._counts.profile()
-        self._cuts.shown(profile)
+        self.cuts.shown(profile)
         return profile
-
-    @property
-    def clock_ms(self) -> int | None:
-        """The partition's clock at the larger of ``stamp`` and ``skip_below``; None when it is unknown."""
-        return self._cuts.clock_ms
 
     @property
     def in_slot(self) -> bool:
         """Whether a slot is open, or rows wait, which may open one."""
-        return bool(self.waiting.rows) or self._cuts.slots.open is not None
+        return bool(self.waiting.rows) or self.cuts.slots.open is not None
 
     @property
     def open_and_changed(self) -> bool:
         """Whether the open slot holds rows that no profile holds. No row may wait."""
-        return self._cuts.slots.open is not None and self._counts.changed
+        return self.cuts.slots.open is not None and self._counts.changed
 
     @property
     def keeps(self) -> int:
         """How many profiles of slots that ended are kept."""
-        return len(self._cuts.kept)
-
-    @property
-    def begun_slots(self) -> bool:
-        """Whether the profile of its first slot was handed out."""
-        return self._cuts.begun
-
-    @property
-    def first_kept_ms(self) -> int:
-        """The end of the oldest slot whose profile is kept."""
-        return self._cuts.kept[0].slot_end_ms or 0
+        return len(self.cuts.kept)
 
     def hand_out(self, clock_ms: int) -> list[Profile]:
         """Profiles of slots that ended by ``clock_ms``, to be published at once; none before the epoch is durable."""
-        return self._cuts.hand_out(clock_ms) if self.durable and self._cuts.kept else []
+        return self.cuts.hand_out(clock_ms) if self.durable and self.cuts.kept else []
 
     def thin_out(self) -> bool:
         """Removes every second of the profiles that are kept, also the last one; False when none was."""
-        found = self._cuts.thin_out()
-        self.unpublished = self.unpublished or not self._cuts.kept
+        found = self.cuts.thin_out()
+        self.unpublished = self.unpublished or not self.cuts.kept
         return found
 
     def passed(self, clock_ms: int) -> bool:
         """Whether a slot that holds rows, folded in or not, may end at or before ``clock_ms``."""
         waiting = self.waiting
-        return self.in_slot and self._cuts.slots.may_end(waiting.first_clock_ms, clock_ms, waiting.rows)
+        return self.in_slot and self.cuts.slots.may_end(waiting.first_clock_ms, clock_ms, waiting.rows)
 
     def cut_passed(self, clock_ms: int) -> None:
         """Cuts the open slot if it ends at or before ``clock_ms``, the partition's clock. No row may wait."""
         assert not self.waiting.rows
-        if self._cuts.slots.passed(clock_ms):
+        if self.cuts.slots.passed(clock_ms):
             self._counts.cut()
             self.dirty, self.unpublished = True, False
 
@@ -227,7 +231,7 @@ class Unit:
         """Notes that the unit is about to be written to a checkpoint. It contains all records below ``position``, at
         which the partition's clock is ``clock_ms``."""
         if position >= self.skip_below:
-            self._cuts.stamp_at(clock_ms)
+            self.cuts.stamp_at(clock_ms)
         self.stamp, self.label_stamp = max(position, self.skip_below), sum(self.labels.values())
         self.dirty = False
 
@@ -262,7 +266,7 @@ class Unit:
         waiting.append(part)
         self.dirty = self.unpublished = True
         rows = waiting.rows
-        return rows >= PENDING or self._cuts.slots.may_end(waiting.first_clock_ms, waiting.clock_ms, rows)
+        return rows >= PENDING or self.cuts.slots.may_end(waiting.first_clock_ms, waiting.clock_ms, rows)
 
     def fold_in(self) -> list[Folded]:
         """Folds in all rows that wait."""

@@ -91,6 +91,7 @@ class Replay:
 
     def _read(self, part: int, records: Sequence[Record]) -> None:
         effects = self._observer.process(self._places[part], records)
+        self._raise_faults()
         for letter in effects.dead_letters:
             self.unreadable.append((self._split.row_of(part, letter.record.offset), letter.reason))
         if len(self.unreadable) > MOST_UNREADABLE:
@@ -147,6 +148,7 @@ class Replay:
         for profile in self._published():
             self._judge.on_profile(profile, self._now_ms)  # labels that came after the last look
         detail = self._judge.model_view(self._unit)
+        self._raise_faults()
         reference = self._reference
         return Replayed(
             model=self._unit.model,
@@ -176,6 +178,7 @@ class Replay:
             checkpoint.manifest()
             checkpoint.acknowledged()
         profiles = list(self._observer.profiles_due(self._now_ms, force=True))
+        self._raise_faults()
         self._shards.update({(profile.unit, profile.partition): profile for profile in profiles})
         return profiles
 
@@ -188,6 +191,13 @@ class Replay:
             duplicate=sum(profile.duplicate for profile in shards),
             invalid=len(self.unreadable),
         )
+
+    def _raise_faults(self) -> None:
+        """Raises the error that put the unit into quarantine: what follows could not be judged."""
+        errors = [fault.error for fault in self._observer.drain_aside().faults]
+        errors += [fault.error for fault in self._judge.guard.drain_faults()]
+        if errors:
+            raise errors[0]
 
     def _look(self, profiles: Sequence[Profile]) -> None:
         for profile in profiles:

@@ -212,6 +212,7 @@ class LimitSettings(msgspec.Struct, frozen=True):
     versions_per_model: Count = 10
     segments_per_model: Count = 50
     units: Count = 2_000  # (model, version, segment) in one partition
+    silent_days: Positive = 30.0  # a model version without events for longer does not count for the limits above
     features_per_model: Count = 1_000
     categories_per_feature: Count = 1_000
     category_length: Count = 256  # characters; a longer category is cut

@@ -14,6 +14,7 @@ import msgspec
 
 from detectors.errors import CheckpointError
 from detectors.features import UnitKey
+from stream.topics.quarantine import Quarantine
 from stream.topics.record import Partition
 
 SCHEMA = 2
@@ -26,7 +27,8 @@ MAX_PLAIN_BYTES = 268_435_456
 
 class UnitRecord(msgspec.Struct, frozen=True, array_like=True):
     """The value of a unit's record. ``blob``: the snapshot, packed by zstd; ``crc``: that of the packed blob; ``size``:
-    bytes of the snapshot."""
+    bytes of the snapshot, 0 for a unit in quarantine whose state could not be written. ``quarantine``: only in records
+    of units that are in quarantine."""
 
     schema: int
     stamp: int
@@ -35,6 +37,7 @@ class UnitRecord(msgspec.Struct, frozen=True, array_like=True):
     crc: int
     size: int
     blob: bytes
+    quarantine: Quarantine | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, array_like=True):
@@ -111,10 +114,19 @@ def parse_key(key: bytes) -> tuple[Partition, UnitKey | None]:
     raise CheckpointError(f"checkpoint: key {key[:80]!r} is not the key of a checkpoint")
 
 
-def encode_unit(stamp: int, settings: str, reference: str | None, plain: bytes, where: str, max_bytes: int) -> bytes:
+def encode_unit(
+    stamp: int,
+    settings: str,
+    reference: str | None,
+    plain: bytes,
+    where: str,
+    max_bytes: int,
+    quarantine: Quarantine | None = None,
+) -> bytes:
     """The value of a unit's record. ``plain``: the snapshot. Raises CheckpointError if it is above ``max_bytes``."""
     blob = bytes(cramjam.zstd.compress(plain, ZSTD_LEVEL))
-    value = msgspec.msgpack.encode(UnitRecord(SCHEMA, stamp, settings, reference, zlib.crc32(blob), len(plain), blob))
+    members = [SCHEMA, stamp, settings, reference, zlib.crc32(blob), len(plain), blob]
+    value = msgspec.msgpack.encode(members if quarantine is None else [*members, quarantine])
     if len(value) > max_bytes:
         raise CheckpointError(
             f"{where}: checkpoint of {len(value)} bytes, at most {max_bytes} fit (limits.unit_checkpoint_bytes, "

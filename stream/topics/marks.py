@@ -6,6 +6,7 @@ A mark lies in every partition of the profiles topic. It comes after every profi
 import msgspec
 
 from detectors.errors import FormatError
+from stream.topics.quarantine import Quarantined
 from stream.topics.record import Partition
 
 SCHEMA = 1
@@ -13,11 +14,12 @@ SCHEMA = 1
 KEY = b"mark/"
 
 
-class Mark(msgspec.Struct, frozen=True):
+class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     """Every slot that ends at or before ``clock_ms`` of event time is published.
 
     ``partitions``: how many partitions the topic has. ``at_ms``: wall time of the worker. ``read_to_end``: by then the
-    partition held no record that the worker had not read.
+    partition held no record that the worker had not read. ``quarantined``: all units of the partition that are in
+    quarantine; None: the same as in the mark before.
     """
 
     schema: int
@@ -27,6 +29,7 @@ class Mark(msgspec.Struct, frozen=True):
     clock_ms: int
     at_ms: int
     read_to_end: bool
+    quarantined: list[Quarantined] | None = None
 
     @property
     def place(self) -> Partition:

@@ -3,6 +3,8 @@
 Any worker may receive a request over HTTP; the record carries it to the judge of the model. Pure.
 """
 
+from typing import Any
+
 import msgspec
 
 from detectors.errors import FormatError
@@ -12,8 +14,8 @@ from stream.topics import keys
 
 SCHEMA = 1
 
-FORGET_KEY = b"forget/"
-"""Keys of forget requests start with this; every other key is one of an incident request."""
+FORGET_KEY, RELEASE_KEY = b"forget/", b"release/"
+"""Keys of requests to forget and to release start with these; every other key is one of an incident request."""
 
 MAX_NAME, MAX_NOTE, MAX_ID, MAX_SILENCE_HOURS = 100, 2_000, 64, 720.0
 HOUR_MS = 3_600_000
@@ -54,7 +56,28 @@ class ForgetRequest(msgspec.Struct, frozen=True, omit_defaults=True):
         return UnitKey(self.model, self.version, self.segment)
 
 
-Request = IncidentRequest | ForgetRequest
+class ReleaseRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A request to end the quarantine of a model version or one segment of it.
+
+    The unit begins a new epoch at the present. The same ``id`` ends no quarantine that begins later. ``at_ms``: wall
+    time.
+    """
+
+    schema: int
+    id: str
+    model: str
+    version: str
+    segment: str | None
+    by: str
+    at_ms: int
+    note: str = ""
+
+    @property
+    def unit(self) -> UnitKey:
+        return UnitKey(self.model, self.version, self.segment)
+
+
+Request = IncidentRequest | ForgetRequest | ReleaseRequest
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,13 +93,17 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _bodies = msgspec.json.Decoder(Body)
 _incident_requests = msgspec.json.Decoder(IncidentRequest)
 _forget_requests = msgspec.json.Decoder(ForgetRequest)
+_release_requests = msgspec.json.Decoder(ReleaseRequest)
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
 def key(request: Request) -> bytes:
-    """The record's key: incident and request, or ``forget/`` and the unit, so that the newest of a unit is kept."""
+    """The record's key: incident and request; or ``forget/`` or ``release/`` and the unit, so that the newest of a unit
+    is kept."""
     if isinstance(request, ForgetRequest):
         return FORGET_KEY + keys.unit_key(request.unit)
+    if isinstance(request, ReleaseRequest):
+        return RELEASE_KEY + keys.unit_key(request.unit)
     return f"{request.incident}/{request.id}".encode()
 
 
@@ -87,12 +114,15 @@ def encode(request: Request) -> bytes:
 
 def decode(key: bytes, value: bytes, where: str) -> Request:
     """The request in a record. Raises FormatError that begins with ``where``."""
-    forget = key.startswith(FORGET_KEY)
-    decoder: msgspec.json.Decoder[Request] = _forget_requests if forget else _incident_requests  # type: ignore[assignment]
+    decoder: msgspec.json.Decoder[Any] = _incident_requests
+    kind = "change an incident"
+    if key.startswith(FORGET_KEY):
+        decoder, kind = _forget_requests, "forget a model"
+    elif key.startswith(RELEASE_KEY):
+        decoder, kind = _release_requests, "release a model"
     try:
-        request = decoder.decode(value)
+        request: Request = decoder.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        kind = "forget a model" if forget else "change an incident"
         raise FormatError(f"{where}: is no request to {kind}: {error}") from error
     if request.schema != SCHEMA:
         raise FormatError(f"{where}: schema {request.schema}, this driftline reads {SCHEMA}")
@@ -121,6 +151,12 @@ def forget_request(unit: UnitKey, body: bytes, at_ms: int, new_id: str) -> Forge
     if given.silence_hours is not None:
         raise FormatError("silence_hours is allowed with ack and silence only")
     return ForgetRequest(SCHEMA, given.id or new_id, *unit, given.by, at_ms, given.note)
+
+
+def release_request(unit: UnitKey, body: bytes, at_ms: int, new_id: str) -> ReleaseRequest:
+    """The request in an HTTP body. Raises FormatError with what is wrong, for the caller."""
+    asked = forget_request(unit, body, at_ms, new_id)
+    return ReleaseRequest(SCHEMA, asked.id, *unit, asked.by, at_ms, asked.note)
 
 
 def decode_body(body: bytes) -> Body:

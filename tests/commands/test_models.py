@@ -78,3 +78,26 @@ def test_forgetting_carries_who_why_and_the_token(
 def test_a_model_that_is_not_watched_is_said(url: str, config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["models", "forget", "nobody", "--url", url, "--config", config]) == 2
     assert "no model 'nobody' is monitored" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "paths"),
+    [
+        (["fraud"], ["fraud/2/release"]),
+        (["fraud", "2"], ["fraud/2/release"]),
+        (["fraud", "2", "d/e"], ["fraud/2/release?segment=d%2Fe"]),
+        (["fraud", "2", "--segment", ""], ["fraud/2/release?segment="]),
+    ],
+)
+def test_releasing_asks_for_what_is_in_quarantine(
+    url: str, worker: tuple[str, type[Worker]], config: str, words: list[str], paths: list[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    asked = ["models", "release", *words, "--by", "ann", "--url", url, "--config", config]
+    if words == ["fraud"]:
+        assert cli.run(asked) == 2
+        assert "no version of model 'fraud' is in quarantine" in capsys.readouterr().err
+    monkeypatch.setitem(MODELS[1], "quarantined", {"ignored": 1, "places": {}})
+    assert cli.run(asked) == 0
+    posted = [asked[1:] for asked in worker[1].asked if asked[0] == "POST"]
+    assert posted == [(f"/api/v1/models/{p}", "Bearer sesame", {"by": "ann", "note": ""}) for p in paths]

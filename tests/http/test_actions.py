@@ -19,7 +19,7 @@ from stream.metrics.registry import Metrics
 from stream.settings.layers import Secret
 from stream.settings.settings import HttpSettings
 from stream.topics import requests
-from stream.topics.requests import IncidentRequest
+from stream.topics.requests import IncidentRequest, ReleaseRequest
 from stream.topics.views import Views
 
 TOKEN = {"Authorization": "Bearer sesame"}
@@ -155,6 +155,41 @@ async def test_the_page_offers_changes_only_where_they_can_be_made() -> None:
     for writes in (True, False):
         async with served(writes=writes) as site, site.client.get("/incidents/i1") as page:
             assert ('id="actions"' in await page.text()) is writes
+
+
+async def test_a_release_is_recorded_for_what_is_in_quarantine_and_refused_for_all_else() -> None:
+    async with served() as site:
+        held = {"ignored": 3, "places": {"judge": {"reason": "judging: x", "ignored": 3}}}
+        for segment, quarantined in (("de", held), ("fr", None)):
+            view = {"model": "m", "version": "1", "segment": segment, "quarantined": quarantined, "refused": None}
+            site.views.apply_view(str(segment).encode(), orjson.dumps(view))
+        body = {"by": "ann", "id": "r1"}
+        assert (await site.post("../models/m/1/release", body))[0] == 202
+        assert [(type(r), r.unit.segment, r.id) for r in site.recorded] == [(ReleaseRequest, "de", "r1")]  # type: ignore[attr-defined]
+        status, answer = await site.post("../models/m/1/release?segment=fr", body)
+        assert (status, answer["error"]) == (409, "model 'm' version '1' is not in quarantine")
+        assert (await site.post("../models/m/2/release", body))[0] == 404
+        assert (await site.post("../models/m/1/release", {}))[0] == 400
+        assert (await site.post("../models/m/1/release", body, headers={}))[0] == 401
+
+
+async def test_refused_models_are_listed_with_their_limit() -> None:
+    async with served() as site:
+        for version, refused in (("10", None), ("11", {"limit": "versions", "ignored": 400})):
+            view = {"model": "m", "version": version, "segment": None, "refused": refused}
+            site.views.apply_view(version.encode(), orjson.dumps(view))
+        async with site.client.get("/api/v1/refused") as response:
+            assert orjson.loads(await response.read()) == {
+                "refused": [{"model": "m", "version": "11", "segment": None, "limit": "versions", "ignored": 400}]
+            }
+
+
+def test_a_request_to_release_keeps_its_form_in_its_record() -> None:
+    made = ReleaseRequest(requests.SCHEMA, "r1", "m", "1", None, "ann", 5)
+    assert requests.key(made).startswith(b"release/")
+    assert requests.decode(requests.key(made), requests.encode(made), "here") == made
+    with pytest.raises(FormatError, match="here: is no request to release a model"):
+        requests.decode(requests.key(made), b"{}", "here")
 
 
 def test_what_is_no_action_is_named() -> None:

@@ -17,7 +17,8 @@ from detectors.profiles import Profile
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream.observe import observer as observer_module
-from stream.observe.observer import Effects, Observer
+from stream.observe.effects import Effects
+from stream.observe.observer import Observer
 from stream.topics import checkpoints
 from stream.topics.record import Partition, Record
 from tests.settings.defaults import observe_settings

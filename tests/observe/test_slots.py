@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from detectors.features import UnitKey
 from detectors.profiles import Profile
 from stream.formats.clock import NONE_MS, clocks_of
-from stream.observe.observer import Effects, Observer
+from stream.observe.effects import Effects
+from stream.observe.observer import Observer
 from stream.topics import checkpoints
 from stream.topics.marks import Mark
 from stream.topics.record import Partition, Record

@@ -10,7 +10,8 @@ from detectors.features import UnitKey
 from detectors.profiles import Profile
 from stream.judge.judge import Judge
 from stream.judge.settings import judge_settings
-from stream.observe.observer import Effects, Observer
+from stream.observe.effects import Effects
+from stream.observe.observer import Observer
 from stream.settings import settings as config
 from stream.topics.record import Partition, Record
 from tests.settings.defaults import observe_settings

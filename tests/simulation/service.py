@@ -105,7 +105,7 @@ class Service:
         topics = SETTINGS.topics
         for name in (*topics.event_names, topics.checkpoints):
             self.broker.create_topic(name, PARTITIONS)
-        for name in (topics.references, topics.profiles, topics.dead_letters):
+        for name in (topics.references, topics.actions, topics.profiles, topics.dead_letters):
             self.broker.create_topic(name, 2)
         self.places = [Partition(traffic.TOPIC, number) for number in range(PARTITIONS)]
         self.coming = list(self.choice.coming)

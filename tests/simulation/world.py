@@ -13,7 +13,7 @@ from detectors.features import UnitKey
 from detectors.merging import Step
 from detectors.profiles import Profile
 from stream.judge.shard import Shard
-from stream.observe.observer import Effects
+from stream.observe.effects import Effects
 from stream.observe.settings import ObserveSettings
 from stream.topics import keys
 from stream.topics.record import Partition

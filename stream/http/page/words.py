@@ -69,6 +69,8 @@ REASONS: dict[str, str] = {
 }
 
 BLIND_REASONS: dict[str, str] = {
+    BlindReason.QUARANTINED: "It is in quarantine after an unexpected error, so it is not judged.",
+    BlindReason.REFUSED: "A limit of the settings is reached, so its events are ignored.",
     BlindReason.MISSING_REFERENCE: "Its reference cannot be found, so there is nothing to compare its data with.",
     BlindReason.SILENT: "No event has arrived for longer than usual.",
     BlindReason.LATE: "Its events are late: they usually come by this time.",

@@ -51,6 +51,10 @@ class Desk(rows.Units, Protocol):
         """What was judged of profiles with slots since the last call."""
         ...
 
+    def adopt(self, unit: UnitKey) -> None:
+        """Begins to judge a unit of which only a quarantine is known."""
+        ...
+
     def read_again(self) -> None:
         """Records of the profiles topic are delivered again."""
         ...
@@ -222,6 +226,10 @@ class JudgeApp:
             self._counters.error("judge.decode")
             self._rows.enqueue_without_row(partition, offset, self._dead_letter(message, error))
             return
+        for one in (mark.quarantined or ()) if mark is not None else ():
+            if keys.model_partition(one.model, self._partition_count) == partition:
+                self._desk.adopt(one.unit)
+                self._rows.adopt(one.unit, partition)
         records = None if mark is None else self._desk.on_mark(mark, self._clock.now_ms(), partition)
         while records is not None:
             self._rows.enqueue_looks(self._desk.drain_looks(), records)

@@ -11,16 +11,16 @@ from detectors.errors import FormatError, ReferenceError
 from detectors.features import UnitKey
 from detectors.profiles import Profile
 from detectors.reference import reference as references
-from stream.judge.effects import DriftEvent, Effect, Health, IncidentRecord, ReferenceBuilt, RetrainDecided
+from stream.judge.effects import Effect, Health, IncidentRecord
 from stream.judge.judge import Judge
+from stream.judge.shell.effect_writer import EffectWriter
 from stream.judge.shell.rows import Looks
 from stream.metrics.registry import Metrics
 from stream.settings.settings import Settings
-from stream.topics import drift_events, keys, requests
-from stream.topics.drift_events import EventType
+from stream.topics import keys, requests
 from stream.topics.marks import Mark
 from stream.topics.record import OutRecord
-from stream.topics.requests import ForgetRequest, IncidentRequest
+from stream.topics.requests import ForgetRequest, IncidentRequest, ReleaseRequest
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class JudgeDesk:
         self._topics = settings.topics
         self._judge = judge
         self._metrics = metrics
+        self._writer = EffectWriter(settings, metrics)
         self._health = health
         self._views: dict[UnitKey, None] = {}  # in the order in which they are published
         self._shown_ms: dict[UnitKey, int] = {}
@@ -94,6 +95,9 @@ class JudgeDesk:
                 del self._forget_requests[next(iter(self._forget_requests))]
             self._forget_requests[request.unit] = request
             self._apply_forget(request)
+            return
+        if isinstance(request, ReleaseRequest):
+            self._apply_release(request)
             return
         self._incident_requests[key] = request
         while len(self._incident_requests) > INCIDENT_REQUESTS_KEPT:
@@ -164,6 +168,7 @@ class JudgeDesk:
 
     def on_tick(self, now_ms: int) -> tuple[Sequence[OutRecord], Iterable[UnitKey]]:
         """Judges what time alone changes; returns all output until now and the units that changed."""
+        self._log_faults()
         effects = self._judge.on_tick(now_ms, self._health(now_ms))
         for unit in self._judge.waiting():
             self._views[unit] = None  # how far its partition is behind changes all the time
@@ -177,7 +182,7 @@ class JudgeDesk:
         for unit in due:
             del self._views[unit]
             self._shown_ms[unit] = now_ms
-        return [self._view(unit) for unit in due if self._judge.holds(unit)]
+        return [view for unit in due if self._judge.holds(unit) and (view := self._view(unit)) is not None]
 
     def snapshot(self, unit: UnitKey) -> bytes:
         """The judge's state of a unit, for its row."""
@@ -206,6 +211,30 @@ class JudgeDesk:
             self._changed.add(request.unit)
             self._outbox.extend(self._records(effects, None))
 
+    def _apply_release(self, request: ReleaseRequest) -> None:
+        effects = self._judge.guard.release(request.unit, request.id)
+        if self._judge.holds(request.unit):
+            self._changed.add(request.unit)
+            self._views[request.unit] = None
+        self._outbox.extend(self._records(effects, None))
+
+    def adopt(self, unit: UnitKey) -> None:
+        """Begins to judge a unit of which only a quarantine is known."""
+        if not self._judge.holds(unit):
+            self._judge.guard.adopt(unit)
+            self._views[unit] = None
+
+    def _log_faults(self) -> None:
+        """Logs and counts the units that went into quarantine here; each is logged once."""
+        for fault in self._judge.guard.drain_faults():
+            self._metrics.error("judge.quarantine")
+            log.error(
+                "%s is in quarantine: %s. It is not judged until 'driftline models release'",
+                fault.unit, fault.reason, exc_info=fault.error,
+            )  # fmt: skip
+            self._views[fault.unit] = None
+            self._changed.add(fault.unit)
+
     def _apply_to_incidents(self, wanted: Iterable[IncidentRequest]) -> None:
         for request in wanted:
             effects = self._judge.act(request)
@@ -220,44 +249,25 @@ class JudgeDesk:
         found = [request for request in self._incident_requests.values() if request.incident in names]
         self._apply_to_incidents(sorted(found, key=lambda request: (request.at_ms, request.id)))
 
-    def _view(self, unit: UnitKey) -> OutRecord:
-        """The unit's view; a tombstone for one that is forgotten."""
+    def _view(self, unit: UnitKey) -> OutRecord | None:
+        """The unit's view; a tombstone for one that is forgotten; None, and quarantine, where it cannot be written."""
         if self._judge.is_away(unit):
             return OutRecord(self._topics.views, keys.unit_key(unit), None)
-        view = orjson.dumps(self._judge.model_view(unit), option=orjson.OPT_SERIALIZE_NUMPY)
+        try:
+            view = orjson.dumps(self._judge.model_view(unit), option=orjson.OPT_SERIALIZE_NUMPY)
+        except Exception as error:  # one unit never ends the worker
+            self._judge.guard.fail(unit, "view", error)
+            return None
         return OutRecord(self._topics.views, keys.unit_key(unit), view)
 
     def _records(self, effects: Sequence[Effect], now_ms: int | None) -> list[OutRecord]:
         """The effects as records. ``now_ms`` None: the effects come from no event, so no detection latency is
         measured."""
-        records = []
+        records: list[OutRecord] = []
         for effect in effects:
             self._views[effect.unit] = None
-            if isinstance(effect, IncidentRecord):
-                value = orjson.dumps(effect.data, option=orjson.OPT_SERIALIZE_NUMPY)
-                records.append(OutRecord(self._topics.incidents, effect.id.encode(), value))
-            elif isinstance(effect, ReferenceBuilt):
-                key = keys.reference_key(effect.reference.model_key)
-                if effect.reference.segment is not None:  # kept in addition to the reference of the whole population
-                    key = keys.unit_key(effect.unit)
-                records.append(OutRecord(self._topics.references, key, references.encode(effect.reference)))
-            elif isinstance(effect, RetrainDecided):
-                self._metrics.retrains.increase((effect.unit.model, effect.outcome.value))
-            else:
-                self._count_detection(effect, now_ms)
-                records.append(self._event(effect))
+            try:
+                records += self._writer.records(effect, now_ms)
+            except Exception as error:  # one unit never ends the worker
+                self._judge.guard.fail(effect.unit, "output", error)
         return records
-
-    def _event(self, effect: DriftEvent) -> OutRecord:
-        retrain = effect.kind is EventType.RETRAIN_REQUESTED
-        topic = self._topics.retrain_requests if retrain else self._topics.drift_events
-        event = drift_events.envelope(effect.kind, effect.unit, effect.at_ms, effect.data, *effect.what)
-        return drift_events.record(topic, effect.unit, event)
-
-    def _count_detection(self, effect: DriftEvent, now_ms: int | None) -> None:
-        if effect.kind is not EventType.INCIDENT_OPENED:
-            return
-        model, version, data = effect.unit.model, effect.unit.version, effect.data
-        self._metrics.detections.increase((model, version, str(data.get("kind", "")), str(data.get("severity", ""))))
-        if now_ms is not None:
-            self._metrics.times.latency.observe((model,), max(0, now_ms - effect.at_ms) / 1000)

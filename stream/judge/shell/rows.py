@@ -152,6 +152,11 @@ class Rows:
         self._without_row.append((partition, offset))
         self.enqueue(records)
 
+    def adopt(self, unit: UnitKey, partition: int) -> None:
+        """Notes that the unit is judged, although no profile of it has come."""
+        if unit not in self._pending.partitions:
+            self._pending.restore_unit(unit, partition, (0, 0))
+
     def mark_changed(self, units: Iterable[UnitKey]) -> None:
         """Notes that these units changed without a profile."""
         for unit in units:

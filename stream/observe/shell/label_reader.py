@@ -18,7 +18,8 @@ from detectors.errors import BrokerError
 from stream.backends.ports import TableReader
 from stream.labels.book import KEPT, Labelled
 from stream.labels.predictions import Match
-from stream.observe.observer import DeadLetter, Observer
+from stream.observe.effects import DeadLetter
+from stream.observe.observer import Observer
 from stream.topics.record import Partition, Record
 
 log = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from detectors.features import UnitKey
 from detectors.profiles import Profile
 from stream.backends import sending
 from stream.backends.ports import Output
@@ -36,14 +37,22 @@ class Outbox:
     """Collects records between ``open`` and the end of the sink. Unusable after a BrokerError."""
 
     def __init__(
-        self, settings: Settings, sink: Output, counters: Counters, dead_letters: DeadLetters | None = None
+        self,
+        settings: Settings,
+        sink: Output,
+        counters: Counters,
+        dead_letters: DeadLetters | None = None,
+        failed: Callable[[UnitKey, Partition, str, Exception], None] | None = None,
     ) -> None:
+        """``failed``: is called for a unit whose profile cannot be written, with its partition, what failed and the
+        error."""
         self._topic = settings.topics.profiles
         self._largest = settings.kafka.max_message_bytes - HEADROOM_BYTES
         self._sink = sink
         self._sender = sending.Sender(sink, counters, "observer.send")
         self._counters = counters
         self._dead_letters = dead_letters or DeadLetters(settings, counters.limited)
+        self._failed = failed or _raise
         self._encode = msgspec.json.Encoder().encode
         self._profile_partitions = 0
         self._waiting: list[OutRecord] = []
@@ -63,7 +72,11 @@ class Outbox:
         for profile in profiles:
             shard = Partition(profile.topic, profile.partition)
             partition = keys.model_partition(profile.model, self._profile_partitions)
-            value = self._encode(profile)
+            try:
+                value = self._encode(profile)
+            except Exception as error:  # one unit never ends the worker
+                self._failed(profile.unit, shard, "profile", error)
+                continue
             if len(value) > self._largest:
                 self._counters.limited(OVERSIZED, 1)
                 log.error(
@@ -121,3 +134,7 @@ class Outbox:
             await asyncio.shield(batch)
             if self._sending is batch:
                 self._sending = None
+
+
+def _raise(unit: UnitKey, partition: Partition, stage: str, error: Exception) -> None:
+    raise error

@@ -1,34 +1,39 @@
-"""Reads the references topic: to its end before the first event, and from then on what is added to it."""
+"""Reads the topics of references and requests: to their ends before the first event, and then what is added to them."""
 
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
-from detectors.errors import DriftlineError, ReferenceError
+from detectors.errors import DriftlineError, FormatError, ReferenceError
 from detectors.reference import reference
 from detectors.reference.reference import Reference
 from stream.backends.ports import TableReader
 from stream.observe.observer import Observer
 from stream.observe.shell.outbox import Outbox
 from stream.observe.shell.telemetry import Telemetry
+from stream.settings.settings import TopicSettings
+from stream.topics import requests
 from stream.topics.keys import parse_reference_key
 from stream.topics.record import Partition, Record
+from stream.topics.requests import ForgetRequest, ReleaseRequest
 
 log = logging.getLogger(__name__)
 
 
 class References:
-    """Hands every reference of the topic to the observer. ``tables`` makes the reader; ``stop`` stops it."""
+    """Hands every reference, and every request to release a unit, to the observer. ``tables`` makes the reader;
+    ``stop`` stops it."""
 
     def __init__(
         self,
-        topic: str,
+        topics: TopicSettings,
         tables: Callable[[], TableReader],
         observer: Observer,
         outbox: Outbox,
         telemetry: Telemetry,
     ) -> None:
-        self._topic = topic
+        self._topic, self._actions = topics.references, topics.actions
         self._tables = tables
         self._observer = observer
         self._outbox = outbox
@@ -46,12 +51,15 @@ class References:
         reader = self._tables()
         try:
             found = await reader.read_to_end(self._topic)
+            actions = await reader.read_to_end(self._actions)
         except BaseException:
             await reader.stop()
             raise
         self._reader = reader
         for key, record in found.items():
             self._apply(key, record.value)
+        for key, record in actions.items():
+            self._apply_request(key, record.value)
 
     async def follow(self) -> None:
         """Applies what was added since the last call. Does nothing while ``catch_up`` reads."""
@@ -77,9 +85,21 @@ class References:
         if self._reader is not None:
             await self._reader.stop()
 
-    def _apply_record(self, _: Partition, record: Record) -> None:
+    def _apply_record(self, place: Partition, record: Record) -> None:
         if record.key is not None:
-            self._apply(record.key, record.value)
+            apply = self._apply_request if place.topic == self._actions else self._apply
+            apply(record.key, record.value)
+
+    def _apply_request(self, key: bytes, value: bytes | None) -> None:
+        """Applies a request to release or forget a unit. Others, and those that cannot be read, are the judge's."""
+        if value is None or not key.startswith((requests.RELEASE_KEY, requests.FORGET_KEY)):
+            return
+        with suppress(FormatError):
+            request = requests.decode(key, value, self._actions)
+            if isinstance(request, ReleaseRequest):
+                self._observer.release(request.unit, request.id)
+            elif isinstance(request, ForgetRequest):
+                self._observer.forget(request.unit, request.at_ms)
 
     def _apply(self, key: bytes, value: bytes | None) -> None:
         """Sets or removes a reference. One that cannot be read is logged and counted; the one before stays in use."""
@@ -89,9 +109,10 @@ class References:
                 last = self._observer.set_reference(remove=parse_reference_key(key))
             else:
                 last = self._observer.set_reference(_decoded(value, where))
-        except DriftlineError as error:
+        except Exception as error:  # one record never ends the reading
             if not isinstance(error, ReferenceError):
-                error = ReferenceError(f"{where}: {error}")
+                kind = "" if isinstance(error, DriftlineError) else f"unexpected {type(error).__name__}: "
+                error = ReferenceError(f"{where}: {kind}{error}")
             self._telemetry.error("observer.reference")
             log.error("a reference is left out: %s", error)
             return

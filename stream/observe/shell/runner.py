@@ -11,7 +11,8 @@ from typing import Protocol
 
 from detectors.errors import BrokerError
 from stream.backends.ports import Clock, Output, Source, TableReader
-from stream.observe.observer import Effects, Observer
+from stream.observe.effects import Effects
+from stream.observe.observer import Observer
 from stream.observe.shell import pace
 from stream.observe.shell.gate import Gate, SchemaSource
 from stream.observe.shell.label_reader import LabelReader
@@ -60,8 +61,8 @@ class Runner:
         self._labels = labels
         self._event_partitions = 1
         self._progress = Progress()
-        self._outbox = Outbox(settings, sink, self._telemetry, dead_letters)
-        self._references = References(settings.topics.references, tables, observer, self._outbox, self._telemetry)
+        self._outbox = Outbox(settings, sink, self._telemetry, dead_letters, observer.fail)
+        self._references = References(settings.topics, tables, observer, self._outbox, self._telemetry)
         self._restore = Restore(
             settings, observer, source, tables, self._references, labels, self._telemetry,
             started=self._progress.start, failed=self._fail,

@@ -54,6 +54,7 @@ def observe_settings(settings: Settings, *, look_events: int = LOOK_EVENTS) -> O
         max_versions=limits.versions_per_model,
         max_segments=limits.segments_per_model,
         max_units=limits.units,
+        silent_ms=int(86_400_000 * limits.silent_days),
         late_ms=detection.late_ms,
         look_ms=detection.look_ms,
         look_events=look_events,

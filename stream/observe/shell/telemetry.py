@@ -1,13 +1,20 @@
 """What the observe stage measures of itself, as a protocol. ``stream.metrics.registry`` implements it."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from detectors.columns import Floats
-from stream.observe.observer import Effects
+from stream.observe.effects import Effects
+
+SETTING_OF_LIMIT = {
+    "units": "units", "models": "models", "versions": "versions_per_model", "segments": "segments_per_model",
+}  # fmt: skip
+
+log = logging.getLogger(__name__)
 
 
 class Telemetry(Protocol):
@@ -50,11 +57,21 @@ class Unmeasured:
 
 
 def record_effects(telemetry: Telemetry, effects: Effects, now_ms: int) -> None:
-    """Records the outcomes, limits and ages of a batch of events that was read just now."""
+    """Records the outcomes, limits and ages of a batch of events that was read just now, and logs quarantines."""
     for (model, outcome), count in effects.outcomes.items():
         telemetry.counted(model, outcome, count)
     for limit, count in effects.limited.items():
         telemetry.limited(limit, count)
+    for fault in effects.faults:
+        telemetry.error("observer.quarantine")
+        log.error(
+            "%s in %s is in quarantine: %s. Its events are ignored until 'driftline models release'",
+            fault.unit, fault.partition, fault.reason, exc_info=fault.error,
+        )  # fmt: skip
+    for unit, partition, limit in effects.refused:
+        log.warning("%s in %s is not watched: limits.%s is reached", unit, partition, SETTING_OF_LIMIT[limit])
+    for unit, partition in effects.released:
+        log.info("%s in %s was released from quarantine", unit, partition)
     if effects.timestamps:
         models, times_ms = zip(*effects.timestamps, strict=True)
         telemetry.aged(models, list(map(len, times_ms)), (now_ms - np.concatenate(times_ms)) / 1000.0)

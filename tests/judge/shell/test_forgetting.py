@@ -176,3 +176,37 @@ async def test_a_retired_model_is_gone_from_page_and_metrics_through_a_kill_and_
         assert detail["forgotten"]["by"] == "ann"
     [word] = await deployment.read_all("actions")
     assert (word["by"], word["model"], requests.SCHEMA) == ("ann", "fraud", word["schema"])
+
+
+@pytest.mark.kafka
+async def test_red_eleventh_version_is_blind_with_its_limit_until_a_forgotten_one_gives_it_its_place(
+    kafka: Cluster, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(11)
+    deployment = Deployment(kafka.bootstrap_servers, tmp_path, limits={"versions_per_model": 2})
+    deployment.let_write()
+    await deployment.prepare()
+    with WorkerProcess(deployment) as worker:
+        worker.until_ready()
+        for version in ("1", "2"):
+            count = await deployment.publish_events("m", version, population(random, 200))
+            worker.until_events("m", version, count)
+        await deployment.publish_events("m", "3", population(random, 400))
+        detail = worker.until(lambda: worker.model("m", "3"), "the refused version")
+        worker.until(lambda: (worker.model("m", "3") or {}).get("state") == "blind", "its state")
+        detail = worker.model("m", "3") or {}
+        assert "the limit on versions is reached" in detail["reason"]
+        refused = worker.get("/api/v1/refused")["refused"]
+        assert [(one["version"], one["limit"]) for one in refused] == [("3", "versions")]
+        assert "limits.versions_per_model is reached" in worker.text()
+        assert worker.post("/api/v1/models/m/1/forget")[0] == 202
+        worker.until(lambda: worker.model("m", "1") is None, "the end of the first version")
+
+        found = 0
+        for _ in range(20):
+            found += await deployment.publish_events("m", "3", population(random, 60))
+            detail = worker.model("m", "3") or {}
+            if detail.get("events"):
+                break
+        detail = worker.until(lambda: (d := worker.model("m", "3")) and d["events"] and not d["refused"] and d, "it")
+        assert detail["state"] != "blind"

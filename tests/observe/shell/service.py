@@ -108,7 +108,7 @@ def make_broker(settings: Settings, partitions: int = 2, seed: int = 0) -> Memor
     for name in topics.event_names:
         broker.create_topic(name, partitions)
     broker.create_topic(topics.checkpoints, partitions)
-    for name in (topics.references, topics.profiles, topics.dead_letters):
+    for name in (topics.references, topics.actions, topics.profiles, topics.dead_letters):
         broker.create_topic(name, 3)
     return broker
 

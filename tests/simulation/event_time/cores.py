@@ -25,7 +25,8 @@ from stream.judge.effects import DriftEvent, Effect, Health, IncidentRecord, Ref
 from stream.judge.frontier import NOWHERE
 from stream.judge.judge import Judge
 from stream.judge.shell.pending import Pending
-from stream.observe.observer import Effects, Observer
+from stream.observe.effects import Effects
+from stream.observe.observer import Observer
 from stream.observe.publishing import Published
 from stream.topics import keys
 from stream.topics.drift_events import EventType
