@@ -82,21 +82,15 @@ class Blocks:
 
         Cost: 2 us a feature, once a block of 16 seconds 5 us.
         """
-        self.total[~held] += table[~held]
-        new = now_ms // LENGTHS_MS
-        new[new < self.index] = self.index[new < self.index]  # event time does not go back
-        moved = np.where(self.index < 0, 0, np.minimum(new - self.index, KEPT))
-        if moved.any():
-            _shift(
-                (self.counts, self._squares, self._differences),
-                (self._scores, self.total, self._bins_of),
-                moved,
-                held,
-            )
-            if moved[2:].any():
-                _dependence(self._squares, self._differences, self.learned)
-        self.index = new
-        self.counts[:, :, PRESENT, :] += table.astype(np.int32)[:, None, :]
+        longest = _append(
+            (self.counts, self._squares, self._differences, self.total),
+            (self._scores, self._bins_of),
+            (table, held),
+            self.index,
+            now_ms,
+        )
+        if longest >= 2:
+            _dependence(self._squares, self._differences, self.learned)
 
     def empty(self, component: int) -> None:
         """Drops the blocks of a component: what was reported there is over."""
@@ -124,22 +118,39 @@ class Blocks:
 
 
 @compiled
-def _shift(
-    state: tuple[Narrow, Floats, Floats], scores: tuple[Floats, Floats, Integers], moved: Integers, held: Bools
-) -> None:
-    """Moves the blocks of every length by ``moved`` and counts the differences of those that were just completed."""
-    counts, squares, differences = state
-    z, total, bins_of = scores
-    for length in range(len(moved)):
-        if moved[length] == 0:
-            continue
-        for d in range(len(counts)):
-            if not held[d] and moved[length] == 1:
-                _difference(counts[d, length], z[d], total[d], bins_of[d], length, squares[d], differences[d])
-            for _ in range(moved[length]):
-                for block in range(KEPT - 1):
-                    counts[d, length, block] = counts[d, length, block + 1]
-                counts[d, length, KEPT - 1] = 0
+def _append(
+    state: tuple[Narrow, Floats, Floats, Floats],
+    scores: tuple[Floats, Integers],
+    look: tuple[Floats, Bools],
+    index: Integers,
+    now_ms: int,
+) -> int:
+    """Adds a look. Returns the longest length (its place) of which a block ended, or -1."""
+    counts, squares, differences, total = state
+    table, held = look
+    longest = -1
+    for d in range(len(table)):
+        if not held[d]:
+            for b in range(table.shape[1]):
+                total[d, b] += table[d, b]
+    for length in range(LENGTHS):
+        new = max(now_ms // LENGTHS_MS[length], index[length])  # event time does not go back
+        moved = min(new - index[length], KEPT) if index[length] >= 0 else 0
+        index[length] = new
+        if moved > 0:
+            longest = length
+        for d in range(len(table)):
+            own = counts[d, length]
+            if moved == 1 and not held[d]:
+                _difference(own, scores[0][d], total[d], scores[1][d], length, squares[d], differences[d])
+            for _ in range(moved):
+                for block in range(PRESENT):
+                    for b in range(table.shape[1]):
+                        own[block, b] = own[block + 1, b]
+                own[PRESENT, :] = 0
+            for b in range(table.shape[1]):
+                own[PRESENT, b] += np.int32(table[d, b])
+    return longest
 
 
 @compiled

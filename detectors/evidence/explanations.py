@@ -31,26 +31,29 @@ Measured, not proved: benchmarks/detection, part "ordinary streams".
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from detectors.columns import Bools, Floats, Integers
 from detectors.compiled import compiled
 from detectors.evidence.blocks import BASELINE, LENGTHS, LENGTHS_MS, PRESENT, Blocks, BlocksState, Narrow
 from detectors.evidence.e_detector import Beginning
+from detectors.evidence.first_events import FirstEvents, FirstEventsState
 from detectors.evidence.hours import HOUR_MS, Hours, HoursState
 from detectors.evidence.sheets import VOID, EvidenceSettings, Sheet, Sheets
 from detectors.features import Kind
 from detectors.reference.reference import FeatureReference
 
-GROSS, SAME = LENGTHS, LENGTHS + 1
-ROWS = LENGTHS + 2
-"""Rows of evidence of a component: one a block length, then *reference*, then *same hours*."""
+GROSS, SAME, FIRST = LENGTHS, LENGTHS + 1, LENGTHS + 2
+ROWS = LENGTHS + 3
+"""Rows of evidence of a component: one a block length, then *reference*, *same hours* and *first events*."""
 
-KINDS = ("recent", "reference", "same-hours")
-WEIGHTS = (1 / 2, 1 / 6, 1 / 3)
+KINDS = ("recent", "reference", "same-hours", "recent")
+WEIGHTS = (1 / 2, 1 / 6, 1 / 3, 1 / 3)
+"""The first events are judged in the first hours, the same hours from the ninth day on: they share one weight."""
+EVIDENCE, CLIMB, PEAK = 0, 1, 2
 MOST_LENGTHS = 4
 BASELINE_EVENTS = (200.0, 200_000.0)
 INDEPENDENT_EVENTS = 10.0
@@ -72,19 +75,11 @@ RETURN_SHIFT, RETURN_Z = 0.12, 3.0
 sqrt(q (1 - q)) of a share q) and three standard errors of what was before, or when no bet on the same hours climbs."""
 RETURN_CLIMB = 4.0
 LONGEST_STEP = 600.0
-SHORTEST_STEP, LONG_STEP = 0.25, 1.5
+LONG_STEP = 1.5
 BLOCK_EVENTS = 1_000
 LARGEST = 1e300
 
 _NORMAL = NormalDist()
-
-
-class Speeds(NamedTuple):
-    """t, v and u of each component, (D,) each."""
-
-    tolerated: Floats
-    location: Floats
-    other: Floats
 
 
 class ReturnState(msgspec.Struct, frozen=True):
@@ -111,6 +106,8 @@ class ExplanationsState(msgspec.Struct, frozen=True):
     blocks: BlocksState
     hours: HoursState
     reported: dict[int, ReturnState]
+    first: FirstEventsState | UnsetType = UNSET
+    room: bytes = b""
 
 
 class Explanations:
@@ -122,21 +119,20 @@ class Explanations:
     """
 
     __slots__ = (
+        "_begun",
         "_bets",
         "_cap",
         "_climbs",
-        "_live",
         "_reported",
+        "_room",
+        "_running",
         "_speeds",
+        "_summary",
         "blocks",
-        "climb",
-        "evidence",
+        "first",
         "hours",
         "now_ms",
-        "peak",
         "sheet",
-        "since",
-        "since_ms",
     )  # fmt: skip
 
     def __init__(self, sheet: Sheet, threshold_seconds: float) -> None:
@@ -144,55 +140,69 @@ class Explanations:
         self._cap = (math.log(threshold_seconds) + math.log(max(int(sheet.used.sum()), 1))) / 2
         features = len(sheet.layout.names)
         self._bets = _bets_of(sheet)
-        self._live: Bools = np.asarray((sheet.weights > 0).any(axis=1))
         scores = _scores(sheet)
         values = np.arange(2 * features) < features
-        self._speeds = Speeds(
-            np.where(values, 0.05, 0.02),
-            np.where(sheet.ordered, 0.25, 0.0),
-            np.where(values, np.where(sheet.ordered, 0.12, 0.15), 0.05),
-        )
+        speeds = np.array(
+            [
+                np.where(values, 0.05, 0.02),
+                np.where(sheet.ordered, 0.25, 0.0),
+                np.where(values, np.where(sheet.ordered, 0.12, 0.15), 0.05),
+            ]
+        )  # t, v and u of each component, (3, D)
+        self._speeds: Floats = np.stack([speeds, speeds * np.array([[1.0], [SLOWER], [SLOWER]])])
         self.blocks = Blocks(scores, np.array(sheet.bins_of, np.int64))
         self.hours = Hours(self._bets[1], sheet.shares)
+        self.first = FirstEvents(scores, np.array(sheet.bins_of, np.int64))
         shape = (2 * features, ROWS, sheet.weights.shape[1])
-        self.evidence, self.climb, self.peak = np.zeros((3, *shape))
-        self.since, self.since_ms = np.zeros((2, *shape), np.int64)
+        self._running: Floats = np.zeros((3, *shape))  # evidence, climb and peak of every bet
+        self._summary: Floats = np.zeros((2, *shape[:2]))  # the sum of its evidence and the highest climb of every row
+        self._begun: Integers = np.zeros((2, *shape), np.int64)  # event and time at which each climb began
         self._climbs: Floats = np.zeros((3, 2 * features))  # the record, highest climbs of the last and this hour
+        self._room: Floats = np.ones(2 * features)  # the part of the cap that each component may still use now
         self.now_ms: int | None = None
         self._reported: dict[int, ReturnState] = {}
 
     @property
+    def _live(self) -> Bools:
+        """The components that have bets, (D,)."""
+        return np.asarray(self._bets[4] > 0)
+
+    @property
     def tau(self) -> Floats:
         """The dependence factor of every component, (D,): learned, and not below the floor."""
-        known = np.where(self.sheet.tau > 1, self.sheet.tau, 1.0)
+        known = np.maximum(self.sheet.tau, 1.0)
         fades = np.minimum(1.0, FLOOR_EVENTS / np.maximum(self.blocks.total.sum(axis=1), 1.0))
         return np.asarray(np.maximum(self.blocks.learned, 1 + (known - 1) * fades))
 
     def look(self, table: Floats, now_ms: int, events: int, arrived: int) -> None:
         """Adds the counts (D, B) of one look at event time ``now_ms``; ``arrived`` of the unit's ``events`` are new."""
-        step = 1.0 if self.now_ms is None else min(max((now_ms - self.now_ms) / 1_000, 0.001), LONGEST_STEP)
+        step = 1.0 if self.now_ms is None else min(max((now_ms - self.now_ms) / 1_000, 0.0), LONGEST_STEP)
         self.now_ms = max(now_ms, self.now_ms or now_ms)
         held = np.zeros(len(table), bool)
         for feature in self._reported:
             held[[feature, len(table) // 2 + feature]] = True
-        tau = self.tau
-        if self.hours.append(table, self.now_ms, tau, self.blocks.total, self._live):
+        if self.hours.begins(self.now_ms):
+            self.hours.begin(self.now_ms, self.tau, self.blocks.total, self._live)
             self._end_hour(held)
+        self.hours.append(table)
+        early = self.first.append(table, self.blocks.total, self.now_ms, held, self._climbing())
         self.blocks.append(table, self.now_ms, held)
-        seen = np.maximum(self.blocks.total.sum(axis=1), 1.0)
-        careful = np.maximum(tau, 1 + (FLOOR_EVENTS / seen) ** 2)
-        cap = self._cap * min(max(step, SHORTEST_STEP), LONG_STEP) * max(1.0, arrived / BLOCK_EVENTS)
-        slow = SLOWER if self.hours.days >= SLOW_DAYS else 1.0
+        burst, slow = arrived / BLOCK_EVENTS, self.hours.days >= SLOW_DAYS
         _fold_look_in(
             self._bets,
-            (table, self.blocks.counts, seen),
-            (self.evidence, self.climb, self.peak, self._climbs),
-            (self.since, self.since_ms),
-            (self.hours.moves, self.hours.gross, self.hours.same),
-            (tau, careful, self._speeds.tolerated, slow * self._speeds.location, slow * self._speeds.other),
-            (events - arrived, self.now_ms, (self.now_ms // LENGTHS_MS - BASELINE + 1) * LENGTHS_MS),
-            (step, cap),
+            (table, self.blocks.counts, self.blocks.total),
+            (self._running, self._begun, self._summary, self._room),
+            (self._climbs, self.first.climbs),
+            (self.hours.moves, self.hours.gross, self.hours.same, self.hours.known),
+            (self.sheet.tau, self.blocks.learned, early, self._speeds[int(slow)]),
+            (events - arrived, self.now_ms, self.first.hours(self.now_ms)),
+            (step, self._cap, max(step, burst), max(LONG_STEP if step >= 2 else 1.0, burst)),
         )
+
+    def _climbing(self) -> Bools:
+        """The components (D,) whose evidence against *recent* counts in full."""
+        highest = np.maximum(self._summary[1, :, :LENGTHS].max(axis=1), self._summary[1, :, FIRST])
+        return np.asarray(highest > RECORD_TIMES * np.maximum(self._climbs[0], self.first.climbs[0]) + RECORD_MORE)
 
     def _end_hour(self, held: Bools) -> None:
         """Takes the highest climbs that ended in the hour before the last one into the records."""
@@ -202,32 +212,29 @@ class Explanations:
         ))  # fmt: skip
 
     def logs(self) -> Floats:
-        """The log of each explanation's evidence, weighted, (3, D), as the records let it count."""
-        means, highest = _summed(self.evidence, self.climb, self._bets[4])
-        weighted = np.log(np.maximum(means * np.array(WEIGHTS)[:, None], 1e-300))
-        counts = np.minimum(highest / (RECORD_TIMES * self._climbs[0] + RECORD_MORE), 1.0)
-        return np.asarray(np.where(weighted > 0, weighted * counts, weighted))
+        """The log of each explanation's evidence, weighted, (4, D), as the records let it count."""
+        return _logs(self._summary, self._bets[4], self._climbs[0], self.first.climbs[0])
 
     @property
     def feature_log10(self) -> Floats:
         """log10 of every feature's evidence in seconds, (F,)."""
-        halves = np.logaddexp.reduce(self.logs(), axis=0).reshape(2, -1)
-        return np.asarray((np.logaddexp(halves[0], halves[1]) - math.log(2)) / math.log(10))
+        return _joined(self.logs()) / math.log(10)
 
     def refuted(self, feature: int) -> list[str]:
         """The explanations against which there is evidence, the strongest first: all within a factor of 1,000 of it."""
         logs = self.logs()[:, np.array([feature, len(self._live) // 2 + feature])].max(axis=1)
         order = np.argsort(-logs, kind="stable")
-        return [KINDS[i] for i in order.tolist() if logs[i] >= logs[order[0]] - math.log(1_000)]
+        near = [KINDS[i] for i in order.tolist() if logs[i] >= logs[order[0]] - math.log(1_000)]
+        return list(dict.fromkeys(near))
 
     def beginning(self, feature: int) -> Beginning:
         """The estimated beginning of a feature's change: where the highest climb began (Page, 1954)."""
         rows = [feature, len(self._live) // 2 + feature]
-        climb, since = self.climb[rows].reshape(-1), self.since[rows].reshape(-1)
+        climb, since = self._running[CLIMB, rows].reshape(-1), self._begun[0][rows].reshape(-1)
         near = since[climb >= climb.max() - math.log(100)]
         best = int(climb.argmax())
         status = best >= len(climb) // 2
-        at_ms = int(self.since_ms[rows].reshape(-1)[best])
+        at_ms = int(self._begun[1][rows].reshape(-1)[best])
         return Beginning(int(since[best]), at_ms, int(near.min()), int(near.max()), bool(status))
 
     def report(self, features: Sequence[int]) -> None:
@@ -239,7 +246,7 @@ class Explanations:
             start = self.now_ms or 0
             empty = np.zeros((2, bins)).tobytes()
             self._reported[feature] = ReturnState(before.tobytes(), empty, 0, start, self.refuted(feature))
-            self.climb[rows, SAME], self.peak[rows, SAME] = 0.0, 0.0
+            self._running[CLIMB:, rows, SAME] = 0.0
 
     def _before(self, component: int) -> Floats:
         """The shares of the longest baseline of at most some 20,000 events, with a little of all that came."""
@@ -266,11 +273,11 @@ class Explanations:
                 back.append(feature)
             fresh = np.zeros(counts.shape).tobytes()
             self._reported[feature] = msgspec.structs.replace(known, counts=fresh, events=0, from_ms=now)
-            self.climb[rows, SAME] = self.peak[rows, SAME] = 0.0
+            self._running[CLIMB:, rows, SAME] = 0.0
         return back
 
     def _fits(self, rows: list[int], known: ReturnState, counts: Floats) -> bool:
-        usual = all(self.climb[d, SAME].max() < RETURN_CLIMB for d in rows if self._live[d])
+        usual = all(self._running[CLIMB, d, SAME].max() < RETURN_CLIMB for d in rows if self._live[d])
         if self.hours.known and usual:
             return True
         if known.kinds[:1] == [KINDS[2]]:
@@ -294,7 +301,7 @@ class Explanations:
         for feature in features:
             self._reported.pop(feature, None)
             for d in (feature, len(self._live) // 2 + feature):
-                self.evidence[d] = self.climb[d] = self.peak[d] = 0.0
+                self._running[:, d] = self._summary[:, d] = 0.0
                 self._climbs[1:, d] = 0.0
                 self.blocks.empty(d)
 
@@ -305,36 +312,43 @@ class Explanations:
 
     def snapshot(self) -> ExplanationsState:
         """The whole state."""
-        shape = self.evidence.shape
+        shape = self._running[EVIDENCE].shape
         return ExplanationsState(
             (shape[0], shape[2], self._bets[0].shape[1]),
-            self.evidence.tobytes(),
-            self.climb.tobytes(),
-            self.peak.tobytes(),
-            self.since.tobytes(),
-            self.since_ms.tobytes(),
+            self._running[EVIDENCE].tobytes(),
+            self._running[CLIMB].tobytes(),
+            self._running[PEAK].tobytes(),
+            self._begun[0].tobytes(),
+            self._begun[1].tobytes(),
             self._climbs.tobytes(),
             self.now_ms,
             self.blocks.snapshot(),
             self.hours.snapshot(),
             dict(self._reported),
+            self.first.snapshot(),
+            self._room.tobytes(),
         )
 
     def restore(self, state: ExplanationsState) -> bool:
         """Restores a snapshot; False and unchanged when it is of other bets."""
-        shape = self.evidence.shape
+        shape = self._running[EVIDENCE].shape
         if tuple(state.shape) != (shape[0], shape[2], self._bets[0].shape[1]):
             return False
-        floats = (state.evidence, state.climb, state.peak)
-        self.evidence, self.climb, self.peak = (np.frombuffer(part).reshape(shape).copy() for part in floats)
-        self.since, self.since_ms = (
-            np.frombuffer(part, np.int64).reshape(shape).copy() for part in (state.since, state.since_ms)
-        )
+        parts, numbers = (state.evidence, state.climb, state.peak), (state.since, state.since_ms)
+        stored = [np.frombuffer(part).reshape(shape[0], -1, shape[2]) for part in parts]
+        self._running = np.stack([_rows(rows, ROWS) for rows in stored])
+        self._summary[0] = self._running[EVIDENCE].sum(axis=2)
+        self._summary[1] = self._running[CLIMB].max(axis=2)
+        begun = [np.frombuffer(part, np.int64).reshape(shape[0], -1, shape[2]) for part in numbers]
+        self._begun = np.stack([_rows(rows.astype(np.float64), ROWS).astype(np.int64) for rows in begun])
         self._climbs = np.frombuffer(state.records).reshape(3, -1).copy()
         self.now_ms = state.now_ms
         self.blocks.restore(state.blocks)
         self.hours.restore(state.hours)
         self._reported = dict(state.reported)
+        if state.first is not UNSET:
+            self.first.restore(state.first)
+            self._room = np.frombuffer(state.room).copy()
         return True
 
 
@@ -348,6 +362,13 @@ def compile_loops() -> None:
     for look in range(10):
         explanations.look(table, look * HOUR_MS * 24, 60 * look + 60, 60)
     explanations.logs()
+
+
+def _rows(stored: Floats, most: int) -> Floats:
+    """``stored`` (D, rows, K) with ``most`` rows. Rows of versions before have no *first events*."""
+    rows = np.zeros((stored.shape[0], most, stored.shape[2]))
+    rows[:, : stored.shape[1]] = stored
+    return rows
 
 
 Bets = tuple[Floats, Floats, Floats, Integers, Integers]
@@ -375,132 +396,188 @@ def _scores(sheet: Sheet) -> Floats:
 def _fold_look_in(
     bets: Bets,
     seen: tuple[Floats, Narrow, Floats],
-    running: tuple[Floats, Floats, Floats, Floats],
-    begun: tuple[Integers, Integers],
-    usual: tuple[Floats, Floats, Floats],
-    careful: tuple[Floats, Floats, Floats, Floats, Floats],
-    dated: tuple[int, int, Integers],
-    limits: tuple[float, float],
+    running: tuple[Floats, Integers, Floats, Floats],
+    climbs: tuple[Floats, Floats],
+    usual: tuple[Floats, Floats, Floats, bool],
+    careful: tuple[Floats, Floats, Floats, Floats],
+    dated: tuple[int, int, float],
+    limits: tuple[float, float, float, float],
 ) -> None:
     """Adds one look to the evidence against all explanations."""
     logs, ratios, z, bins_of, bets_of = bets
-    table, blocks, known = seen
-    evidence, climb, peak, records = running
-    moves, gross, same = usual
+    table, blocks, total = seen
+    states, begun, summary, room = running
+    gains, means, pool = np.empty(ratios.shape[2]), np.empty(ratios.shape[2]), np.empty(z.shape[1])
     for d in range(len(table)):
-        count, bins = bets_of[d], bins_of[d]
+        count, bins, early = bets_of[d], bins_of[d], careful[2][d]
         if count == 0:
             continue
-        gains, means, arrived = np.zeros(count), np.zeros(count), 0.0
-        for b in range(bins):
-            if table[d, b] != 0.0:
-                arrived += table[d, b]
-                for k in range(count):
-                    gains[k] += table[d, b] * logs[d, b, k]
-        lengths = 0
-        for row in range(len(evidence[d])):
-            tau = careful[1 if row == GROSS and 2 * d < len(table) else 0][d]
-            if row < LENGTHS:
-                if known[d] < START_EVENTS or lengths >= MOST_LENGTHS:
-                    continue
-                tau = careful[1][d]
-                if not _usable(blocks[d, row], tau):
-                    continue
-                lengths += 1
-                hours = (dated[1] - dated[2][row]) / HOUR_MS
-                speeds = careful[2][d], careful[3][d] * hours, careful[4][d] * hours
-                _recent(blocks[d, row, :, :bins], ratios[d], z[d], moves[d, row], speeds, means)
-            elif row == GROSS:
-                means[:] = gross[d, :count]
-            else:
-                means[:] = same[d, :count]
-            states = evidence[d, row], climb[d, row], peak[d, row], begun[0][d, row], begun[1][d, row]
-            ended = _bet(states, gains, means, arrived, 1 / tau, limits, dated[0], dated[1])
-            records[2, d] = max(records[2, d], ended)
-
-
-@compiled
-def _summed(evidence: Floats, climb: Floats, bets_of: Integers) -> tuple[Floats, Floats]:
-    """The mean of each explanation's evidence over bets (and lengths), and its highest climb; shapes (3, D)."""
-    means, highest = np.zeros((3, len(evidence))), np.zeros((3, len(evidence)))
-    for d in range(len(evidence)):
+        room[d] = min(room[d] + limits[2], limits[3])
+        arrived, events = _gains(table[d, :bins], total[d, :bins], logs[d], gains[:count])
+        tau, floor, least = _careful(careful[0][d], careful[1][d], early, events)
+        if early == np.inf and summary[0, d, FIRST] > 0.0:
+            states[:, d, FIRST], summary[:, d, FIRST] = 0.0, 0.0
+        lengths, used, speeds = 0, 0.0, careful[3][:, d]
         for row in range(ROWS):
-            kind = max(row - LENGTHS + 1, 0)
-            share = max(bets_of[d], 1) * (MOST_LENGTHS if kind == 0 else 1)
-            for k in range(bets_of[d]):
-                means[kind, d] += evidence[d, row, k] / share
-                highest[kind, d] = max(highest[kind, d], climb[d, row, k])
-    return means, highest
+            own, weight = means[:count], 1 / tau
+            if row < LENGTHS:
+                usable = events >= START_EVENTS and lengths < MOST_LENGTHS
+                if not usable or not _pooled(blocks[d, row, :, :bins], pool[:bins], floor):
+                    continue
+                lengths, weight = lengths + 1, 1 / floor
+                since = (dated[1] // LENGTHS_MS[row] - BASELINE + 1) * LENGTHS_MS[row]
+                _recent(pool[:bins], ratios[d], z[d], (speeds, (dated[1] - since) / HOUR_MS, -np.inf), own)
+                own += usual[0][d, row, :count]
+            elif row == FIRST and early < np.inf:
+                weight = 1 / max(tau, early)
+                _recent(total[d, :bins], ratios[d], z[d], (speeds, dated[2], 0.0), own)
+            elif row == GROSS:
+                own, weight = usual[1][d, :count], 1 / (least if 2 * d < len(table) else tau)
+            elif row == SAME and usual[3]:
+                own = usual[2][d, :count]
+            else:
+                continue
+            bet = states[:, d, row, :count], begun[:, d, row, :count], summary[:, d, row]
+            limit = weight, limits[0], limits[1] * room[d]
+            ended, most = _bet(bet, gains[:count], own, arrived, limit, dated[0], dated[1])
+            record = climbs[1][1] if row == FIRST else climbs[0][2]
+            record[d], used = max(record[d], ended), max(used, most)
+        room[d] -= used / limits[1]
 
 
 @compiled
-def _usable(blocks: Narrow, tau: float) -> bool:
-    """Whether a baseline has enough events, and not too many."""
+def _gains(table: Floats, total: Floats, logs: Floats, gains: Floats) -> tuple[float, float]:
+    """Fills ``gains`` with the log ratios of a look. Returns its events, and all so far."""
+    arrived, events = 0.0, 0.0
+    gains[:] = 0.0
+    for b in range(len(table)):
+        events += total[b]
+        if table[b] != 0.0:
+            arrived += table[b]
+            for k in range(len(gains)):
+                gains[k] += table[b] * logs[b, k]
+    return arrived, max(events, 1.0)
+
+
+@compiled
+def _careful(reference: float, learned: float, early: float, events: float) -> tuple[float, float, float]:
+    """The dependence factor of a component, and with the floors of *recent* and of *reference*."""
+    fades = min(1.0, FLOOR_EVENTS / events)
+    tau = max(learned, 1 + (max(reference, 1.0) - 1) * fades)
+    floor = 1 + (FLOOR_EVENTS / events) ** 2
+    return tau, max(tau, early if early < np.inf else floor), max(tau, min(early, floor))
+
+
+@compiled
+def _logs(summary: Floats, bets_of: Integers, record: Floats, first_record: Floats) -> Floats:
+    """The log of the mean of each explanation's evidence over bets (and lengths), (4, D). See ``Explanations.logs``."""
+    logs = np.full((len(KINDS), len(bets_of)), -690.0)
+    for d in range(len(bets_of)):
+        for kind in range(len(KINDS)):
+            first = 0 if kind == 0 else LENGTHS + kind - 1
+            total, highest = 0.0, 0.0
+            for row in range(first, LENGTHS if kind == 0 else first + 1):
+                total, highest = total + summary[0, d, row], max(highest, summary[1, d, row])
+            if total > 0.0:
+                own = math.log(total * WEIGHTS[kind] / (bets_of[d] * (MOST_LENGTHS if kind == 0 else 1)))
+                known = RECORD_TIMES * (first_record[d] if first == FIRST else record[d]) + RECORD_MORE
+                logs[kind, d] = own * min(highest / known, 1.0) if own > 0.0 else own
+    return logs
+
+
+@compiled
+def _joined(logs: Floats) -> Floats:
+    """The log of the mean over a feature's two components of the sum over explanations, (F,), of ``logs`` (4, D)."""
+    features = logs.shape[1] // 2
+    joined = np.zeros(features)
+    for f in range(features):
+        top, total = -np.inf, 0.0
+        for kind in range(len(logs)):
+            top = max(top, logs[kind, f], logs[kind, features + f])
+        for kind in range(len(logs)):
+            total += math.exp(logs[kind, f] - top) + math.exp(logs[kind, features + f] - top)
+        joined[f] = top + math.log(total / 2)
+    return joined
+
+
+@compiled
+def _pooled(blocks: Narrow, pool: Floats, tau: float) -> bool:
+    """Fills ``pool`` with the counts of the baseline and of the present block. False where the baseline has not enough
+    events, or too many."""
     events = 0
-    for block in range(BASELINE):
-        for b in range(blocks.shape[1]):
-            events += blocks[block, b]
+    for b in range(len(pool)):
+        own = blocks[0, b]
+        for block in range(1, BASELINE):
+            own += blocks[block, b]
+        events += own
+        pool[b] = own + blocks[PRESENT, b]
     return BASELINE_EVENTS[0] <= events <= BASELINE_EVENTS[1] and events >= INDEPENDENT_EVENTS * tau
 
 
 @compiled
-def _recent(
-    blocks: Narrow, ratios: Floats, z: Floats, moves: Floats, speeds: tuple[float, float, float], means: Floats
-) -> None:
-    """Fills ``means`` with log N_k of the explanation *recent*."""
-    count, bins = len(means), blocks.shape[1]
-    tolerated, location, other = speeds
-    pool, total, mean_z, square_z = np.zeros(bins), 0.0, 0.0, 0.0
+def _recent(pool: Floats, ratios: Floats, z: Floats, allowed: tuple[Floats, float, float], means: Floats) -> None:
+    """Fills ``means`` with log N_k of the explanation *recent*, whose past and present are ``pool``; without moves.
+
+    ``allowed``: t, v and u; the hours g; and the least value.
+    """
+    count, bins = len(means), len(pool)
+    speeds, hours, least = allowed
+    tolerated, location, other = speeds[0], (speeds[1] * hours) ** 2, (speeds[2] * hours) ** 2
+    total, mean_z, square_z = 0.0, 0.0, 0.0
     for b in range(bins):
-        pool[b] = blocks[PRESENT, b]
-        for block in range(BASELINE):
-            pool[b] += blocks[block, b]
         total += pool[b]
-    first, second, both = np.zeros(count), np.zeros(count), np.zeros(count)
+        mean_z += pool[b] * z[b]
+        square_z += pool[b] * z[b] * z[b]
+    mean_z /= total
+    spread = max(square_z / total - mean_z * mean_z, 1e-9)
+    sums = np.zeros((3, count))
     for b in range(bins):
-        p = pool[b] / total
+        p, pz = pool[b] / total, pool[b] / total * z[b]
         if p > 0.0:
-            mean_z, square_z = mean_z + p * z[b], square_z + p * z[b] * z[b]
             for k in range(count):
                 ratio = ratios[b, k]
-                first[k] += p * ratio
-                second[k] += p * ratio * ratio
-                both[k] += p * z[b] * ratio
-    deviation = math.sqrt(max(square_z - mean_z * mean_z, 1e-9))
+                sums[0, k] += p * ratio
+                sums[1, k] += p * ratio * ratio
+                sums[2, k] += pz * ratio
     for k in range(count):
-        variance = max(second[k] - first[k] * first[k], 0.0)
-        if variance <= VOID:
-            means[k] = np.inf
-            continue
-        along = min(abs(both[k] - first[k] * mean_z) / deviation, math.sqrt(variance))
-        moved = math.sqrt((location * along) ** 2 + other * other * (variance - along * along))
-        means[k] = math.log(first[k] + tolerated * math.sqrt(variance) + moved) + moves[k]
+        mean = sums[0, k]
+        variance = max(sums[1, k] - mean * mean, 0.0)
+        along = min((sums[2, k] - mean * mean_z) ** 2 / spread, variance)
+        moved = math.sqrt(location * along + other * (variance - along))
+        largest = mean + tolerated * math.sqrt(variance) + moved
+        means[k] = max(math.log(largest), least) if variance > VOID else np.inf
 
 
 @compiled
 def _bet(
-    states: tuple[Floats, Floats, Floats, Integers, Integers],
+    bet: tuple[Floats, Integers, Floats],
     gains: Floats,
     means: Floats,
     arrived: float,
-    weight: float,
-    limits: tuple[float, float],
+    limit: tuple[float, float, float],
     event: int,
     now_ms: int,
-) -> float:
-    """Adds one look to the bets against one explanation; the highest climb that ended with it."""
-    evidence, climb, peak, since, since_ms = states
-    seconds, cap = limits
-    ended = 0.0
+) -> tuple[float, float]:
+    """Adds one look to the bets against one explanation; the highest climb that ended with it, and the largest gain."""
+    states, begun, summary = bet
+    weight, seconds, cap = limit
+    ended, most = 0.0, 0.0
+    if arrived == 0.0:
+        return ended, most
+    total, highest = 0.0, 0.0
     for k in range(len(gains)):
         gain = min((gains[k] - arrived * means[k]) * weight, cap)
-        if means[k] == np.inf or abs(gain) <= VOID * arrived:
-            continue  # not known, or all that came pays the same: time alone must not become an alarm
-        evidence[k] = min((evidence[k] + seconds) * math.exp(gain), LARGEST)
-        if climb[k] <= 0.0:
-            climb[k], since[k], since_ms[k] = 0.0, event, now_ms
-        climb[k] += gain
-        peak[k] = max(peak[k], climb[k])
-        if climb[k] <= 0.0:
-            ended, peak[k] = max(ended, peak[k]), 0.0
-    return ended
+        if means[k] < np.inf and abs(gain) > VOID * arrived:  # else it is not known, or all that came pays the same:
+            states[EVIDENCE, k] = min((states[EVIDENCE, k] + seconds) * math.exp(gain), LARGEST)  # time is no alarm
+            climb = states[CLIMB, k]
+            if climb <= 0.0:
+                climb, begun[0, k], begun[1, k] = 0.0, event, now_ms
+            climb += gain
+            states[CLIMB, k] = climb
+            most = max(most, gain)
+            states[PEAK, k] = max(states[PEAK, k], climb)
+            if climb <= 0.0:
+                ended, states[PEAK, k] = max(ended, states[PEAK, k]), 0.0
+        total, highest = total + states[EVIDENCE, k], max(highest, states[CLIMB, k])
+    summary[0], summary[1] = total, highest
+    return ended, most

@@ -88,23 +88,26 @@ class Hours:
         """Whether this hour was seen on enough earlier days."""
         return self.days >= DAYS_KNOWN
 
-    def append(self, table: Floats, now_ms: int, tau: Floats, total: Floats, live: Bools) -> bool:
-        """Adds the counts (D, B) of a look. True if a new hour began; then everything is computed again.
+    def begins(self, now_ms: int) -> bool:
+        """Whether a look at event time ``now_ms`` is the first one of an hour."""
+        return now_ms // HOUR_MS > self.hour
 
-        ``tau``: dependence factors (D,); ``total``: all counts (D, B); ``live``: components with a bet. Cost: 1 us a
-        feature, and once an hour some 500 us.
+    def begin(self, now_ms: int, tau: Floats, total: Floats, live: Bools) -> None:
+        """Begins the hour of ``now_ms``: stores the one before, and computes everything again.
+
+        ``tau``: dependence factors (D,); ``total``: all counts (D, B); ``live``: components with a bet. Cost: 25 us a
+        feature once an hour.
         """
-        hour = now_ms // HOUR_MS
-        began = hour > self.hour
-        if began:
-            if self.hour >= 0:
-                self._close()
-            else:
-                self._first = hour
-            self.hour = hour
-            self._renew(tau, total, live)
-        self._running += table.astype(np.int64)
-        return began
+        if self.hour >= 0:
+            self._close()
+        else:
+            self._first = now_ms // HOUR_MS
+        self.hour = now_ms // HOUR_MS
+        self._renew(tau, total, live)
+
+    def append(self, table: Floats) -> None:
+        """Adds the counts (D, B) of a look. Cost: .2 us a feature."""
+        np.add(self._running, table, out=self._running, casting="unsafe")
 
     def _close(self) -> None:
         """Stores the hour that ended. Counts above 65,535 are halved together until they fit."""
