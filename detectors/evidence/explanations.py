@@ -12,6 +12,8 @@ have under explanation H, so that L_k / N_k(H) is an e-value for H. An incident 
   with t the part of a deviation that is too small to matter, v and u the speeds an hour that are allowed in location
   and in every other direction (Cauchy-Schwarz over a chi-square ball), and ``move_k`` of ``hours``. After four days
   ``move_k`` says what the speeds had to, and they fall to a fifth. Every block length that has enough events is used.
+  In the first hour, when blocks are few, all that came since the stream began is such a past too, with N_k of at least
+  1: a jump must be unlike it, and outside of the reference.
 * **reference**: any hour of a day that the reference, or all that came, is a mixture of (``hours.gross``).
 * **same hours**: this hour as it was on earlier days, from eight days on (``hours.same``).
 
@@ -20,7 +22,8 @@ lengths of *recent*, a sixth of *reference* and a third of *same hours*. So each
 false alarms than the budget allows.
 
 Serial dependence: log evidence is divided by the factor that ``blocks`` has learned from the stream. Until that is
-known, *recent*, and *reference* on values, have a floor that falls with the number of events. Heavy tails (one
+known, *recent*, and *reference* on values, have a floor: what the first events show, or one that falls with the number
+of events. Heavy tails (one
 long session) are in no such factor: so the evidence of a component counts in full only once its best bet has climbed to
 ``RECORD_TIMES`` the highest climb that has ended by itself so far, and as a part of that before. Records fade over some
 weeks.
@@ -60,9 +63,12 @@ INDEPENDENT_EVENTS = 10.0
 """A length is used while its baseline has 200 to 200,000 events, and ten that are independent."""
 
 START_EVENTS = 2_000.0
-"""Events before *recent* is judged."""
+"""Events before blocks of event time are judged."""
+FIRST_HOURS = 1.0
+"""In the first hour of a stream, its first events are one more past that the present must be unlike."""
 FLOOR_EVENTS = 8_000.0
-"""The floor of the dependence factor is 1 + (8,000 / events)^2; that of the reference fades like 8,000 / events."""
+"""The floor of the dependence factor is what the first events show (see ``first_events``); once they are over it is
+1 + (8,000 / events)^2. That of the reference fades like 8,000 / events."""
 
 RECORD_TIMES, RECORD_MORE = 2.0, 2.0
 RECORD_FADES = 0.9985
@@ -194,7 +200,7 @@ class Explanations:
             (self._running, self._begun, self._summary, self._room),
             (self._climbs, self.first.climbs),
             (self.hours.moves, self.hours.gross, self.hours.same, self.hours.known),
-            (self.sheet.tau, self.blocks.learned, early, self._speeds[int(slow)]),
+            (self.sheet.tau, self.blocks.learned, early, self.first.over, self._speeds[int(slow)]),
             (events - arrived, self.now_ms, self.first.hours(self.now_ms)),
             (step, self._cap, max(step, burst), max(LONG_STEP if step >= 2 else 1.0, burst)),
         )
@@ -337,8 +343,7 @@ class Explanations:
         parts, numbers = (state.evidence, state.climb, state.peak), (state.since, state.since_ms)
         stored = [np.frombuffer(part).reshape(shape[0], -1, shape[2]) for part in parts]
         self._running = np.stack([_rows(rows, ROWS) for rows in stored])
-        self._summary[0] = self._running[EVIDENCE].sum(axis=2)
-        self._summary[1] = self._running[CLIMB].max(axis=2)
+        _sum_up(self._running, self._summary)
         begun = [np.frombuffer(part, np.int64).reshape(shape[0], -1, shape[2]) for part in numbers]
         self._begun = np.stack([_rows(rows.astype(np.float64), ROWS).astype(np.int64) for rows in begun])
         self._climbs = np.frombuffer(state.records).reshape(3, -1).copy()
@@ -399,7 +404,7 @@ def _fold_look_in(
     running: tuple[Floats, Integers, Floats, Floats],
     climbs: tuple[Floats, Floats],
     usual: tuple[Floats, Floats, Floats, bool],
-    careful: tuple[Floats, Floats, Floats, Floats],
+    careful: tuple[Floats, Floats, Floats, bool, Floats],
     dated: tuple[int, int, float],
     limits: tuple[float, float, float, float],
 ) -> None:
@@ -414,10 +419,11 @@ def _fold_look_in(
             continue
         room[d] = min(room[d] + limits[2], limits[3])
         arrived, events = _gains(table[d, :bins], total[d, :bins], logs[d], gains[:count])
-        tau, floor, least = _careful(careful[0][d], careful[1][d], early, events)
-        if early == np.inf and summary[0, d, FIRST] > 0.0:
+        tau, floor, least = _careful(careful[0][d], careful[1][d], early, careful[3], events)
+        first = early < np.inf and dated[2] <= FIRST_HOURS
+        if not first and summary[0, d, FIRST] > 0.0:
             states[:, d, FIRST], summary[:, d, FIRST] = 0.0, 0.0
-        lengths, used, speeds = 0, 0.0, careful[3][:, d]
+        lengths, used, speeds = 0, 0.0, careful[4][:, d]
         for row in range(ROWS):
             own, weight = means[:count], 1 / tau
             if row < LENGTHS:
@@ -428,7 +434,7 @@ def _fold_look_in(
                 since = (dated[1] // LENGTHS_MS[row] - BASELINE + 1) * LENGTHS_MS[row]
                 _recent(pool[:bins], ratios[d], z[d], (speeds, (dated[1] - since) / HOUR_MS, -np.inf), own)
                 own += usual[0][d, row, :count]
-            elif row == FIRST and early < np.inf:
+            elif row == FIRST and first:
                 weight = 1 / max(tau, early)
                 _recent(total[d, :bins], ratios[d], z[d], (speeds, dated[2], 0.0), own)
             elif row == GROSS:
@@ -460,12 +466,26 @@ def _gains(table: Floats, total: Floats, logs: Floats, gains: Floats) -> tuple[f
 
 
 @compiled
-def _careful(reference: float, learned: float, early: float, events: float) -> tuple[float, float, float]:
-    """The dependence factor of a component, and with the floors of *recent* and of *reference*."""
+def _careful(reference: float, learned: float, early: float, over: bool, events: float) -> tuple[float, float, float]:
+    """The dependence factor of a component, and with the floors of *recent* and of *reference*. ``early``: what the
+    first events show, infinite where they are ``over`` or too few: in the second case *recent* is not judged."""
     fades = min(1.0, FLOOR_EVENTS / events)
     tau = max(learned, 1 + (max(reference, 1.0) - 1) * fades)
     floor = 1 + (FLOOR_EVENTS / events) ** 2
-    return tau, max(tau, early if early < np.inf else floor), max(tau, min(early, floor))
+    if over:
+        return tau, max(tau, floor), max(tau, floor)
+    return tau, max(tau, early), max(tau, min(early, floor**2))
+
+
+@compiled
+def _sum_up(states: Floats, summary: Floats) -> None:
+    """Fills ``summary`` as ``_bet`` does, to the bit."""
+    for d in range(states.shape[1]):
+        for row in range(states.shape[2]):
+            total, highest = 0.0, 0.0
+            for k in range(states.shape[3]):
+                total, highest = total + states[EVIDENCE, d, row, k], max(highest, states[CLIMB, d, row, k])
+            summary[0, d, row], summary[1, d, row] = total, highest
 
 
 @compiled
@@ -503,15 +523,16 @@ def _joined(logs: Floats) -> Floats:
 @compiled
 def _pooled(blocks: Narrow, pool: Floats, tau: float) -> bool:
     """Fills ``pool`` with the counts of the baseline and of the present block. False where the baseline has not enough
-    events, or too many."""
-    events = 0
+    events, or too many, or where all events are in one bin: no bet is known then."""
+    events, used = 0, 0
     for b in range(len(pool)):
         own = blocks[0, b]
         for block in range(1, BASELINE):
             own += blocks[block, b]
         events += own
         pool[b] = own + blocks[PRESENT, b]
-    return BASELINE_EVENTS[0] <= events <= BASELINE_EVENTS[1] and events >= INDEPENDENT_EVENTS * tau
+        used += pool[b] > 0
+    return used > 1 and BASELINE_EVENTS[0] <= events <= BASELINE_EVENTS[1] and events >= INDEPENDENT_EVENTS * tau
 
 
 @compiled

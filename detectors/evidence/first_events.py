@@ -59,10 +59,10 @@ class FirstEvents:
 
     ``tau``: the dependence factor of every component, shape (D,); infinite until it is known. ``climbs`` (3, D): the
     highest climb of the bets on the first events that ended by itself in the first half of them; the highest so far;
-    and the number of events from which on the second replaces the first.
+    and the number of events from which on the second replaces the first. ``over``: nothing more is learned here.
     """
 
-    __slots__ = ("_began_ms", "_bins_of", "_groups", "_open", "_over", "_scores", "_squares", "climbs", "tau")
+    __slots__ = ("_began_ms", "_bins_of", "_groups", "_open", "_scores", "_squares", "climbs", "over", "tau")
 
     def __init__(self, scores: Floats, bins_of: Integers) -> None:
         components, bins = scores.shape
@@ -71,7 +71,7 @@ class FirstEvents:
         self._squares: Floats = np.zeros((components, len(SIZES), 1 + MOST_WAITING, bins + 2))
         self._groups: Floats = np.zeros((2, components, len(SIZES)))  # residuals that count, and that wait
         self._began_ms: int | None = None
-        self._over = False
+        self.over = False
         self.climbs: Floats = np.zeros((3, components))
         self.tau: Floats = np.full(components, np.inf)
 
@@ -86,11 +86,11 @@ class FirstEvents:
             self._began_ms = now_ms
             if total.any():  # restored from a version that did not know the first events
                 self._began_ms -= (MOST_HOURS + 1) * HOUR_MS
-        if self._over:
+        if self.over:
             return self.tau
         seen = total.sum(axis=1)
         if self.hours(now_ms) > MOST_HOURS or float(seen[: len(seen) // 2].min()) > MOST_EVENTS:
-            self._over = True
+            self.over = True
             self.tau[:] = np.inf
             return self.tau
         doubled = seen >= self.climbs[2]
@@ -163,7 +163,7 @@ def _append(
                 known[1] += 1
                 own_scores = scores[0][d], scores[1][d]
                 _residual(own, total[d], table[d], own_scores, waiting[0], known[0], waiting[int(known[1])])
-                while known[1] > LAG and not climbing[d]:
+                while known[1] > LAG and (known[0] < LEAST_GROUPS or not climbing[d]):
                     _count_oldest(known, waiting)
                 ended = True
             own[:] = 0.0
