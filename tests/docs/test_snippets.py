@@ -186,6 +186,8 @@ async def test_the_commands_that_need_a_broker_run_in_the_order_of_getting_start
     assert workers
     for command in first:
         run(on(kafka, command, deployment))
+    await kafka.create_topics({"payments": 1})
+    await deployment.publish_rows("payments", [{"txn_id": f"t-{at}", "amount": at % 7} for at in range(100)])
     with WorkerProcess(deployment) as worker:
         worker.until_ready()
         await deployment.publish_events("fraud", "3", {"amount": [1.0, 2.0, 3.0] * 20})
@@ -219,4 +221,6 @@ class Running(WorkerProcess):
 def on(kafka: server.Cluster, command: str, deployment: Deployment) -> str:
     """The command with the broker and topics of the test instead of those of the page."""
     text = command.replace("kafka:9092", kafka.bootstrap_servers)
-    return text.replace("inference-events", deployment.topics["events"][0])
+    text = text.replace("inference-events", deployment.topics["events"][0])
+    own_settings = "worker" in text and "--config" in text
+    return f"{text} --port {deployment.port}" if own_settings else text

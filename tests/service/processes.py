@@ -103,6 +103,10 @@ class Deployment:
         await self._send([*records, *following])
         return count
 
+    async def publish_rows(self, topic: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Publishes flat rows to a topic of any name."""
+        await self._send([(topic, None, json.dumps(row).encode(), 0) for row in rows])
+
     async def publish_raw(self, *values: bytes | None) -> None:
         await self._send([(self.topics["events"][0], None, value, 0) for value in values])
 
