@@ -1,6 +1,7 @@
 """Every snippet of the README and the documentation runs."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -21,7 +22,7 @@ from stream.topics.record import Partition, Record
 from tests.docs import blocks
 from tests.docs.blocks import ROOT, Block
 from tests.kafka import server
-from tests.service.processes import DRIFTLINE, Deployment, WorkerProcess
+from tests.service.processes import DRIFTLINE, Deployment, WorkerProcess, topic_names
 from tests.settings.defaults import default_decoder
 
 LANGUAGES = {"python", "json", "yaml", "console", "text"}
@@ -214,8 +215,15 @@ class Running(WorkerProcess):
     def __init__(self, deployment: Deployment, command: str) -> None:
         self.port = deployment.port
         self.log = deployment.folder / "worker.log"
+        environ = dict(os.environ)
+        if "--config" in command:  # a settings file of the page: the other topics have names of their own
+            own = topic_names(f"{deployment.prefix}-own")
+            environ |= {f"DRIFTLINE_TOPICS__{name.upper()}": topic for name, topic in own.items() if name != "events"}
+            environ["DRIFTLINE_TOPICS__LABELS"] = own["labels"][0]
+            environ["DRIFTLINE_KAFKA__GROUP_ID"] = f"{deployment.prefix}-own"
         with self.log.open("wb") as out:
-            self.process = subprocess.Popen([str(DRIFTLINE), *shlex.split(command)[1:]], stdout=out, stderr=out)
+            line = [str(DRIFTLINE), *shlex.split(command)[1:]]
+            self.process = subprocess.Popen(line, stdout=out, stderr=out, env=environ)
 
 
 def on(kafka: server.Cluster, command: str, deployment: Deployment) -> str:
