@@ -4,7 +4,7 @@ import asyncio
 import base64
 import logging
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -18,9 +18,12 @@ from stream.topics.record import Record
 
 log = logging.getLogger(__name__)
 
-REQUEST_SECONDS = 10.0
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.25, 5.0
+REQUEST_SECONDS = 3.0
+FIRST_WAIT_MS, LONGEST_WAIT_MS = 250, 5_000
 """Between two attempts while the registry does not answer; the wait doubles."""
+
+TURN_SECONDS = 0.25
+"""How long ``know`` waits where schemas are missing. So the caller, who tries again, does not do that all the time."""
 
 LOG_MS = 10_000
 """Between two lines about a registry that does not answer."""
@@ -33,31 +36,39 @@ class RegistryClient:
         self._settings, self._schemas, self._clock = settings, schemas, clock
         self._session: aiohttp.ClientSession | None = None
         self._logged_ms: int | None = None
+        self._wait_ms, self._next_ms = FIRST_WAIT_MS, 0
 
     async def fetch(self, names: Iterable[str]) -> None:
         """Fetches schemas. Raises BrokerError when the registry does not answer, or refuses."""
         for name in sorted(names):
             self._schemas.put(name, await self._ask(name))
 
-    async def know(self, records: Sequence[Record], wanted: Callable[[], bool]) -> bool:
-        """Fetches the schemas of the records, and tries again for as long as ``wanted`` is true; returns whether it has
-        them. The events wait meanwhile, as they do when no broker answers."""
-        names, wait = self._schemas.missing(records), FIRST_WAIT_SECONDS
+    async def know(self, records: Sequence[Record]) -> bool:
+        """Fetches the schemas of the records that are missing; returns whether all are known now.
+
+        It is tried once. While the registry does not answer, the caller leaves the records unread and tries again.
+        """
+        names = self._schemas.missing(records)
         if not names:
             return True
-        while wanted():
+        if self._clock.now_ms() >= self._next_ms:
             try:
                 await self.fetch(names)
             except BrokerError as error:
-                now_ms = self._clock.now_ms()
-                if self._logged_ms is None or now_ms - self._logged_ms >= LOG_MS:
-                    log.warning("%s; events wait for it", error)
-                    self._logged_ms = now_ms
-                await asyncio.sleep(wait)
-                wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+                self._report(error)
             else:
+                self._wait_ms, self._next_ms = FIRST_WAIT_MS, 0
                 return True
+        await asyncio.sleep(TURN_SECONDS)
         return False
+
+    def _report(self, error: BrokerError) -> None:
+        """Logs an error, at most once in LOG_MS, and chooses when the next attempt is made."""
+        now_ms = self._clock.now_ms()
+        if self._logged_ms is None or now_ms - self._logged_ms >= LOG_MS:
+            log.warning("%s; events wait for it", error)
+            self._logged_ms = now_ms
+        self._next_ms, self._wait_ms = now_ms + self._wait_ms, min(2 * self._wait_ms, LONGEST_WAIT_MS)
 
     async def stop(self) -> None:
         """Closes its connections."""

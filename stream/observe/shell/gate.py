@@ -15,8 +15,8 @@ MOST_KEPT = 256
 class SchemaSource(Protocol):
     """Knows the schemas of records."""
 
-    async def know(self, records: Sequence[Record], wanted: Callable[[], bool]) -> bool:
-        """Makes the schemas of the records known, for as long as ``wanted`` is true; returns whether they are."""
+    async def know(self, records: Sequence[Record]) -> bool:
+        """Tries to make the schemas of the records known; returns whether they are."""
         ...
 
     async def stop(self) -> None: ...
@@ -25,7 +25,7 @@ class SchemaSource(Protocol):
 class NoSchemas:
     """No registry: no schema is waited for."""
 
-    async def know(self, records: Sequence[Record], wanted: Callable[[], bool]) -> bool:
+    async def know(self, records: Sequence[Record]) -> bool:
         return True
 
     async def stop(self) -> None: ...
@@ -42,10 +42,10 @@ class Gate:
     async def next(
         self, place: Partition, records: Sequence[Record], at: int, ours: Callable[[], bool]
     ) -> Sequence[Record] | None:
-        """The records from ``at`` on that are to be processed now; None when they are not ours any more.
+        """The records from ``at`` on that are to be processed now; None when they are not ours any more, or when a
+        schema of them is not known yet.
 
-        Waits for a checkpoint while many profiles of slots need it before they may be published, and for schemas that
-        are not known yet.
+        Waits for a checkpoint while many profiles of slots need it before they may be published.
         """
         while self._observer.kept(place) > MOST_KEPT:
             self._saver.save_if_due()
@@ -53,7 +53,7 @@ class Gate:
             if not ours():
                 return None
         chunk = records[at : at + self._size]
-        return chunk if await self._schemas.know(chunk, ours) and ours() else None
+        return chunk if await self._schemas.know(chunk) and ours() else None
 
     def fit(self, records: int, longest: float) -> None:
         """Chooses the length of the next chunk: the last one had ``records``, and its longest step took ``longest``

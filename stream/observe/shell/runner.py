@@ -215,6 +215,8 @@ class Runner:
         while at < len(records) and ours():
             chunk, effects = await self._gate.next(place, records, at, ours), Effects()
             if chunk is None:
+                if ours():  # a schema is missing: read again later, and let other partitions and the end go on
+                    self._source.seek(place, self._progress.next[place])
                 return
             at += len(chunk)
             walk = await pace.walk(self._observer.steps(place, chunk, effects), ours)

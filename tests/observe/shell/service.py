@@ -16,6 +16,7 @@ from stream.backends.memory.broker import MemoryBroker
 from stream.backends.memory.clients import MemorySink, MemorySource, MemoryTableReader
 from stream.backends.ports import TableReader
 from stream.observe.observer import Observer
+from stream.observe.shell.gate import SchemaSource
 from stream.observe.shell.label_reader import LabelReader
 from stream.observe.shell.runner import Runner
 from stream.observe.shell.settings import observe_settings
@@ -124,6 +125,7 @@ class Service:
         tables: Callable[[MemoryBroker], TableReader] = MemoryTableReader,
         *,
         labels: bool = False,
+        schemas: SchemaSource | None = None,
     ) -> None:
         self.broker = broker
         self.source = MemorySource(broker, settings.topics.event_names)
@@ -141,6 +143,7 @@ class Service:
             self.clock,
             self.meter,
             LabelReader(settings.topics.labels, open_table, observer, self.meter) if labels else None,
+            schemas=schemas,
         )
         self.task = asyncio.create_task(self.runner.run(self.stop))
 

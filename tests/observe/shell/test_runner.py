@@ -169,6 +169,37 @@ async def test_a_reference_that_comes_later_begins_a_new_epoch_and_events_go_on(
     assert {profile.model for profile in profiles.values() if profile.epoch.reference} == {"fraud"}
 
 
+class MissingSchemas:
+    """A registry that does not answer for a record with this value."""
+
+    def __init__(self, value: bytes) -> None:
+        self.value, self.answers = value, False
+
+    async def know(self, records: Sequence[Record]) -> bool:
+        await asyncio.sleep(0)
+        return self.answers or all(record.value != self.value for record in records)
+
+    async def stop(self) -> None: ...
+
+
+async def test_a_schema_that_is_missing_holds_up_its_partition_and_neither_others_nor_the_end() -> None:
+    broker, sent = make_broker(SETTINGS), events(COUNT, 2)
+    broker.append(sent)
+    first = next(record.value for record in sent if record.partition == 1)
+    assert first is not None
+    schemas = MissingSchemas(first)
+    service = Service(broker, SETTINGS, schemas=schemas)
+    await service.until(lambda: service.read == COUNT // 2)
+    await service.end()
+    again = Service(broker, SETTINGS, schemas=schemas)
+    await again.until(lambda: again.runner.ready)
+    schemas.answers = True
+    await again.caught_up()
+    await again.end()
+    assert (service.read, again.read) == (COUNT // 2, COUNT // 2)
+    assert sum(profile.events for profile in newest_profiles(broker).values()) == COUNT
+
+
 class SlowFollower(MemoryTableReader):
     """A reader that never returns records which are added after the start."""
 
