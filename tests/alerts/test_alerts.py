@@ -2,22 +2,20 @@
 routes. Only their waiting times are shortened."""
 
 import asyncio
-import json
 import os
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
+from tests.http.local import Handler, LocalServer
 from tests.kafka.server import Cluster, free_ports
 from tests.service.processes import Deployment, WorkerProcess, population
 
@@ -29,7 +27,7 @@ BEHIND = 100_000
 """Lag in records that the rule allows."""
 
 
-class Telephone:
+class Telephone(LocalServer):
     """A webhook that keeps its notifications. It answers from a thread of its own: Alertmanager repeats a notification
     that is not answered in time, and the tests wait for the worker meanwhile."""
 
@@ -37,26 +35,12 @@ class Telephone:
         self.calls: list[dict[str, Any]] = []
         telephone = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                telephone.calls.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(200)
-                self.end_headers()
+        class Webhook(Handler):
+            def post(self) -> None:
+                telephone.calls.append(self.body())
+                self.answer(200)
 
-            def log_message(self, *_: object) -> None: ...
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
-        self.port = self._server.server_port
-
-    def __enter__(self) -> "Telephone":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(Webhook)
 
     def received(self) -> list[dict[str, Any]]:
         return [alert for call in self.calls for alert in call["alerts"]]

@@ -2,9 +2,7 @@
 
 import io
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from rich.console import Console
 
 from stream.commands import cli
 from stream.terminal import incidents as incident_tables
+from tests.http.local import Handler, LocalServer
 
 INCIDENT = {
     "id": "8c1d2f00-1111-5222-8333-000000000000",
@@ -30,13 +29,13 @@ INCIDENT = {
 }
 
 
-class Worker(BaseHTTPRequestHandler):
+class Worker(Handler):
     """A worker's answers; records the requests."""
 
     asked: list[tuple[str, str, str | None, Any]]
     incidents: list[dict[str, Any]]
 
-    def do_GET(self) -> None:
+    def get(self) -> None:
         self.asked.append(("GET", self.path, None, None))
         if self.path.startswith("/api/v1/incidents?"):
             self.answer(200, {"incidents": self.incidents})
@@ -45,35 +44,20 @@ class Worker(BaseHTTPRequestHandler):
         else:
             self.answer(404, {"error": "no such incident"})
 
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.asked.append(("POST", self.path, self.headers.get("Authorization"), body))
+    def post(self) -> None:
+        self.asked.append(("POST", self.path, self.headers.get("Authorization"), self.body()))
         if self.headers.get("Authorization") == "Bearer sesame":
             self.answer(200, {})
         else:
             self.answer(401, {"error": "wrong token"})
-
-    def answer(self, status: int, content: object) -> None:
-        data = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-        pass
 
 
 @pytest.fixture
 def worker() -> Iterator[tuple[str, type[Worker]]]:
     """A running worker's address, and the requests that it recorded."""
     handler = type("Handler", (Worker,), {"asked": [], "incidents": [INCIDENT]})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", handler
-        server.shutdown()
-        thread.join()
+    with LocalServer(handler) as server:
+        yield server.url, handler
 
 
 def test_the_list_names_model_verdict_and_features_and_is_drift(

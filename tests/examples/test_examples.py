@@ -4,10 +4,8 @@ import asyncio
 import json
 import runpy
 import sys
-import threading
 import types
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from check_jsonschema.cli import main as check_jsonschema
 from click.testing import CliRunner
 
 from examples import drift_events, publish_fastapi, retrain_requests
+from tests.http.local import Handler, LocalServer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -41,7 +40,7 @@ EVENT: dict[str, Any] = {
 }
 
 
-class Recorded:
+class Recorded(LocalServer):
     """A server that records its requests."""
 
     def __init__(self) -> None:
@@ -49,32 +48,18 @@ class Recorded:
         self.status = 200
         recorded = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                recorded.requests.append((self.path, body, self.headers.get("Authorization")))
-                self.send_response(recorded.status)
-                self.end_headers()
+        class Recording(Handler):
+            def post(self) -> None:
+                recorded.requests.append((self.path, self.body(), self.headers.get("Authorization")))
+                self.answer(recorded.status)
 
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Recording)
 
 
 @pytest.fixture
 def recorded() -> Iterator[Recorded]:
-    server = Recorded()
-    yield server
-    server.close()
+    with Recorded() as server:
+        yield server
 
 
 class FakePublisher:
