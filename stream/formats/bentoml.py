@@ -8,15 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from detectors.errors import FormatError
+from stream.formats import tables
 from stream.formats.message import Message
 from stream.formats.row import Limits
 from stream.formats.topic_rules import milliseconds
 
 _BESIDE = frozenset({"timestamp", "request_id", "trace_id", "bento_meta"})
-_LATEST_SECONDS = 2.6e11
-"""Seconds until the year 9999."""
-
-_NO_IDS = ("", "None", None)
 
 
 def events(message: Message, limits: Limits, inner: Callable[[Message], list[Any]]) -> list[Any] | None:
@@ -45,11 +42,12 @@ def events(message: Message, limits: Limits, inner: Callable[[Message], list[Any
     event: dict[str, Any] = {
         "model": model,
         "version": rules.version or about.get("bento_version"),
-        "ts": milliseconds(stamp, "s") if isinstance(stamp, float) and abs(stamp) < _LATEST_SECONDS else stamp,
+        "ts": milliseconds(stamp, "s") if isinstance(stamp, float) else stamp,
         "features": {},
     }
-    if body.get("request_id") not in _NO_IDS:
-        event["id"] = body["request_id"]
+    identity = tables.identity_of(body.get("request_id"))
+    if identity is not None:
+        event["id"] = identity
     for name, value in body.items():
         if name in _BESIDE:
             continue

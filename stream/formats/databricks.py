@@ -8,10 +8,8 @@ from typing import Any
 
 from detectors.errors import FormatError
 from stream.formats import mlflow, tables
-from stream.formats.message import Message, decode_json
+from stream.formats.message import Message
 from stream.formats.row import Limits
-
-_MEMBERS = {"databricks_request_id", "request"}
 
 
 def events(message: Message, limits: Limits, inner: Callable[[Message], list[Any]]) -> list[Any] | None:
@@ -20,11 +18,8 @@ def events(message: Message, limits: Limits, inner: Callable[[Message], list[Any
     A row whose status is not 200 has an error and no prediction. Its model is that of ``request_metadata``; in a
     gateway's table the settings of the topic name it, and ``served_entity_id`` is the version.
     """
-    body = message.body
-    lines = body if isinstance(body, list) else [body]
-    if not lines or not all(isinstance(one, dict) and one.keys() >= _MEMBERS for one in lines):
-        return None
-    return [event for line in lines for event in _events(message, line)]
+    lines = tables.lines_of(message.body, ("databricks_request_id", "request"))
+    return None if lines is None else [event for line in lines for event in _events(message, line)]
 
 
 def _events(message: Message, line: Mapping[str, Any]) -> list[Any]:
@@ -32,7 +27,7 @@ def _events(message: Message, line: Mapping[str, Any]) -> list[Any]:
     metadata = metadata if isinstance(metadata, Mapping) else {}
     model = rules.model or metadata.get("model_name")
     if not isinstance(model, str) or not model:
-        raise FormatError(f"Databricks: no model: name the model of topic {message.topic} in the settings")
+        raise FormatError(f"Databricks: {message.no_model()}")
     request = _json(line["request"], "request")
     rows = mlflow.request_rows(request, rules.columns) if isinstance(request, dict) else None
     if rows is None:
@@ -54,9 +49,4 @@ def _events(message: Message, line: Mapping[str, Any]) -> list[Any]:
 
 
 def _json(value: Any, name: str) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return decode_json(value.encode())
-    except (FormatError, UnicodeError) as error:
-        raise FormatError(f"Databricks: {name}: {error}") from error
+    return tables.json_inside(value, f"Databricks: {name}") if isinstance(value, str) else value

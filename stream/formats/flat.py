@@ -25,12 +25,6 @@ USUAL: Mapping[str, tuple[str, ...]] = {
 }
 """Names of columns that are tried in this order where the settings name none."""
 
-_NO_IDS = ("", "None", "null", "nan")
-"""Texts that producers write where there is no id."""
-
-_LARGEST = 1e30
-"""A larger number is no time."""
-
 _DEPTH = 16
 """Objects inside each other that become dotted names."""
 
@@ -69,7 +63,7 @@ def _event(message: Message, row: dict[str, Any], limits: Limits) -> dict[str, A
     if model is None:
         model = flat.pop("model", None)
         if not isinstance(model, str) or not model:
-            raise FormatError(f"no model: name the model of topic {message.topic} in the settings")
+            raise FormatError(message.no_model())
     event: dict[str, Any] = {"model": model}
     if rules.version is not None:
         event["version"] = rules.version
@@ -114,8 +108,8 @@ def _roles(message: Message, flat: dict[str, Any], rules: TopicRules) -> dict[st
         if message.record.key:
             found["id"] = message.record.key.decode("utf-8", "replace")
     elif (name := _column(flat, rules.id, "id")) is not None:
-        identity = flat.pop(name)
-        if identity is not None and str(identity) not in _NO_IDS:
+        identity = tables.identity_of(flat.pop(name))
+        if identity is not None:
             found["id"] = identity
     name = _column(flat, rules.ts, "ts")
     if name is not None and (rules.ts is not None or values.time_ms(flat[name]) is not None):
@@ -148,7 +142,7 @@ def _scaled(stamp: Any, unit: str | None) -> Any:
             stamp = float(stamp)
         except ValueError:
             return stamp
-    return milliseconds(stamp, unit) if isinstance(stamp, int | float) and abs(stamp) < _LARGEST else stamp
+    return milliseconds(stamp, unit)
 
 
 def _is_vector(value: Sequence[Any]) -> bool:

@@ -103,6 +103,12 @@ class Message:
                 self._body, self._reason = None, str(error)
         return self._body
 
+    def no_model(self) -> str:
+        """The reason for a record that names no model, with what to do."""
+        if self.topic in ("", FILE_TOPIC):
+            return "no model"
+        return f"no model: name the model of topic {self.topic} in the settings"
+
     def json(self) -> Any:
         """The decoded JSON. Raises FormatError with the reason when the value is not JSON."""
         body = self.body

@@ -26,10 +26,10 @@ def events(message: Message, limits: Limits, inner: Callable[[Message], list[Any
     body, rules = message.body, message.rules
     shared = {"model": rules.model, "version": rules.version}
     if isinstance(body, dict):
-        if isinstance(body.get("request"), dict) and request_rows(body["request"], rules.columns) is not None:
-            rows = request_rows(body["request"], rules.columns) or []
+        found = request_rows(body["request"], rules.columns) if isinstance(body.get("request"), dict) else None
+        if found is not None:
             identity = next((body[name] for name in ("request_id", "id") if body.get(name)), None)
-            return tables.events(message, rows, tables.answers_of(body.get("response")), {**shared, "id": identity})
+            return tables.events(message, found, tables.answers_of(body.get("response")), {**shared, "id": identity})
         found = request_rows(body, rules.columns)
         if found is not None:
             return tables.events(message, found, None, shared)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from detectors.errors import FormatError
-from stream.formats.message import FILE_TOPIC, Message, shortened
+from stream.formats.message import Message, shortened
 from stream.formats.row import Limits
 
 _PER_ROW = ("id", "ts", "prediction", "segment", "latency_ms", "error")
@@ -45,15 +45,8 @@ def required(message: Message, limits: Limits) -> list[Any]:
     """The events of a message that must be native. Raises FormatError with the reason when it is not."""
     found = _events(message.json(), limits)
     if any(isinstance(event, dict) and not event.get("model") for event in found):
-        raise FormatError(no_model(message))
+        raise FormatError(message.no_model())
     return found
-
-
-def no_model(message: Message) -> str:
-    """The reason for a record that names no model, with what to do."""
-    if message.topic in ("", FILE_TOPIC):
-        return "no model"
-    return f"no model: name the model of topic {message.topic} in the settings"
 
 
 def _with_names(event: Any, model: str | None, version: str | None) -> Any:

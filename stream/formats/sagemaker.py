@@ -11,7 +11,7 @@ from typing import Any
 
 from detectors.errors import FormatError
 from stream.formats import mlflow, tables
-from stream.formats.message import Message, decode_json
+from stream.formats.message import Message
 from stream.formats.row import Limits
 from stream.formats.tables import Answer, Features
 
@@ -19,12 +19,10 @@ from stream.formats.tables import Answer, Features
 def events(message: Message, limits: Limits, inner: Callable[[Message], list[Any]]) -> list[Any] | None:
     """The events of one capture record, or of several lines; None for any other message. Raises FormatError."""
     body = message.body
-    lines = body if isinstance(body, list) else [body]
     if isinstance(body, dict) and "groundTruthData" in body:
         raise FormatError("SageMaker ground truth: a label and no event; publish labels to a topic of topics.labels")
-    if not lines or not all(isinstance(one, dict) and "captureData" in one for one in lines):
-        return None
-    return [event for line in lines for event in _events(message, line)]
+    lines = tables.lines_of(body, ("captureData",))
+    return None if lines is None else [event for line in lines for event in _events(message, line)]
 
 
 def _events(message: Message, line: Mapping[str, Any]) -> list[Any]:
@@ -34,7 +32,7 @@ def _events(message: Message, line: Mapping[str, Any]) -> list[Any]:
     if not isinstance(capture, Mapping):
         raise FormatError("SageMaker: captureData is no object")
     if rules.model is None:
-        raise FormatError(f"SageMaker: no model: name the model of topic {message.topic} in the settings")
+        raise FormatError(f"SageMaker: {message.no_model()}")
     given, answered = capture.get("endpointInput"), capture.get("endpointOutput")
     if not isinstance(given, Mapping):
         raise FormatError("SageMaker: no endpointInput, so there are no features")
@@ -52,7 +50,7 @@ def _rows(side: Mapping[str, Any], names: tuple[str, ...]) -> list[Features]:
     kind, text = _content(side, "endpointInput")
     if kind == "CSV":
         return tables.csv_rows(text, names)
-    body = _json(text, "endpointInput")
+    body = tables.json_inside(text, "SageMaker: endpointInput")
     if isinstance(body, dict):
         rows = mlflow.request_rows(body, names)
         return [body] if rows is None else rows
@@ -63,7 +61,7 @@ def _answers(side: Mapping[str, Any]) -> list[Answer] | None:
     kind, text = _content(side, "endpointOutput")
     if kind == "CSV":
         return [tables.answer_of(list(row.values())) for row in tables.csv_rows(text, ())]
-    body = _json(text, "endpointOutput")
+    body = tables.json_inside(text, "SageMaker: endpointOutput")
     if isinstance(body, dict) and "predictions" not in body:
         return [tables.answer_of(body)]
     return tables.answers_of(body)
@@ -84,10 +82,3 @@ def _content(side: Mapping[str, Any], what: str) -> tuple[str, str]:
     if encoding not in ("CSV", "JSON"):
         raise FormatError(f"SageMaker: {what} is of type {observed[:60]!r}, which is not read: CSV and JSON are")
     return encoding, data
-
-
-def _json(text: str, what: str) -> Any:
-    try:
-        return decode_json(text.encode())
-    except (FormatError, UnicodeError) as error:
-        raise FormatError(f"SageMaker: {what}: {error}") from error

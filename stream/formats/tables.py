@@ -7,16 +7,40 @@ a prediction.
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from detectors.errors import FormatError
-from stream.formats.message import Message
+from stream.formats.message import Message, decode_json
 
 UNMATCHED = "predictions"
 """The limit's name for replies that have another number of predictions than their request has rows."""
 
 Features = dict[str, Any]
+
+
+_NO_IDS = ("", "None", "null", "nan")
+"""Texts that producers write where there is no id."""
+
+
+def identity_of(value: Any) -> Any:
+    """The id that a producer wrote; None where that stands for no id."""
+    return None if value is None or str(value) in _NO_IDS else value
+
+
+def lines_of(body: Any, members: Collection[str]) -> list[dict[str, Any]] | None:
+    """The objects of a message, one or several; None where not every one has these members."""
+    lines = body if isinstance(body, list) else [body]
+    fit = bool(lines) and all(isinstance(one, dict) and one.keys() >= set(members) for one in lines)
+    return lines if fit else None
+
+
+def json_inside(text: str, where: str) -> Any:
+    """The JSON in a text that a message holds. Raises FormatError that begins with ``where``."""
+    try:
+        return decode_json(text.encode())
+    except (FormatError, UnicodeError) as error:
+        raise FormatError(f"{where}: {error}") from error
 
 
 class Answer(NamedTuple):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -18,12 +19,18 @@ _SLACK_MS = 1e-3
 """A float of seconds is this far off at most."""
 
 
-def milliseconds(stamp: float, unit: str) -> int:
-    """A time in ``unit`` as whole milliseconds; what is below one is cut off.
+_LARGEST = 1e30
+"""A larger number is no time."""
+
+
+def milliseconds(stamp: Any, unit: str) -> Any:
+    """A number in ``unit`` as whole milliseconds, what is below one cut off; anything else unchanged.
 
     >>> milliseconds(1796057960.063, "s")
     1796057960063
     """
+    if not isinstance(stamp, int | float) or isinstance(stamp, bool) or not abs(stamp) < _LARGEST:
+        return stamp
     return math.floor(stamp * UNITS_MS[unit] + _SLACK_MS)
 
 

@@ -12,7 +12,7 @@ from detectors.features import UnitKey
 from detectors.incidents.incident import NOTES_KEPT, Change
 from stream.http.answers import error_answer, json_answer
 from stream.topics import requests
-from stream.topics.requests import Request
+from stream.topics.requests import ForgetRequest, ReleaseRequest, Request
 from stream.topics.views import AnySegment, Json, Views
 
 Record = Callable[[Request], Awaitable[None]]
@@ -146,7 +146,7 @@ class WriteApi:
     async def _forget_model(self, request: web.Request) -> web.Response:
         """Records a request to forget a model version with all its segments, or only the one that ``segment`` names. An
         empty ``segment`` names the whole population."""
-        return await self._record_for_units(request, requests.forget_request, self._segments(request))
+        return await self._record_for_units(request, ForgetRequest, self._segments(request))
 
     async def _release_model(self, request: web.Request) -> web.Response:
         """Records a request to end the quarantine of a model version with all its segments, or only of one."""
@@ -155,7 +155,7 @@ class WriteApi:
         held = [s for s in segments if (self._views.detail(model, version, s) or {}).get("quarantined")]
         if segments and not held:
             return error_answer(HTTPStatus.CONFLICT, f"model {model!r} version {version!r} is not in quarantine")
-        return await self._record_for_units(request, requests.release_request, held)
+        return await self._record_for_units(request, ReleaseRequest, held)
 
     def _segments(self, request: web.Request) -> list[str | None]:
         """The segments that a request is about."""
@@ -165,9 +165,9 @@ class WriteApi:
         return [segment for segment in found if segment == (request.query["segment"] or None)]
 
     async def _record_for_units(
-        self, request: web.Request, make: Callable[[UnitKey, bytes, int, str], Request], segments: list[str | None]
+        self, request: web.Request, kind: type[ForgetRequest | ReleaseRequest], segments: list[str | None]
     ) -> web.Response:
-        """Records one request for each of ``segments``; ``make`` makes it."""
+        """Records one request of that kind for each of ``segments``."""
         model, version = request.match_info["model"], request.match_info["version"]
         if not segments:
             wanted = request.query.get("segment")
@@ -175,7 +175,10 @@ class WriteApi:
             return error_answer(HTTPStatus.NOT_FOUND, f"no model {model!r} version {version!r}{of_segment}")
         body, at_ms, new_id = await request.read(), self._now_ms(), str(uuid4())
         try:
-            asked = [make(UnitKey(model, version, segment), body, at_ms, new_id) for segment in segments]
+            asked = [
+                requests.unit_request(kind, UnitKey(model, version, segment), body, at_ms, new_id)
+                for segment in segments
+            ]
         except FormatError as error:
             return error_answer(HTTPStatus.BAD_REQUEST, str(error))
         answer = {"id": asked[0].id, "model": model, "version": version, "segments": segments, "at_ms": at_ms}

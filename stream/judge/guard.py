@@ -17,14 +17,12 @@ from stream.judge.effects import Effect
 from stream.judge.quarantine import JUDGE, Fault
 from stream.judge.unit import UnitJudge
 from stream.judge.waiting import Waiting
+from stream.topics import requests
 from stream.topics.marks import Mark
 from stream.topics.quarantine import Quarantine, reason_for
 
 ATTEMPTS = 2
 """To write a row: as it is, and in quarantine. Then only the state is kept."""
-
-REQUESTS_KEPT = 10_000
-"""Units whose newest request to release them is kept: some 200 bytes each."""
 
 
 class Guard:
@@ -64,7 +62,7 @@ class Guard:
         return found
 
     def adopt(self, unit: UnitKey) -> None:
-        """Begins to judge a unit of which only a quarantine is known. It has no share in the budget yet."""
+        """Begins to judge a unit that is known only by its quarantine. It has no share in the budget yet."""
         if unit not in self.units:
             self.units[unit] = self._make(unit, 0)
 
@@ -79,9 +77,7 @@ class Guard:
     def release(self, unit: UnitKey, request: str) -> list[Effect]:
         """Judges a unit again that is in quarantine after an error of the judge, as a person requested. ``request``:
         its id; the same one ends no quarantine that begins later."""
-        if unit not in self._requests and len(self._requests) >= REQUESTS_KEPT:
-            del self._requests[next(iter(self._requests))]
-        self._requests[unit] = request
+        requests.keep(self._requests, unit, request)
         judge = self.units.get(unit)
         return [] if judge is None else self._released(judge)
 

@@ -79,8 +79,8 @@ class Sight:
 
     __slots__ = (
         "_arrived_ms",
+        "_came_ms",
         "_delay_ms",
-        "_heard_ms",
         "_held_back",
         "_lag_since_ms",
         "_late",
@@ -106,7 +106,7 @@ class Sight:
         self.activity = Activity()
         self._arrived_ms: int | None = None  # wall time; of the first check where nothing arrived since the start
         self._delay_ms = 0
-        self._heard_ms: int | None = None  # newest event time that arrived, judged or not
+        self._came_ms: int | None = None  # newest event time that arrived, judged or not
         self.quiet: Found | None = None
         self.late_only = False
         self.reason: BlindReason | None = None
@@ -126,7 +126,7 @@ class Sight:
             event_ms = now_ms if event_ms is None else event_ms
             passed_ms = 0 if self._arrived_ms is None else now_ms - self._arrived_ms
             self._delay_ms, self._arrived_ms = _delay_after(self._delay_ms, now_ms - event_ms, passed_ms), now_ms
-            self._heard_ms = max(self._heard_ms or event_ms, event_ms)
+            self._came_ms = max(self._came_ms or event_ms, event_ms)
 
     def record_events(self, profiles: Iterable[Profile]) -> None:
         """Records the event time up to which ``profiles`` count. They were judged and brought events."""
@@ -188,10 +188,10 @@ class Sight:
             self._arrived_ms = now_ms
         waited_ms, patience_ms, since_ms = now_ms - self._arrived_ms, self.patience_ms, self.activity.newest_ms
         short = waited_ms <= min(patience_ms, LOOKED_AT_MS)
-        if short and self._heard_ms is not None:
+        if short and self._came_ms is not None:
             return None, ""
         silent_ms = waited_ms
-        if since_ms is not None and (self._heard_ms or 0) <= since_ms:  # nothing waits to be judged
+        if since_ms is not None and (self._came_ms or 0) <= since_ms:  # nothing waits to be judged
             silent_ms = max(waited_ms, now_ms - self._delay_ms - since_ms)
         found = self.activity.judge(silent_ms, patience_ms)
         if found.silence in QUIET and self._late < self._rules.invalid_records:

@@ -23,8 +23,8 @@ from stream.observe.prepared import PreparedReferences
 from stream.observe.publishing import Partitions, Published, Publishing
 from stream.observe.settings import ObserveSettings
 from stream.observe.unit import Unit
-from stream.observe.unit_work import REQUESTS_KEPT, UnitWork
-from stream.topics import checkpoints
+from stream.observe.unit_work import UnitWork
+from stream.topics import checkpoints, requests
 from stream.topics.record import Partition, Record
 
 MOST_WAITING = 2_000_000
@@ -39,7 +39,7 @@ class Observer:
     """
 
     __slots__ = ("_book", "_decoder", "_forgotten", "_limits", "_partitions", "_publishing", "_references", "_settings",
-                 "_unit_settings", "_work")  # fmt: skip
+                 "_work")  # fmt: skip
 
     def __init__(
         self, settings: ObserveSettings, references: Iterable[Reference] = (), schemas: Schemas = NO_SCHEMAS
@@ -240,12 +240,7 @@ class Observer:
         for assigned in self._partitions.values():
             for key, unit in assigned.units.items():
                 if key.model_key == changed and key not in assigned.quarantined:
-                    self._work.fold_in(assigned, unit)
-                    first_offset = max(assigned.position, unit.skip_below)
-                    switch = lambda: unit.switch(self._references.of(key), first_offset)  # noqa: B023, E731
-                    last += self._work.attempt(assigned, unit, "reference", switch, [])
-                    if not unit.durable:
-                        assigned.begin_epoch(unit)
+                    last += self._work.switch(assigned, unit)
         return last
 
     def release(self, unit: UnitKey, request: str) -> None:
@@ -258,9 +253,7 @@ class Observer:
     def forget(self, unit: UnitKey, at_ms: int) -> None:
         """Gives the places of a unit back in all partitions, now and after a later restore. ``at_ms``: the time of the
         request; a unit with events after it has come back."""
-        if unit not in self._forgotten and len(self._forgotten) >= REQUESTS_KEPT:
-            del self._forgotten[next(iter(self._forgotten))]
-        self._forgotten[unit] = max(at_ms, self._forgotten.get(unit, at_ms))
+        requests.keep(self._forgotten, unit, max(at_ms, self._forgotten.get(unit, at_ms)))
 
     def fail(self, unit: UnitKey, partition: Partition, stage: str, error: Exception) -> None:
         """Puts a unit into quarantine after an error of the caller's."""

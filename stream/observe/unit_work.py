@@ -11,6 +11,7 @@ from typing import TypeVar
 from detectors.bank.prepared import PreparedReference
 from detectors.errors import CheckpointError
 from detectors.features import Kind, UnitKey
+from detectors.profiles import Profile
 from stream.formats.shapes import Part
 from stream.labels.book import LabelBook
 from stream.labels.record import Label
@@ -20,16 +21,12 @@ from stream.observe.partition import Assigned
 from stream.observe.prepared import PreparedReferences
 from stream.observe.settings import ObserveSettings
 from stream.observe.unit import Unit
-from stream.topics import checkpoints
+from stream.topics import checkpoints, requests
 from stream.topics.checkpoints import UnitRecord
 from stream.topics.quarantine import Quarantine, reason_for
 from stream.topics.record import Partition
 
 T = TypeVar("T")
-
-REQUESTS_KEPT = 10_000
-"""Units whose newest request to release them is kept: some 200 bytes each."""
-
 
 SHRINK_FROM = 8
 """Units of a partition from which those that gave their place back are reduced."""
@@ -82,6 +79,19 @@ class UnitWork:
         effects.count(model, "duplicate", bank.duplicate - before[2])
         for name, times in unit.new_suppressions():
             effects.limit(name, times)
+
+    def switch(self, assigned: Assigned, unit: Unit) -> list[Profile]:
+        """Begins a new epoch if the unit's reference is another one now; returns the last profiles of the old one."""
+
+        def switched() -> list[Profile]:
+            return unit.switch(self._references.of(unit.key), max(assigned.position, unit.skip_below))
+
+        self.fold_in(assigned, unit)
+        none: list[Profile] = []
+        last = self.attempt(assigned, unit, "reference", switched, none)
+        if not unit.durable:
+            assigned.begin_epoch(unit)
+        return last
 
     def join(self, assigned: Assigned, labels: dict[str, list[Label]], effects: Effects) -> None:
         """Joins labels, given by model, to the units of a partition."""
@@ -147,9 +157,7 @@ class UnitWork:
 
     def note_request(self, key: UnitKey, request: str) -> None:
         """Notes the id of the newest request to release a unit."""
-        if key not in self._requests and len(self._requests) >= REQUESTS_KEPT:
-            del self._requests[next(iter(self._requests))]
-        self._requests[key] = request
+        requests.keep(self._requests, key, request)
 
     def begin(self, assigned: Assigned, partition: Partition, key: UnitKey, first_offset: int) -> None:
         """Begins a unit that was never seen before."""

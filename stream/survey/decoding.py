@@ -24,6 +24,7 @@ from stream.formats.schemas import NO_SCHEMAS, Schemas
 from stream.formats.topic_rules import NO_TOPIC_RULES
 from stream.observe.shell.settings import observe_settings
 from stream.settings.settings import Settings
+from stream.terminal import output
 from stream.terminal.console import escape
 from stream.terminal.exit_status import ExitStatus
 from stream.terminal.printable import printable
@@ -56,7 +57,7 @@ def show_formats(console: Console, as_json: bool) -> int:
     """Prints the formats in the order in which they are tried."""
     found = [{"format": name, "reads": _about(name)} for name in registry.FORMATS]
     if as_json:
-        console.out(json.dumps({"formats": found}, indent=2), highlight=False)
+        output.write_json(console, {"formats": found})
         return ExitStatus.OK
     width = max(len(one["format"]) for one in found)
     for one in found:
@@ -135,16 +136,8 @@ class Reader:
 
 
 def _plain(event: dict[str, Any]) -> dict[str, Any]:
-    """The event without members that hold nothing; NaN is null."""
-    return {name: _without_nan(value) for name, value in event.items() if value is not None and value != {}}
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nan(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(one) for one in value]
-    return None if isinstance(value, float) and value - value != 0 else value
+    """The event without members that hold nothing."""
+    return {name: value for name, value in event.items() if value is not None and value != {}}
 
 
 def _about(name: str) -> str:
@@ -179,13 +172,13 @@ def _show(console: Console, answers: Iterable[tuple[str, Answer]], as_json: bool
     for name, answer in answers:
         refused = refused or answer.outcome == "dead_letter"
         if as_json:
-            console.out(msgspec.json.encode(answer).decode(), highlight=False)
+            output.write_json_line(console, answer)
             continue
         style = "red" if answer.outcome == "dead_letter" else "green" if answer.outcome == "events" else "yellow"
         about = f"{answer.rows} rows in the format {answer.format}" if answer.format else answer.reason or ""
         console.print(f"{escape(name)}: [{style}]{answer.outcome}[/] {escape(printable(about))}", soft_wrap=True)
         for event in answer.events:
-            console.out(f"  {printable(json.dumps(event, ensure_ascii=False))}", highlight=False)
+            console.out(f"  {printable(msgspec.json.encode(event).decode())}", highlight=False)
         for limit, times in answer.left_out.items():
             console.print(f"  left out: {times} {escape(limit)}", soft_wrap=True)
     return ExitStatus.ERROR if refused else ExitStatus.OK

@@ -18,6 +18,11 @@ def write_json(console: Console, value: object) -> None:
     console.out(_NOT_ASCII.sub(_json_escape, text), highlight=False)
 
 
+def write_json_line(console: Console, value: object) -> None:
+    """Writes one JSON value in one line, without colours and without wrapping."""
+    console.out(_NOT_ASCII.sub(_json_escape, msgspec.json.encode(value).decode()), highlight=False)
+
+
 def _json_escape(found: re.Match[str]) -> str:
     """What a terminal would obey or hide, as an escape of JSON."""
     one = found[0]

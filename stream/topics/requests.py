@@ -3,7 +3,7 @@
 Any worker may receive a request over HTTP; the record carries it to the judge of the model. Pure.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,6 +16,9 @@ SCHEMA = 1
 
 FORGET_KEY, RELEASE_KEY = b"forget/", b"release/"
 """Keys of requests to forget and to release start with these; every other key is one of an incident request."""
+
+REQUESTS_KEPT = 10_000
+"""Units whose newest request is kept, for units that are assigned to a worker later: at most some 500 bytes each."""
 
 MAX_NAME, MAX_NOTE, MAX_ID, MAX_SILENCE_HOURS = 100, 2_000, 64, 720.0
 HOUR_MS = 3_600_000
@@ -34,47 +37,36 @@ class IncidentRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     until_ms: int | None = None  # of a silence
 
 
-class ForgetRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+class UnitRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A request about a model version or one segment of it. ``at_ms``: wall time."""
+
+    schema: int
+    id: str
+    model: str
+    version: str
+    segment: str | None
+    by: str
+    at_ms: int
+    note: str = ""
+
+    @property
+    def unit(self) -> UnitKey:
+        return UnitKey(self.model, self.version, self.segment)
+
+
+class ForgetRequest(UnitRequest, frozen=True, omit_defaults=True):
     """A request to stop watching a model version or one segment of it.
 
     A forgotten unit is shown nowhere, is never blind, and has no share in its model's budget. Its counts are kept, so
     that it continues with them when it sends events again. A second request with the same ``id`` changes nothing.
-    ``at_ms``: wall time.
     """
 
-    schema: int
-    id: str
-    model: str
-    version: str
-    segment: str | None
-    by: str
-    at_ms: int
-    note: str = ""
 
-    @property
-    def unit(self) -> UnitKey:
-        return UnitKey(self.model, self.version, self.segment)
-
-
-class ReleaseRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+class ReleaseRequest(UnitRequest, frozen=True, omit_defaults=True):
     """A request to end the quarantine of a model version or one segment of it.
 
-    The unit begins a new epoch at the present. The same ``id`` ends no quarantine that begins later. ``at_ms``: wall
-    time.
+    The unit begins a new epoch at the present. The same ``id`` ends no quarantine that begins later.
     """
-
-    schema: int
-    id: str
-    model: str
-    version: str
-    segment: str | None
-    by: str
-    at_ms: int
-    note: str = ""
-
-    @property
-    def unit(self) -> UnitKey:
-        return UnitKey(self.model, self.version, self.segment)
 
 
 Request = IncidentRequest | ForgetRequest | ReleaseRequest
@@ -145,18 +137,26 @@ def incident_request(incident: str, change: Change, body: bytes, at_ms: int, new
     return IncidentRequest(SCHEMA, given.id or new_id, incident, change, given.by, at_ms, given.note, until_ms)
 
 
-def forget_request(unit: UnitKey, body: bytes, at_ms: int, new_id: str) -> ForgetRequest:
-    """The request in an HTTP body. Raises FormatError with what is wrong, for the caller."""
+R = TypeVar("R", bound=UnitRequest)
+
+
+def unit_request(kind: type[R], unit: UnitKey, body: bytes, at_ms: int, new_id: str) -> R:
+    """The request about a unit in an HTTP body. Raises FormatError with what is wrong, for the caller."""
     given = decode_body(body)
     if given.silence_hours is not None:
         raise FormatError("silence_hours is allowed with ack and silence only")
-    return ForgetRequest(SCHEMA, given.id or new_id, *unit, given.by, at_ms, given.note)
+    return kind(SCHEMA, given.id or new_id, *unit, given.by, at_ms, given.note)
 
 
-def release_request(unit: UnitKey, body: bytes, at_ms: int, new_id: str) -> ReleaseRequest:
-    """The request in an HTTP body. Raises FormatError with what is wrong, for the caller."""
-    asked = forget_request(unit, body, at_ms, new_id)
-    return ReleaseRequest(SCHEMA, asked.id, *unit, asked.by, at_ms, asked.note)
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def keep(kept: dict[K, V], key: K, value: V) -> None:
+    """Keeps the newest request of ``key`` among at most REQUESTS_KEPT; the one that was kept first goes first."""
+    if key not in kept and len(kept) >= REQUESTS_KEPT:
+        del kept[next(iter(kept))]
+    kept[key] = value
 
 
 def decode_body(body: bytes) -> Body:

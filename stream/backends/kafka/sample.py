@@ -2,8 +2,8 @@
 ``driftline decode``."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -42,47 +42,19 @@ async def sample(
 
     Ends after ``seconds`` with what it has. ``read`` is called with the number of each new batch. Raises BrokerError.
     """
-    cluster = KafkaCluster(settings)
-    await cluster.start()
-    try:
-        present = (await cluster.topics([topic])).get(topic)
-    finally:
-        await cluster.stop()
-    if present is None:
-        raise BrokerError(f"{settings.bootstrap_servers}: there is no topic {topic}")
-    places = [TopicPartition(topic, number) for number in range(present.partitions)]
-    consumer = AIOKafkaConsumer(
-        **connection(settings), group_id=None, enable_auto_commit=False, isolation_level=settings.isolation_level.value
-    )
-    try:
-        await consumer.start()
-        read_blocks(consumer)
+    places = [TopicPartition(topic, number) for number in range(await _partitions(settings, topic))]
+    async with _reader(settings, topic) as consumer:
         return await _read(consumer, places, records, seconds, oldest, read)
-    except (KafkaError, OSError) as error:
-        raise BrokerError(f"{settings.bootstrap_servers}: cannot read {topic}: {error}") from None
-    finally:
-        await consumer.stop()
 
 
 async def from_offset(
     settings: KafkaSettings, place: Partition, offset: int | None, count: int, seconds: float = 10.0
 ) -> list[Record]:
     """At most ``count`` records of a partition, from ``offset`` on; None: the newest ones. Raises BrokerError."""
-    cluster = KafkaCluster(settings)
-    await cluster.start()
-    try:
-        present = (await cluster.topics([place.topic])).get(place.topic)
-    finally:
-        await cluster.stop()
-    if present is None or place.partition >= present.partitions:
+    if place.partition >= await _partitions(settings, place.topic):
         raise BrokerError(f"{settings.bootstrap_servers}: there is no partition {place}")
-    consumer = AIOKafkaConsumer(
-        **connection(settings), group_id=None, enable_auto_commit=False, isolation_level=settings.isolation_level.value
-    )
     where, found = TopicPartition(*place), list[Record]()
-    try:
-        await consumer.start()
-        read_blocks(consumer)
+    async with _reader(settings, str(place)) as consumer:
         consumer.assign([where])
         first, end = (await consumer.beginning_offsets([where]))[where], (await consumer.end_offsets([where]))[where]
         if offset is not None and not first <= offset < end:
@@ -92,11 +64,36 @@ async def from_offset(
             async with asyncio.timeout(seconds):
                 while len(found) < count and await consumer.position(where) < end:
                     found += (await consumer.getmany(where, timeout_ms=POLL_MS)).get(where, [])
+    return found[:count]
+
+
+async def _partitions(settings: KafkaSettings, topic: str) -> int:
+    """How many partitions the topic has. Raises BrokerError when there is no such topic."""
+    cluster = KafkaCluster(settings)
+    await cluster.start()
+    try:
+        present = (await cluster.topics([topic])).get(topic)
+    finally:
+        await cluster.stop()
+    if present is None:
+        raise BrokerError(f"{settings.bootstrap_servers}: there is no topic {topic}")
+    return present.partitions
+
+
+@asynccontextmanager
+async def _reader(settings: KafkaSettings, what: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer without a group. Errors while it reads ``what`` become BrokerErrors."""
+    consumer = AIOKafkaConsumer(
+        **connection(settings), group_id=None, enable_auto_commit=False, isolation_level=settings.isolation_level.value
+    )
+    try:
+        await consumer.start()
+        read_blocks(consumer)
+        yield consumer
     except (KafkaError, OSError) as error:
-        raise BrokerError(f"{settings.bootstrap_servers}: cannot read {place}: {error}") from None
+        raise BrokerError(f"{settings.bootstrap_servers}: cannot read {what}: {error}") from None
     finally:
         await consumer.stop()
-    return found[:count]
 
 
 async def _read(

@@ -52,7 +52,7 @@ class Desk(rows.Units, Protocol):
         ...
 
     def adopt(self, unit: UnitKey) -> None:
-        """Begins to judge a unit of which only a quarantine is known."""
+        """Begins to judge a unit that is known only by its quarantine."""
         ...
 
     def read_again(self) -> None:

@@ -33,9 +33,6 @@ INCIDENT_REQUESTS_KEPT = 10_000
 LOOKS_AT_ONCE = 20
 """Looks between two breaks: some 10 ms. A mark may make one look of every unit due."""
 
-FORGET_REQUESTS_KEPT = 10_000
-"""Units whose newest forget request is kept, for the same reason."""
-
 
 class JudgeDesk:
     """The judge of one worker. Whatever changes a unit also puts the unit in the queue of views to publish."""
@@ -91,9 +88,7 @@ class JudgeDesk:
             self._metrics.error("actions")
             return
         if isinstance(request, ForgetRequest):
-            if request.unit not in self._forget_requests and len(self._forget_requests) >= FORGET_REQUESTS_KEPT:
-                del self._forget_requests[next(iter(self._forget_requests))]
-            self._forget_requests[request.unit] = request
+            requests.keep(self._forget_requests, request.unit, request)
             self._apply_forget(request)
             return
         if isinstance(request, ReleaseRequest):
@@ -219,7 +214,7 @@ class JudgeDesk:
         self._outbox.extend(self._records(effects, None))
 
     def adopt(self, unit: UnitKey) -> None:
-        """Begins to judge a unit of which only a quarantine is known."""
+        """Begins to judge a unit that is known only by its quarantine."""
         if not self._judge.holds(unit):
             self._judge.guard.adopt(unit)
             self._views[unit] = None

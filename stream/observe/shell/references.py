@@ -7,7 +7,6 @@ from contextlib import suppress
 
 from detectors.errors import DriftlineError, FormatError, ReferenceError
 from detectors.reference import reference
-from detectors.reference.reference import Reference
 from stream.backends.ports import TableReader
 from stream.observe.observer import Observer
 from stream.observe.shell.outbox import Outbox
@@ -108,7 +107,7 @@ class References:
             if value is None:
                 last = self._observer.set_reference(remove=parse_reference_key(key))
             else:
-                last = self._observer.set_reference(_decoded(value, where))
+                last = self._observer.set_reference(reference.decode(value, where))
         except Exception as error:  # one record never ends the reading
             if not isinstance(error, ReferenceError):
                 kind = "" if isinstance(error, DriftlineError) else f"unexpected {type(error).__name__}: "
@@ -117,13 +116,3 @@ class References:
             log.error("a reference is left out: %s", error)
             return
         self._outbox.enqueue_profiles(last)
-
-
-def _decoded(value: bytes, where: str) -> Reference:
-    """The reference in a record. Raises ReferenceError that begins with ``where``, and nothing else."""
-    try:
-        return reference.decode(value, where)
-    except DriftlineError:
-        raise
-    except Exception as error:  # one record never ends the reading
-        raise ReferenceError(f"{where}: unexpected {type(error).__name__}: {error}") from error

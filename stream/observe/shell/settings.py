@@ -1,5 +1,7 @@
 """Makes the observe stage's settings from the settings file."""
 
+import msgspec
+
 from detectors.bank.bank import BankSettings
 from detectors.errors import SettingsError
 from detectors.features import Kind
@@ -73,20 +75,9 @@ def _topics(settings: Settings) -> dict[str, TopicRules]:
         if one.format not in (AUTO, *registry.FORMATS):
             names = ", ".join((AUTO, *registry.FORMATS))
             raise SettingsError(f"topics.events: {one.topic}: there is no format {one.format!r}, only {names}")
-        found[one.topic] = TopicRules(
-            format=one.format,
-            model=one.model,
-            version=one.version,
-            id=one.id,
-            ts=one.ts,
-            ts_unit=one.ts_unit,
-            prediction=one.prediction,
-            label=one.label,
-            segment=one.segment,
-            latency_ms=one.latency_ms,
-            columns=one.columns,
-            ignore=frozenset(one.ignore),
-        )
+        members = {**msgspec.structs.asdict(one), "ignore": frozenset(one.ignore)}
+        topic = members.pop("topic")
+        found[topic] = TopicRules(**members)
     return found
 
 
