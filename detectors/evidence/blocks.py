@@ -125,7 +125,7 @@ def _append(
     index: Integers,
     now_ms: int,
 ) -> int:
-    """Adds a look. Returns the longest length (its place) of which a block ended, or -1."""
+    """Adds a look. Returns the place of the longest length whose block ended, or -1."""
     counts, squares, differences, total = state
     table, held = look
     longest = -1

@@ -192,7 +192,7 @@ def _residual(
     known: float,
     found_squares: Floats,
 ) -> None:
-    """Fills ``found_squares`` with the squared residuals of a group, of which ``table`` is the last look.
+    """Fills ``found_squares`` with the squared residuals of a group. ``table`` is its last look.
 
     ``before_it``: the sums of the ``known`` ones before."""
     z, bins = scores

@@ -1,6 +1,6 @@
 """The first events of a stream whose season is learned: gross changes are found within seconds, dependence is seen."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 import numpy as np
@@ -91,6 +91,9 @@ def autoregressive(rng: Rng, length: int) -> Floats:
     return values
 
 
+Stream = Callable[[Rng, int], Floats]
+
+
 def sessions(rng: Rng, length: int) -> Floats:
     users = rng.normal(size=length // 50 + 1)[np.arange(length) // 50]
     return np.asarray(np.sqrt(0.7) * users + np.sqrt(0.3) * rng.normal(size=length))
@@ -104,7 +107,7 @@ def long_sessions(rng: Rng, length: int) -> Floats:
 
 @pytest.mark.parametrize("stream", [autoregressive, sessions, long_sessions], ids=lambda stream: stream.__name__)
 @pytest.mark.parametrize("rate", [10, 100, 600])
-def test_a_dependent_stream_raises_no_alarm_in_its_first_20000_events(stream, rate: int) -> None:  # type: ignore[no-untyped-def]
+def test_a_dependent_stream_raises_no_alarm_in_its_first_20000_events(stream: Stream, rate: int) -> None:
     for seed in range(4):
         rng = np.random.default_rng(seed)
         training = rng.permutation(stream(rng, 40_000))[:20_000]
@@ -115,7 +118,7 @@ def test_a_dependent_stream_raises_no_alarm_in_its_first_20000_events(stream, ra
     ("stream", "least", "most"),
     [(None, 1.0, 6.0), (autoregressive, 9.0, 200.0), (sessions, 17.0, 600.0), (long_sessions, 100.0, np.inf)],
 )
-def test_the_dependence_of_the_first_4000_events_is_known(stream, least: float, most: float) -> None:  # type: ignore[no-untyped-def]
+def test_the_dependence_of_the_first_4000_events_is_known(stream: Stream | None, least: float, most: float) -> None:
     found = []
     for seed in range(9):
         rng = np.random.default_rng(seed)
@@ -161,7 +164,8 @@ def test_a_row_of_a_version_without_first_events_is_taken_up_and_they_count_as_o
     now = watch_on(training)
     assert now.restore(copied(msgspec.structs.replace(state, explanations=old)))
     assert now.explanations is not None
-    assert np.array_equal(now.explanations.logs()[:3], before.explanations.logs()[:3])  # type: ignore[union-attr]
+    assert before.explanations is not None
+    assert np.array_equal(now.explanations.logs()[:3], before.explanations.logs()[:3])
     more = list(looks(now, np.concatenate((stream, stream[:100])), 50))[-2:]
     for counts, now_ms, end in more:
         now.look(counts, now_ms, end)

@@ -165,7 +165,9 @@ async def test_a_release_is_recorded_for_what_is_in_quarantine_and_refused_for_a
             site.views.apply_view(str(segment).encode(), orjson.dumps(view))
         body = {"by": "ann", "id": "r1"}
         assert (await site.post("../models/m/1/release", body))[0] == 202
-        assert [(type(r), r.unit.segment, r.id) for r in site.recorded] == [(ReleaseRequest, "de", "r1")]  # type: ignore[attr-defined]
+        (recorded,) = site.recorded
+        assert isinstance(recorded, ReleaseRequest)
+        assert (recorded.unit.segment, recorded.id) == ("de", "r1")
         status, answer = await site.post("../models/m/1/release?segment=fr", body)
         assert (status, answer["error"]) == (409, "model 'm' version '1' is not in quarantine")
         assert (await site.post("../models/m/2/release", body))[0] == 404

@@ -74,7 +74,8 @@ class Pair:
 
     def view(self, unit: UnitKey) -> dict[str, Any]:
         shown = [orjson.loads(r.value or b"") for r in self.of(unit) if r.topic == Settings().topics.views]
-        return shown[-1]  # type: ignore[no-any-return]
+        newest: dict[str, Any] = shown[-1]
+        return newest
 
     def restart(self) -> None:
         rows = {unit: self.desk.snapshot(unit) for unit in self.shards}
