@@ -4,6 +4,7 @@ Names with a scheme (``s3://``, ``gs://``) are read through pyarrow's file syste
 unpacked on the way.
 """
 
+import atexit
 import bz2
 import fnmatch
 import glob
@@ -132,6 +133,7 @@ def opened(file: str | Path) -> Iterator[Source]:
 def _spooled(stream: BinaryIO) -> BinaryIO:
     """A copy of standard input, which can be read more than once."""
     spooled = tempfile.SpooledTemporaryFile(SPOOLED_BYTES)  # noqa: SIM115 - read until the process ends
+    atexit.register(spooled.close)
     shutil.copyfileobj(stream, spooled)
     return cast(BinaryIO, spooled)
 

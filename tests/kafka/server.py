@@ -29,6 +29,7 @@ JARS = ROOT / ".cache" / "kafka-4.1.0"
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 CLUSTER_ID = "ZHJpZnRsaW5lLXRlc3RzMA"
+FIRST_PORT, LAST_PORT, PORT_PARTS = 12_000, 32_000, 16
 
 
 class Unavailable(Exception):
@@ -54,13 +55,32 @@ def jars() -> Path:
     return JARS
 
 
+def _ports() -> Iterator[int]:
+    """Ports of this process, each once.
+
+    They lie below the range from which the system takes ports for outgoing connections and for port 0 (32,768 and up on
+    Linux), so no client can take one between the choice and the server's start. Each pytest worker has a part of its
+    own, of which it begins somewhere, for suites of several checkouts at once.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % PORT_PARTS
+    size = (LAST_PORT - FIRST_PORT) // PORT_PARTS
+    first, begin = FIRST_PORT + worker * size, os.getpid() % size
+    return (first + (begin + number) % size for number in range(size))
+
+
+_PORTS = _ports()
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports on which nothing listened just before."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+    """Ports on which nothing listens, each returned once by this process."""
+    found: list[int] = []
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise Unavailable(f"no {count} free ports between {FIRST_PORT} and {LAST_PORT}")
 
 
 class Cluster:
