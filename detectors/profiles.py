@@ -49,6 +49,7 @@ class FeatureProfile(msgspec.Struct, frozen=True, omit_defaults=True):
     rises: int = 0  # numeric while learning: values above the one before
     falls: int = 0  # numeric while learning: values below the one before
     tau: float = 1.0  # serial-dependence factor of this shard while learning; 1 until it can be estimated
+    local: list[float] = []  # local dependence of this shard while learning, by block length: see local_ratios
 
 
 class Signal(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -113,6 +113,11 @@ def _autoregression(noise: Floats, coefficient: float) -> Floats:
     return found
 
 
+def _own_rows(kind: str, rate: float) -> int:
+    """Rows of the stream that the reference is learned from; they are not judged."""
+    return {"first 10,000": LEARNED_EVENTS, "first hour": max(round(3_600 * rate), 1_000)}.get(kind, 0)
+
+
 def watch_on(kind: str, name: str, seed: int, stream: tuple[Integers, Floats], rate: float, timed: bool) -> Watch:
     """A watch on a reference of that kind, at one false alarm a month."""
     rng, moments = np.random.default_rng(seed + 1_000), None
@@ -124,13 +129,13 @@ def watch_on(kind: str, name: str, seed: int, stream: tuple[Integers, Floats], r
         else:
             moments = at - TRAINING_DAYS * DAY_MS
     else:
-        rows = stream[1][: LEARNED_EVENTS if kind == "first 10,000" else max(round(3_600 * rate), 1_000)]
+        rows = stream[1][: _own_rows(kind, rate)]
     reference = build_reference("bench", "1", {"x": rows}, timestamps_ms=moments)
     evidence = judge_settings(Settings(false_alarms_per_model_per_month=1.0)).evidence
     settings = type(evidence)(
         evidence.false_alarms_per_month, evidence.tolerance, evidence.band_z, event_times="all" if timed else "none"
     )
-    sheets = Sheets(reference.features, settings, kept=48)
+    sheets = Sheets(reference.features, settings, kept=48, own=kind.startswith("first"))
     return Watch(sheets, [Yardstick(sheets.layout, 0)], RESOLVE_AFTER)
 
 
@@ -165,10 +170,11 @@ def _null(name: str, kind: str, rate: float, seeds: range) -> dict[str, Any]:
         rng = np.random.default_rng(seed)
         at = times(name, rng, rate, DAYS)
         found = values(name, rng, at)
-        came = incidents(watch_on(kind, name, seed, (at, found), rate, True), at, found, rate)
+        skip = _own_rows(kind, rate)
+        came = incidents(watch_on(kind, name, seed, (at, found), rate, True), at[skip:], found[skip:], rate)
         early += sum(now_ms < START_MS + KNOWN_DAYS * DAY_MS for now_ms, _ in came)
         late += sum(now_ms >= START_MS + KNOWN_DAYS * DAY_MS for now_ms, _ in came)
-        without += len(incidents(watch_on(kind, name, seed, (at, found), rate, False), at, found, rate))
+        without += len(incidents(watch_on(kind, name, seed, (at, found), rate, False), at[skip:], found[skip:], rate))
     row: dict[str, Any] = {"stream": name, "reference": kind, "per_second": rate, "seeds": len(seeds)}
     row |= {"days_1_to_8": early / len(seeds), "days_9_to_28": late / len(seeds)}
     return row | {"without_times": without / len(seeds)}

@@ -37,6 +37,7 @@ def board() -> Json:
             _evidence(),
             timeline("State", "The state of the model over time.", state_code(ONE), "{{model_version}} {{segment}}", 8),
         ],
+        _season_stats(),
         [_features()],
         [_feature_evidence(), _feature_sizes()],
         [
@@ -107,6 +108,32 @@ def _model_stats() -> list[Json]:
             4,
             NEUTRAL,
             "locale",
+        ),
+    ]
+
+
+def _season_stats() -> list[Json]:
+    return [
+        stat(
+            "Days of the season",
+            "Days from which the season is known. From eight on, hours are compared with the same hours.",
+            f"min(max by ({UNIT}) (driftline_model_season_days{{{ONE}}}))",
+            8,
+            {**NEUTRAL, "decimals": 0},
+        ),
+        stat(
+            "Hours are compared",
+            "1 if hours are compared with the same hours of the day.",
+            f"min(max by ({UNIT}) (driftline_model_season_covered{{{ONE}}}))",
+            8,
+            {**NEUTRAL, "decimals": 0},
+        ),
+        stat(
+            "Features unlike training",
+            "Features of which whole weeks differ from the reference, without a sudden change.",
+            f"max(driftline_skewed_features{{{ONE}}})",
+            8,
+            steps((None, "transparent"), (1, "orange")),
         ),
     ]
 

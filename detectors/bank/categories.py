@@ -3,6 +3,7 @@
 Results depend only on the order of events (the first categories are kept), not on how they are split over calls.
 """
 
+import zlib
 from collections import Counter
 from collections.abc import Container, Sequence
 from itertools import islice
@@ -10,10 +11,11 @@ from itertools import islice
 import msgspec
 import numpy as np
 
-from detectors.columns import INVALID, Bytes8, Columns
+from detectors.columns import INVALID, Bytes8, Columns, Floats
 from detectors.errors import CheckpointError
 from detectors.features import Kind
 from detectors.profiles import FeatureProfile
+from detectors.reference.dependence import RunningDependence, RunningState
 from detectors.reference.reference import FeatureReference
 from detectors.sketches.categories import DistinctSketch, add_counts
 from detectors.values import EMPTY_TEXTS, MISSING_CATEGORY
@@ -28,10 +30,14 @@ class CategoryState(msgspec.Struct, frozen=True):
     categories: dict[str, int]
     overflow: int
     distinct: bytes
+    dependence: RunningState | None = None
 
 
 class CategoryCounts:
     """The counts of one feature. Categories in the reference's list have cells; all others are counted as unseen.
+
+    Without a reference it also measures how much values depend on each other: of numbers that stand for the texts by
+    chance.
 
     Texts that stand for a missing value are not counted, unless the reference lists them as categories. Without a
     reference only the empty text and pandas' own texts are missing values.
@@ -40,8 +46,8 @@ class CategoryCounts:
     :param length: characters of a category that are kept.
     """
 
-    __slots__ = ("_absent", "_distinct", "_index", "_length", "_limit", "categories", "cells", "feature", "invalid",
-                 "kind", "overflow", "present")  # fmt: skip
+    __slots__ = ("_absent", "_dependence", "_distinct", "_index", "_length", "_limit", "categories", "cells", "feature",
+                 "invalid", "kind", "overflow", "present")  # fmt: skip
 
     def __init__(self, feature: str, kind: Kind, reference: FeatureReference | None, limit: int, length: int) -> None:
         self.feature, self.kind = feature, kind
@@ -53,6 +59,7 @@ class CategoryCounts:
         self.present = self.invalid = self.overflow = 0
         self.categories: dict[str, int] = {}
         self._distinct = DistinctSketch()
+        self._dependence = RunningDependence() if reference is None else None
 
     def count(self, categories: Sequence[str | None], status: Bytes8 | None) -> dict[str, int]:
         """Folds in rows, but for the texts of unlisted categories, which ``admit`` must get afterwards.
@@ -61,6 +68,8 @@ class CategoryCounts:
         """
         if status is not None:
             self.invalid += int(np.count_nonzero(status == INVALID))
+        if self._dependence is not None:
+            self._dependence.update(_numbers(categories, self._absent))
         counts: dict[str | None, int] = Counter(categories)
         counts.pop(None, None)
         for text in self._absent & counts.keys():
@@ -119,6 +128,8 @@ class CategoryCounts:
             categories=dict(self.categories),
             category_overflow=self.overflow,
             distinct=self._distinct.to_bytes(),
+            tau=1.0 if self._dependence is None else self._dependence.factor,
+            local=[] if self._dependence is None else self._dependence.local_ratios or [],
         )
 
     def snapshot(self) -> CategoryState:
@@ -130,6 +141,7 @@ class CategoryCounts:
             dict(self.categories),
             self.overflow,
             self._distinct.to_bytes(),
+            None if self._dependence is None else self._dependence.snapshot(),
         )
 
     def restore(self, state: CategoryState) -> None:
@@ -138,6 +150,8 @@ class CategoryCounts:
             raise CheckpointError(f"the snapshot's categories of {self.feature!r} belong to another reference")
         self.present, self.invalid, self.overflow = state.present, state.invalid, state.overflow
         self.cells = np.frombuffer(state.cells, np.int64).tolist()
+        if self._dependence is not None and state.dependence is not None:
+            self._dependence = RunningDependence.from_state(state.dependence)
         self.categories = dict(state.categories)
         self._distinct = DistinctSketch(state.distinct)
 
@@ -203,3 +217,9 @@ class Categories(dict[str, CategoryCounts]):
 
 def _size(text: str) -> int:
     return len(text.encode(errors="replace"))
+
+
+def _numbers(categories: Sequence[str | None], absent: Container[str]) -> Floats:
+    """A number for each text, always the same one, without order: its CRC-32."""
+    found = [zlib.crc32(text.encode()) for text in categories if text is not None and text not in absent]
+    return np.array(found, np.float64)

@@ -115,6 +115,7 @@ class LearningNumbers:
                     rises=int(self.steps[1, at]),
                     falls=int(self.steps[2, at]),
                     tau=self.dependence[at].factor,
+                    local=self.dependence[at].local_ratios or [],
                 )
             )
         return made

@@ -39,7 +39,7 @@ class Monitor:
     def __init__(
         self, reference: Reference, settings: EvidenceSettings, *, look_events: int, resolve_after: int
     ) -> None:
-        self.sheets = Sheets(reference.features, settings, kept=STRATA_KEPT)
+        self.sheets = Sheets(reference.features, settings, STRATA_KEPT, reference.of_stream)
         self.look_events, self.resolve_after = look_events, resolve_after
 
     @property

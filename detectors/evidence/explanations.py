@@ -41,9 +41,9 @@ from msgspec import UNSET, UnsetType
 
 from detectors.columns import Bools, Floats, Integers
 from detectors.compiled import compiled
-from detectors.evidence.blocks import BASELINE, LENGTHS, LENGTHS_MS, PRESENT, Blocks, BlocksState, Narrow
+from detectors.evidence.blocks import BASELINE, GUARD, LENGTHS, LENGTHS_MS, PRESENT, Blocks, BlocksState, Narrow
 from detectors.evidence.e_detector import Beginning
-from detectors.evidence.first_events import FirstEvents, FirstEventsState
+from detectors.evidence.first_events import CAUTION, SIZES, FirstEvents, FirstEventsState
 from detectors.evidence.hours import HOUR_MS, Hours, HoursState
 from detectors.evidence.sheets import VOID, EvidenceSettings, Sheet, Sheets
 from detectors.features import Kind
@@ -75,6 +75,7 @@ RECORD_FADES = 0.9985
 """A record loses this much an hour: half of it in 19 days."""
 
 SLOW_DAYS, SLOWER = 5, 0.2
+SKEW, SKEW_Z = 0.1, 5.0
 RETURN_EVENTS, RETURN_MS = 500, 600_000
 RETURN_SHIFT, RETURN_Z = 0.12, 3.0
 """A reported feature is back when 500 events in at least ten minutes are within .15 standard deviations of normal (.12
@@ -83,23 +84,29 @@ RETURN_CLIMB = 4.0
 LONGEST_STEP = 600.0
 LONG_STEP = 1.5
 BLOCK_EVENTS = 1_000
-LARGEST = 1e300
+LARGEST = 1e37
+"""The largest evidence of a bet, which a float32 can hold."""
+
+Singles = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 _NORMAL = NormalDist()
 
 
 class ReturnState(msgspec.Struct, frozen=True):
-    """A reported feature: what was before it (2, B), what came in the present window (2, B), and what was refuted."""
+    """A reported feature: what was before it (2, B), what came in the present window (2, B), what was refuted, and the
+    first hour that is no longer compared with (0 in rows of versions without it)."""
 
     before: bytes
     counts: bytes
     events: int
     from_ms: int
     kinds: list[str]
+    until_hour: int = 0
 
 
 class ExplanationsState(msgspec.Struct, frozen=True):
-    """The snapshot of ``Explanations``: little-endian arrays of float64 and int64, and its parts."""
+    """The snapshot of ``Explanations``: little-endian arrays of float64 and int64, and its parts. ``single``: evidence,
+    climb and peak are float32, as they are in memory; versions before had float64."""
 
     shape: tuple[int, int, int]
     evidence: bytes
@@ -114,6 +121,7 @@ class ExplanationsState(msgspec.Struct, frozen=True):
     reported: dict[int, ReturnState]
     first: FirstEventsState | UnsetType = UNSET
     room: bytes = b""
+    single: bool = False
 
 
 class Explanations:
@@ -125,24 +133,14 @@ class Explanations:
     """
 
     __slots__ = (
-        "_begun",
-        "_bets",
-        "_cap",
-        "_climbs",
-        "_reported",
-        "_room",
-        "_running",
-        "_speeds",
-        "_summary",
-        "blocks",
-        "first",
-        "hours",
-        "now_ms",
-        "sheet",
+        "_begun", "_bets", "_cap", "_climbs", "_known", "_reported", "_room", "_running", "_speeds", "_summary",
+        "blocks", "first", "hours", "now_ms", "sheet",
     )  # fmt: skip
 
-    def __init__(self, sheet: Sheet, threshold_seconds: float) -> None:
+    def __init__(self, sheet: Sheet, threshold_seconds: float, own: bool = False) -> None:
         self.sheet = sheet
+        known = np.maximum(np.where(sheet.local > 0, sheet.local, sheet.tau), 1.0)
+        self._known: Floats = np.stack((known, sheet.rows * (own * (sheet.local > 0))))  # factors, own rows
         self._cap = (math.log(threshold_seconds) + math.log(max(int(sheet.used.sum()), 1))) / 2
         features = len(sheet.layout.names)
         self._bets = _bets_of(sheet)
@@ -160,7 +158,7 @@ class Explanations:
         self.hours = Hours(self._bets[1], sheet.shares)
         self.first = FirstEvents(scores, np.array(sheet.bins_of, np.int64))
         shape = (2 * features, ROWS, sheet.weights.shape[1])
-        self._running: Floats = np.zeros((3, *shape))  # evidence, climb and peak of every bet
+        self._running: Singles = np.zeros((3, *shape), np.float32)  # evidence, climb and peak of every bet
         self._summary: Floats = np.zeros((2, *shape[:2]))  # the sum of its evidence and the highest climb of every row
         self._begun: Integers = np.zeros((2, *shape), np.int64)  # event and time at which each climb began
         self._climbs: Floats = np.zeros((3, 2 * features))  # the record, highest climbs of the last and this hour
@@ -176,9 +174,8 @@ class Explanations:
     @property
     def tau(self) -> Floats:
         """The dependence factor of every component, (D,): learned, and not below the floor."""
-        known = np.maximum(self.sheet.tau, 1.0)
         fades = np.minimum(1.0, FLOOR_EVENTS / np.maximum(self.blocks.total.sum(axis=1), 1.0))
-        return np.asarray(np.maximum(self.blocks.learned, 1 + (known - 1) * fades))
+        return np.asarray(np.maximum(self.blocks.learned, 1 + (self._known[0] - 1) * fades))
 
     def look(self, table: Floats, now_ms: int, events: int, arrived: int) -> None:
         """Adds the counts (D, B) of one look at event time ``now_ms``; ``arrived`` of the unit's ``events`` are new."""
@@ -188,7 +185,7 @@ class Explanations:
         for feature in self._reported:
             held[[feature, len(table) // 2 + feature]] = True
         if self.hours.begins(self.now_ms):
-            self.hours.begin(self.now_ms, self.tau, self.blocks.total, self._live)
+            self.hours.begin(self.now_ms, self.tau, self.blocks.total, self._live, self._until())
             self._end_hour(held)
         self.hours.append(table)
         early = self.first.append(table, self.blocks.total, self.now_ms, held, self._climbing())
@@ -200,10 +197,17 @@ class Explanations:
             (self._running, self._begun, self._summary, self._room),
             (self._climbs, self.first.climbs),
             (self.hours.moves, self.hours.gross, self.hours.same, self.hours.known),
-            (self.sheet.tau, self.blocks.learned, early, self.first.over, self._speeds[int(slow)]),
+            (*self._known, self.blocks.learned, early, self.first.over, self._speeds[int(slow)]),
             (events - arrived, self.now_ms, self.first.hours(self.now_ms)),
             (step, self._cap, max(step, burst), max(LONG_STEP if step >= 2 else 1.0, burst)),
         )
+
+    def _until(self) -> Integers:
+        """The first hour (D,) that the present is not compared with: what is reported is not usual yet."""
+        until = np.full(len(self._live), np.iinfo(np.int64).max)
+        for feature, known in self._reported.items():
+            until[[feature, len(until) // 2 + feature]] = known.until_hour or until[feature]
+        return until
 
     def _climbing(self) -> Bools:
         """The components (D,) whose evidence against *recent* counts in full."""
@@ -251,7 +255,8 @@ class Explanations:
             bins = before.shape[1]
             start = self.now_ms or 0
             empty = np.zeros((2, bins)).tobytes()
-            self._reported[feature] = ReturnState(before.tobytes(), empty, 0, start, self.refuted(feature))
+            until = start // HOUR_MS - 1
+            self._reported[feature] = ReturnState(before.tobytes(), empty, 0, start, self.refuted(feature), until)
             self._running[CLIMB:, rows, SAME] = 0.0
 
     def _before(self, component: int) -> Floats:
@@ -283,8 +288,9 @@ class Explanations:
         return back
 
     def _fits(self, rows: list[int], known: ReturnState, counts: Floats) -> bool:
-        usual = all(self._running[CLIMB, d, SAME].max() < RETURN_CLIMB for d in rows if self._live[d])
-        if self.hours.known and usual:
+        live = [d for d in rows if self._live[d]]
+        known_hour = all(np.isfinite(self.hours.same[d]).any() for d in live)
+        if self.hours.known and known_hour and self._running[CLIMB, live, SAME].max(initial=0.0) < RETURN_CLIMB:
             return True
         if known.kinds[:1] == [KINDS[2]]:
             return False
@@ -333,6 +339,7 @@ class Explanations:
             dict(self._reported),
             self.first.snapshot(),
             self._room.tobytes(),
+            single=True,
         )
 
     def restore(self, state: ExplanationsState) -> bool:
@@ -341,8 +348,9 @@ class Explanations:
         if tuple(state.shape) != (shape[0], shape[2], self._bets[0].shape[1]):
             return False
         parts, numbers = (state.evidence, state.climb, state.peak), (state.since, state.since_ms)
-        stored = [np.frombuffer(part).reshape(shape[0], -1, shape[2]) for part in parts]
-        self._running = np.stack([_rows(rows, ROWS) for rows in stored])
+        width = np.float32 if state.single else np.float64
+        stored = [np.frombuffer(part, width).reshape(shape[0], -1, shape[2]) for part in parts]
+        self._running = np.stack([_rows(rows.astype(np.float64), ROWS) for rows in stored]).astype(np.float32)
         _sum_up(self._running, self._summary)
         begun = [np.frombuffer(part, np.int64).reshape(shape[0], -1, shape[2]) for part in numbers]
         self._begun = np.stack([_rows(rows.astype(np.float64), ROWS).astype(np.int64) for rows in begun])
@@ -355,6 +363,47 @@ class Explanations:
             self.first.restore(state.first)
             self._room = np.frombuffer(state.room).copy()
         return True
+
+
+def skew(found: Explanations, feature: int) -> float | None:
+    """How far whole weeks of the values differ from the reference, in standard deviations of the bet that shows it
+    best; None where they agree, and before a week is known.
+
+    A week is a mixture over all times, as a representative reference is. With the mean m and the standard deviation
+    s over seven days of log(mean of L_k of a day), and those of L_k under the reference, r and d, whole weeks
+    differ where ``(m - log r) r / d > .1 + 5 s r / d / sqrt(7) + 3 sqrt(tau / rows)``.
+    """
+    days = found.hours.week_shares(feature)
+    if days is None or not found._live[feature]:
+        return None
+    count, bins = int(found._bets[4][feature]), days.shape[1]
+    ratios, shares = found._bets[1][feature, :bins, :count], found.sheet.shares[feature, :bins]
+    mean = shares @ ratios
+    deviation = np.sqrt(np.maximum(shares @ ratios**2 - mean**2, 1e-12)) / mean
+    logs = np.log(days @ ratios)
+    further = (logs.mean(axis=0) - np.log(mean)) / deviation
+    sampling = 3 * math.sqrt(found.tau[feature] / float(found.sheet.rows[feature]))
+    beyond = further - SKEW - SKEW_Z * logs.std(axis=0, ddof=1) / deviation / math.sqrt(len(days)) - sampling
+    best = int(beyond.argmax())
+    return float(further[best]) if beyond[best] > 0.0 else None
+
+
+def smallest_shift(found: Explanations, feature: int, blame_log10: float) -> float | None:
+    """The smallest sudden shift that is found at the present traffic, in standard deviations of a normal feature.
+
+    It is the least value over block lengths of t + v g + sqrt(2 tau ln(F K / a) / n), of n events in the present
+    block and g hours since the baseline (see the module). None where no length has enough events yet.
+    """
+    counts = found.blocks.counts[feature, :, :BASELINE].sum(axis=(1, 2))
+    usable = (counts >= BASELINE_EVENTS[0]) & (counts <= BASELINE_EVENTS[1])
+    if not usable.any():
+        return None
+    tolerated, location, _ = found._speeds[int(found.hours.days >= SLOW_DAYS)][:, feature]
+    needed = blame_log10 * math.log(10) + math.log(max(int(found._bets[4][feature]), 1))
+    hours = (BASELINE / 2 + PRESENT - GUARD) * LENGTHS_MS / HOUR_MS
+    events = counts[usable] / BASELINE
+    shifts = tolerated + location * hours[usable] + np.sqrt(2 * found.tau[feature] * max(needed, 0.0) / events)
+    return float(shifts.min())
 
 
 def compile_loops() -> None:
@@ -401,10 +450,10 @@ def _scores(sheet: Sheet) -> Floats:
 def _fold_look_in(
     bets: Bets,
     seen: tuple[Floats, Narrow, Floats],
-    running: tuple[Floats, Integers, Floats, Floats],
+    running: tuple[Singles, Integers, Floats, Floats],
     climbs: tuple[Floats, Floats],
     usual: tuple[Floats, Floats, Floats, bool],
-    careful: tuple[Floats, Floats, Floats, bool, Floats],
+    careful: tuple[Floats, Floats, Floats, Floats, bool, Floats],
     dated: tuple[int, int, float],
     limits: tuple[float, float, float, float],
 ) -> None:
@@ -414,20 +463,20 @@ def _fold_look_in(
     states, begun, summary, room = running
     gains, means, pool = np.empty(ratios.shape[2]), np.empty(ratios.shape[2]), np.empty(z.shape[1])
     for d in range(len(table)):
-        count, bins, early = bets_of[d], bins_of[d], careful[2][d]
+        count, bins, rows = bets_of[d], bins_of[d], careful[1][d]
         if count == 0:
             continue
         room[d] = min(room[d] + limits[2], limits[3])
         arrived, events = _gains(table[d, :bins], total[d, :bins], logs[d], gains[:count])
-        tau, floor, least = _careful(careful[0][d], careful[1][d], early, careful[3], events)
+        tau, early, floor, least = _careful((careful[0][d], rows), careful[2][d], careful[3][d], careful[4], events)
         first = early < np.inf and dated[2] <= FIRST_HOURS
         if not first and summary[0, d, FIRST] > 0.0:
             states[:, d, FIRST], summary[:, d, FIRST] = 0.0, 0.0
-        lengths, used, speeds = 0, 0.0, careful[4][:, d]
+        lengths, used, speeds = 0, 0.0, careful[5][:, d]
         for row in range(ROWS):
             own, weight = means[:count], 1 / tau
             if row < LENGTHS:
-                usable = events >= START_EVENTS and lengths < MOST_LENGTHS
+                usable = (rows > 0 or events >= START_EVENTS) and lengths < MOST_LENGTHS
                 if not usable or not _pooled(blocks[d, row, :, :bins], pool[:bins], floor):
                     continue
                 lengths, weight = lengths + 1, 1 / floor
@@ -466,19 +515,33 @@ def _gains(table: Floats, total: Floats, logs: Floats, gains: Floats) -> tuple[f
 
 
 @compiled
-def _careful(reference: float, learned: float, early: float, over: bool, events: float) -> tuple[float, float, float]:
-    """The dependence factor of a component, and with the floors of *recent* and of *reference*. ``early``: what the
-    first events show, infinite where they are ``over`` or too few: in the second case *recent* is not judged."""
-    fades = min(1.0, FLOOR_EVENTS / events)
-    tau = max(learned, 1 + (max(reference, 1.0) - 1) * fades)
+def _careful(
+    reference: tuple[float, float], learned: float, early: float, over: bool, events: float
+) -> tuple[float, float, float, float]:
+    """The dependence factor of a component; and that for the first events, and with the floors of *recent* and of
+    *reference*.
+
+    ``reference``: its factor, and its rows where they are of this stream and in its order, else 0. ``early``: what the
+    first events show, infinite where they are ``over`` or too few: in the second case *recent* is not judged.
+    """
+    fades, (known, rows) = min(1.0, FLOOR_EVENTS / events), reference
+    known = 1 + (known - 1) * fades
+    tau = max(learned, known)
+    if rows > 0.0:
+        seen = rows + events
+        known *= 1 + CAUTION * math.sqrt(2 * SIZES[0] / seen)
+        if reference[0] > 1.0:
+            known *= 1 + (FLOOR_EVENTS / seen) ** 2
+        tau = max(learned, known)
+        return tau, np.inf if over else tau, tau, tau
     floor = 1 + (FLOOR_EVENTS / events) ** 2
     if over:
-        return tau, max(tau, floor), max(tau, floor)
-    return tau, max(tau, early), max(tau, min(early, floor**2))
+        return tau, early, max(tau, floor), max(tau, floor)
+    return tau, early, max(tau, early), max(tau, min(early, floor**2))
 
 
 @compiled
-def _sum_up(states: Floats, summary: Floats) -> None:
+def _sum_up(states: Singles, summary: Floats) -> None:
     """Fills ``summary`` as ``_bet`` does, to the bit."""
     for d in range(states.shape[1]):
         for row in range(states.shape[2]):
@@ -571,7 +634,7 @@ def _recent(pool: Floats, ratios: Floats, z: Floats, allowed: tuple[Floats, floa
 
 @compiled
 def _bet(
-    bet: tuple[Floats, Integers, Floats],
+    bet: tuple[Singles, Integers, Floats],
     gains: Floats,
     means: Floats,
     arrived: float,

@@ -28,8 +28,8 @@ LEAST_GROUPS = 3
 LAG, MOST_WAITING = 2, 8
 """The newest 2 residuals of a size do not count yet, and 8 while evidence climbs: a jump is judged by what was known
 before it."""
-CHANCE_Z = 3.0
-"""Standard errors by which the ratio of a single bin must exceed 1."""
+CHANCE_Z, BIN_Z = 3.5, 4.5
+"""Standard errors by which a ratio must exceed 1, and that of a single bin: there are many of them."""
 MOST_TIMES, MOST_FIRST = 10.0, 50.0
 CAUTION = 3.0
 SEEN_FROM, UNKNOWN_EVENTS = 4.0, 8_000.0
@@ -112,12 +112,13 @@ class FirstEvents:
         return (now_ms - (now_ms if self._began_ms is None else self._began_ms)) / HOUR_MS
 
     def snapshot(self) -> FirstEventsState:
-        """The whole state."""
+        """The whole state; without the groups once the first events are over."""
+        open_, squares, groups = (np.zeros(0),) * 3 if self.over else (self._open, self._squares, self._groups)
         return FirstEventsState(
             self._began_ms,
-            self._open.tobytes(),
-            self._squares.tobytes(),
-            self._groups.tobytes(),
+            open_.tobytes(),
+            squares.tobytes(),
+            groups.tobytes(),
             self.climbs.tobytes(),
             self.tau.tobytes(),
         )
@@ -125,9 +126,11 @@ class FirstEvents:
     def restore(self, state: FirstEventsState) -> None:
         """Restores ``snapshot``. Raises ValueError when it has another shape."""
         self._began_ms = state.began_ms
-        self._open = np.frombuffer(state.open).reshape(self._open.shape).copy()
-        self._squares = np.frombuffer(state.squares).reshape(self._squares.shape).copy()
-        self._groups = np.frombuffer(state.groups).reshape(self._groups.shape).copy()
+        self.over = state.began_ms is not None and not state.open
+        if state.open:
+            self._open = np.frombuffer(state.open).reshape(self._open.shape).copy()
+            self._squares = np.frombuffer(state.squares).reshape(self._squares.shape).copy()
+            self._groups = np.frombuffer(state.groups).reshape(self._groups.shape).copy()
         self.climbs = np.frombuffer(state.climbs).reshape(self.climbs.shape).copy()
         self.tau = np.frombuffer(state.tau).copy()
 
@@ -229,8 +232,8 @@ def _estimate(squares: Floats, groups: Floats, bins: int, events: float) -> floa
                 own = squares[size, b if score < 0 else score] / count
                 ratio, used = ratio + own, used + (own > 0)
             ratio = max(ratio / max(used, 1), 1.0)
-            scatter = 2 / (9 * count)
-            chance = (1 - scatter + CHANCE_Z * math.sqrt(scatter)) ** 3
+            scatter = 2 / (9 * count * max(used / 2, 1.0))  # half of the bins, since shares add up to 1
+            chance = (1 - scatter + (BIN_Z if 0 <= score < bins else CHANCE_Z) * math.sqrt(scatter)) ** 3
             seen = max(seen, min(SEEN_FROM * (ratio / chance - 1), 1.0))
             if (0 <= score < bins or size > 0) and ratio <= chance:
                 smaller = 0.0

@@ -24,6 +24,7 @@ HOUR_MS = 3_600_000
 HOURS_KEPT = 384
 DAYS_KNOWN, DAYS_APART, DAYS_COMPARED = 8, 14, 14
 """Days from which this hour is known, from which weekends are apart, and at most compared."""
+WEEK = 7
 LEAST_EVENTS = 30
 NEAR = 11
 """Hours looked at around this one of a day: nine before it, itself, and the next one."""
@@ -84,26 +85,45 @@ class Hours:
         return 0 if self._first < 0 else self.hour // 24 - self._first // 24
 
     @property
+    def first_ms(self) -> int | None:
+        """The begin of the first hour; None before it."""
+        return None if self._first < 0 else self._first * HOUR_MS
+
+    @property
     def known(self) -> bool:
         """Whether this hour was seen on enough earlier days."""
         return self.days >= DAYS_KNOWN
+
+    def week_shares(self, component: int) -> Floats | None:
+        """The shares of a component's bins on each of the last ``WEEK`` complete days, shape (WEEK, B); None where they
+        are not all remembered, with ``LEAST_EVENTS`` events at least.
+        """
+        features = self._shape[0] // 2
+        counts = self._values[:, component] if component < features else self._statuses[:, component - features]
+        back = self.hour // 24 - self._stamps // 24
+        days = np.array([counts[(self._stamps >= 0) & (back == day)].sum(axis=0) for day in range(1, WEEK + 1)])
+        totals = days.sum(axis=1, keepdims=True)
+        if self._first < 0 or self.days <= WEEK or totals.min() < LEAST_EVENTS:
+            return None
+        return np.asarray(days / totals)
 
     def begins(self, now_ms: int) -> bool:
         """Whether a look at event time ``now_ms`` is the first one of an hour."""
         return now_ms // HOUR_MS > self.hour
 
-    def begin(self, now_ms: int, tau: Floats, total: Floats, live: Bools) -> None:
+    def begin(self, now_ms: int, tau: Floats, total: Floats, live: Bools, until: Integers) -> None:
         """Begins the hour of ``now_ms``: stores the one before, and computes everything again.
 
-        ``tau``: dependence factors (D,); ``total``: all counts (D, B); ``live``: components with a bet. Cost: 25 us a
-        feature once an hour.
+        ``tau``: dependence factors (D,); ``total``: all counts (D, B); ``live``: components with a bet; ``until`` (D,):
+        the first hour that is not compared with, since what came from then on was reported. Cost: 25 us a feature once
+        an hour.
         """
         if self.hour >= 0:
             self._close()
         else:
             self._first = now_ms // HOUR_MS
         self.hour = now_ms // HOUR_MS
-        self._renew(tau, total, live)
+        self._renew(tau, total, live, until)
 
     def append(self, table: Floats) -> None:
         """Adds the counts (D, B) of a look. Cost: .2 us a feature."""
@@ -119,13 +139,13 @@ class Hours:
         self._values[place], self._statuses[place] = kept[:features], kept[features:, :3]
         self._running[:] = 0
 
-    def _renew(self, tau: Floats, total: Floats, live: Bools) -> None:
+    def _renew(self, tau: Floats, total: Floats, live: Bools, until: Integers) -> None:
         features = self._shape[0] // 2
         for d in np.flatnonzero(live).tolist():
             counts = self._values[:, d] if d < features else self._statuses[:, d - features]
             near = np.full((DAYS_COMPARED + 1, NEAR, 3, self._ratios.shape[2]), np.nan)
             bins = counts.shape[1]
-            _hours_near(counts, self._stamps, self.hour, self._ratios[d, :bins], tau[d], near)
+            _hours_near(counts, self._stamps, (self.hour, until[d]), self._ratios[d, :bins], tau[d], near)
             _usual_moves(near, self.moves[d])
             if self.known:
                 apart = self.days > DAYS_APART
@@ -176,14 +196,17 @@ def _best_paid(ratios: Floats, shares: Floats) -> Floats:
 
 
 @compiled
-def _hours_near(counts: Counts16, stamps: Integers, hour: int, ratios: Floats, tau: float, near: Floats) -> None:
+def _hours_near(
+    counts: Counts16, stamps: Integers, when: tuple[int, int], ratios: Floats, tau: float, near: Floats
+) -> None:
     """Fills ``near`` (days back, hours, 3, K), for hours with enough events: log m, its sampling variance, and the
-    standard deviation of L as a part of m."""
+    standard deviation of L as a part of m. ``when``: the present hour, and the first one that is left out."""
+    hour, until = when
     for day in range(1, len(near)):
         for place in range(near.shape[1]):
             at = hour - 24 * day + place - HERE
             row = at % HOURS_KEPT
-            if at < 0 or stamps[row] != at:
+            if at < 0 or at >= until or stamps[row] != at:
                 continue
             events = 0
             for b in range(counts.shape[1]):

@@ -150,14 +150,15 @@ class Sheet:
 
     ``gains``: (D, B, 2 K), 0 where padded. First the log ratios, divided by their bet's tau, then the ratios minus
     their mean under the reference, so that both terms of a bin are adjacent. ``weights``: (D, K), 1 / tau, or 0 for a
-    bet that the tolerance leaves empty. ``rows``: (D,), rows of the reference. ``least``: (D, K), the least value for
+    bet that the tolerance leaves empty. ``tau`` and ``local``: (D,), dependence factors, of all movements and without
+    the season (0: not known). ``rows``: (D,), rows of the reference. ``least``: (D, K), the least value for
     the mean of a ratio. ``shares`` and ``bands``: (D, B), reference shares and the differences that count as back (of
     cumulative shares where ordered). Cost to build: about 1 ms a feature.
     """
 
     __slots__ = (
-        "bands", "bets_of", "bins_of", "flat", "gains", "layout", "least", "ordered", "rows", "shares", "tau", "used",
-        "weights",
+        "bands", "bets_of", "bins_of", "flat", "gains", "layout", "least", "local", "ordered", "rows", "shares", "tau",
+        "used", "weights",
     )  # fmt: skip
 
     def __init__(self, layout: Layout, settings: EvidenceSettings, usual: Sequence[Usual | None] | None = None) -> None:
@@ -165,6 +166,8 @@ class Sheet:
         features = layout.features
         chosen = usual or [None] * len(features)
         self.tau = np.array([f.tau for f in features] + [_presence_tau(f) for f in features])
+        local = [f.tau_local for f in features]
+        self.local = np.array(local + [min(one, _presence_tau(f)) for one, f in zip(local, features, strict=True)])
         self.rows = np.array([max(f.present, 1) for f in features] + [max(f.rows, 1) for f in features], np.float64)
         self.ordered = np.array([f.kind is Kind.NUMERIC for f in features] + [False] * len(features), bool)
         made = [_value_bets(f, b, s, settings) for f, b, s in zip(features, layout.bins, chosen, strict=True)]
@@ -325,14 +328,18 @@ class Sheets:
     """The sheets of a reference: one, or one for each hour and weekday that its strata distinguish, or for several
     hours.
 
-    At most ``kept`` sheets of single times are cached. Each is built in milliseconds a feature and takes about 8 KB a
+    ``own``: the reference's rows are those of the stream, in its order (see ``Reference.of_stream``). At most ``kept``
+    sheets of single times are cached. Each is built in milliseconds a feature and takes about 8 KB a
     feature.
     """
 
-    __slots__ = ("_kept", "_most", "base", "layout", "seasonal", "settings")
+    __slots__ = ("_kept", "_most", "base", "layout", "own", "seasonal", "settings")
 
-    def __init__(self, features: Sequence[FeatureReference], settings: EvidenceSettings, kept: int = 2) -> None:
+    def __init__(
+        self, features: Sequence[FeatureReference], settings: EvidenceSettings, kept: int = 2, own: bool = False
+    ) -> None:
         self.layout = Layout(features)
+        self.own = own
         self.settings = settings
         self.base = Sheet(self.layout, settings)
         self.seasonal = any(f.strata for f in features)

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
 from detectors.columns import Floats, Integers
-from detectors.evidence import changepoint
+from detectors.evidence import changepoint, explanations
 from detectors.evidence.counts import Counts
 from detectors.evidence.e_detector import Beginning, Evidence, EvidenceState
 from detectors.evidence.explanations import Explanations, ExplanationsState
@@ -142,7 +143,8 @@ class Watch:
     def _explain(self) -> None:
         """Begins to judge against explanations, where the reference has no season of its own."""
         if not self.sheets.seasonal:
-            self.explanations = Explanations(self.sheets.base, self.sheets.settings.threshold_seconds)
+            sheets = self.sheets
+            self.explanations = Explanations(sheets.base, sheets.settings.threshold_seconds, sheets.own)
             self.explanations.report(list(self.probes))
 
     def _apart(self, sheet: Sheet, feature: int, since: int) -> tuple[float, float]:
@@ -218,6 +220,39 @@ class Watch:
         )
         return yardstick.sizes(values, mean), symptom, values
 
+    @property
+    def dependence(self) -> dict[str, float]:
+        """The local dependence factor that the stream has shown of each feature, the larger one of its values and its
+        presence; empty where it is not learned."""
+        if self.explanations is None:
+            return {}
+        factors = self.explanations.blocks.learned.reshape(2, -1).max(axis=0)
+        return dict(zip(self.sheets.layout.names, np.round(factors, 4).tolist(), strict=True))
+
+    def skew(self, feature: int) -> float | None:
+        """How far whole weeks differ from the reference (see ``explanations.skew``); None where they agree, where it is
+        not known, and where the reference is of the stream itself."""
+        return None if self.explanations is None or self.sheets.own else explanations.skew(self.explanations, feature)
+
+    def smallest_shift(self, feature: int) -> float | None:
+        """The smallest shift that can be found: at the present traffic where the season is learned (see
+        ``explanations.smallest_shift``), else with any number of events (see ``Evidence.smallest_shift``)."""
+        if self.explanations is None:
+            return self.evidence.smallest_shift(self.sheets.base, feature)
+        return explanations.smallest_shift(self.explanations, feature, self.evidence.blame_log10)
+
+    def unlike(self, feature: int) -> dict[str, Any]:
+        """The explanations against which a reported feature was evidence, as members ``unlike`` and ``unlike_days`` of
+        an incident's row; empty where only the reference was compared with."""
+        kinds = [] if self.explanations is None else self.explanations.kinds(feature)
+        days = 0 if self.explanations is None else self.explanations.hours.days
+        return {"unlike": kinds, "unlike_days": days} if kinds else {}
+
+    def factor(self, feature: int) -> float:
+        """The dependence factor of a feature's values, by which its evidence is divided now."""
+        known = self.sheets.base.tau if self.explanations is None else self.explanations.tau
+        return float(known[feature])
+
     def evidence_of(self, feature: int) -> float:
         """log10 M_f of a feature, finite."""
         return shown(float(self.feature_log10[feature]))
@@ -227,8 +262,8 @@ class Watch:
         latched = [
             Latched(f, p.wanted, p.events, p.encoded(), self.begun[f], p.apart) for f, p in sorted(self.probes.items())
         ]
-        explanations = UNSET if self.explanations is None else self.explanations.snapshot()
-        return WatchState(self.evidence.snapshot(), latched, self.window.snapshot(), explanations)
+        found = UNSET if self.explanations is None else self.explanations.snapshot()
+        return WatchState(self.evidence.snapshot(), latched, self.window.snapshot(), found)
 
     def restore(self, state: WatchState) -> bool:
         """Restores a snapshot; returns False when it does not fit the bets of this reference."""

@@ -105,16 +105,19 @@ def present_reference(
     segment: str | None,
     source: Mapping[str, str],
     only: Container[str] | None = None,
+    dependence: Mapping[str, float] | None = None,
 ) -> Reference:
     """The reference of what came between two comparable tallies under ``reference``; of the features in ``only``, if
     given.
 
     Dependence and season are those of the old reference, since the time between is too short to estimate them (see
-    ``_dependence``). Between the old edges nothing finer is known; beyond them the sketch is used. Cost: O(cells).
+    ``_dependence``); ``dependence``: local factors that the stream has shown, where they are larger.
+    Between the old edges nothing finer is known; beyond them the sketch is used. Cost: O(cells).
     """
     rows = now.events - before.events
     season = {"season": "as before"} if any(f.strata for f in reference.features) else {}
     span_ms = None if before.clock_ms is None or now.clock_ms is None else (before.clock_ms, now.clock_ms)
+    learned = dependence or {}
     environments = Counter(now.environments)
     environments.subtract(before.environments)
     environment = reference.environment
@@ -126,10 +129,10 @@ def present_reference(
         version=reference.version,
         rows=rows,
         features=[_dependence(f, _feature(f, before.features.get(f.feature), now.features.get(f.feature), rows),
-                              span_ms)
+                              span_ms, learned.get(f.feature, 0.0))
                   for f in reference.features if only is None or f.feature in only],
         environment=environment,
-        source={"kind": "accepted", "before": reference.digest, **season, **source},
+        source={"kind": references.ACCEPTED, "before": reference.digest, **season, **source},
         segment=segment,
         first_timestamp_ms=before.clock_ms,
         last_timestamp_ms=now.clock_ms,
@@ -187,8 +190,10 @@ def _numeric(
     )
 
 
-def _dependence(old: FeatureReference, made: FeatureReference, span_ms: tuple[int, int] | None) -> FeatureReference:
-    """``made`` with the dependence and the season of ``old``.
+def _dependence(
+    old: FeatureReference, made: FeatureReference, span_ms: tuple[int, int] | None, learned: float
+) -> FeatureReference:
+    """``made`` with the dependence and the season of ``old``. ``learned``: the stream's local factor, 0 if not known.
 
     The hours of ``span_ms`` represent all hours, on the assumption that hours differ as before. A value with rank q
     among the accepted rows replaces the value with rank q among the old rows of those hours. The old value had rank
@@ -214,6 +219,7 @@ def _dependence(old: FeatureReference, made: FeatureReference, span_ms: tuple[in
         tau=old.tau,
         tau_within=old.tau_within,
         tau_presence=old.tau_presence,
+        tau_local=max(old.tau_local, learned),
         reach=_at_ranks(old, made, rank, np.asarray(old.reach)) if old.reach else [],
         strata=strata,
         rank_error=round(float(error), 6),

@@ -194,7 +194,9 @@ def _with_dependence(
     """``bare`` with its strata and both dependence factors: of all movements, and of those within a day or part."""
     shown = dependence.dependence_factor(present.astype(np.float64))
     tau = max(map(dependence.dependence_factor, channels))
-    bare = _replace(bare, tau=tau, tau_presence=shown, strata=strata)
+    span_ms = None if times is None or not len(times) else int(times.max() - times.min())
+    local = max(dependence.local_factor(dependence.local_ratios(c), len(c), span_ms) for c in channels)
+    bare = _replace(bare, tau=tau, tau_presence=shown, tau_local=round(local, 4), strata=strata)
     day = seasons.days_of(times) if strata and times is not None else None
     part = seasons.parts_of(len(cells)) if day is None else day
     if part is None or tau < FAST_GAIN:

@@ -5,6 +5,9 @@ rows, and tends to (1 + r) / (1 - r) for a first-order autoregression with coeff
 Source: batch means, e.g. Flegal and Jones (2010), doi:10.1214/09-AOS735.
 """
 
+import math
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 
@@ -73,6 +76,35 @@ def dependence_factor(channel: Floats, longest: int | None = None) -> float:
     return corrected(best, n)
 
 
+LOCAL_MS, LOCAL_ROWS = 1_024_000, 32
+"""Local dependence is that of blocks of up to 1,024 seconds of event time, or of 32 rows where fewer came in them."""
+
+
+def local_ratios(channel: Floats) -> list[float]:
+    """The largest ratio that is beyond chance over neighbouring blocks of up to 1, 2, 4, ... rows of a channel (n,).
+
+    For blocks of b rows with means l and r beside each other it is ``b mean((l - r)^2) / 2 / Var(x)`` (Haar wavelet
+    variance; Allan 1966, doi:10.1109/PROC.1966.4634). A season, which moves slowly from one block to the next, hardly
+    enters, as it does into the block means of ``dependence_factor``. Cost: O(n).
+    """
+    running = RunningDependence()
+    running.update(np.asarray(channel, np.float64))
+    return running.local_ratios or []
+
+
+def local_factor(ratios: Sequence[float], rows: int, span_ms: int | None) -> float:
+    """The local dependence factor from ``local_ratios`` of ``rows`` rows that came in ``span_ms``; 0 if not known.
+
+    >>> local_factor([1.0, 1.0, 1.5, 2.0, 3.0, 3.0, 9.0], 1_000, 86_400_000)
+    3.09
+    """
+    if not ratios:
+        return 0.0
+    longest = max(rows * LOCAL_MS / span_ms, LOCAL_ROWS) if span_ms else float(rows)
+    level = min(int(math.log2(longest)), len(ratios) - 1)
+    return corrected(ratios[level], rows)
+
+
 FIRST = 256
 """First values, among which a running estimate ranks the later ones: 2 KB a feature, only while learning."""
 
@@ -88,13 +120,15 @@ class RunningState(msgspec.Struct, frozen=True):
     blocks: list[int]
     squares: list[int]
     total: int
+    differences: list[int] = []  # not there in checkpoints of versions that did not measure them
 
 
 class RunningDependence:
     """``dependence_factor`` of a stream in little memory. Cost: about 60 ns a value in batches of 512.
 
-    It keeps the ranks of values among the first 256, and for every doubling block length the sum of squared block sums.
-    All are integers, so the result does not depend on how values are split over calls.
+    It keeps the ranks of values among the first 256, and for every doubling block length the sum of squared block sums
+    and of squared differences of neighbouring ones. All are integers, so the result does not depend on how values are
+    split over calls.
 
     >>> running = RunningDependence()
     >>> running.update(np.tile([0.0, 1.0], 500))
@@ -102,7 +136,7 @@ class RunningDependence:
     1.0
     """
 
-    __slots__ = ("_blocks", "_first", "_left", "_order", "_squares", "_total")
+    __slots__ = ("_blocks", "_differences", "_first", "_left", "_order", "_squares", "_total")
 
     def __init__(self) -> None:
         self._first = np.zeros(0)
@@ -110,6 +144,7 @@ class RunningDependence:
         self._left = [-1] * LEVELS  # the block at each level that waits for its neighbour, else -1
         self._blocks = [0] * LEVELS
         self._squares = [0] * LEVELS
+        self._differences: list[int] | None = [0] * LEVELS
         self._total = 0
 
     def update(self, values: Floats) -> None:
@@ -132,10 +167,12 @@ class RunningDependence:
 
     def _push(self, sums: Integers) -> None:
         self._total += int(sums.sum())
-        levels = np.array((self._left, self._blocks, [0] * LEVELS), np.int64)
+        levels = np.array((self._left, self._blocks, [0] * LEVELS, [0] * LEVELS), np.int64)
         _halve(sums, *levels)
-        self._left, self._blocks, squares = levels.tolist()
+        self._left, self._blocks, squares, differences = levels.tolist()
         self._squares = [before + more for before, more in zip(self._squares, squares, strict=True)]
+        if self._differences is not None:
+            self._differences = [before + more for before, more in zip(self._differences, differences, strict=True)]
 
     @property
     def factor(self) -> float:
@@ -154,11 +191,26 @@ class RunningDependence:
             best = max(best, credited(between / (length * variance), blocks))
         return corrected(best, count)
 
+    @property
+    def local_ratios(self) -> list[float] | None:
+        """``local_ratios`` of the values so far; None until there are enough, or where they were not measured."""
+        count = self._blocks[0]
+        if count < 4 * MIN_BLOCKS or self._differences is None:
+            return None
+        variance = self._squares[0] / count - (self._total / count) ** 2
+        found: list[float] = []
+        for level in range(LEVELS - 1):
+            pairs = self._blocks[level + 1]
+            if pairs < MIN_BLOCKS or variance <= 0.0:
+                break
+            ratio = self._differences[level] / pairs / (2 * (1 << level) * variance)
+            found.append(round(max(credited(ratio, pairs + 1), found[-1] if found else 1.0), 4))
+        return found or [1.0]
+
     def snapshot(self) -> RunningState:
         """The whole state of the estimate."""
-        return RunningState(
-            self._first.tobytes(), list(self._left), list(self._blocks), list(self._squares), self._total
-        )
+        parts = list(self._left), list(self._blocks), list(self._squares)
+        return RunningState(self._first.tobytes(), *parts, self._total, list(self._differences or []))
 
     @classmethod
     def from_state(cls, state: RunningState) -> "RunningDependence":
@@ -169,11 +221,12 @@ class RunningDependence:
             running._order = np.sort(running._first)
         running._left, running._blocks = list(state.left), list(state.blocks)
         running._squares, running._total = list(state.squares), state.total
+        running._differences = list(state.differences) or None
         return running
 
 
 @compiled
-def _halve(sums: Integers, left: Integers, blocks: Integers, squares: Integers) -> None:
+def _halve(sums: Integers, left: Integers, blocks: Integers, squares: Integers, differences: Integers) -> None:
     """Adds block sums to the lowest level, and sums of pairs to the next one, as long as there are pairs."""
     for level in range(len(left)):
         pairs, waits = np.empty(len(sums) // 2 + 1, np.int64), left[level]
@@ -181,6 +234,7 @@ def _halve(sums: Integers, left: Integers, blocks: Integers, squares: Integers) 
         for value in sums:
             squares[level] += value * value
             if waits >= 0:
+                differences[level] += (waits - value) ** 2
                 pairs[size], waits = waits + value, -1
                 size += 1
             else:

@@ -13,6 +13,7 @@ from detectors.features import Kind
 from detectors.profiles import FeatureProfile, Profile
 from detectors.reference import builder, reference
 from detectors.reference.builder import COUNTER_STEPS, MANY_VALUES
+from detectors.reference.dependence import local_factor
 from detectors.reference.reference import FeatureReference, Reference
 from detectors.sketches.categories import estimate_distinct
 from detectors.sketches.quantiles import QuantileSketch, merged
@@ -38,10 +39,10 @@ def reference_from_profiles(
     rows = sum(profile.epoch_events for profile in profiles)
     if not rows:
         raise ReferenceError(f"reference of {model}/{version}: the shards have counted no event yet")
-    by_name: dict[str, list[FeatureProfile]] = {}
+    by_name: dict[str, list[tuple[FeatureProfile, int | None]]] = {}
     for profile in sorted(profiles, key=lambda p: p.shard):
         for feature in profile.features:
-            by_name.setdefault(feature.feature, []).append(feature)
+            by_name.setdefault(feature.feature, []).append((feature, _span_ms(profile)))
     environment: Counter[str] = Counter()
     for profile in profiles:
         environment.update(profile.environments)
@@ -56,7 +57,7 @@ def reference_from_profiles(
         rows=rows,
         features=features,
         environment=_most_common_environment(environment),
-        source={"kind": "learned", **({"moved": moved} if moved else {}), **(source or {})},
+        source={"kind": reference.LEARNED, **({"moved": moved} if moved else {}), **(source or {})},
         segment=segment,
         first_timestamp_ms=min(firsts, default=None),
         last_timestamp_ms=max(lasts, default=None),
@@ -70,14 +71,22 @@ def _most_common_environment(environments: Counter[str]) -> dict[str, str]:
     return {str(k): str(v) for k, v in json.loads(text).items()}
 
 
-def _learned(name: str, parts: Sequence[FeatureProfile], rows: int) -> FeatureReference:
-    kind = parts[0].kind
-    parts = [part for part in parts if part.kind is kind]
+def _span_ms(profile: Profile) -> int | None:
+    first, last = profile.first_timestamp_ms, profile.last_timestamp_ms
+    return None if first is None or last is None else last - first
+
+
+def _learned(name: str, found: Sequence[tuple[FeatureProfile, int | None]], rows: int) -> FeatureReference:
+    kind = found[0][0].kind
+    found = [part for part in found if part[0].kind is kind]
+    parts = [part for part, _ in found]
     invalid = sum(part.invalid for part in parts)
     present = sum(part.count for part in parts)
     missing = rows - present - invalid  # of a shard without the feature, all events
     # Each of n shards sees one event in n, so its dependence reaches n times as far in the whole stream.
     tau = 1 + (max(part.tau for part in parts) - 1) * len(parts)
+    locals_ = [local_factor(part.local, part.count, span_ms) for part, span_ms in found if part.count]
+    local = 1 + (max(locals_) - 1) * len(parts) if locals_ and min(locals_) > 0.0 else 0.0
     if kind is not Kind.NUMERIC:
         tally: Counter[str] = Counter()
         for part in parts:
@@ -85,7 +94,7 @@ def _learned(name: str, parts: Sequence[FeatureProfile], rows: int) -> FeatureRe
         overflow = sum(part.category_overflow for part in parts)
         bare = builder.category_counts(name, kind, tally, missing, invalid, overflow)
         distinct = round(estimate_distinct([part.distinct for part in parts])) if overflow else bare.distinct
-        return msgspec.structs.replace(bare, distinct=distinct, tau=tau)
+        return msgspec.structs.replace(bare, distinct=distinct, tau=tau, tau_local=local)
     sketch = merged(QuantileSketch.from_bytes(part.sketch) for part in parts)
     if not sketch.count:
         return FeatureReference(name, kind, 0, missing, invalid)
@@ -113,4 +122,5 @@ def _learned(name: str, parts: Sequence[FeatureProfile], rows: int) -> FeatureRe
         distinct=len(low),
         identifier=counts_on,
         tau=1.0 if counts_on else tau,
+        tau_local=0.0 if counts_on else local,
     )

@@ -19,6 +19,9 @@ import msgspec
 from detectors.errors import ReferenceError
 from detectors.features import Kind, ModelKey
 
+LEARNED, ACCEPTED, FIRST_ROWS = "learned", "accepted", "first rows"
+"""The kinds of references (``source["kind"]``) whose rows are those of the stream, in its order."""
+
 SCHEMA = 1
 """Version of the artefact's layout. Another version is refused with an error that names it."""
 
@@ -63,6 +66,7 @@ class FeatureReference(msgspec.Struct, frozen=True, omit_defaults=True):
     tau: float = 1.0  # serial-dependence factor >= 1: block variance over the independent one
     tau_within: float = 0.0  # tau within a day (or part) with known mean; 0 where it is not much less
     tau_presence: float = 0.0  # tau of being missing or not; 0: the same as tau
+    tau_local: float = 0.0  # tau of neighbouring blocks, without the season (see dependence); 0: not known
     reach: list[float] = []  # how far the cumulative share at each cell may move: seasons.reach
     strata: list[Stratum] = []
 
@@ -94,6 +98,11 @@ class Reference(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def digest(self) -> str:
         return "sha256:" + hashlib.sha256(encode(self)).hexdigest()
+
+    @property
+    def of_stream(self) -> bool:
+        """Whether its rows are those of the stream itself, in its order: its dependence factors are the stream's."""
+        return self.source.get("kind") in (LEARNED, ACCEPTED, FIRST_ROWS)
 
     def feature(self, name: str) -> FeatureReference | None:
         """The feature of that name, or None. Cost: linear; keep a dict for frequent use."""
@@ -154,7 +163,7 @@ def _contradiction(feature: FeatureReference) -> str:
         return f"{name} has a share that is not between 0 and 1"
     if feature.reach and len(feature.reach) != cells:
         return f"{name} has a reach for {len(feature.reach)} of {cells} cells"
-    factors = (feature.tau, feature.tau_within or 1.0, feature.tau_presence or 1.0)
+    factors = (feature.tau, feature.tau_within or 1.0, feature.tau_presence or 1.0, feature.tau_local or 1.0)
     if min(factors) < 1.0 or (feature.std or 0.0) < 0.0:
         return f"{name} has a negative standard deviation or a dependence factor below 1"
     return ""

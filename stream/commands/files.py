@@ -50,7 +50,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obje
 @click.option(
     "--season",
     type=click.Choice(["auto", "none"]),
-    default="none",
+    default="auto",
     show_default=True,
     help="Learn the season from the times of the rows, or take all hours for alike. Without times there is no season.",
 )

@@ -68,7 +68,10 @@ class Acceptance:
             return None
         source = {"incident": incident.id, "by": by}
         segment = self._unit.segment
-        reference = accepted.present_reference(look.reference, before, now, segment=segment, source=source)
+        dependence = {} if look.watch is None else look.watch.dependence
+        reference = accepted.present_reference(
+            look.reference, before, now, segment=segment, source=source, dependence=dependence
+        )
         return ReferenceBuilt(self._unit, reference)
 
 

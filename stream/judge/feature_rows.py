@@ -44,6 +44,7 @@ def incident_feature(watch: Watch, feature: int, sizes: Sizes, symptom: Symptom)
         "reference_mean": _rounded(symptom.reference_mean),
         "began_at_event": begin.event,
         "began_interval": [begin.earliest, begin.latest],
+        **watch.unlike(feature),
         "reference_histogram": yardstick.reference_histogram,
         "histogram": yardstick.histogram(values),
     }

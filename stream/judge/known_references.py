@@ -46,7 +46,8 @@ class KnownReferences:
             while len(self._sheets) >= SHEETS_KEPT:
                 del self._sheets[next(iter(self._sheets))]
             reference = self.by_digest[digest]
-            sheets = Sheets(reference.features, self._settings.evidence_of(unit.model), self._settings.strata_kept)
+            settings, kept = self._settings.evidence_of(unit.model), self._settings.strata_kept
+            sheets = Sheets(reference.features, settings, kept, reference.of_stream)
             self._sheets[digest] = sheets, [Yardstick(sheets.layout, f) for f in range(len(reference.features))]
         sheets, yardsticks = self._sheets[digest]
         return self.by_digest[digest], Watch(sheets, yardsticks, self._settings.resolve_after_events)

@@ -35,8 +35,11 @@ class Look(msgspec.Struct, frozen=True):
 
     @property
     def season_covered(self) -> bool:
-        """Whether hours of the day are compared with the same hours of the reference."""
-        return self.watch is not None and self.watch.sheets.seasonal
+        """Whether hours of the day are compared with the same hours, of the reference or of earlier days."""
+        watch = self.watch
+        if watch is None or watch.explanations is None:
+            return watch is not None and watch.sheets.seasonal
+        return watch.explanations.hours.known
 
     @property
     def moved_while_learned(self) -> list[str]:

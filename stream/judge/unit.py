@@ -15,7 +15,7 @@ from detectors.features import UnitKey
 from detectors.incidents.incident import Change, Resolution, Status
 from detectors.merging import Step
 from detectors.profiles import Profile
-from detectors.reference.reference import Reference
+from detectors.reference.reference import ACCEPTED, Reference
 from stream.judge import snapshot
 from stream.judge.acceptance import Acceptance
 from stream.judge.baselines import Baselines, BaselinesState
@@ -175,7 +175,7 @@ class UnitJudge:
         look = self._new_look()
         source = reference.source if reference is not None else {}
         effects: list[Effect] = []
-        if source.get("kind") == "accepted" and "incident" in source:
+        if source.get("kind") == ACCEPTED and "incident" in source:
             effects = self._close(look, Resolution.ACCEPTED, source.get("by"), only=source["incident"])
         return effects + self._close(look, Resolution.REFERENCE_CHANGED)
 

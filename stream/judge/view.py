@@ -12,7 +12,7 @@ from detectors.incidents.states import State
 from detectors.merging import Total
 from detectors.reference import transform
 from detectors.sketches.moments import mean_and_std
-from stream.judge import environment
+from stream.judge import environment, season
 from stream.judge.feature_rows import sizes_of
 from stream.judge.frontier import NOWHERE
 from stream.judge.look import Look
@@ -56,7 +56,7 @@ def model_view(judge: UnitJudge) -> Json:
         "features": features,
         "outcome": outcome,
         "evidence_history": [list(point) for point in judge.current.history.points],
-        "season_covered": look.season_covered,
+        "season": season.as_json(season.season(watch)), "season_covered": look.season_covered,
         "moved_while_learned": look.moved_while_learned,
         "forgotten": None if standing.forgotten is None else _forgotten(standing.forgotten),
         "reference": None
@@ -195,18 +195,32 @@ def _feature(total: Total, watch: Watch | None) -> Json:
     if total.kind is Kind.NUMERIC and total.sum1 is not None and total.sum2 is not None:
         centre, scale = transform.centre_and_scale(reference)
         row["mean"], row["std"] = mean_and_std(total.count, total.sum1, total.sum2, centre, scale)
+    return {**row, **_judged(watch, index)}
+
+
+def _judged(watch: Watch, index: int) -> Json:
+    """The members of a feature's row that follow from its evidence and from the present compared with the reference."""
+    yardstick = watch.yardsticks[index]
+    reference = yardstick.feature
     sizes, symptom, values = watch.present(index)
-    row.update(sizes_of(sizes))
-    row["evidence_log10"] = watch.evidence_of(index)
-    row["threshold_log10"] = round(watch.evidence.blame_log10, 3)
-    row["reference_mean"], row["reference_std"] = reference.mean, reference.std
-    row["reference_missing"] = symptom.reference_missing_share
-    row["recent_missing"] = symptom.missing_share
-    row["tau"] = reference.tau
-    if reference.kind is Kind.NUMERIC and not reference.identifier:
-        row["smallest_shift"] = round(watch.evidence.smallest_shift(watch.sheets.base, index), 3)
-    row["identifier"] = reference.identifier
-    row["drifted"] = index in watch.probes
-    row["reference_histogram"] = yardstick.reference_histogram
-    row["histogram"] = yardstick.histogram(values)
-    return row
+    shifts = reference.kind is Kind.NUMERIC and not reference.identifier
+    return {
+        **sizes_of(sizes),
+        "evidence_log10": watch.evidence_of(index),
+        "threshold_log10": round(watch.evidence.blame_log10, 3),
+        "reference_mean": reference.mean,
+        "reference_std": reference.std,
+        "reference_missing": symptom.reference_missing_share,
+        "recent_missing": symptom.missing_share,
+        "tau": round(watch.factor(index), 3),
+        "smallest_shift": _rounded(watch.smallest_shift(index)) if shifts else None,
+        "skew": _rounded(watch.skew(index)),
+        "identifier": reference.identifier,
+        "drifted": index in watch.probes,
+        "reference_histogram": yardstick.reference_histogram,
+        "histogram": yardstick.histogram(values),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

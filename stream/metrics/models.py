@@ -67,25 +67,7 @@ class ModelFamilies:
         threshold = Gauge(
             "model_threshold", "The score at which a model raises an alarm, by statistic.", (*MODEL_LABELS, "statistic")
         )
-        plain = {
-            "monitored_features": Gauge("monitored_features", "Watched features of a model.", MODEL_LABELS),
-            "drifted_features": Gauge("drifted_features", "Features that have drifted.", MODEL_LABELS),
-            "epoch_events": Gauge("window_events", "Events compared with the current reference.", MODEL_LABELS),
-            "season_covered": Gauge(
-                "model_season_covered", "1 if the reference distinguishes the hours of the day.", MODEL_LABELS
-            ),
-            "moved": Gauge(
-                "model_moved_while_learned",
-                "Features that were unstable while the reference was learned.",
-                MODEL_LABELS,
-            ),
-            "last_event": Gauge(
-                "last_event_timestamp_seconds", "Time of the newest event of a model version.", MODEL_LABELS
-            ),
-            "judged": Gauge(
-                "judge_frontier_seconds", "Age of the event time up to which a model has been judged.", MODEL_LABELS
-            ),
-        }
+        plain = _plain_gauges()
         budget = Gauge(
             "false_alarm_budget_per_month", "Configured number of false alarms of a model in a month.", ("model",)
         )
@@ -101,6 +83,9 @@ class ModelFamilies:
             plain["drifted_features"].add_series(labels, len(detail.get("drifted_features", ())))
             plain["epoch_events"].add_series(labels, detail.get("epoch_events"))
             plain["season_covered"].add_series(labels, float(bool(detail.get("season_covered"))))
+            plain["season_days"].add_series(labels, (detail.get("season") or {}).get("days"))
+            skewed = sum(feature.get("skew") is not None for feature in detail.get("features", ()))
+            plain["skewed"].add_series(labels, skewed)
             plain["moved"].add_series(labels, len(detail.get("moved_while_learned", ())))
             last_ms = detail.get("last_event_ms")
             plain["last_event"].add_series(labels, None if last_ms is None else last_ms / 1000)
@@ -193,6 +178,31 @@ def _quarantined(details: Iterable[tuple[UnitKey, Json]]) -> Metric:
     for unit, detail in details:
         held.add_series(_labels(unit), float(bool(detail.get("quarantined"))))
     return held
+
+
+def _plain_gauges() -> dict[str, Gauge]:
+    """Gauges of a model with no label besides the model's."""
+    return {
+        "monitored_features": Gauge("monitored_features", "Watched features of a model.", MODEL_LABELS),
+        "drifted_features": Gauge("drifted_features", "Features that have drifted.", MODEL_LABELS),
+        "epoch_events": Gauge("window_events", "Events compared with the current reference.", MODEL_LABELS),
+        "season_covered": Gauge(
+            "model_season_covered", "1 if hours are compared with the same hours of the day.", MODEL_LABELS
+        ),
+        "season_days": Gauge("model_season_days", "Days from which the season of a model is known.", MODEL_LABELS),
+        "skewed": Gauge("skewed_features", "Features of which whole weeks differ from the reference.", MODEL_LABELS),
+        "moved": Gauge(
+            "model_moved_while_learned",
+            "Features that were unstable while the reference was learned.",
+            MODEL_LABELS,
+        ),
+        "last_event": Gauge(
+            "last_event_timestamp_seconds", "Time of the newest event of a model version.", MODEL_LABELS
+        ),
+        "judged": Gauge(
+            "judge_frontier_seconds", "Age of the event time up to which a model has been judged.", MODEL_LABELS
+        ),
+    }
 
 
 def _labels(unit: UnitKey) -> tuple[str, str, str]:

@@ -1,6 +1,6 @@
 """``driftline replay``: reads the file and the reference, runs the replay, and writes the reports."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
@@ -8,7 +8,8 @@ import msgspec
 
 from detectors import errors
 from detectors.errors import DriftlineError
-from detectors.reference.reference import Reference
+from detectors.reference.reference import FIRST_ROWS, Reference
+from detectors.reference.seasons import DAY_MS
 from stream.files import dataset
 from stream.files.dataset import Dataset
 from stream.files.reference_rows import Row, written_as_text
@@ -73,12 +74,13 @@ def replayed(
         found = given
         if options.reference_rows is not None:
             found = rows.reference(options.reference_rows)
+            found = msgspec.structs.replace(found, source={**found.source, "kind": FIRST_ROWS})
             done(found.rows)
         looks = _looks(rows.events())
         first = next(looks, [])
         timed = rows.has_times
         clean = None if calibration is None or found is None else CleanRows(options, calibration, found, timed)
-        replay = Replay(options, settings, found, timed)
+        replay = Replay(options, settings, found, timed and _have_hours(found, first))
         for look in chain([first] if first else [], looks):
             replay.feed(look)
             replay.join_labels(rows.labels)
@@ -88,6 +90,12 @@ def replayed(
         return _with_remarks(replay, rows, found), clean
 
     return dataset.in_order(options, settings.detection.late_ms, known, replay_rows)
+
+
+def _have_hours(reference: Reference | None, first: Sequence[Row]) -> bool:
+    """Whether the times are more than dates: a date says nothing about the time of day."""
+    known = () if reference is None else (reference.first_timestamp_ms, reference.last_timestamp_ms)
+    return any((moment or 0) % DAY_MS for moment in (*known, *(moment for _, moment, _ in first)))
 
 
 def _with_remarks(replay: Replay, rows: Dataset, reference: Reference | None) -> Replayed:

@@ -53,6 +53,7 @@ def _left_out(found: Replayed) -> str:
         parts.append(f"; not judged: {escape(found.read.too_little)}")
     parts += [f"<br>not watched: {escape(name)}: {escape(why)}" for name, why in found.read.not_watched.items()]
     parts += [f"<br>note: {escape(note)}" for note in found.read.notes]
+    parts += [f"<br>{escape(line)}" for line in found.rhythm]
     return "".join(parts)
 
 

@@ -18,4 +18,4 @@ class ReplayOptions(FileLayout, frozen=True):
     partition_by: str | None = None
     progress: int | None = None
     false_alarms_per_month: float = 1.0
-    season: Literal["auto", "none"] = "none"
+    season: Literal["auto", "none"] = "auto"

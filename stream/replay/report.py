@@ -15,6 +15,10 @@ SHOWN_COLUMNS = 20
 """Most columns that are not watched, and most notes, that are shown in a terminal."""
 
 
+DEPENDENT = 1.5
+"""The dependence factor from which on its cost is shown."""
+
+
 class Point(msgspec.Struct, frozen=True):
     """The evidence (log10) at one event."""
 
@@ -93,6 +97,7 @@ class Replayed(msgspec.Struct, frozen=True):
             "incidents": self.incidents,
             "signals": self.signals,
             "state": self.state,
+            "season": self.detail.get("season"),
             "features": self.detail.get("features", []),
             **({"performance": self.performance} if self.performance else {}),
             **({} if self.calibration is None else {"calibration": self.calibration.as_json()}),
@@ -103,6 +108,28 @@ class Replayed(msgspec.Struct, frozen=True):
         """The performance that the labels show; None if no prediction was labelled."""
         performance = self.detail.get("performance")
         return performance if isinstance(performance, dict) and performance.get("labelled") else None
+
+    @property
+    def rhythm(self) -> list[str]:
+        """What is known of the season and of the dependence at the end, and what that costs, as lines of text."""
+        season, features = self.detail.get("season"), self.detail.get("features", [])
+        if not isinstance(season, dict):
+            return []
+        lines = [f"season: {season['text']}"]
+        taus = [(float(row["tau"]), str(row["feature"])) for row in features if row.get("tau") is not None]
+        if taus and max(taus)[0] >= DEPENDENT:
+            tau, name = max(taus)
+            lines.append(
+                f"dependence: events of {name} repeat each other; a change of it needs about {tau:.2g} times as many "
+                "events as one of independent events"
+            )
+        shifts = [(float(row["smallest_shift"]), str(row["feature"])) for row in features
+                  if row.get("smallest_shift") is not None]  # fmt: skip
+        if shifts:
+            shift, name = max(shifts)
+            sudden = "sudden " if season["source"] == "stream" else ""
+            lines.append(f"smallest {sudden}shift that is found: {shift:.2g} standard deviations ({name})")
+        return lines
 
     @property
     def status(self) -> int:
@@ -127,6 +154,8 @@ def show(console: Console, found: Replayed) -> None:
         console.print(f"not watched: {len(found.read.not_watched) - SHOWN_COLUMNS:,} more columns (see --json)")
     for note in found.read.notes[:SHOWN_COLUMNS]:
         console.print(f"note: {escape(note)}")
+    for line in found.rhythm:
+        console.print(escape(line))
     if found.incidents:
         console.print()
         console.print(incident_tables.table(found.incidents))

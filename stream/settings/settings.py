@@ -256,7 +256,7 @@ class DetectionSettings(msgspec.Struct, frozen=True):
     adwin_delta: Annotated[float, Meta(gt=0, lt=1)] | None = None  # not set: 2e-4, about as seldom
     late_ms: Annotated[int, Meta(ge=0)] = 86_400_000  # events older than the newest one by more than this are left out
     resolve_after_events: Count = 1_000  # events without a difference that resolve an incident
-    season: Literal["auto", "none"] = "none"  # auto: learn seasons and dependence from the stream (new)
+    season: Literal["auto", "none"] = "auto"  # auto: learn seasons and dependence; none: all hours are alike
     reopen_seconds: Annotated[float, Meta(ge=0)] = 3_600.0  # a change again within this reopens its incident; 0: never
 
 

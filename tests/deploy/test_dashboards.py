@@ -174,8 +174,8 @@ def test_every_metric_that_is_drawn_is_one_that_a_worker_exports(path: Path) -> 
     assert drawn <= exported()
 
 
-ON_THE_PAGE = {"incident_actions_total", "model_season_covered"}
-"""Metrics that no panel draws: requests of people, and facts of a model that do not change."""
+ON_THE_PAGE = {"incident_actions_total"}
+"""Metrics that no panel draws: requests of people."""
 
 
 def test_every_metric_is_drawn_somewhere_or_is_what_draws_the_others() -> None:

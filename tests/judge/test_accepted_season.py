@@ -125,6 +125,6 @@ def test_without_a_season_dependence_is_copied_as_it_is() -> None:
     rng = np.random.default_rng(5)
     reference = build_reference("m", "1", {"x": np.cumsum(rng.normal(size=4_000)) / 10})
     [old] = reference.features
-    made = accepted._dependence(old, msgspec.structs.replace(old, tau=1.0, tau_within=0.0, reach=[]), None)
+    made = accepted._dependence(old, msgspec.structs.replace(old, tau=1.0, tau_within=0.0, reach=[]), None, 0.0)
     assert (made.tau, made.tau_within, made.strata, made.rank_error) == (old.tau, old.tau_within, [], 0.0)
     assert len(made.reach) == len(old.reach)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from detectors.incidents import unlike
 from stream.http.page import buttons, feature_table, frame, terms, units, words
 from stream.http.page.frame import Column
 from stream.http.page.markup import Child, Markup, element
@@ -175,6 +176,8 @@ def _facts(item: Json, model_link: Markup, now_ms: int) -> list[tuple[str, Child
         pairs.append(("Resolved because", words.plain(item["resolution"]) + by))
     if item.get("reason"):
         pairs.append(("Reason", words.reason(item["reason"])))
+    if (compared := _unlike(item)) is not None:
+        pairs.append(("Evidence that it is", compared))
     if item.get("kind") in JUDGED_BY:
         seen, what = finite(item.get("verdict_events")), JUDGED_BY[item["kind"]]
         pairs.append(
@@ -186,6 +189,14 @@ def _facts(item: Json, model_link: Markup, now_ms: int) -> list[tuple[str, Child
     pairs += [("Kind", words.plain(item.get("kind", "–"))), ("Severity", words.plain(item.get("severity", "–")))]
     pairs.append(("Id", element("code", str(item["id"]))))
     return pairs
+
+
+def _unlike(item: Json) -> str | None:
+    """What the leading feature was unlike; None where it was compared with the reference alone."""
+    rows = words.rows(item.get("features"))
+    leading = max(rows, key=lambda row: finite(row.get("evidence_log10")) or 0.0, default={})
+    kinds = [str(kind) for kind in leading.get("unlike") or ()]
+    return unlike.in_words(kinds, int(finite(leading.get("unlike_days")) or 0)) if kinds else None
 
 
 def _features(item: Json, model: str, version: str, segment: Any) -> Markup | None:

@@ -20,6 +20,9 @@ SMALLEST = (
     "depend on each other too much."
 )
 MOVED = "These features did not stay at one level while the reference was learned. Small changes of them are not found."
+SKEWED = (
+    "Whole weeks of these features differ from the reference, without a sudden change: training and serving may differ."
+)
 SEASON = (
     "The reference spans less than 14 days. Changes with the time of day or the day of the week can look like drift."
 )
@@ -138,12 +141,19 @@ def _facts(u: Unit, detail: Json, features: Sequence[Feature], now_ms: int) -> M
         pairs.append(("Smallest detectable shift", element("span", text, title=SMALLEST)))
     if moved := detail.get("moved_while_learned"):
         pairs.append(("Unstable during learning", element("span", listed([str(name) for name in moved]), title=MOVED)))
+    if skewed := [f.name for f in features if finite(f.raw.get("skew")) is not None]:
+        pairs.append(("Unlike training", element("span", listed(skewed), title=SKEWED)))
     if isinstance(digest, str):
-        pairs.append(
-            ("Season", "covered" if detail.get("season_covered") else element("span", "not covered", title=SEASON))
-        )
+        pairs.append(("Season", _season(detail)))
         pairs.append(("Reference", element("code", digest.removeprefix("sha256:")[:12], title=digest)))
     return frame.facts(pairs)
+
+
+def _season(detail: Json) -> Child:
+    season = detail.get("season")
+    if isinstance(season, dict) and season.get("source") == "stream":
+        return str(season.get("text"))
+    return "covered" if detail.get("season_covered") else element("span", "not covered", title=SEASON)
 
 
 def _segments(u: Unit, segments: Sequence[str | None]) -> Markup | None:

@@ -9,6 +9,7 @@ from stream.topics.views import Views
 
 NOW_MS = 1_763_712_000_000
 Json = dict[str, Any]
+SEASON = "not known yet (day 4 of 8): sudden changes are reported, slow ones from 25 November 2025 on"
 
 
 def bump(bins: int, centre: float, spread: float) -> list[int]:
@@ -66,6 +67,7 @@ def model(name: str, state: str = "stable", features: list[Json] | None = None, 
         "threshold_log10": None if state == "learning" else 4.2,
         "worst_feature": None if state in ("learning", "blind") else own[0]["feature"] if own else None,
         "drifted_features": [own[0]["feature"]] if state == "drift" else [],
+        "season": {"source": "stream", "days": 3, "known": False, "known_from_ms": NOW_MS, "text": SEASON},
         "features": own,
         **more,
     }
