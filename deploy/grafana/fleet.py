@@ -234,12 +234,14 @@ def _partitions() -> Json:
 
 def _limits() -> Json:
     return lines(
-        "Limits reached",
-        "What was left out because of a configured limit since the workers started, and features without series here.",
+        "Limits reached and interruptions",
+        "What was left out because of a configured limit since the workers started, features without series here, and "
+        "partitions whose topic was made anew or whose checkpoint was gone.",
         "short",
         targets(
             (or_none("sum by (limit) (driftline_limit_reached_total)", "limit", "driftline_build_info"), "{{limit}}"),
             ("sum(driftline_series_suppressed_total) or 0 * count(driftline_build_info)", "series suppressed"),
+            (or_none("sum by (kind) (driftline_interruptions_total)", "kind", "driftline_build_info"), "{{kind}}"),
         ),
     )
 

@@ -5,7 +5,7 @@ For logs that are kept, inspected and read again without a broker. One process a
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -144,6 +144,10 @@ class FileSource:
         self._positions = dict.fromkeys(places, 0)
         listener.assigned(places)
 
+    async def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        """None: files have no ids."""
+        return {}
+
     async def poll(self, timeout_ms: int, max_records: int) -> Mapping[Partition, list[Record]]:
         came = self._fetch(max_records)
         if not came:
@@ -245,6 +249,10 @@ class FileTableReader:
     async def catch_up(self, apply: Callable[[Partition, Record], None]) -> None:
         for place, record in self._fetch():
             apply(place, record)
+
+    async def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        """None: files have no ids."""
+        return {}
 
     async def stop(self) -> None:
         self._next = {}

@@ -1,6 +1,6 @@
 """The protocols by which the shells reach the outside world. Every backend passes one contract suite."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from stream.topics.record import OutRecord, Partition, Record
@@ -13,11 +13,24 @@ class Rebalance(Protocol):
 
     def revoked(self, partitions: Sequence[Partition]) -> None: ...
 
+    def made_anew(self, topics: Collection[str]) -> None:
+        """These topics have other ids than ``topic_ids`` returned: they were deleted and made again."""
+        ...
+
 
 class Source(Protocol):
-    """A member of a consumer group. Newly assigned partitions are paused until ``seek`` and ``resume``."""
+    """A member of a consumer group. Newly assigned partitions are paused until ``seek`` and ``resume``.
+
+    ``seek``, and the records of ``poll``, have positions in the generation that was sought; all else has the broker's
+    own offsets. See ``stream.topics.generations``.
+    """
 
     async def start(self, listener: Rebalance) -> None: ...
+
+    async def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        """The broker's id of each topic; a topic that is made again has another one. Absent: the topic does not exist,
+        or the broker has no ids. From now on ``poll`` returns no record of a topic under another id."""
+        ...
 
     async def poll(self, timeout_ms: int, max_records: int) -> Mapping[Partition, list[Record]]: ...
 
@@ -74,6 +87,10 @@ class TableReader(Protocol):
     async def catch_up(self, apply: Callable[[Partition, Record], None]) -> None:
         """Calls ``apply`` with each new record, up to the end at the call. After a cancellation later calls continue
         with the rest."""
+        ...
+
+    async def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        """The broker's id of each topic; absent where it has none."""
         ...
 
     async def stop(self) -> None: ...

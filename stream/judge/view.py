@@ -17,6 +17,7 @@ from stream.judge.feature_rows import sizes_of
 from stream.judge.frontier import NOWHERE
 from stream.judge.look import Look
 from stream.judge.unit import UnitJudge
+from stream.topics.generations import INTERRUPTIONS
 from stream.topics.requests import ForgetRequest
 
 Json = dict[str, Any]
@@ -70,7 +71,7 @@ def model_view(judge: UnitJudge) -> Json:
             name: {"next_offset": p.next_offset, "events": p.events, "late": p.late, "duplicate": p.duplicate}
             for name, p in sorted(newest.items())
         },
-        "suppressed": _suppressed(look),
+        **_counted(look),
         **_sight(judge),
         **judge.outcomes.view(),
     }  # fmt: skip
@@ -153,11 +154,14 @@ def _signals(look: Look) -> list[Json]:
     return [{**row, "at_event": row["event"]} for row in every[-SIGNALS_SHOWN:]]
 
 
-def _suppressed(look: Look) -> dict[str, int]:
-    found: dict[str, int] = {}
+def _counted(look: Look) -> dict[str, dict[str, int]]:
+    """By name how often limits were reached (``suppressed``), and what happened to topics and checkpoints
+    (``interruptions``), over all partitions."""
+    found: dict[str, dict[str, int]] = {"suppressed": {}, "interruptions": {}}
     for profile in look.present:
-        for limit, count in profile.suppressed.items():
-            found[limit] = found.get(limit, 0) + count
+        for name, count in profile.suppressed.items():
+            own = found["interruptions" if name in INTERRUPTIONS else "suppressed"]
+            own[name] = own.get(name, 0) + count
     return found
 
 

@@ -60,6 +60,11 @@ REFUSED = Spec(
     "HTTP requests that were refused, by reason: host, token, busy, malformed or slow.",
     ("reason",),
 )
+INTERRUPTIONS = Spec(
+    "interruptions",
+    "Partitions whose topic was made anew (topic_made_anew) or whose checkpoint was gone (checkpoint_lost), by topic.",
+    ("topic", "kind"),
+)
 LIMITED = Spec("limit_reached", "How often a configured limit was reached, by limit.", ("limit",))
 
 PROCESSING = Spec("event_processing_seconds", "Time to process one batch, by stage.", ("stage",), FAST_SECONDS)
@@ -160,6 +165,18 @@ class Times:
             yield histogram.family()
 
 
+class Rare:
+    """Counters of what seldom happens to a worker: in its group, at its port, and to its topics."""
+
+    def __init__(self) -> None:
+        self.rebalances = Counter(REBALANCES)
+        self.http_refused = Counter(REFUSED)
+        self.interruptions = Counter(INTERRUPTIONS)
+
+    def counters(self) -> Sequence[Counter]:
+        return self.rebalances, self.http_refused, self.interruptions
+
+
 class Metrics:
     """A worker's metrics.
 
@@ -175,10 +192,9 @@ class Metrics:
         self.actions = Counter(ACTIONS)
         self.suppressed = Counter(SUPPRESSED)
         self.errors = Counter(ERRORS)
-        self.rebalances = Counter(REBALANCES)
         self.limits = Counter(LIMITED)
         self.labels = Counter(LABELS)
-        self.http_refused = Counter(REFUSED)
+        self.rare = Rare()
         self.times = Times()
         self.newest_age_seconds: float | None = None  # of the newest batch
         self.live = list(live)
@@ -203,10 +219,9 @@ class Metrics:
             self.retrains,
             self.actions,
             self.errors,
-            self.rebalances,
             self.limits,
             self.labels,
-            self.http_refused,
+            *self.rare.counters(),
         ):
             yield family.family()
         yield from self.times.families()
@@ -241,10 +256,13 @@ class Metrics:
         self.errors.increase((component,))
 
     def rebalanced(self) -> None:
-        self.rebalances.increase()
+        self.rare.rebalances.increase()
 
     def refused(self, reason: str) -> None:
-        self.http_refused.increase((reason,))
+        self.rare.http_refused.increase((reason,))
+
+    def interrupted(self, topic: str, kind: str) -> None:
+        self.rare.interruptions.increase((topic, kind))
 
     def limited(self, limit: str, count: int) -> None:
         self.limits.increase((limit,), count)

@@ -26,6 +26,14 @@ class Fault(NamedTuple):
     error: Exception
 
 
+class Interruption(NamedTuple):
+    """What happened to a partition's log or checkpoint: ``kind``, ``MADE_ANEW`` or ``LOST``, and the report."""
+
+    partition: Partition
+    kind: str
+    text: str
+
+
 @dataclass(slots=True)
 class Effects:
     """The results of one batch of records. ``released``: units that left the quarantine, and where.
@@ -40,6 +48,7 @@ class Effects:
     faults: list[Fault] = field(default_factory=list)
     refused: list[tuple[UnitKey, Partition, str]] = field(default_factory=list)
     released: list[tuple[UnitKey, Partition]] = field(default_factory=list)
+    interruptions: list[Interruption] = field(default_factory=list)
 
     def count(self, model: str, outcome: str, rows: int) -> None:
         if rows:

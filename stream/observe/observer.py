@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from detectors.errors import CheckpointError
 from detectors.features import ModelKey, UnitKey
 from detectors.profiles import Profile
 from detectors.reference.reference import Reference
@@ -17,14 +16,16 @@ from stream.formats.schemas import NO_SCHEMAS, Schemas
 from stream.formats.shapes import Part
 from stream.labels.book import LabelBook
 from stream.observe.effects import DeadLetter, Effects
+from stream.observe.label_topics import LabelTopics
 from stream.observe.partition import Assigned, Checkpoint
 from stream.observe.places import Places, UnitLimits
 from stream.observe.prepared import PreparedReferences
 from stream.observe.publishing import Partitions, Published, Publishing
+from stream.observe.restored import Found, restored
 from stream.observe.settings import ObserveSettings
 from stream.observe.unit import Unit
 from stream.observe.unit_work import UnitWork
-from stream.topics import checkpoints, requests
+from stream.topics import requests
 from stream.topics.record import Partition, Record
 
 MOST_WAITING = 2_000_000
@@ -38,8 +39,8 @@ class Observer:
     :param schemas: schemas of the registry, see ``Decoder``.
     """
 
-    __slots__ = ("_book", "_decoder", "_forgotten", "_limits", "_partitions", "_publishing", "_references", "_settings",
-                 "_work")  # fmt: skip
+    __slots__ = ("_book", "_decoder", "_forgotten", "_left", "_limits", "_partitions", "_publishing", "_references",
+                 "_settings", "_work", "label_topics")  # fmt: skip
 
     def __init__(
         self, settings: ObserveSettings, references: Iterable[Reference] = (), schemas: Schemas = NO_SCHEMAS
@@ -54,6 +55,8 @@ class Observer:
         self._references = PreparedReferences(references)
         self._work = UnitWork(settings, self._references, self._book)
         self._partitions: dict[Partition, Assigned] = {}
+        self._left: dict[Partition, Assigned] = {}
+        self.label_topics = LabelTopics(self._partitions)
         self._publishing = Publishing(self._partitions, self._work, settings.look_ms)
 
     @property
@@ -73,42 +76,42 @@ class Observer:
     def next_offset(self, partition: Partition) -> int | None:
         """The offset to read next; None when the partition is not assigned or nothing of it was read."""
         assigned = self._partitions.get(partition)
-        return None if assigned is None or assigned.next < 0 else assigned.next
+        return None if assigned is None or assigned.returned.position < 0 else assigned.returned.position
 
     def assign(
-        self, partition: Partition, checkpoint: Mapping[bytes, bytes] | None = None, beginning: int | None = None
+        self,
+        partition: Partition,
+        checkpoint: Mapping[bytes, bytes] | None = None,
+        beginning: int | None = None,
+        ids: Mapping[str, str] | None = None,
+        committed: int | None = None,
     ) -> int | None:
-        """Restores a partition from the newest record per key of its checkpoint. Returns the offset to seek to.
+        """Restores a partition from the newest record per key of its checkpoint. Returns the position to seek to.
 
-        None means that there is no checkpoint, and that the caller chooses the offset. Raises CheckpointError when the
-        checkpoint is broken, or when it continues below ``beginning``, the first offset that the topic still holds.
+        None means that there is no checkpoint, and that the caller chooses the offset. ``ids``, ``committed``: see
+        ``Found``. Raises CheckpointError when the checkpoint is broken, or when it continues below ``beginning``, the
+        first offset that the topic still holds.
         """
-        manifest, records = _parsed(partition, checkpoint or {})
-        stamps = {unit: record.stamp for unit, record in records.items()}
-        restore = checkpoints.reconcile(manifest, stamps, str(partition))
-        if restore is None:
-            self._partitions[partition] = Assigned(-1, 0, Places(self._limits, self._forgotten), self._work)
-            return None
-        seek = restore.seek if manifest is not None else max(restore.seek, beginning or 0)
-        if beginning is not None and seek < beginning:
-            raise CheckpointError(
-                f"{partition}: the checkpoint continues at offset {seek}, but the topic begins at {beginning}: "
-                f"{beginning - seek} records are lost to retention; give the partition up with "
-                "'driftline checkpoints drop'"
-            )
-        assigned = Assigned(seek, restore.floor, Places(self._limits, self._forgotten), self._work)
-        clock_ms = None if manifest is None else manifest.clock_ms
-        for rank, (key, record) in enumerate(sorted(records.items(), key=lambda one: repr(one[0]))):
-            self._work.restore(assigned, partition, key, record, restore.skip_below[key], clock_ms, rank)
-        held = {key: (unit.stamp, unit.labels) for key, unit in assigned.units.items()}
-        assigned.restore_labels(checkpoints.label_positions(manifest, held))
-        assigned.restore_clock(manifest)
+        found, left = Found(checkpoint, beginning, ids, committed), self._left.pop(partition, None)
+        assigned, seek = restored(partition, found, Places(self._limits, self._forgotten), self._work, left)
         self._partitions[partition] = assigned
+        self.label_topics.follow({topic: own for topic, own in found.ids.items() if topic != partition.topic})
         return seek
 
     def drop(self, partition: Partition) -> None:
-        """Removes a partition that was revoked, with all its units."""
-        self._partitions.pop(partition, None)
+        """Removes a partition that was revoked, with all its units. It is kept aside until ``forget_left``: where
+        its topic is made anew, there are no records from which it can be counted again."""
+        assigned = self._partitions.pop(partition, None)
+        if assigned is not None:
+            self._left[partition] = assigned
+
+    def forget_left(self, ids: Mapping[str, str], *, made_anew: bool) -> None:
+        """Frees the partitions that were dropped and whose topic is there with the same id, or has no id; with
+        ``made_anew`` also those with another one. Those whose topic is not there stay. ``ids``: by topic."""
+        for partition, left in list(self._left.items()):
+            own, now = left.origin.topics[partition.topic].topic_id, ids.get(partition.topic)
+            if not own or now == own or (made_anew and now is not None):
+                del self._left[partition]
 
     def process(self, partition: Partition, records: Sequence[Record]) -> Effects:
         """Folds in the next records of an assigned partition at once. No row waits afterwards."""
@@ -208,15 +211,16 @@ class Observer:
         effects.count("", "invalid", len(rejects))
         for model, own in found.items():
             effects.count(model, "read", len(own))
-        name, read = str(partition), records[-1].offset + 1
+        name = str(partition)
         for assigned in self._partitions.values():
             self._work.join(assigned, found, effects)
+            read = assigned.origin.begin_of(partition.topic) + records[-1].offset + 1
             assigned.labels[name] = max(assigned.labels.get(name, 0), read)
         return effects
 
     def label_positions(self) -> dict[str, int]:
-        """Where to read labels from, by label partition; a partition that is not named is read from its beginning."""
-        return checkpoints.lowest([assigned.labels for assigned in self._partitions.values()])
+        """See ``LabelTopics.positions``."""
+        return self.label_topics.positions()
 
     def profiles_due(self, now_ms: int, *, at_end: Partitions | None = None, force: bool = False) -> Iterator[Profile]:
         """See ``Publishing.profiles_due``."""
@@ -272,24 +276,8 @@ class Observer:
     def checkpoint(self, partition: Partition) -> Checkpoint:
         """Begins a checkpoint of an assigned partition. Something of the partition must have been read."""
         assigned = self._partitions[partition]
-        assert assigned.next >= 0, f"{partition}: nothing read yet"
+        assert assigned.returned.position >= 0, f"{partition}: nothing read yet"
         return Checkpoint(partition, assigned, self._settings.unit_checkpoint_bytes, self._work)
-
-
-def _parsed(
-    partition: Partition, checkpoint: Mapping[bytes, bytes]
-) -> tuple[checkpoints.Manifest | None, dict[UnitKey, checkpoints.UnitRecord]]:
-    """Manifest and unit records of one partition. Raises CheckpointError when a record is broken."""
-    manifest, records = None, {}
-    for key, value in checkpoint.items():
-        place, unit = checkpoints.parse_key(key)
-        if place != partition:
-            continue
-        if unit is None:
-            manifest = checkpoints.decode_manifest(value, str(partition))
-        else:
-            records[unit] = checkpoints.decode_unit(value, f"{partition}: {unit}")
-    return manifest, records
 
 
 def _fresh(assigned: Assigned, part: Part) -> Part | None:

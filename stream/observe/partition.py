@@ -1,7 +1,7 @@
 """A partition that is assigned to this worker: its units, how far it is read, and its checkpoints. No I/O."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -9,9 +9,11 @@ from detectors.errors import CheckpointError
 from detectors.features import UnitKey
 from detectors.profiles import Epoch, Profile
 from stream.formats.shapes import Part
+from stream.observe.origin import Origin
 from stream.observe.places import Places
 from stream.observe.unit import Unit
-from stream.topics import checkpoints
+from stream.topics import checkpoints, generations
+from stream.topics.generations import Generation
 from stream.topics.quarantine import Quarantine
 from stream.topics.record import Partition
 
@@ -34,29 +36,37 @@ class Work(Protocol):
         ...
 
 
+class Returned(NamedTuple):
+    """The effects of all records below ``position`` have been returned; the partition's clock is ``clock_ms`` there."""
+
+    position: int
+    clock_ms: int | None = None
+
+
 class Assigned:
     """One assigned partition.
 
-    ``position``: next offset; the rows of all records below it are with their units. ``next``: next offset; the effects
-    of all records below it have been returned. ``floor``: records below it bring nothing new for a unit that is not
-    known. ``restored_below``: no restored unit contains a record from this offset on. ``clock_ms`` and
-    ``next_clock_ms``: the partition's clock after all records below ``position`` and below ``next``; None before the
-    first event.
+    ``position``: next offset; the rows of all records below it are with their units. ``returned``: up to where effects
+    have been returned. ``floor``: records below it bring nothing new for a unit that is not known. ``restored_below``:
+    no restored unit contains a record from this offset on. ``clock_ms``: the partition's clock after all records below
+    ``position``; None before the first event. All offsets are positions, see ``stream.topics.generations``; ``origin``:
+    of which topics.
 
     ``waiting``: units in which rows wait, the unit that has waited longest first; ``waiting_values``: values in all of
     these rows. ``labels``: next offset by label partition; the units contain all labels below it. ``quarantined``:
     those of ``units`` that are in quarantine. ``work`` does the work on single units.
     """
 
-    __slots__ = ("_uncut", "_work", "clock_ms", "floor", "labels", "next", "next_clock_ms", "places", "position",
-                 "quarantined", "restored_below", "units", "volatile", "waiting", "waiting_values")  # fmt: skip
+    __slots__ = ("_uncut", "_work", "clock_ms", "floor", "labels", "origin", "places", "position", "quarantined",
+                 "restored_below", "returned", "units", "volatile", "waiting", "waiting_values")  # fmt: skip
 
-    def __init__(self, position: int, floor: int, places: Places, work: Work) -> None:
+    def __init__(self, position: int, floor: int, places: Places, work: Work, origin: Origin) -> None:
         self._work = work
-        self.position = self.next = position
+        self.origin = origin
+        self.position = position
+        self.returned = Returned(position)
         self.floor = self.restored_below = floor
         self.clock_ms: int | None = None
-        self.next_clock_ms: int | None = None
         self.places = places
         self.units: dict[UnitKey, Unit] = {}
         self.volatile: dict[UnitKey, Unit] = {}
@@ -77,13 +87,38 @@ class Assigned:
             found = [manifest.clock_ms]
         else:
             found = [unit.cuts.clock_ms for unit in self.units.values() if unit.skip_below == self.position]
-        self.clock_ms = self.next_clock_ms = next((clock for clock in found if clock is not None), None)
+        self.clock_ms = next((clock for clock in found if clock is not None), None)
+        self.effects_returned()
 
     def restore_labels(self, labels: dict[str, int]) -> None:
         """Sets from where labels are read again, for the partition and for all its units."""
         self.labels = labels
+        for topic in self.origin.topics:
+            self._begin_labels(topic)
         for unit in self.units.values():
             unit.share_labels(labels)
+
+    def begin_generation(self, topics: Mapping[str, Generation]) -> None:
+        """Goes on with the first record of the topic that was made anew. All that was counted stays."""
+        self.origin.topics.update(topics)
+        self.position = self.floor = self.restored_below = self.origin.begin_of(self.origin.partition.topic)
+        self.effects_returned()
+        for topic in topics:
+            self._begin_labels(topic)
+
+    def follow_labels(self, topic: str, topic_id: str) -> bool:
+        """Notes the id of a label topic; returns whether it was made anew: then it is read from its first record."""
+        before = self.origin.topics.get(topic)
+        now = generations.present(topic_id, [] if before is None else [before])
+        self.origin.topics[topic] = now
+        self._begin_labels(topic)
+        return before is not None and now.number > before.number
+
+    def _begin_labels(self, topic: str) -> None:
+        begin = self.origin.begin_of(topic)
+        for name, position in self.labels.items():
+            if position < begin and name.rpartition("/")[0] == topic:
+                self.labels[name] = begin
 
     def exceeded(self, key: UnitKey, clock_ms: int, coming: Iterable[Part]) -> str | None:
         """The name of the limit that a new unit would exceed; see ``Places.exceeded``."""
@@ -197,7 +232,7 @@ class Assigned:
 
     def effects_returned(self) -> None:
         """Notes that the effects of all records below ``position`` have been returned."""
-        self.next, self.next_clock_ms = self.position, self.clock_ms
+        self.returned = Returned(self.position, self.clock_ms)
 
     def shown_below_ms(self, clock_ms: int) -> int:
         """The largest time up to ``clock_ms`` that no slot reaches whose profile may not be published yet."""
@@ -223,7 +258,8 @@ class Checkpoint:
 
     def __init__(self, partition: Partition, assigned: Assigned, limit: int, work: Work) -> None:
         self._partition, self._assigned, self._limit, self._work = partition, assigned, limit, work
-        self.next, self._clock_ms = assigned.next, assigned.next_clock_ms
+        self.next, self._clock_ms = assigned.returned
+        assigned.origin.note_saved(self.next, acknowledged=False)
         self._labels = dict(assigned.labels)
         self._label_stamps = {key: unit.label_stamp for key, unit in assigned.units.items() if not unit.dirty}
         self.dirty = [key for key, unit in assigned.units.items() if unit.dirty]
@@ -246,7 +282,8 @@ class Checkpoint:
                 self._work.quarantine(self._assigned, unit, "checkpoint", error)
         self._stamp(unit)
         held = self._assigned.quarantined[key]
-        empty = checkpoints.encode_unit(unit.stamp, "", None, b"", where, self._limit, held)
+        topics = self._assigned.origin.topics
+        empty = checkpoints.encode_unit(unit.stamp, "", None, b"", where, self._limit, held, topics)
         return checkpoints.unit_key(self._partition, key), empty
 
     def _stamp(self, unit: Unit) -> None:
@@ -262,8 +299,9 @@ class Checkpoint:
         while True:
             try:
                 return checkpoints.encode_unit(
-                    unit.stamp, settings, reference, unit.snapshot(), where, self._limit, held
-                )
+                    unit.stamp, settings, reference, unit.snapshot(), where, self._limit, held,
+                    self._assigned.origin.topics,
+                )  # fmt: skip
             except CheckpointError:
                 if not unit.thin_out():
                     raise
@@ -271,10 +309,13 @@ class Checkpoint:
     def manifest(self) -> tuple[bytes, bytes]:
         """Key and value of the manifest, which may be sent when every dirty unit is acknowledged."""
         assert len(self._stamps) >= len(self.dirty)
-        value = checkpoints.encode_manifest(self.next, self._stamps, self._labels, self._label_stamps, self._clock_ms)
+        value = checkpoints.encode_manifest(
+            self.next, self._stamps, self._labels, self._label_stamps, self._clock_ms, self._assigned.origin.topics
+        )
         return checkpoints.manifest_key(self._partition), value
 
     def acknowledged(self) -> None:
         """Notes that the manifest is acknowledged. From now on the epochs in this checkpoint may be published."""
+        self._assigned.origin.note_saved(self.next, acknowledged=True)
         for key, epoch in self._epochs.items():
             self._assigned.make_durable(key, epoch)

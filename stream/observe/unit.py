@@ -13,6 +13,7 @@ from stream.labels.record import Label
 from stream.observe.counts import Counts, Folded, UnitSettings, decode_state
 from stream.observe.cuts import Cuts
 from stream.observe.waiting import PENDING, Waiting
+from stream.topics.generations import INTERRUPTIONS
 from stream.topics.record import Partition
 
 PATIENCE = 0.75
@@ -129,13 +130,11 @@ class Unit:
         """Next offset by label partition, of the labels that are joined."""
         return self._counts.labels
 
-    def switch(self, reference: PreparedReference, first_offset: int) -> list[Profile]:
-        """Begins a new epoch when the reference is another one. No row may wait.
-
-        Returns the last profiles of the old epoch that were not published yet and may be. The open slot stays open.
-        """
+    def switch(self, reference: PreparedReference, first_offset: int, *, force: bool = False) -> list[Profile]:
+        """Begins a new epoch when the reference is another one (``force``: in any case). No row may wait. Returns the
+        last profiles of the old epoch that were not published yet and may be. The open slot stays open."""
         assert not self.waiting.rows
-        if self.bank.reference_digest == reference.digest:
+        if self.bank.reference_digest == reference.digest and not force:
             return []
         last = self.cuts.hand_out() if self.durable else []
         if self.unpublished and self.durable:
@@ -157,9 +156,11 @@ class Unit:
         self._counts = self._counts.anew(bank, tallies_only=tallies_only)
         self._reported = dict(bank.suppressed)
 
-    def touch(self) -> None:
-        """Notes that the next checkpoint has to hold the unit."""
+    def touch(self, interruption: str | None = None) -> None:
+        """Notes that the next checkpoint has to hold the unit, and what happened to its log."""
         self.dirty = True
+        if interruption is not None:
+            self.bank.suppress(interruption)
 
     def due(self, now_ms: int, interval_ms: int) -> bool:
         """Whether there is something to publish, and the newest profile is at least ``interval_ms`` old.
@@ -255,7 +256,7 @@ class Unit:
             return []
         found = [(name, n - self._reported.get(name, 0)) for name, n in self.bank.suppressed.items()]
         self._reported = dict(self.bank.suppressed)
-        return [(name, n) for name, n in found if n]
+        return [(name, n) for name, n in found if n and name not in INTERRUPTIONS]
 
     def append(self, part: Part) -> bool:
         """Adds the next rows of the log to those that wait.

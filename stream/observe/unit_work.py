@@ -4,7 +4,7 @@ A unit in quarantine keeps its running totals. It folds in no rows, joins no lab
 count as ``quarantined``. A person releases it; then it begins a new epoch at the present.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -16,13 +16,14 @@ from stream.formats.shapes import Part
 from stream.labels.book import LabelBook
 from stream.labels.record import Label
 from stream.observe.counts import UnitSettings
-from stream.observe.effects import Effects, Fault
+from stream.observe.effects import Effects, Fault, Interruption
 from stream.observe.partition import Assigned
 from stream.observe.prepared import PreparedReferences
 from stream.observe.settings import ObserveSettings
 from stream.observe.unit import Unit
 from stream.topics import checkpoints, requests
 from stream.topics.checkpoints import UnitRecord
+from stream.topics.generations import LOST
 from stream.topics.quarantine import Quarantine, reason_for
 from stream.topics.record import Partition
 
@@ -52,6 +53,10 @@ class UnitWork:
         found, self.aside = self.aside, Effects()
         return found
 
+    def report(self, interruption: Interruption) -> None:
+        """Adds to ``aside`` what happened to a partition's log or checkpoint."""
+        self.aside.interruptions.append(interruption)
+
     def attempt(self, assigned: Assigned, unit: Unit, stage: str, work: Callable[[], T], otherwise: T) -> T:
         """The result of ``work`` on the unit; ``otherwise``, and quarantine, where it raises. ``stage``: its name."""
         try:
@@ -80,11 +85,12 @@ class UnitWork:
         for name, times in unit.new_suppressions():
             effects.limit(name, times)
 
-    def switch(self, assigned: Assigned, unit: Unit) -> list[Profile]:
-        """Begins a new epoch if the unit's reference is another one now; returns the last profiles of the old one."""
+    def switch(self, assigned: Assigned, unit: Unit, *, force: bool = False) -> list[Profile]:
+        """Begins a new epoch if the unit's reference is another one now, or in any case (``force``); returns the last
+        profiles of the old one."""
 
         def switched() -> list[Profile]:
-            return unit.switch(self._references.of(unit.key), max(assigned.position, unit.skip_below))
+            return unit.switch(self._references.of(unit.key), max(assigned.position, unit.skip_below), force=force)
 
         self.fold_in(assigned, unit)
         none: list[Profile] = []
@@ -155,6 +161,21 @@ class UnitWork:
                 self._begin_anew(assigned, unit, tallies_only=True)
                 assigned.begin_epoch(unit)
 
+    def note(self, assigned: Assigned, units: Collection[UnitKey], name: str) -> None:
+        """Counts what happened to the log of these units."""
+        for key in units:
+            assigned.units[key].touch(name)
+
+    def resume(self, assigned: Assigned, name: str) -> None:
+        """Goes on with a partition that this worker had left. Its units take up the references and requests that came
+        meanwhile. ``name``: what happened to its log."""
+        for key, unit in list(assigned.units.items()):
+            if key in assigned.quarantined:
+                self.release(assigned, key)
+            else:
+                self.aside.profiles.extend(self.switch(assigned, unit))
+        self.note(assigned, assigned.units, name)
+
     def note_request(self, key: UnitKey, request: str) -> None:
         """Notes the id of the newest request to release a unit."""
         requests.keep(self._requests, key, request)
@@ -169,6 +190,8 @@ class UnitWork:
             unit = Unit.begun(key, partition, settings, PreparedReference(None), kinds, first_offset, rank)
             assigned.begin_unit(unit)
             self.quarantine(assigned, unit, "beginning", error)
+        if assigned.origin.loses(first_offset):
+            self.note(assigned, [key], LOST)
 
     def restore(
         self,
@@ -179,8 +202,10 @@ class UnitWork:
         skip_below: int,
         clock_ms: int | None,
         rank: int,
+        *,
+        anew: bool = False,
     ) -> None:
-        """Adds a unit of a checkpoint; see ``Unit.restored``. Raises CheckpointError."""
+        """Adds a unit of a checkpoint; see ``Unit.restored``. ``anew``: it begins an epoch. Raises CheckpointError."""
         blob, held = checkpoints.unit_blob(record, f"{partition}: {key}"), record.quarantine
 
         def restored(reference: PreparedReference, *, totals_only: bool) -> Unit:
@@ -202,6 +227,8 @@ class UnitWork:
             self.release(assigned, key)
         elif fault is not None:
             self.quarantine(assigned, unit, "restore", fault)
+        elif anew and unit.durable:
+            self.aside.profiles.extend(self.switch(assigned, unit, force=True))
 
     def _settings_of(self, unit: UnitKey) -> UnitSettings:
         return self._unit_settings.get(unit.model) or self._unit_settings[""]

@@ -28,6 +28,12 @@ def show_list(console: Console, models: Sequence[Mapping[str, Any]], as_json: bo
     return ExitStatus.OK
 
 
+def _interruptions(model: Mapping[str, Any]) -> list[str]:
+    """What happened to the topics and checkpoints of a model."""
+    found = model.get("interruptions")
+    return [str(name).replace("_", " ") for name in found] if isinstance(found, Mapping) else []
+
+
 def _table(models: Sequence[Mapping[str, Any]]) -> Table:
     shown = Table(box=None, pad_edge=False, header_style="bold")
     segments = any(model.get("segment") for model in models)
@@ -43,6 +49,6 @@ def _table(models: Sequence[Mapping[str, Any]]) -> Table:
             f"[{STATE_STYLES.get(state, 'bold')}]{escape(state)}[/]",
             f"{model.get('events') or 0:,}",
             when(model.get("last_event_ms")),
-            escape(str(model.get("reason") or "")),
+            escape("; ".join(filter(None, [str(model.get("reason") or ""), *_interruptions(model)]))),
         )
     return shown

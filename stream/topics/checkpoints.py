@@ -14,6 +14,7 @@ import msgspec
 
 from detectors.errors import CheckpointError
 from detectors.features import UnitKey
+from stream.topics.generations import Generation
 from stream.topics.quarantine import Quarantine
 from stream.topics.record import Partition
 
@@ -28,7 +29,8 @@ MAX_PLAIN_BYTES = 268_435_456
 class UnitRecord(msgspec.Struct, frozen=True, array_like=True):
     """The value of a unit's record. ``blob``: the snapshot, packed by zstd; ``crc``: that of the packed blob; ``size``:
     bytes of the snapshot, 0 for a unit in quarantine whose state could not be written. ``quarantine``: only in records
-    of units that are in quarantine."""
+    of units that are in quarantine. ``topics``: the generations to which ``stamp`` and the labels' offsets belong; not
+    in records of a version without them."""
 
     schema: int
     stamp: int
@@ -38,6 +40,7 @@ class UnitRecord(msgspec.Struct, frozen=True, array_like=True):
     size: int
     blob: bytes
     quarantine: Quarantine | None = None
+    topics: dict[str, Generation] = {}
 
 
 class Manifest(msgspec.Struct, frozen=True, array_like=True):
@@ -49,15 +52,17 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     labels: dict[str, int] = {}  # by label partition: the next offset to read
     label_stamps: list[int] = []  # for each of ``stamps``: the sum of the unit's label offsets
     clock_ms: int | None = None  # the partition's clock at ``next``; None: of a version without it, or no event yet
+    topics: dict[str, Generation] = {}  # those of ``next``, ``stamps`` and ``labels``; see ``UnitRecord``
 
 
 class Restore(msgspec.Struct, frozen=True):
     """Where to start reading, and the offset below which each unit skips events; ``floor``: for units without a
-    record."""
+    record. ``anew``: units of which events may be in no checkpoint: their topic was deleted before."""
 
     seek: int
     floor: int
     skip_below: dict[UnitKey, int]
+    anew: frozenset[UnitKey] = frozenset()
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -122,11 +127,16 @@ def encode_unit(
     where: str,
     max_bytes: int,
     quarantine: Quarantine | None = None,
+    topics: Mapping[str, Generation] | None = None,
 ) -> bytes:
     """The value of a unit's record. ``plain``: the snapshot. Raises CheckpointError if it is above ``max_bytes``."""
     blob = bytes(cramjam.zstd.compress(plain, ZSTD_LEVEL))
     members = [SCHEMA, stamp, settings, reference, zlib.crc32(blob), len(plain), blob]
-    value = msgspec.msgpack.encode(members if quarantine is None else [*members, quarantine])
+    if topics:
+        members += [quarantine, topics]
+    elif quarantine is not None:
+        members.append(quarantine)
+    value = msgspec.msgpack.encode(members)
     if len(value) > max_bytes:
         raise CheckpointError(
             f"{where}: checkpoint of {len(value)} bytes, at most {max_bytes} fit (limits.unit_checkpoint_bytes, "
@@ -171,11 +181,13 @@ def encode_manifest(
     labels: Mapping[str, int] | None = None,
     label_stamps: Mapping[UnitKey, int] | None = None,
     clock_ms: int | None = None,
+    topics: Mapping[str, Generation] | None = None,
 ) -> bytes:
     """The value of a manifest's record."""
     found = {quoted(unit): stamp for unit, stamp in stamps.items()}
     own = [(label_stamps or {}).get(unit, 0) for unit in stamps]
-    return msgspec.msgpack.encode(Manifest(SCHEMA, next_offset, found, dict(labels or {}), own, clock_ms))
+    whole = Manifest(SCHEMA, next_offset, found, dict(labels or {}), own, clock_ms, dict(topics or {}))
+    return msgspec.msgpack.encode(whole)
 
 
 def decode_manifest(value: bytes, where: str) -> Manifest:
@@ -189,21 +201,22 @@ def decode_manifest(value: bytes, where: str) -> Manifest:
     return manifest
 
 
-def reconcile(manifest: Manifest | None, stamps: Mapping[UnitKey, int], where: str) -> Restore | None:
+def reconcile(manifest: Manifest | None, stamps: Mapping[UnitKey, int], where: str, begin: int = 0) -> Restore | None:
     """Where to read from, given the manifest and the stamps of the units' newest records; None if there is neither.
+    ``begin``: the position at which the topic's present generation begins.
 
     * The stamp is that of the manifest: the unit has no event between it and ``next``, so skip below the larger one.
     * The stamp is lower, since a former owner overwrote the record late: read the unit's events from there again.
     * The stamp is higher or the manifest lacks the unit, since a checkpoint was not completed: skip below the stamp.
+    * What was to be read is of an earlier generation: it is gone, so read from the first record of the present one.
 
     Raises CheckpointError if a unit of the manifest has no record.
     """
     if manifest is None:
         if not stamps:
             return None
-        return Restore(
-            0, 0, dict(stamps)
-        )  # no manifest was completed: read everything, and skip what the units contain
+        # no manifest was completed: read everything, and skip what the units contain
+        return _from_begin(begin, begin, dict(stamps), begin)
     wanted = {unquoted(text): stamp for text, stamp in manifest.stamps.items()}
     lost = [str(unit) for unit in wanted if unit not in stamps]
     if lost:
@@ -212,7 +225,12 @@ def reconcile(manifest: Manifest | None, stamps: Mapping[UnitKey, int], where: s
             f"({len(lost)} such); restore the topic or give the partition up with 'driftline checkpoints drop'"
         )
     skip = {unit: max(stamp, manifest.next) if stamp == wanted.get(unit) else stamp for unit, stamp in stamps.items()}
-    return Restore(min([manifest.next, *skip.values()]), manifest.next, skip)
+    return _from_begin(min([manifest.next, *skip.values()]), manifest.next, skip, begin)
+
+
+def _from_begin(seek: int, floor: int, skip: dict[UnitKey, int], begin: int) -> Restore:
+    anew = frozenset(unit for unit, below in skip.items() if below < begin)
+    return Restore(max(seek, begin), max(floor, begin), {unit: max(at, begin) for unit, at in skip.items()}, anew)
 
 
 def label_positions(

@@ -7,6 +7,7 @@ events, labels and profiles.
 from collections.abc import Callable, Sequence
 
 from stream.settings.settings import Settings
+from stream.topics.generations import offset_of
 from stream.topics.record import OutRecord, Partition, Record
 
 HEADROOM_BYTES = 8_192
@@ -49,7 +50,7 @@ class DeadLetters:
         own = (
             ("topic", place.topic.encode()),
             ("partition", str(place.partition).encode()),
-            ("offset", str(record.offset).encode()),
+            ("offset", str(offset_of(record.offset)).encode()),
             ("reason", reason[:REASON_CHARACTERS].encode()),
         )
         names = {name for name, _ in own}

@@ -1,7 +1,7 @@
 """One interface to all backends: what the contract suite needs of each."""
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
@@ -153,6 +153,10 @@ class Listener:
     def __init__(self) -> None:
         self.owned: set[Partition] = set()
         self.revocations: list[list[Partition]] = []
+        self.anew: set[str] = set()
+
+    def made_anew(self, topics: Collection[str]) -> None:
+        self.anew |= set(topics)
 
     def assigned(self, partitions: Sequence[Partition]) -> None:
         self.owned = set(partitions)

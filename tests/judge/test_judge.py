@@ -306,3 +306,15 @@ def test_a_new_reference_is_followed_before_the_next_event_and_a_zombie_brings_n
     assert judge.model_view(unit)["epoch_events"] == 0
     play(judge, [switched], 1, 2, 4)
     assert judge.model_view(unit)["epoch_events"] == 50
+
+
+def test_what_happened_to_topics_and_checkpoints_is_shown_apart_from_limits(reference: Reference) -> None:
+    judge = Judge(SETTINGS, [reference])
+    for partition in range(2):
+        shard = MiniShard(reference, partition)
+        profile = shard.add(columns(np.random.default_rng(partition), 500), 1_763_700_000_000)
+        counted = {"topic_made_anew": 1 + partition, "categories": 5}
+        judge.on_profile(msgspec.structs.replace(profile, suppressed=counted), 0)
+    view = judge.model_view(profile.unit)
+    assert view["interruptions"] == {"topic_made_anew": 3}
+    assert view["suppressed"] == {"categories": 10}

@@ -89,6 +89,7 @@ def filled() -> Metrics:
     metrics.error("judge")
     metrics.rebalanced()
     metrics.limited("models", 1)
+    metrics.interrupted("inference-events", "topic_made_anew")
     metrics.times.processing.observe(("decode",), 0.002)
     metrics.times.age.observe_many([("fraud",)], [3], np.array([0.2, 0.3, 1e9]))
     metrics.times.latency.observe(("fraud",), 0.7)

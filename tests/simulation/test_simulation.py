@@ -67,30 +67,30 @@ def test_a_seed_is_the_same_world_again() -> None:
     assert first.saved == again.saved
 
 
-def _one_common_offset(manifest: Manifest | None, stamps: Stamps, where: str) -> Restore | None:
+def _one_common_offset(manifest: Manifest | None, stamps: Stamps, where: str, begin: int = 0) -> Restore | None:
     """Broken: every unit continues at the manifest's offset, with any stamp of its own record."""
-    true = true_reconcile(manifest, stamps, where)
+    true = true_reconcile(manifest, stamps, where, begin)
     return true and Restore(true.floor, true.floor, dict.fromkeys(stamps, true.floor))
 
 
-def _no_manifest(manifest: Manifest | None, stamps: Stamps, where: str) -> Restore | None:
+def _no_manifest(manifest: Manifest | None, stamps: Stamps, where: str, begin: int = 0) -> Restore | None:
     """Broken: units continue at their own stamps, without a manifest that says which stamps belong together."""
     return Restore(min(stamps.values()), 0, dict(stamps)) if stamps else None
 
 
-def _nothing_skipped(manifest: Manifest | None, stamps: Stamps, where: str) -> Restore | None:
+def _nothing_skipped(manifest: Manifest | None, stamps: Stamps, where: str, begin: int = 0) -> Restore | None:
     """Broken: events that are read again are counted again."""
-    true = true_reconcile(manifest, stamps, where)
+    true = true_reconcile(manifest, stamps, where, begin)
     return true and Restore(true.seek, 0, dict.fromkeys(stamps, 0))
 
 
-def _old_owner_believed(manifest: Manifest | None, stamps: Stamps, where: str) -> Restore | None:
+def _old_owner_believed(manifest: Manifest | None, stamps: Stamps, where: str, begin: int = 0) -> Restore | None:
     """Broken: a record that a zombie wrote over a newer one is treated as the newer one."""
-    true = true_reconcile(manifest, stamps, where)
+    true = true_reconcile(manifest, stamps, where, begin)
     return true and Restore(true.floor, true.floor, {unit: max(at, true.floor) for unit, at in stamps.items()})
 
 
-Reconcile = Callable[[Manifest | None, Stamps, str], Restore | None]
+Reconcile = Callable[[Manifest | None, Stamps, str, int], Restore | None]
 
 
 @pytest.mark.parametrize("broken", [_one_common_offset, _no_manifest, _nothing_skipped, _old_owner_believed])

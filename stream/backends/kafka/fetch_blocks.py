@@ -28,10 +28,38 @@ _ATTRIBUTES = tuple(map(attrgetter, ("offset", "timestamp", "key", "value")))
 _headers = attrgetter("headers")
 
 
-def read_blocks(consumer: AIOKafkaConsumer) -> None:
+class Fetched(OrderedDict[TopicPartition, Any]):
+    """Replaces a fetcher's buffer: results that are put into it return Records.
+
+    ``begins``: by partition the position of offset 0; absent: 0. ``count``: how many results were put into it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begins: dict[TopicPartition, int] = {}
+        self.count = 0
+
+    def __setitem__(self, place: TopicPartition, result: Any) -> None:
+        if type(result) is FetchResult:
+            result._partition_records = Blocks(result._partition_records, self.begins.get(place, 0))
+            result.getall = partial(
+                _getall, weakref.proxy(result)
+            )  # no cycle, so megabytes are freed as soon as they are read
+        self.count += 1
+        super().__setitem__(place, result)
+
+    def begin(self, place: TopicPartition, position: int) -> None:
+        """Records that are fetched from now on have positions after this one. What was fetched before is dropped."""
+        if self.begins.get(place, 0) != position:
+            self.begins[place] = position
+            self.pop(place, None)
+
+
+def read_blocks(consumer: AIOKafkaConsumer) -> Fetched:
     """Makes ``getmany`` of this started consumer return lists of Record. Records that were already fetched are fetched
-    again."""
-    consumer._fetcher._records = _Fetched()
+    again. Returns the buffer."""
+    consumer._fetcher._records = fetched = Fetched()
+    return fetched
 
 
 class Standing(NamedTuple):
@@ -80,18 +108,6 @@ def answered_fetches(consumer: AIOKafkaConsumer) -> Mapping[TopicPartition, int]
     return sent
 
 
-class _Fetched(OrderedDict[TopicPartition, Any]):
-    """Replaces a fetcher's buffer: results that are put into it return Records."""
-
-    def __setitem__(self, place: TopicPartition, result: Any) -> None:
-        if type(result) is FetchResult:
-            result._partition_records = Blocks(result._partition_records)
-            result.getall = partial(
-                _getall, weakref.proxy(result)
-            )  # no cycle, so megabytes are freed as soon as they are read
-        super().__setitem__(place, result)
-
-
 def _getall(result: Any, max_records: int | None = None) -> list[Record]:
     """``FetchResult.getall`` with Records. ``max_records`` None: all."""
     if not result.check_assignment(result._topic_partition) or not result.has_more():
@@ -105,11 +121,14 @@ def _getall(result: Any, max_records: int | None = None) -> list[Record]:
 
 
 class Blocks:
-    """The fetched blocks of one partition. ``next_fetch_offset``: the offset of the next record to return."""
+    """The fetched blocks of one partition. ``next_fetch_offset``: the offset of the next record to return. ``begin``:
+    the position of offset 0."""
 
-    __slots__ = ("_aborted", "_aborting", "_block", "_check_crcs", "_place", "_rows", "_unread", "next_fetch_offset")
+    __slots__ = ("_aborted", "_aborting", "_begin", "_block", "_check_crcs", "_place", "_rows", "_unread",
+                 "next_fetch_offset")  # fmt: skip
 
-    def __init__(self, fetched: PartitionRecords) -> None:
+    def __init__(self, fetched: PartitionRecords, begin: int = 0) -> None:
+        self._begin = begin
         self._place, self._unread, self._check_crcs = fetched._tp, fetched._records, fetched._check_crcs
         committed = fetched._isolation_level == READ_COMMITTED
         # producer and first offset of each aborted transaction, by offset; None: they are read like all others
@@ -131,11 +150,9 @@ class Blocks:
                 self._rows = chain(self._block)  # the block's iterator can be made only once
             wanted = most - len(found)
             rows = list(islice(self._rows, wanted))
-            records = _records(rows)
-            if (
-                records and records[0].offset < self.next_fetch_offset
-            ):  # blocks are fetched whole, so the first may start earlier
-                records = [record for record in records if record.offset >= self.next_fetch_offset]
+            records, wanted_from = _records(rows, self._begin), self._begin + self.next_fetch_offset
+            if records and records[0].offset < wanted_from:  # blocks are fetched whole, so the first may start earlier
+                records = [record for record in records if record.offset >= wanted_from]
             found += records
             if len(rows) < wanted:
                 self.next_fetch_offset = (
@@ -143,7 +160,7 @@ class Blocks:
                 )  # also beyond records at its end that compaction removed
                 self._block = None
             elif records:
-                self.next_fetch_offset = records[-1].offset + 1
+                self.next_fetch_offset = records[-1].offset - self._begin + 1
         return found
 
     def _opened(self) -> Any:
@@ -170,7 +187,8 @@ class Blocks:
         return bool(block.is_transactional and block.producer_id in self._aborting)
 
 
-def _records(rows: Sequence[Any]) -> list[Record]:
+def _records(rows: Sequence[Any], begin: int = 0) -> list[Record]:
     """The hot path of every event: columns are made inside ``map``, so that no line of Python runs for each record."""
-    columns = (map(attribute, rows) for attribute in _ATTRIBUTES)
-    return list(map(_record, zip(*columns, map(tuple, map(_headers, rows)), strict=True)))
+    offsets, *columns = (map(attribute, rows) for attribute in _ATTRIBUTES)
+    positions = map(begin.__add__, offsets) if begin else offsets
+    return list(map(_record, zip(positions, *columns, map(tuple, map(_headers, rows)), strict=True)))

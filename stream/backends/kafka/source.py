@@ -6,7 +6,7 @@ A request that lasts longer than ``kafka.request_timeout_ms`` raises BrokerError
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -21,10 +21,12 @@ from aiokafka.errors import (
 
 from detectors.errors import BrokerError
 from stream.backends.kafka.connection import STOP_SECONDS, answer, bounded, connection, failed, start
-from stream.backends.kafka.fetch_blocks import Standing, answered_fetches, read_blocks, standing
+from stream.backends.kafka.fetch_blocks import Fetched, Standing, answered_fetches, read_blocks, standing
 from stream.backends.kafka.outage import wait_out
+from stream.backends.kafka.topic_ids import leaders, topic_ids
 from stream.backends.ports import Rebalance
 from stream.settings.settings import KafkaSettings
+from stream.topics.generations import begin_of, offset_of
 from stream.topics.record import Partition, Record
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 OPEN_TRANSACTION_SECONDS = 60.0
+
+SAME_SECONDS = 2.0
+"""How often brokers are asked for the ids of topics while no records come."""
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -47,6 +52,12 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             self._consumer.seek(place, 0)
         self._listener.assigned([Partition(*place) for place in sorted(assigned)])
 
+    def made_anew(self, topics: Collection[str]) -> None:
+        """Pauses the partitions of topics that were deleted and made again."""
+        found = [place for place in self._consumer.assignment() if place.topic in topics]
+        self._consumer.pause(*found)
+        self._listener.made_anew(topics)
+
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         self._listener.revoked([Partition(*place) for place in sorted(revoked)])
 
@@ -54,6 +65,40 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 def _sticky() -> type[StickyPartitionAssignor]:
     """A new class for each member, since aiokafka stores a member's last assignment in the class."""
     return type("Sticky", (StickyPartitionAssignor,), {})
+
+
+class _SameTopics:
+    """Whether the topics are those that ``topic_ids`` returned. Records are confirmed by an answer after their fetch.
+
+    ``expected``: those ids. ``made_anew``: is called with the topics that have others.
+    """
+
+    def __init__(self, made_anew: Callable[[Collection[str]], None] = lambda topics: None) -> None:
+        self._made_anew = made_anew
+        self.expected: dict[str, str] = {}
+        self._confirmed = 0
+        self._asked = float("-inf")
+
+    def expect(self, ids: Mapping[str, str]) -> None:
+        """Sets the ids."""
+        self.expected = dict(ids)
+
+    def doubtful(self, fetches: int | None) -> bool:
+        """Whether a broker has to be asked. ``fetches``: how many there were when records came; None: none came."""
+        due = time.monotonic() - self._asked >= SAME_SECONDS
+        return due if fetches is None else due or fetches != self._confirmed
+
+    def confirm(self, fetches: int) -> None:
+        """Notes that all records of the fetches until then are of these topics."""
+        self._confirmed, self._asked = fetches, time.monotonic()
+
+    def differ(self, ids: Mapping[str, str]) -> bool:
+        """Compares ``ids`` with the expected ones. A topic that is absent has not been made again so far."""
+        topics = [topic for topic, known in self.expected.items() if ids.get(topic, known) != known]
+        if topics:
+            self.expected = {}  # until ``topic_ids`` is called again: the partitions are paused
+            self._made_anew(topics)
+        return bool(topics)
 
 
 class KafkaSource:
@@ -64,6 +109,8 @@ class KafkaSource:
         self._topics = tuple(topics)
         self._client: AIOKafkaConsumer | None = None
         self._answered: Mapping[TopicPartition, int] = {}
+        self._fetched = Fetched()
+        self._same = _SameTopics()
         self._delivered: dict[Partition, int] = {}  # the offset after the last record that ``poll`` returned
         self._held_back: dict[
             Partition, tuple[int, float]
@@ -90,11 +137,28 @@ class KafkaSource:
             fetch_max_wait_ms=100,
             metadata_max_age_ms=30_000,
         )
-        client.subscribe(self._topics, listener=_Listener(client, listener))
+        own = _Listener(client, listener)
+        client.subscribe(self._topics, listener=own)
         await start(kafka, f"join group {kafka.group_id}", client)
-        read_blocks(client)
+        self._fetched = read_blocks(client)
+        self._same = _SameTopics(own.made_anew)
         self._answered = answered_fetches(client)
         self._client = client
+
+    async def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        found = await self._ids(topics)
+        self._same.expect({topic: own for topic, own in found.items() if topic in self._topics})
+        return found
+
+    async def _ids(self, topics: Collection[str], nodes: Collection[int] = ()) -> dict[str, str]:
+        what = f"ask for the ids of {', '.join(topics)}"
+        return await self._ask(what, lambda: topic_ids(self._consumer, topics, nodes))
+
+    async def _made_anew(self, places: Collection[TopicPartition]) -> bool:
+        """Asks those brokers from which ``places`` were fetched whether the topics still are those of ``topic_ids``; if
+        not, calls the listener and returns True."""
+        expected = self._same.expected
+        return bool(expected) and self._same.differ(await self._ids(expected, leaders(self._consumer, places)))
 
     async def poll(self, timeout_ms: int, max_records: int) -> Mapping[Partition, list[Record]]:
         try:
@@ -102,22 +166,30 @@ class KafkaSource:
         except NoOffsetForPartitionError:
             return {}  # before the listener gave it a position; it stays paused until ``seek``
         except OffsetOutOfRangeError as error:
+            if await self._made_anew(error.args[0]):
+                return {}
             places = ", ".join(
                 f"{place.topic}/{place.partition} at offset {offset}" for place, offset in error.args[0].items()
             )
             raise BrokerError(
-                f"{places}: these records are no longer on the broker; events were lost. Lengthen the topic's "
-                f"retention; to go on from what is left: driftline checkpoints drop"
+                f"{places}: the broker has no record there; events were lost, to the topic's retention or because the "
+                f"topic was shortened. To go on from what is left: driftline checkpoints drop"
             ) from None
         except (KafkaError, OSError) as error:
             raise failed(self._settings, f"read {', '.join(self._topics)}", error) from None
+        count = self._fetched.count
+        if self._same.doubtful(count if batches else None):
+            if await self._made_anew(batches):
+                return {}
+            self._same.confirm(count)
         found = {Partition(place.topic, place.partition): batch for place, batch in batches.items()}
         self._delivered.update((place, batch[-1].offset + 1) for place, batch in found.items() if batch)
         return found
 
     def seek(self, partition: Partition, offset: int) -> None:
         self._delivered[partition] = offset
-        self._consumer.seek(TopicPartition(*partition), offset)
+        self._fetched.begin(TopicPartition(*partition), begin_of(offset))
+        self._consumer.seek(TopicPartition(*partition), offset_of(offset))
 
     def resume(self, partitions: Sequence[Partition]) -> None:
         self._consumer.resume(*(TopicPartition(*partition) for partition in partitions))
@@ -128,7 +200,7 @@ class KafkaSource:
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Commits for tools that show the lag. Partitions that are no longer assigned are left out."""
         ours = self._consumer.assignment()
-        offers = {TopicPartition(*place): offset for place, offset in offsets.items() if tuple(place) in ours}
+        offers = {TopicPartition(*place): offset_of(at) for place, at in offsets.items() if tuple(place) in ours}
         if not offers:
             return
         try:
@@ -166,7 +238,9 @@ class KafkaSource:
         if found is None or found.end is None:
             return None
         self._report_open_transaction(partition, found)
-        return found.end - max(0, found.position - self._delivered.get(partition, found.position))
+        begin = self._fetched.begins.get(TopicPartition(*partition), 0)
+        position = begin + found.position
+        return begin + found.end - max(0, position - self._delivered.get(partition, position))
 
     def _report_open_transaction(self, partition: Partition, found: Standing) -> None:
         """Logs once a minute which records wait for the end of a transaction. With ``read_committed`` nothing after

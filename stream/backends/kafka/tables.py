@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -12,6 +12,7 @@ from detectors.errors import BrokerAway, BrokerError
 from stream.backends.kafka.connection import STOP_SECONDS, answer, bounded, connection, failed, start
 from stream.backends.kafka.fetch_blocks import read_blocks
 from stream.backends.kafka.outage import wait_out
+from stream.backends.kafka.topic_ids import topic_ids
 from stream.settings.settings import KafkaSettings
 from stream.topics.keys import keep_newest
 from stream.topics.record import Partition, Record
@@ -118,6 +119,13 @@ class KafkaTableReader:
             self._next[place] = batch[-1].offset + 1
             came.extend((Partition(place.topic, place.partition), record) for record in batch)
         return came
+
+    async def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        async def asked() -> dict[str, str]:
+            question = topic_ids(await self._started(), topics)
+            return await answer(self._settings, f"ask for the ids of {', '.join(topics)}", question)
+
+        return await self._attempt(asked)
 
     async def stop(self) -> None:
         client, self._client = self._client, None

@@ -109,6 +109,8 @@ class MemoryBroker:
         self.random = random.Random(seed)
         self._clock = clock
         self._logs: dict[str, list[_Log]] = {}
+        self._created = 0
+        self._ids: dict[str, str] = {}
         self._groups: dict[str, _Group] = {}
         self._changed = asyncio.Event()
         self._crash_after: int | None = None
@@ -120,6 +122,20 @@ class MemoryBroker:
         if name in self._logs:
             raise BrokerError(f"topic {name} exists")
         self._logs[name] = [_Log() for _ in range(partitions)]
+        self._created += 1
+        self._ids[name] = f"topic-{self._created}"
+
+    def delete_topic(self, name: str) -> None:
+        """Deletes a topic and what groups have committed of it. Raises BrokerError if there is no such topic."""
+        self._topic(name)
+        del self._logs[name], self._ids[name]
+        for group in self._groups.values():
+            group.offsets = {place: at for place, at in group.offsets.items() if place.topic != name}
+        self._wake()
+
+    def topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
+        """The ids of those of ``topics`` that exist."""
+        return {topic: self._ids[topic] for topic in topics if topic in self._ids}
 
     def partitions(self, topic: str) -> int:
         return len(self._topic(topic))

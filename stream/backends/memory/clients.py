@@ -1,11 +1,12 @@
 """Source, sink and table reader of the broker in memory."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from detectors.errors import BrokerError
 from stream.backends.memory.broker import Crash, MemoryBroker
 from stream.backends.ports import Rebalance
+from stream.topics.generations import begin_of, offset_of
 from stream.topics.keys import keep_newest
 from stream.topics.record import OutRecord, Partition, Record
 
@@ -21,6 +22,7 @@ class MemorySource:
         self._listener: Rebalance | None = None
         self._positions: dict[Partition, int] = {}
         self._paused: set[Partition] = set()
+        self._ids: dict[str, str] = {}
         self._turn = 0
 
     async def start(self, listener: Rebalance) -> None:
@@ -29,6 +31,11 @@ class MemorySource:
             self._broker.partitions(topic)
         self._listener = listener
         self._broker.join(self)
+
+    async def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        self._broker.require()
+        self._ids = self._broker.topic_ids(topics)
+        return dict(self._ids)
 
     async def poll(self, timeout_ms: int, max_records: int) -> Mapping[Partition, list[Record]]:
         came = self._fetch(max_records)
@@ -55,7 +62,7 @@ class MemorySource:
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         self._broker.require()
-        mine = {place: offset for place, offset in offsets.items() if place in self._positions}
+        mine = {place: offset_of(at) for place, at in offsets.items() if place in self._positions}
         self._broker.group(self.group_id).offsets.update(mine)
 
     async def committed(self, partition: Partition) -> int | None:
@@ -71,7 +78,10 @@ class MemorySource:
         return {partition: self._broker.log(partition).end for partition in partitions}
 
     def high_water(self, partition: Partition) -> int | None:
-        return self._broker.log(partition).end if partition in self._positions else None
+        position = self._positions.get(partition)
+        if position is None or not self._broker.topic_ids([partition.topic]):
+            return None
+        return begin_of(position) + self._broker.log(partition).end
 
     def high_water_ms(self, partition: Partition) -> int | None:
         """None: ``high_water`` is the end as of now."""
@@ -115,20 +125,32 @@ class MemorySource:
         left = max_records
         if not broker.available:
             return came
+        now = broker.topic_ids(self._ids)
+        anew = [topic for topic, known in self._ids.items() if now.get(topic, known) != known]
+        if anew:
+            self._ids.update(now)
+            assert self._listener is not None, "not started"
+            self._paused.update(place for place in self._positions if place.topic in anew)
+            self._listener.made_anew(anew)
+            return came
         self._turn += 1
         places = list(self._positions)
         begin = self._turn % max(1, len(places))
         for place in places[begin:] + places[:begin]:  # else many records in the first would keep the others waiting
             position = self._positions[place]
+            if place.topic not in broker.topic_ids([place.topic]):
+                continue
             if place in self._paused or left <= 0 or (faults.delay and broker.random.random() < faults.delay):
                 continue
-            log = broker.log(place)
-            if position < log.first:
+            log, begin = broker.log(place), begin_of(position)
+            if offset_of(position) < log.first:
                 raise BrokerError(f"{place} at offset {position}: these records are no longer on the broker")
             limit = left
             if faults.cut and broker.random.random() < faults.cut:
                 limit = broker.random.randint(1, left)
-            records = log.read(position, limit)
+            records = log.read(offset_of(position), limit)
+            if begin:
+                records = [record._replace(offset=begin + record.offset) for record in records]
             if records:
                 came[place] = records
                 self._positions[place] = records[-1].offset + 1
@@ -193,6 +215,10 @@ class MemoryTableReader:
             apply(place, record)
         await asyncio.sleep(0)
 
+    async def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        self._broker.require()
+        return self._broker.topic_ids(topics)
+
     async def stop(self) -> None:
         self._next = {}
 
@@ -200,6 +226,8 @@ class MemoryTableReader:
         came: list[tuple[Partition, Record]] = []
         if self._broker.available:
             for place, position in self._next.items():
+                if place.topic not in self._broker.topic_ids([place.topic]):
+                    continue
                 records = self._broker.log(place).read(position, 1 << 62)
                 if records:
                     self._next[place] = records[-1].offset + 1

@@ -131,6 +131,7 @@ def _facts(u: Unit, detail: Json, features: Sequence[Feature], now_ms: int) -> M
         ("Since this reference", words.count(detail.get("epoch_events"))),
         ("Features", f"{len(features):,}" + (f", {len(u.drifted):,} drifted" if u.drifted else "")),
     ]
+    pairs += [(words.plain(name), text) for name, text in words.interruptions(detail)]
     if missing:
         worst = max(missing, key=lambda f: f.missing or 0.0)
         pairs.append(("Most missing values", f"{worst.name}, {words.share(worst.missing)}"))

@@ -7,6 +7,7 @@ from urllib.parse import quote, urlencode
 
 from detectors.incidents.blindness import BlindReason
 from detectors.incidents.verdict import Reason, Verdict
+from stream.topics.generations import LOST, MADE_ANEW
 
 Json = dict[str, Any]
 
@@ -80,11 +81,25 @@ BLIND_REASONS: dict[str, str] = {
     BlindReason.MISSING_LABELS: "No labels are arriving, so its accuracy is unknown.",
 }
 
+INTERRUPTIONS: dict[str, str] = {
+    MADE_ANEW: "the events that only the topic before held are not counted",
+    LOST: "what was counted before is lost",
+}
+
 SILENT_AFTER_MS = 900_000
 """A model without an event for this long is not shown as stable, even if the last published state was stable."""
 
 
 NEW_SOFTWARE = "The software changed: training and serving use different versions. Retraining would hide this."
+
+
+def interruptions(detail: Json) -> list[tuple[str, str]]:
+    """What happened to the topics and checkpoints of a unit: the name, and in how many of its partitions."""
+    found = detail.get("interruptions")
+    if not isinstance(found, dict):
+        return []
+    times = {name: finite(found.get(name)) for name in INTERRUPTIONS}
+    return [(name, f"{count(n)} times; {INTERRUPTIONS[name]}") for name, n in times.items() if n]
 
 
 def verdict(name: object, reason: object = None) -> str:

@@ -8,7 +8,7 @@ a label that is read twice changes nothing. Labels never delay events. Errors ar
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from stream.labels.book import KEPT, Labelled
 from stream.labels.predictions import Match
 from stream.observe.effects import DeadLetter
 from stream.observe.observer import Observer
+from stream.topics.generations import MADE_ANEW
 from stream.topics.record import Partition, Record
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ class LabelCounters(Protocol):
 
     def error(self, component: str) -> None: ...
 
+    def interrupted(self, topic: str, kind: str) -> None: ...
+
 
 class LabelReader:
     """Hands labels to ``observer``. ``run`` fetches them; the loop that owns the observer calls ``join_until``."""
@@ -60,6 +63,7 @@ class LabelReader:
         self._room = asyncio.Event()
         self._wanted: dict[str, int] | None = None  # offsets to read from; None until partitions are assigned
         self._changed = asyncio.Event()
+        self._ids: dict[str, str] = {}  # of the topics whose records are held
         self._joined: dict[str, int] = {}  # next offset, by label partition, of what was joined
         self._counted: dict[str, int] = {}  # next offset of what was counted; below it nothing is counted again
 
@@ -86,8 +90,10 @@ class LabelReader:
                 while True:
                     if self._changed.is_set():
                         self._changed.clear()
+                        await self._follow(reader)
                         await reader.read_from(self._topics, self._offsets())
                     came = await reader.poll(POLL_MS)
+                    await self._follow(reader)
                     pause = FIRST_PAUSE_SECONDS
                     if came and not self._changed.is_set():  # otherwise they are from before the rewind
                         self._held.extend(came)
@@ -104,12 +110,30 @@ class LabelReader:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
+    async def _follow(self, reader: TableReader) -> None:
+        """Asks for the ids of the topics. One that was made anew is read from its first record."""
+        self._ids = await reader.topic_ids(self._topics)
+        anew = self._observer.label_topics.follow(self._ids)
+        for topic in anew:
+            self._counters.interrupted(topic, MADE_ANEW)
+            log.warning("%s was made anew; it is read from its first record", topic)
+        if anew:
+            self._begin_again(anew)
+
+    def _begin_again(self, topics: Collection[str]) -> None:
+        self._counted = {name: at for name, at in self._counted.items() if name.rpartition("/")[0] not in topics}
+        self._wanted, self._joined = self._observer.label_positions(), {}
+        self._held.clear()
+        self._changed.set()
+
     def join_until(self, until_ms: float, ours: Callable[[Partition], bool]) -> list[tuple[Partition, DeadLetter]]:
         """Joins fetched labels with a broker time up to ``until_ms``, at most TURN_RECORDS.
 
         Counts the labels of those label partitions for which ``ours`` returns True, and returns their dead letters.
         """
         batches: dict[Partition, list[Record]] = {}
+        if self._held and not self._observer.label_topics.have(self._ids):
+            self._begin_again(self._topics)  # a restore has found that a topic was made anew
         for _ in range(min(TURN_RECORDS, len(self._held))):
             if self._held[0][1].timestamp_ms > until_ms:
                 break

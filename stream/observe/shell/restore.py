@@ -11,6 +11,8 @@ from stream.observe.shell.label_reader import LabelReader
 from stream.observe.shell.references import References
 from stream.observe.shell.telemetry import Telemetry
 from stream.settings.settings import Settings
+from stream.topics import checkpoints
+from stream.topics.generations import shown
 from stream.topics.record import Partition
 
 log = logging.getLogger(__name__)
@@ -72,12 +74,20 @@ class Restore:
     async def _restore(self, places: tuple[Partition, ...]) -> None:
         began = asyncio.get_running_loop().time()
         try:
+            topics = self._settings.topics
+            ids = await self._source.topic_ids([*topics.event_names, *topics.labels])
+            self._observer.forget_left(ids, made_anew=False)
+            if not places:
+                return
             beginnings = await self._source.beginning_offsets(places)
             saved = await self._read_checkpoints(places)
             await self._references.catch_up()
             for place in places:
-                await self._start(place, saved, beginnings[place])
+                own = {key: value for key, value in saved.items() if checkpoints.parse_key(key)[0] == place}
+                committed = None if own else await self._source.committed(place)
+                await self._start(place, own, beginnings[place], ids, committed)
                 await asyncio.sleep(0)
+            self._observer.forget_left(ids, made_anew=True)
             if self._labels is not None:
                 self._labels.rewind()
         except CheckpointError as error:
@@ -101,8 +111,15 @@ class Restore:
             await reader.stop()
         return {key: record.value for key, record in found.items() if record.value is not None}
 
-    async def _start(self, place: Partition, saved: Mapping[bytes, bytes], beginning: int) -> None:
-        offset = self._observer.assign(place, saved, beginning)
+    async def _start(
+        self,
+        place: Partition,
+        saved: Mapping[bytes, bytes],
+        beginning: int,
+        ids: Mapping[str, str],
+        committed: int | None,
+    ) -> None:
+        offset = self._observer.assign(place, saved, beginning, ids, committed)
         try:
             if offset is None:
                 latest = self._settings.kafka.start_from == "latest"
@@ -114,4 +131,4 @@ class Restore:
             raise
         self._tasks.pop(place, None)
         self._started(place, offset)
-        log.info("%s runs from offset %d", place, offset)
+        log.info("%s runs from %s", place, shown(offset))

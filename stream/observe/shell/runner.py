@@ -6,7 +6,7 @@ harmless: outputs acknowledged, units acknowledged, manifest acknowledged, then 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from detectors.errors import BrokerError
@@ -149,8 +149,7 @@ class Runner:
         self._assigned = True
         self._polling.group_changed()
         self._telemetry.rebalanced()
-        if partitions:
-            self._restore.begin(partitions)
+        self._restore.begin(partitions)
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """Called by the source when partitions are revoked.
@@ -158,6 +157,16 @@ class Runner:
         The next owner counts again what no checkpoint holds, and gets the same numbers.
         """
         self._assigned = False
+        self._leave(partitions)
+
+    def made_anew(self, topics: Collection[str]) -> None:
+        """Called by the source when topics were deleted and made again: their partitions are restored, which begins
+        their next generation."""
+        places = {place for place in self._progress.running if place.topic in topics}.union(self._restore.pending)
+        self._leave(places)
+        self._restore.begin(sorted(places))
+
+    def _leave(self, partitions: Collection[Partition]) -> None:
         self._polling.group_changed()
         self._saver.abandon()
         self._restore.cancel()

@@ -37,6 +37,8 @@ class Telemetry(Protocol):
 
     def limited(self, limit: str, count: int) -> None: ...
 
+    def interrupted(self, topic: str, kind: str) -> None: ...
+
 
 class Unmeasured:
     """Telemetry that measures nothing."""
@@ -55,9 +57,12 @@ class Unmeasured:
 
     def limited(self, limit: str, count: int) -> None: ...
 
+    def interrupted(self, topic: str, kind: str) -> None: ...
+
 
 def record_effects(telemetry: Telemetry, effects: Effects, now_ms: int) -> None:
-    """Records the outcomes, limits and ages of a batch of events that was read just now, and logs quarantines."""
+    """Records the outcomes, limits and ages of a batch of events that was read just now, and logs quarantines
+    and topics that were made anew."""
     for (model, outcome), count in effects.outcomes.items():
         telemetry.counted(model, outcome, count)
     for limit, count in effects.limited.items():
@@ -70,6 +75,9 @@ def record_effects(telemetry: Telemetry, effects: Effects, now_ms: int) -> None:
         )  # fmt: skip
     for unit, partition, limit in effects.refused:
         log.warning("%s in %s is not watched: limits.%s is reached", unit, partition, SETTING_OF_LIMIT[limit])
+    for found in effects.interruptions:
+        telemetry.interrupted(found.partition.topic, found.kind)
+        log.warning("%s", found.text)
     for unit, partition in effects.released:
         log.info("%s in %s was released from quarantine", unit, partition)
     if effects.timestamps:

@@ -14,7 +14,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.backends.kafka.fetch_blocks import _Fetched
+from stream.backends.kafka.fetch_blocks import Fetched
 from stream.topics.record import Record
 
 PLACE = TopicPartition("events", 3)
@@ -63,7 +63,7 @@ def fetched(
 
 def by_block(result: FetchResult) -> FetchResult:
     """The result that a fetcher's buffer returns for it."""
-    buffer = _Fetched()
+    buffer = Fetched()
     buffer[PLACE] = result
     return buffer[PLACE]  # type: ignore[no-any-return]
 

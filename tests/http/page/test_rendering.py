@@ -256,3 +256,12 @@ async def test_a_feature_whose_values_all_went_missing_has_no_size_that_looks_we
         _, text, _ = await fetch(url + "/models/m/3")
         assert "PSI <b>–</b>" in text
         assert f"<p>{summary}</p>" in (await fetch(url + "/incidents/i"))[1], "a name keeps its small letter"
+
+
+async def test_a_topic_made_anew_and_a_lost_checkpoint_are_on_the_page_of_the_model() -> None:
+    views = Views()
+    sample_views.put(views, sample_views.model("fraud", interruptions={"topic_made_anew": 4, "checkpoint_lost": 1}))
+    async with site.served(views) as url:
+        _, text, _ = await fetch(url + words.model_path("fraud", "3", None))
+    assert re.search(r"Topic made anew.{0,80}4 times", text, re.DOTALL)
+    assert re.search(r"Checkpoint lost.{0,80}what was counted before is lost", text, re.DOTALL)

@@ -45,6 +45,7 @@ class Meter:
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.errors: Counter[str] = Counter()
         self.limits: Counter[str] = Counter()
+        self.interruptions: Counter[tuple[str, str]] = Counter()
         self.written: Counter[str] = Counter()
         self.labels: Counter[tuple[str, str]] = Counter()
 
@@ -67,6 +68,9 @@ class Meter:
 
     def limited(self, limit: str, count: int) -> None:
         self.limits[limit] += count
+
+    def interrupted(self, topic: str, kind: str) -> None:
+        self.interruptions[topic, kind] += 1
 
     def labelled(self, model: str, outcome: str, count: int) -> None:
         self.labels[model, outcome] += count
