@@ -1,4 +1,4 @@
-"""What ``stream.judge.shell.faust.Runtime`` is on Kafka, over the broker in memory: consumer, table, timers, commits."""
+"""``stream.judge.shell.faust.Runtime`` over the broker in memory: consumer, table, timers and commits of a judge."""
 
 import asyncio
 import random

@@ -126,6 +126,7 @@ class Service:
         *,
         labels: bool = False,
         schemas: SchemaSource | None = None,
+        sink: MemorySink | None = None,
     ) -> None:
         self.broker = broker
         self.source = MemorySource(broker, settings.topics.event_names)
@@ -138,7 +139,7 @@ class Service:
             settings,
             observer,
             self.source,
-            MemorySink(broker),
+            sink or MemorySink(broker),
             open_table,
             self.clock,
             self.meter,
