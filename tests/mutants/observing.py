@@ -108,7 +108,7 @@ MUTANTS = (
         "            await self._send(place, records)\n",
         "        if records:\n            await self._send(place, records)\n",
         "A unit's record is written before the profiles of the slots that it has handed out.",
-        (WHOLE,),
+        (SAVER,),
     ),
     Mutant(
         "commit-one-too-far",
@@ -125,7 +125,7 @@ MUTANTS = (
         "            partition = keys.partition_of(keys.unit_key(profile.unit), self._profile_partitions)\n"
         "            try:",
         "Versions of a model lie in several partitions of the profiles topic, so several judges share its budget.",
-        (RUNNER,),
+        ("tests/observe/shell/test_outbox.py",),
     ),
     Mutant(
         "mark-in-one-partition",
@@ -141,7 +141,7 @@ MUTANTS = (
         "        await self.flush()\n        await self._wait_for_batch()\n",
         "        await self.flush()\n",
         "Output counts as acknowledged when its sending has begun.",
-        (SAVER,),
+        ("tests/observe/shell/test_outbox.py",),
     ),
     Mutant(
         "restore-before-references",
@@ -237,7 +237,9 @@ MUTANTS = (
         "            if record.offset >= assigned.floor:\n",
         "            if True:\n",
         "Records below the checkpoint become dead letters again after a restore.",
-        (OBSERVER,),
+        (
+            "tests/observe/test_observer.py::test_records_below_the_manifest_make_no_dead_letters_again_when_a_unit_is_read_again",
+        ),
     ),
     Mutant(
         "rows-do-not-make-dirty",
@@ -253,7 +255,7 @@ MUTANTS = (
         "max(position, self.skip_below), sum(self.labels.values())",
         "position, sum(self.labels.values())",
         "A unit that was restored ahead of its partition is stamped below what it holds.",
-        (OBSERVER,),
+        ("tests/observe/test_observer.py::test_a_unit_that_is_ahead_of_its_partition_is_saved_as_far_as_it_is",),
     ),
     Mutant(
         "clock-set-back-holds-back",
@@ -269,7 +271,7 @@ MUTANTS = (
         "        self._recent.restore(newer, older)\n",
         "        self._recent.restore(newer, older[:0])\n",
         "The older half of the known ids is lost at a restore, so repeats count.",
-        (OBSERVER,),
+        ("tests/observe/test_observer.py::test_ids_of_both_generations_are_known_after_a_restore",),
     ),
     Mutant(
         "labels-position-lost",
@@ -285,7 +287,7 @@ MUTANTS = (
         "        self._leave_out(left_out, done, len(clocks))\n",
         "",
         "Late and repeated rows at the end of a batch are in no outcome.",
-        (OBSERVER,),
+        ("tests/observe/test_observer.py::test_every_row_is_in_exactly_one_outcome_and_profiles_add_up",),
     ),
     Mutant(
         "slot-takes-its-end",
@@ -293,7 +295,7 @@ MUTANTS = (
         'side="left"',
         'side="right"',
         "An event at the end of a slot counts in that slot and not in the next one.",
-        ("tests/observe/test_slots.py",),
+        ("tests/observe/test_slots.py::test_an_event_at_the_end_of_a_slot_counts_in_the_next_one",),
     ),
     Mutant(
         "longer-slot-off-the-grid",
@@ -301,7 +303,7 @@ MUTANTS = (
         " and state.end_ms % (self._base_ms << (level + 1)) == 0:",
         ":",
         "A slot becomes longer where no longer slot begins, so shards do not end together.",
-        ("tests/observe/test_slots.py",),
+        ("tests/observe/test_slots.py::test_a_longer_slot_begins_where_one_of_its_length_begins",),
     ),
     Mutant(
         "slots-beyond-the-clock",
@@ -319,7 +321,9 @@ MUTANTS = (
         "self.last, self.clock_ms, self.begun = state.last, state.clock_ms, state.begun",
         "self.last, self.clock_ms, self.begun = state.last, state.clock_ms, True",
         "After a restore a unit counts as one whose first slot was published, so its siblings' first slots come late.",
-        (CORES,),
+        (
+            "tests/observe/test_slots.py::test_the_first_slot_of_a_sibling_is_published_before_a_later_slot_of_another_unit_of_the_model",
+        ),
     ),
     Mutant(
         "environments-at-wrong-rows",
@@ -383,6 +387,6 @@ MUTANTS = (
         "            found[record.key] = record\n",
         "            found.setdefault(record.key, record)\n",
         "A table holds the oldest record of each key.",
-        (RUNNER,),
+        ("tests/backends/test_contract.py",),
     ),
 )

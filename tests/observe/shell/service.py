@@ -102,9 +102,11 @@ def reference() -> OutRecord:
     return OutRecord("driftline-references", b"fraud/1", references.encode(built))
 
 
-def make_broker(settings: Settings, partitions: int = 2, seed: int = 0) -> MemoryBroker:
-    """A broker with driftline's topics."""
-    broker = MemoryBroker(seed)
+def make_broker(
+    settings: Settings, partitions: int = 2, seed: int = 0, clock: StillClock | None = None
+) -> MemoryBroker:
+    """A broker with driftline's topics. Without ``clock`` the times of records are before those of all events."""
+    broker = MemoryBroker(seed, clock=clock)
     topics = settings.topics
     for name in topics.event_names:
         broker.create_topic(name, partitions)
