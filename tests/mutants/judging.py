@@ -24,7 +24,7 @@ MUTANTS = (
         "            if judged is None or shard.profile.epoch.reference == judged\n"
         "        }\n        return ShardsState(",
         "A judge's row leaves out the shards that are in another epoch.",
-        (CORES, WHOLE),
+        ("tests/judge/test_shard.py", WHOLE),
     ),
     Mutant(
         "commit-before-row",
@@ -113,7 +113,7 @@ MUTANTS = (
         "        if not self._order.accepts(message.partition, message.offset):\n            return\n",
         "",
         "Records that the consumer skipped after a rebalance are never judged.",
-        (WHOLE,),
+        ("tests/judge/shell/test_messages.py", WHOLE),
     ),
     Mutant(
         "message-of-before-the-rebalance",
@@ -123,7 +123,7 @@ MUTANTS = (
         "        if not self._order",
         "        if not self.ready:\n            return\n        if not self._order",
         "A profile that waited through a rebalance is judged before those that precede it.",
-        (WHOLE,),
+        ("tests/judge/shell/test_messages.py",),
     ),
     Mutant(
         "marks-of-before-the-restart",
@@ -139,7 +139,7 @@ MUTANTS = (
         "        self._order.clear()\n",
         "",
         "A judge goes on accepting records of a partition that it has lost and got back.",
-        (WHOLE,),
+        ("tests/judge/shell/test_messages.py",),
     ),
     Mutant(
         "output-without-row",
@@ -147,7 +147,7 @@ MUTANTS = (
         "        self._with_output.update(effect.unit for effect in effects)\n",
         "",
         "The row of a unit with output follows seconds later, so that a crash repeats more than the output after it.",
-        ("tests/judge/shell",),
+        ("tests/judge/shell/test_desk.py",),
     ),
     Mutant(
         "earlier-requests-lost",
@@ -205,7 +205,7 @@ MUTANTS = (
         "        events - count - invalid,\n",
         "        sum(p.missing for p in parts),\n",
         "Events of shards that never had a feature are not missing.",
-        ("tests/judge",),
+        ("tests/judge/test_totals.py",),
     ),
     Mutant(
         "evidence-doubled",
@@ -229,7 +229,7 @@ MUTANTS = (
         "            effects += new_signals(self.unit, before, profile)\n",
         "            effects += new_signals(self.unit, None, profile)\n",
         "Each profile publishes all signals of its shard again.",
-        ("tests/judge",),
+        ("tests/judge/test_judge.py::test_a_signal_is_published_once_though_each_profile_holds_it_again",),
     ),
     Mutant(
         "part-not-restored",
@@ -237,7 +237,7 @@ MUTANTS = (
         "        self.retraining.restore(snapshot.record_of(RetrainingState, members))\n",
         "",
         "After a restart a model asks for a retraining again that it has asked for.",
-        ("tests/judge",),
+        ("tests/judge/test_recordings.py",),
     ),
     Mutant(
         "share-lost-at-restore",
