@@ -8,7 +8,7 @@ JOBS ?= 2
 # Each process gets half of the files, so that a file's servers start once; the first to finish helps the other.
 DEAL := worksteal
 
-.PHONY: help demo test check lint docs bench bench-throughput bench-scale bench-detection chaos fuzz soak clean
+.PHONY: help demo test check lint docs bench bench-throughput bench-scale bench-detection chaos fuzz soak mutants clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make bench-detection   false alarms, delays and cost, beside other libraries"
 	@echo "make chaos             kill, freeze and restart workers and a real broker, then recount every published number"
 	@echo "make fuzz              a million broken inputs, half of them chosen by the code they reach"
+	@echo "make mutants           plant bugs in a copy of the tree, one at a time, and name the test that catches each"
 	@echo "make soak              half an hour of steady load with changing models; memory, threads, files, log"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -69,6 +70,9 @@ fuzz: $(STAMP)
 
 soak: $(STAMP)
 	@$(BIN)/python -m tests.soak $(ARGS)
+
+mutants: $(STAMP)
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -188,6 +188,7 @@ TEST_SUITES: dict[str, str] = {
     "tests/examples": "Every example, as far as a machine without the other system allows.",
     "tests/fuzz": "Broken inputs.",
     "tests/kafka": "A real Apache Kafka for tests.",
+    "tests/mutants": "Planted bugs, and the tests that catch them.",
     "tests/publisher": "stream/publisher.py.",
     "tests/simulation": "Both stages under seeded failures.",
     "tests/simulation/event_time": "Judging by event time, in miniature and by both cores.",

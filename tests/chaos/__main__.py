@@ -26,6 +26,17 @@ profile by one observer over its partition's log, and the published incidents by
 event about an incident of the model with a reference is also compared with a run over the same log without any fault.
 
 {table}
+
+## Without a broker
+
+`tests/simulation/test_whole.py` runs whole workers, both stages of them, over a broker in memory. A seed decides who
+crashes in the middle of a write, who is replaced without noticing, and when the broker is away or slow. Evidence,
+incidents, requests to retrain, profiles, views and dead letters must be those of a run without faults. The judge's
+state of each unit must also be that of both cores alone, which read the log in the order of event time.
+
+`make mutants` shows that the tests would find a bug. It plants bugs in a copy of the code, one at a time: in reading,
+counting, saving, restoring, merging, judging, committing and showing. It prints the test that catches each one, and
+how fast. Each must be caught within a minute by an everyday test that the list names (`tests/mutants`).
 """
 
 

@@ -36,6 +36,7 @@ NOT_RUN = {
     "make chaos": "six minutes: tests/chaos has its short form",
     "make fuzz": "half an hour: tests/fuzz has its short form",
     "make soak": "half an hour: tests/soak has its short form",
+    "make mutants": "half an hour: tests/mutants has its short form",
     "docker compose up --build --detach": "needs a container engine: deploy/compose/smoke.sh",
     "docker compose --profile demo up --build": "needs a container engine: deploy/compose/smoke.sh",
     "driftline demo --headless --seconds 25": "tests/demo runs it, and tests/docs/test_release.py from a wheel",

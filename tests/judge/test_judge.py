@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from detectors.errors import CheckpointError
-from detectors.profiles import Profile
+from detectors.profiles import Profile, Signal
 from detectors.reference.builder import build_reference
 from detectors.reference.reference import Reference
 from stream.judge import snapshot
@@ -318,3 +318,21 @@ def test_what_happened_to_topics_and_checkpoints_is_shown_apart_from_limits(refe
     view = judge.model_view(profile.unit)
     assert view["interruptions"] == {"topic_made_anew": 3}
     assert view["suppressed"] == {"categories": 10}
+
+
+def test_a_signal_is_published_once_though_each_profile_holds_it_again(reference: Reference) -> None:
+    judge, shard, rng = Judge(SETTINGS, [reference]), MiniShard(reference), np.random.default_rng(3)
+    held: list[Signal] = []
+    effects: list[Any] = []
+    for look in range(1, 9):
+        at_ms = 1_700_000_000_000 + look * 1_000
+        profile = shard.add(columns(rng, 50), at_ms)
+        if look % 3 == 0:
+            held.append(Signal("age", "adwin", "u", profile.events, at_ms, profile.next_offset))
+        profile = msgspec.structs.replace(profile, signals=list(held), signal_count=len(held))
+        effects += judge.on_profile(profile, at_ms)
+        if look == 4:
+            again = Judge(SETTINGS, [reference])
+            again.restore(profile.unit, judge.snapshot(profile.unit))
+            judge = again
+    assert [signal["event"] for signal in published(effects, EventType.SIGNAL)] == [150, 300]

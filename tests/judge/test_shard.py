@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from detectors.merging import Step, place
 from detectors.profiles import Epoch, Profile
 from stream.judge.shard import Shard
+from stream.judge.shards import Shards
 
 LOG = 30
 
@@ -68,6 +69,26 @@ def test_an_epoch_that_was_left_does_not_come_back_by_records_that_are_read_agai
     assert shard.step(profile(0, 20)) is Step.IGNORED
     assert shard.step(profile(0, 28)) is Step.IGNORED
     assert shard.step(profile(0, 29)) is Step.BASE  # the other one has stopped
+
+
+def test_an_epoch_that_was_left_does_not_come_back_though_it_began_later() -> None:
+    """The other owner began earlier and is further now; records of the one that was left are read again."""
+    shard = Shard(profile(3, 18), [])
+    assert shard.step(profile(1, 25)) is Step.BASE
+    shard.hold(profile(1, 25))
+    assert shard.step(profile(3, 20)) is Step.IGNORED
+    assert shard.step(profile(3, 18)) is Step.IGNORED
+
+
+def test_a_snapshot_holds_every_shard_in_whatever_epoch_it_is() -> None:
+    shards = Shards(1_000)
+    for partition, came in enumerate((profile(0, 5), profile(2, 9), profile(4, 7))):
+        own = msgspec.structs.replace(came, partition=partition)
+        shards.fold_in(own, Step.FULL, None)
+    for judged in (None, "r0", "r4"):
+        restored = Shards(1_000)
+        restored.restore(shards.snapshot(judged), with_evidence=judged is not None)
+        assert restored.newest == shards.newest
 
 
 def test_of_two_owners_that_end_at_the_same_place_the_later_epoch_stays() -> None:

@@ -381,3 +381,58 @@ def test_red_free_text_stays_within_a_checkpoint_and_says_so(features: int, leng
     manifest = checkpoint.manifest()
     again = Observer(observe_settings())
     assert again.assign(HERE, dict([(key, value), manifest])) == events
+
+
+def test_records_below_the_manifest_make_no_dead_letters_again_when_a_unit_is_read_again() -> None:
+    records = log(5, 900)
+    observer = started([reference()])
+    letters = [letter.record.offset for letter in observer.process(HERE, records[:300]).dead_letters]
+    first = saved(observer)
+    letters += [letter.record.offset for letter in observer.process(HERE, records[300:600]).dead_letters]
+    assert [offset for offset in letters if offset >= 300], "some lie where records are read again"
+    one = checkpoints.unit_key(HERE, UnitKey("m", "1", None))
+    again = Observer(observe_settings(look_events=640), [reference()])
+    assert again.assign(HERE, {**saved(observer), one: first[one]}) == 300
+    effects = again.process(HERE, records[300:])
+    letters += [letter.record.offset for letter in effects.dead_letters]
+    assert letters == [record.offset for record in records if record.value == b"rubbish"]
+    assert outcomes([effects])["", "invalid"] == sum(offset >= 600 for offset in letters)
+
+
+def test_a_unit_that_is_ahead_of_its_partition_is_saved_as_far_as_it_is() -> None:
+    """It has begun a new epoch, so the next checkpoint holds it before the partition is read that far."""
+    records = log(5, 900)
+    observer = started([reference()])
+    observer.process(HERE, records[:300])
+    first = saved(observer)
+    observer.process(HERE, records[300:600])
+    one = checkpoints.unit_key(HERE, UnitKey("m", "1", None))
+    torn = {**first, one: saved(observer)[one]}
+    under_another = Observer(observe_settings(look_events=640), [reference(1)])
+    assert under_another.assign(HERE, torn) == 300
+    torn.update(saved(under_another))
+    again = started([reference(1)], torn)
+    again.process(HERE, records[300:])
+    whole = started([reference()])
+    whole.process(HERE, records)
+    saved(again)
+    saved(whole)
+    one_run, other = (
+        {p.version: (p.events, p.late, p.duplicate) for p in made.profiles_due(0, force=True)}
+        for made in (again, whole)
+    )
+    assert one_run == other
+
+
+def test_ids_of_both_generations_are_known_after_a_restore() -> None:
+    def event(offset: int, name: int) -> Record:
+        body = {"id": f"e{name}", "model": "m", "ts": START_MS, "features": {"x": 1.0}}
+        return Record(offset, START_MS, None, json.dumps(body).encode())
+
+    made = Observer(observe_settings(recent_ids=100))
+    made.assign(HERE)
+    made.process(HERE, [event(offset, offset) for offset in range(150)])
+    again = Observer(observe_settings(recent_ids=100))
+    again.assign(HERE, saved(made))
+    effects = again.process(HERE, [event(150 + offset, offset) for offset in range(150)])
+    assert effects.outcomes == {("m", "duplicate"): 150}

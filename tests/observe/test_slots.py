@@ -15,6 +15,7 @@ from detectors.profiles import Profile
 from stream.formats.clock import NONE_MS, clocks_of
 from stream.observe.effects import Effects
 from stream.observe.observer import Observer
+from stream.observe.slots import Slots
 from stream.topics import checkpoints
 from stream.topics.marks import Mark
 from stream.topics.record import Partition, Record
@@ -247,7 +248,10 @@ def test_all_slots_are_kept_until_the_epoch_is_durable_and_are_counted() -> None
     assert observer.kept(HERE) == 0
 
 
-def test_the_first_slot_of_a_sibling_is_published_before_a_later_slot_of_another_unit_of_the_model() -> None:
+@pytest.mark.parametrize("restored", [False, True])
+def test_the_first_slot_of_a_sibling_is_published_before_a_later_slot_of_another_unit_of_the_model(
+    restored: bool,
+) -> None:
     """It decides from which look on the sibling shares the budget of the model."""
     event = {"model": "a", "features": {"x": 1.0}}
     lines = [(0, "1"), (100, "2"), (70_000, "1"), (200_000, "1"), (200_100, "2")]
@@ -260,9 +264,12 @@ def test_the_first_slot_of_a_sibling_is_published_before_a_later_slot_of_another
     observer = Observer(SETTINGS)
     observer.assign(HERE)
     observer.process(HERE, records[:1])
-    save(observer)
+    store = save(observer)
     assert observer.process(HERE, records[1:3]).profiles == []  # the sibling's epoch is not durable
-    save(observer)
+    store.update(save(observer))
+    if restored:
+        observer = Observer(SETTINGS)
+        observer.assign(HERE, store)
     published = list(observer.process(HERE, records[3:4]).profiles)
     assert [profile.version for profile in published] == ["1", "2", "1"]
     assert published == sorted(published, key=lambda profile: profile.slot_end_ms or 0)
@@ -334,3 +341,21 @@ def test_the_clock_never_falls_and_no_time_beyond_its_records_moves_it(before: i
     clock = clocks_of(newest, record, before).tolist()
     floor = 0 if before is None else before
     assert clock == [max(floor, ms) for ms in (5, 5, 8, 8, 12)]
+
+
+def test_an_event_at_the_end_of_a_slot_counts_in_the_next_one() -> None:
+    slots = Slots(1_000, 256, 0)  # begins with slots of one look
+    clocks_ms = np.array([1_000, 1_999, 2_000, 2_001])
+    assert slots.split(clocks_ms, 0) == 2
+    slots.count(1_000, 2)
+    assert slots.cut().end_ms == 2_000
+    assert slots.split(clocks_ms, 2) == 4
+
+
+def test_a_longer_slot_begins_where_one_of_its_length_begins() -> None:
+    levels = []
+    slots = Slots(1_000, 256, 0)  # two events make a slot of one look; one is few
+    for clock_ms in (500, 1_500, 2_500):
+        slots.count(clock_ms, 1)
+        levels.append(slots.cut().level)
+    assert levels == [2, 2, 3]

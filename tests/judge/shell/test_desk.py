@@ -23,8 +23,10 @@ from stream.service.health import HealthWatch
 from stream.settings.settings import Settings
 from stream.topics import keys, requests, schemas
 from stream.topics.drift_events import EventType
+from stream.topics.marks import Mark
 from stream.topics.record import OutRecord, Partition
 from stream.topics.schemas import DATA
+from tests.judge import slotted
 from tests.judge.shards import MiniShard
 
 UNIT = UnitKey("m", "1", None)
@@ -221,3 +223,27 @@ def test_actions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     other.desk.restore(UNIT, run.desk.snapshot(UNIT))
     [told] = events(list(other.desk.on_tick(0)[0]), "driftline-incidents")
     assert [note["id"] for note in told["notes"]] == ["2"]
+
+
+def test_looks_say_whose_output_they_have_so_that_its_row_follows_at_once() -> None:
+    made = slotted.reference_of(2)
+    logs = slotted.keyed(np.random.default_rng(2), 2, 3_000, 30)
+    for log in logs:
+        log["y"] = log["y"] + (log["at"] >= slotted.START_MS + 15_000)
+    tested = JudgeDesk(Settings(), Judge(judge_settings(Settings())), Metrics(), lambda _: Health())
+    tested.apply_reference(b"m/1", reference.encode(made))
+    found = []
+    items = slotted.in_order([slotted.records_of(made, partition, log, 2) for partition, log in enumerate(logs)])
+    for offset, item in enumerate(items):
+        if isinstance(item, Mark):
+            output = [*tested.on_mark(item, slotted.START_MS, 0)]
+        else:
+            output = [*tested.on_slot_profile(item, slotted.START_MS, offset, 0)]
+        for unit, looks in tested.drain_looks().items():
+            assert unit == slotted.UNIT
+            assert looks.with_output == bool(output)
+            found.append(looks)
+    assert {looks.with_output for looks in found} == {True, False}
+    assert sorted(offset for looks in found for offset in looks.offsets) == [
+        offset for offset, item in enumerate(items) if not isinstance(item, Mark)
+    ]

@@ -84,3 +84,11 @@ def test_nothing_is_committed_beyond_a_profile_that_waits_for_other_partitions()
     pending.mark_judged(unit, [6], 0)
     pending.finish_offsets(0, pending.start_row(unit))
     assert (pending.committable, pending.reach(unit)) == ({0: 8}, (120, 6))
+
+
+def test_a_unit_reaches_as_far_as_its_furthest_profile_in_whatever_order_they_were_judged() -> None:
+    pending, unit = Pending(), UnitKey("a", "1", None)
+    for offset, timestamp_ms in ((4, 100), (5, 300), (6, 200)):
+        pending.hold(unit, 0, offset, timestamp_ms)
+    pending.mark_judged(unit, [5, 4, 6], 0)
+    assert pending.reach(unit) == (300, 5)

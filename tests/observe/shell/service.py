@@ -106,9 +106,11 @@ def reference() -> OutRecord:
     return OutRecord("driftline-references", b"fraud/1", references.encode(built))
 
 
-def make_broker(settings: Settings, partitions: int = 2, seed: int = 0) -> MemoryBroker:
-    """A broker with driftline's topics."""
-    broker = MemoryBroker(seed)
+def make_broker(
+    settings: Settings, partitions: int = 2, seed: int = 0, clock: StillClock | None = None
+) -> MemoryBroker:
+    """A broker with driftline's topics. Without ``clock`` the times of records are before those of all events."""
+    broker = MemoryBroker(seed, clock=clock)
     topics = settings.topics
     for name in topics.event_names:
         broker.create_topic(name, partitions)
@@ -130,6 +132,7 @@ class Service:
         *,
         labels: bool = False,
         schemas: SchemaSource | None = None,
+        sink: MemorySink | None = None,
     ) -> None:
         self.broker = broker
         self.source = MemorySource(broker, settings.topics.event_names)
@@ -142,7 +145,7 @@ class Service:
             settings,
             observer,
             self.source,
-            MemorySink(broker),
+            sink or MemorySink(broker),
             open_table,
             self.clock,
             self.meter,

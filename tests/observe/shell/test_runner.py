@@ -313,3 +313,16 @@ async def test_stop_while_nothing_is_assigned_is_at_once() -> None:
     for other in others:
         await other.until(lambda other=other: other.runner.ready)  # type: ignore[misc]
     await asyncio.gather(*(service.end() for service in (one, *others)))
+
+
+async def test_a_partition_that_was_revoked_leaves_nothing_behind() -> None:
+    """Neither its units nor anything to publish; a restart of it begins from the checkpoint."""
+    broker = make_broker(SETTINGS)
+    broker.append(events(COUNT, 2))
+    service = Service(broker, SETTINGS)
+    await service.caught_up()
+    assert service.runner.units == 4
+    broker.leave(service.source, notify=True)
+    assert service.runner.units == 0
+    assert service.runner.lags == {}
+    await service.end()
