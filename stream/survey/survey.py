@@ -11,6 +11,7 @@ from detectors.columns import INVALID, PRESENT, Columns
 from detectors.derived.rules import derived_names
 from detectors.features import Kind, ModelKey
 from detectors.values import EMPTY_TEXTS
+from stream.survey.rhythm import Rhythm, rhythm
 from stream.topics.record import Record
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -37,6 +38,7 @@ class FeatureSurvey(msgspec.Struct, frozen=True):
     quantiles: dict[str, float] = {}
     histogram: list[int] = []
     top: dict[str, int] = {}
+    rhythm: Rhythm | None = None
 
 
 class ModelSurvey(msgspec.Struct, frozen=True):
@@ -121,17 +123,18 @@ def _names(lists: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _numeric(name: str, parts: Sequence[Columns], events: int) -> FeatureSurvey:
-    pieces, invalid = [], 0
+    pieces, moments, invalid = [], [], 0
     for part in parts:
         if name not in part.numeric:
             continue
         index = part.numeric.index(name)
-        values = part.numbers[:, index]
+        values, times = part.numbers[:, index], part.timestamps_ms
         if part.number_status is not None:
             status = part.number_status[:, index]
             invalid += int(np.count_nonzero(status == INVALID))
-            values = values[status == PRESENT]
+            values, times = values[status == PRESENT], times[status == PRESENT]
         pieces.append(values)
+        moments.append(times)
     values = np.concatenate(pieces)
     missing = events - len(values) - invalid
     distinct, counts = np.unique(values, return_counts=True)
@@ -154,6 +157,7 @@ def _numeric(name: str, parts: Sequence[Columns], events: int) -> FeatureSurvey:
         quantiles={f"{q:g}": float(value) for q, value in zip(QUANTILES, np.quantile(values, QUANTILES), strict=True)},
         histogram=[int(count) for count in bins],
         top={f"{distinct[i]:.6g}": int(counts[i]) for i in order if counts[i] > 1},
+        rhythm=rhythm(values, np.concatenate(moments)),
     )
 
 

@@ -24,6 +24,8 @@ def show(console: Console, found: TopicSurvey) -> None:
         console.print()
         console.print(f"[bold]{escape(model.model)}/{escape(model.version)}[/]  {escape(about(model))}", soft_wrap=True)
         console.print(_table(model))
+        for line in rhythm_lines(model):
+            console.print(escape(line), soft_wrap=True)
         for name, reason in list(model.not_watched.items())[:20]:
             console.print(f"not watched: {escape(name)}: {escape(reason)}", soft_wrap=True)
 
@@ -42,6 +44,27 @@ def about(model: ModelSurvey) -> str:
     segments = f", {len(model.segments)} segments" if model.segments else ""
     environments = f", {len(model.environments)} environments" if len(model.environments) > 1 else ""
     return f"{model.events:,} events{rate}, {len(model.features)} features{segments}{environments}"
+
+
+def rhythm_lines(model: ModelSurvey) -> list[str]:
+    """How much events depend on each other and on the hour, and what that costs in delay, as lines of text."""
+    known = [(feature.feature, feature.rhythm) for feature in model.features if feature.rhythm is not None]
+    if not known:
+        return []
+    name, most = max(known, key=lambda item: item[1].dependence)
+    lines = [
+        f"dependence: {most.dependence:.3g} ({name}); a shift of half a standard deviation needs about "
+        f"{most.half_sigma_events:,} events"
+        if most.dependence > 1
+        else "dependence: none; a shift of half a standard deviation needs about "
+        f"{most.half_sigma_events:,} events once the season is known"
+    ]
+    hours = [(found.hours_differ, name) for name, found in known if found.hours_differ is not None]
+    if not hours:
+        return [*lines, "season: not known, the sample spans less than two days"]
+    differ, name = max(hours)
+    text = f"hours differ by {differ:.2g} standard deviations ({name})" if differ else "hours do not differ"
+    return [*lines, f"season: {text}"]
 
 
 def _table(model: ModelSurvey) -> Table:
@@ -80,6 +103,7 @@ def page(found: TopicSurvey) -> str:
         parts.append(f"<h2>Unreadable</h2><table>{rows}</table>")
     for model in found.models:
         parts.append(f"<h2>{html(model.model)}/{html(model.version)}</h2><p class='soft'>{html(about(model))}</p>")
+        parts += [f"<p class='soft'>{html(line)}</p>" for line in rhythm_lines(model)]
         parts.append('<div class="features">')
         parts.extend(_card(feature, model.events) for feature in model.features)
         parts.append("</div>")
