@@ -43,10 +43,15 @@ def _learned(found: Explanations) -> Season:
     if found.hours.known:
         apart = f"from {days} days, weekends apart" if days > DAYS_APART else f"from {days} days"
         return Season("stream", days, True, from_ms, f"known {apart}: hours are compared with the same hours")
-    until = "" if from_ms is None else f" from {datetime.fromtimestamp(from_ms / 1000, UTC):%d %B %Y} on"
+    until = "" if from_ms is None else f" from {_date(from_ms)} on"
     moves = "" if days < SLOW_DAYS else ", and it is known how this time of the day usually moves"
     text = f"not known yet (day {days + 1} of {DAYS_KNOWN}){moves}: sudden changes are reported, slow ones{until}"
     return Season("stream", days, False, from_ms, text)
+
+
+def _date(at_ms: int) -> str:
+    day = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return f"{day.day} {day:%B %Y}"
 
 
 def as_json(found: Season | None) -> dict[str, Any] | None:
