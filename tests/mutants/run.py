@@ -24,7 +24,11 @@ LEFT_OUT = (".*", "__pycache__", "*.egg-info", "build", "dist")
 
 EVERYDAY = "not slow and not kafka"
 
-OPTIONS = ("-x", "-q", "--tb=no", "--no-header", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib")
+HANGS_SECONDS = 45
+"""A test that takes longer counts as caught: it hangs."""
+
+OPTIONS = (f"--timeout={HANGS_SECONDS}", "-x", "-q", "--tb=no", "--no-header", "-p", "no:cacheprovider",
+           "-o", "addopts=--import-mode=importlib")  # fmt: skip
 
 
 class Found(NamedTuple):
