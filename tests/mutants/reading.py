@@ -2,7 +2,6 @@
 
 from tests.mutants.mutant import Mutant
 
-FORMATS = "tests/formats"
 PREDICTIONS = "tests/labels/test_predictions.py"
 PAGE = "tests/http/page/test_rendering.py"
 
@@ -192,7 +191,7 @@ MUTANTS = (
         'return f"{number(100 * value)}\\N{NO-BREAK SPACE}%"',
         'return f"{number(value)}\\N{NO-BREAK SPACE}%"',
         "Shares on the page are a hundredth of what they are.",
-        ("tests/doctests", PAGE),
+        ("tests/http/page/test_numbers.py",),
     ),
     Mutant(
         "rate-on-the-page",
@@ -200,7 +199,7 @@ MUTANTS = (
         "max(1, now_ms - first_ms) * 1000)",
         "max(1, now_ms - first_ms) * 60_000)",
         "The rate on the page is in events a minute.",
-        ("tests/http/page",),
+        ("tests/http/page/test_numbers.py",),
     ),
     Mutant(
         "second-page-overlaps",
@@ -208,7 +207,7 @@ MUTANTS = (
         "slice((page - 1) * per_page, page * per_page)",
         "slice(max((page - 1) * per_page - 1, 0), page * per_page)",
         "Every page of a table repeats the last row of the one before.",
-        ("tests/http/page",),
+        ("tests/http/page/test_numbers.py",),
     ),
     Mutant(
         "unexpected-without-invalid",
@@ -216,7 +215,7 @@ MUTANTS = (
         "    parts = [part for part in (f.invalid, f.unexpected) if part is not None]\n",
         "    parts = [part for part in (f.unexpected,) if part is not None]\n",
         "Values of the wrong type are not in the column of unexpected values.",
-        ("tests/http/page",),
+        ("tests/http/page/test_numbers.py",),
     ),
     Mutant(
         "stale-evidence-looks-live",
@@ -224,7 +223,7 @@ MUTANTS = (
         '    if state in ("blind", "silent", "unknown"):\n',
         '    if state in ("silent", "unknown"):\n',
         "The evidence of a blind model looks like that of a healthy one.",
-        ("tests/http/page",),
+        ("tests/http/page/test_numbers.py",),
     ),
     Mutant(
         "stable-though-some-are-not",
