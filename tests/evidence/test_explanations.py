@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from detectors.columns import Floats, Integers
+from detectors.evidence import explanations
 from detectors.evidence.counts import Counts
 from detectors.evidence.sheets import EvidenceSettings, Sheets
 from detectors.evidence.sizes import Yardstick
@@ -224,3 +225,24 @@ def test_only_slots_have_times_where_the_settings_say_so() -> None:
     assert watch.explanations is None
     watch.look(counts, now_ms, end, slotted=True)
     assert watch.explanations is not None
+
+
+def test_the_explanations_share_one_budget_of_false_alarms() -> None:
+    """M is a mean of the statistics against all explanations: those of the first hours and of the same hours, which
+    are never judged at the same time, have one part of it."""
+    recent, reference, same_hours, first = explanations.WEIGHTS
+    assert recent + reference + max(same_hours, first) <= 1.0 + 1e-12
+
+
+def test_evidence_counts_in_full_once_it_climbs_far_above_what_ended_by_itself() -> None:
+    """A record of 10 asks for a climb of 22; at half of that, half of the log counts."""
+    summary = np.zeros((2, 2, explanations.ROWS))
+    summary[0, :, explanations.GROSS] = 6e6
+    bets, none, record = np.array([1, 1]), np.zeros(2), np.array([10.0, 10.0])
+    logs = {}
+    for climb in (0.0, 11.0, 22.0, 44.0):
+        summary[1, :, explanations.GROSS] = climb
+        logs[climb] = explanations._logs(summary, bets, record, none)[1, 0]
+    assert logs[22.0] == logs[44.0] == pytest.approx(np.log(1e6))
+    assert logs[11.0] == pytest.approx(logs[22.0] / 2)
+    assert logs[0.0] == 0.0

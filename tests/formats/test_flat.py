@@ -28,6 +28,10 @@ CASES = Cases(
             sample({"order": "a", "at": NOW_MS - 7, "x": 1.5, "c": "de", "score": 0.5}),
             [row({"x": 1.5, "c": "de", "@prediction": 0.5}, "a", NOW_MS - 7)],
         ),
+        "the label is no feature": (
+            sample({"x": 1, "truth": 1}, TopicRules(model="m", version="3", label="truth")),
+            [row({"x": 1})],
+        ),
         "usual names": (
             sample({"id": "a", "timestamp": NOW_MS - 7, "x": 1, "prediction": 2}, TopicRules(model="m", version="3")),
             [row({"x": 1, "@prediction": 2}, "a", NOW_MS - 7)],

@@ -230,8 +230,10 @@ def test_only_silence_lag_and_unreadable_records_make_it_blind(reference: Refere
     assert not judge.on_tick(now_ms)
     judge.on_tick(now_ms, Health(records={"fraud": 200}, invalid={"fraud": 150}))
     assert judge.state(unit) == "blind"
-    judge.on_tick(now_ms)
-    assert judge.state(unit) == "stable"
+    judge.on_tick(now_ms, Health(records={"fraud": 10_000}, invalid={"fraud": 150}))
+    assert judge.state(unit) == "stable", "few of many"
+    judge.on_tick(now_ms, Health(records={"fraud": 3}, invalid={"fraud": 3}))
+    assert judge.state(unit) == "stable", "a handful"
     late = Health(lag_records=10, lag_seconds=900.0)
     judge.on_tick(now_ms, late)
     assert judge.state(unit) == "stable"

@@ -294,3 +294,23 @@ def test_hours_follow_from_the_log_in_any_order_of_partitions_and_over_restarts(
         assert judge.state(UNIT) == "blind"
     assert found[0].activity == found[1].activity == found[2].activity
     assert found[0].rhythm == found[1].rhythm == found[2].rhythm
+
+
+def test_a_silence_that_came_on_one_noon_of_a_week_is_not_usual_and_one_of_most_noons_is() -> None:
+    day, hour, minute, noon = 1_440, 60, 60_000, 12
+    for silent_days, usual in (((3,), False), ((1, 2, 3, 4, 5, 6), True)):
+        times = [
+            at for at in range(7 * day + noon * hour)
+            if not (at // day in silent_days and noon * hour < at % day < (noon + 3) * hour)
+        ]  # fmt: skip
+        activity = activity_of([at * minute for at in times])
+        found = activity.judge(90 * minute, 5.0 * minute)
+        assert (found.silence is Silence.USUAL) == usual, (silent_days, found)
+
+
+def test_the_longest_usual_silence_follows_from_the_mean_and_from_the_longest_gap() -> None:
+    factor, least_ms, unknown_ms = 10.0, 5_000, 90_000
+    assert Rhythm().patience_ms(factor, least_ms, unknown_ms) == 90_000
+    assert Rhythm(1_000, 1_000).patience_ms(factor, least_ms, unknown_ms) == 10_000
+    assert Rhythm(1_000, 60_000).patience_ms(factor, least_ms, unknown_ms) == 180_000
+    assert Rhythm(1, 1).patience_ms(factor, least_ms, unknown_ms) == 5_000

@@ -146,6 +146,18 @@ def test_of_several_labels_the_newest_counts_and_is_told_from_a_repeat() -> None
     assert (total.labelled, total.correct) == (1, 1)
 
 
+def test_a_label_belongs_to_the_newest_prediction_of_its_id_and_its_delay_is_from_that_one() -> None:
+    observer = Observer(observe_settings(predictions=PredictionRules(20), recent_ids=2))
+    observer.assign(EVENTS, {}, 0)
+    first, *others = [event(n, version="1", prediction="no") for n in range(8)]
+    again = event(8, id="e0", version="1", prediction="yes")  # its id is not known any more
+    observer.process(EVENTS, [first, *others, again])
+    effects = observer.join_labels(LABELS, [label(0, 0, "yes", START_MS + 8 * 600_000 + 7_000)])
+    assert [(found.match, found.delay_ms) for found in effects.labelled] == [(Match.MATCHED, 7_000)]
+    total = published(observer)["1"].total
+    assert (total.labelled, total.correct) == (1, 1)
+
+
 def test_a_label_finds_the_newest_predictions_only_as_many_as_are_kept() -> None:
     observer = Observer(observe_settings(predictions=PredictionRules(20)))
     observer.assign(EVENTS, {}, 0)

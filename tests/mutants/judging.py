@@ -257,14 +257,14 @@ MUTANTS = (
         "            self.watch.evidence.divide_budget(1 / sharers, self.watch.evidence.beside)\n",
         "            self.watch.evidence.divide_budget(1.0, self.watch.evidence.beside)\n",
         "Every version of a model has the model's whole budget of false alarms.",
-        ("tests/judge",),
+        ("tests/judge/test_recordings.py",),
     ),
     Mutant(
-        "look-without-its-end",
+        "look-in-order-of-arrival",
         "stream/judge/slot_buffer.py",
-        "if key[0] <= end_ms]]",
-        "if key[0] < end_ms]]",
-        "A look leaves out the profiles that end where it does.",
+        "        found.sort(key=lambda one: _order(one.profile))\n        return Due(",
+        "        return Due(",
+        "The profiles of a look are judged in the order in which they arrived.",
         ("tests/judge/test_slots.py",),
     ),
     Mutant(
@@ -273,7 +273,7 @@ MUTANTS = (
         "self._recent = state.looked_ms, state.look_level, state.recent_by_shard",
         "self._recent = state.looked_ms, 0, state.recent_by_shard",
         "After a restart the next look ends on a finer grid.",
-        (CORES, WHOLE),
+        (WHOLE,),
     ),
     Mutant(
         "first-slot-closes-its-end",
@@ -297,7 +297,7 @@ MUTANTS = (
         "            return newest_ms + waited_ms - self._disorder_ms\n",
         "            return newest_ms + waited_ms\n",
         "A partition that was read to its end counts as far as the others, without the disorder that is allowed.",
-        (CORES, WHOLE),
+        (WHOLE,),
     ),
     Mutant(
         "added-partition-not-waited-for",
@@ -345,7 +345,7 @@ MUTANTS = (
         "            if weights[at] == 0.0:\n                continue",
         "            if False:\n                continue",
         "Time alone becomes evidence for a component without a bet.",
-        ("tests/evidence",),
+        ("tests/evidence/test_evidence.py",),
     ),
     Mutant(
         "season-weights-of-one",
@@ -353,7 +353,7 @@ MUTANTS = (
         "WEIGHTS = (1 / 2, 1 / 6, 1 / 3, 1 / 3)\n",
         "WEIGHTS = (1.0, 1.0, 1.0, 1.0)\n",
         "Each explanation has the whole budget of false alarms.",
-        ("tests/evidence/test_explanations.py",),
+        ("tests/evidence/test_explanations.py::test_the_explanations_share_one_budget_of_false_alarms",),
     ),
     Mutant(
         "season-records-lost",
@@ -361,15 +361,17 @@ MUTANTS = (
         "        self._climbs = np.frombuffer(state.records).reshape(3, -1).copy()\n",
         "",
         "The records that long sessions set are lost at a restore, and the next one is an alarm.",
-        ("tests/evidence/test_explanations.py",),
+        ("tests/evidence/test_explanations.py::test_a_watch_that_is_restored_judges_as_the_one_that_was_not",),
     ),
     Mutant(
         "season-without-records",
         "detectors/evidence/explanations.py",
-        "highest > RECORD_TIMES * np.maximum(self._climbs[0], self.first.climbs[0]) + RECORD_MORE)",
-        "highest > RECORD_MORE)",
-        "What climbs as high as it did before counts in full as evidence.",
-        ("tests/evidence",),
+        "own * min(highest / known, 1.0) if own > 0.0 else own",
+        "own",
+        "Evidence that climbs no higher than it did before by itself counts in full.",
+        (
+            "tests/evidence/test_explanations.py::test_evidence_counts_in_full_once_it_climbs_far_above_what_ended_by_itself",
+        ),
     ),
     Mutant(
         "hours-not-kept",
@@ -377,7 +379,7 @@ MUTANTS = (
         "        self._stamps[place] = self.hour\n",
         "",
         "No hour is remembered, so the season is never known.",
-        ("tests/evidence/test_explanations.py",),
+        ("tests/evidence/test_explanations.py::test_a_step_of_every_day_is_reported_once_and_known_from_then_on",),
     ),
     Mutant(
         "lag-hidden-by-quiet",
@@ -385,7 +387,7 @@ MUTANTS = (
         "        if (lag := self._lag(now_ms, health)) is not None:\n            return BlindReason.LAG, lag\n",
         "",
         "A model whose events wait to be read is stable or quiet.",
-        ("tests/judge",),
+        ("tests/judge/test_judge.py::test_only_silence_lag_and_unreadable_records_make_it_blind",),
     ),
     Mutant(
         "late-events-are-quiet",
@@ -393,7 +395,7 @@ MUTANTS = (
         "        if found.silence in QUIET and self._late < self._rules.invalid_records:\n",
         "        if found.silence in QUIET:\n",
         "A model that sends only late events at a quiet hour is quiet.",
-        ("tests/judge/test_silence.py",),
+        ("tests/judge/test_silence.py::test_quiet_hides_neither_a_lag_nor_an_unreadable_topic_nor_late_events",),
     ),
     Mutant(
         "few-unreadable-are-blind",
@@ -401,7 +403,7 @@ MUTANTS = (
         "invalid >= rules.invalid_records and invalid >= rules.invalid_share * records:",
         "invalid >= rules.invalid_records:",
         "A model is blind for a small share of records that cannot be read.",
-        ("tests/judge",),
+        ("tests/judge/test_judge.py::test_only_silence_lag_and_unreadable_records_make_it_blind",),
     ),
     Mutant(
         "quiet-hides-drift",
@@ -409,7 +411,7 @@ MUTANTS = (
         "        hidden = self.sight.quiet is not None and state in (State.LEARNING, State.STABLE)\n",
         "        hidden = self.sight.quiet is not None\n",
         "A model with an open incident is quiet at night.",
-        ("tests/judge/test_silence.py",),
+        ("tests/judge/test_silence.py::test_quiet_does_not_hide_an_open_incident",),
     ),
     Mutant(
         "one-silent-night-is-usual",
@@ -417,7 +419,9 @@ MUTANTS = (
         "            needed = len(own) // 2 + 1 if apart is DAYS else (len(own) + 1) // 2\n",
         "            needed = 1\n",
         "A silence counts as usual once it came on one day of seven.",
-        ("tests/judge/test_silence.py",),
+        (
+            "tests/judge/test_silence.py::test_a_silence_that_came_on_one_noon_of_a_week_is_not_usual_and_one_of_most_noons_is",
+        ),
     ),
     Mutant(
         "patience-too-short",
@@ -425,7 +429,7 @@ MUTANTS = (
         "max(factor * self.mean_ms, 3 * self.longest_ms, float(least_ms))",
         "max(factor * self.mean_ms, float(least_ms))",
         "A model with irregular events is blind in every longer gap.",
-        ("tests/judge",),
+        ("tests/judge/test_silence.py::test_the_longest_usual_silence_follows_from_the_mean_and_from_the_longest_gap",),
     ),
     Mutant(
         "damaged-row-read",
@@ -433,6 +437,6 @@ MUTANTS = (
         'zlib.crc32(body) != int.from_bytes(blob[6:10], "little") or (schema',
         "(schema",
         "A judge's row with a flipped bit is read.",
-        (JUDGE,),
+        ("tests/judge/test_judge.py::test_a_broken_snapshot_is_refused_by_name",),
     ),
 )

@@ -2,7 +2,6 @@
 
 from tests.mutants.mutant import Mutant
 
-FORMATS = "tests/formats"
 PREDICTIONS = "tests/labels/test_predictions.py"
 PAGE = "tests/http/page/test_rendering.py"
 
@@ -13,7 +12,7 @@ MUTANTS = (
         "for n, v in features.items() if v is not None and n not in rule.ignore}",
         "for n, v in features.items() if n not in rule.ignore}",
         "A null is a value of its own, and not a missing one.",
-        (FORMATS,),
+        ("tests/formats/test_registry.py",),
     ),
     Mutant(
         "ignored-columns-watched",
@@ -21,7 +20,7 @@ MUTANTS = (
         "if v is not None and n not in rule.ignore}",
         "if v is not None}",
         "A column that the settings ignore is watched.",
-        (FORMATS,),
+        ("tests/formats/test_decoder.py::test_the_fast_path_and_the_general_path_give_the_same",),
     ),
     Mutant(
         "version-with-a-point",
@@ -29,7 +28,7 @@ MUTANTS = (
         "            return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)\n",
         "            return repr(number)\n",
         "The version 3 is another model version than the version 3.0.",
-        (FORMATS,),
+        ("tests/formats/test_native.py::test_an_event_without_a_version_is_unversioned_and_numbers_are_versions_too",),
     ),
     Mutant(
         "future-time-believed",
@@ -37,7 +36,7 @@ MUTANTS = (
         "<= time_ms <= record_ms + AHEAD_MS\n",
         "<= time_ms <= LAST_MS\n",
         "An event time years ahead of its record is believed.",
-        ("tests/formats/test_native.py",),
+        ("tests/formats/test_native.py::test_absurd_times_give_way_to_the_records_own_and_are_counted",),
     ),
     Mutant(
         "time-without-zone-is-local",
@@ -45,7 +44,7 @@ MUTANTS = (
         "        moment = moment.replace(tzinfo=datetime.UTC)\n",
         "        moment = moment.replace(tzinfo=datetime.timezone(datetime.timedelta(hours=1)))\n",
         "A time without a zone is not UTC.",
-        (FORMATS,),
+        ("tests/formats/test_native.py::test_absurd_times_give_way_to_the_records_own_and_are_counted",),
     ),
     Mutant(
         "input-takes-the-models-place",
@@ -54,7 +53,7 @@ MUTANTS = (
         '        values[""] = values.pop(name)\n',
         "",
         "A feature whose name is reserved takes the place of what the model emits.",
-        (FORMATS,),
+        ("tests/formats/test_native.py::test_an_input_cannot_take_the_place_of_what_a_model_emits",),
     ),
     Mutant(
         "rows-share-an-id",
@@ -62,15 +61,15 @@ MUTANTS = (
         'event["id"] = f"{identity}#{row}" if rows > 1 else identity',
         'event["id"] = identity',
         "The rows of a columnar message have one id, so all but the first are repeats.",
-        ("tests/formats/test_native.py",),
+        ("tests/formats/test_native.py::test_one_event_an_array_and_columns_say_the_same",),
     ),
     Mutant(
-        "flat-time-unit-ignored",
+        "flat-names-without-their-object",
         "stream/formats/flat.py",
-        '            found["ts"] = _scaled(stamp, rules.ts_unit)\n',
-        '            found["ts"] = stamp\n',
-        "The unit that the settings give for times of flat rows is not used.",
-        ("tests/formats/test_flat.py",),
+        'unread += _flatten(value, f"{before}{name}.", flat, depth + 1)',
+        'unread += _flatten(value, f"{name}.", flat, depth + 1)',
+        "Members of different objects have one name, and one of them is not watched.",
+        ("tests/formats/test_registry.py",),
     ),
     Mutant(
         "flat-label-is-a-feature",
@@ -78,7 +77,7 @@ MUTANTS = (
         "    if rules.label is not None:\n        flat.pop(rules.label, None)\n",
         "",
         "The column with the label is watched as a feature.",
-        ("tests/formats/test_flat.py",),
+        ("tests/formats/test_registry.py",),
     ),
     Mutant(
         "flat-key-ignored",
@@ -86,7 +85,7 @@ MUTANTS = (
         '        if message.record.key:\n            found["id"]',
         '        if False:\n            found["id"]',
         "The record's key is not the id, though the settings name it, so repeats count.",
-        ("tests/formats/test_flat.py",),
+        ("tests/formats/test_registry.py",),
     ),
     Mutant(
         "cloudevent-time-ignored",
@@ -94,7 +93,7 @@ MUTANTS = (
         '    time_ms = values.time_ms(attributes.get("time"))\n',
         "    time_ms = None\n",
         "Events of a CloudEvent have its arrival as their time.",
-        ("tests/formats/test_cloudevents.py", FORMATS),
+        ("tests/formats/test_registry.py",),
     ),
     Mutant(
         "rows-out-of-order",
@@ -102,7 +101,7 @@ MUTANTS = (
         "by = np.lexsort((at, codes))",
         "by = np.lexsort((-at, codes))",
         "Events of a model that lie mixed with others are folded in backwards.",
-        ("tests/formats/test_decoder.py",),
+        ("tests/formats/test_decoder.py::test_events_of_a_shape_that_is_learned_anew_stay_in_their_order",),
     ),
     Mutant(
         "one-bad-record-for-all",
@@ -110,7 +109,9 @@ MUTANTS = (
         "self._finish(batch, decoded.clock_ms, each_alone=True)",
         "self._finish(batch, decoded.clock_ms)",
         "An unexpected error at one record ends the reading of all records of the poll.",
-        ("tests/formats/test_decoder.py",),
+        (
+            "tests/formats/test_decoder.py::test_an_unexpected_error_while_a_record_is_read_makes_that_record_a_dead_letter",
+        ),
     ),
     Mutant(
         "older-label-wins",
@@ -150,7 +151,7 @@ MUTANTS = (
         "        if before is not None and before.rank >= label.rank:\n            return\n",
         "        if before is not None:\n            return\n",
         "Of two labels that came before their event the older one counts.",
-        ("tests/labels",),
+        ("tests/labels/test_predictions.py",),
     ),
     Mutant(
         "labels-read-too-early",
@@ -174,7 +175,7 @@ MUTANTS = (
         "(total.m2 / total.count) ** 0.5",
         "total.m2 / total.count",
         "The standard deviation that is shown is a variance.",
-        ("tests/judge", "tests/http"),
+        ("tests/judge/test_view.py",),
     ),
     Mutant(
         "last-event-of-a-view",
@@ -182,7 +183,7 @@ MUTANTS = (
         '"last_event_ms": max(last, default=None),',
         '"last_event_ms": min(last, default=None),',
         "The last event that is shown is that of the shard that is furthest behind.",
-        ("tests/judge",),
+        ("tests/judge/test_view.py",),
     ),
     Mutant(
         "share-on-the-page",
@@ -190,7 +191,7 @@ MUTANTS = (
         'return f"{number(100 * value)}\\N{NO-BREAK SPACE}%"',
         'return f"{number(value)}\\N{NO-BREAK SPACE}%"',
         "Shares on the page are a hundredth of what they are.",
-        ("tests/doctests", PAGE),
+        ("tests/http/page/test_numbers.py",),
     ),
     Mutant(
         "rate-on-the-page",
@@ -198,7 +199,7 @@ MUTANTS = (
         "max(1, now_ms - first_ms) * 1000)",
         "max(1, now_ms - first_ms) * 60_000)",
         "The rate on the page is in events a minute.",
-        ("tests/http/page",),
+        ("tests/http/page/test_numbers.py",),
     ),
     Mutant(
         "second-page-overlaps",
@@ -206,7 +207,7 @@ MUTANTS = (
         "slice((page - 1) * per_page, page * per_page)",
         "slice(max((page - 1) * per_page - 1, 0), page * per_page)",
         "Every page of a table repeats the last row of the one before.",
-        ("tests/http/page",),
+        ("tests/http/page/test_numbers.py",),
     ),
     Mutant(
         "unexpected-without-invalid",
@@ -214,7 +215,7 @@ MUTANTS = (
         "    parts = [part for part in (f.invalid, f.unexpected) if part is not None]\n",
         "    parts = [part for part in (f.unexpected,) if part is not None]\n",
         "Values of the wrong type are not in the column of unexpected values.",
-        ("tests/http/page",),
+        ("tests/http/page/test_numbers.py",),
     ),
     Mutant(
         "stale-evidence-looks-live",
@@ -222,7 +223,7 @@ MUTANTS = (
         '    if state in ("blind", "silent", "unknown"):\n',
         '    if state in ("silent", "unknown"):\n',
         "The evidence of a blind model looks like that of a healthy one.",
-        ("tests/http/page",),
+        ("tests/http/page/test_numbers.py",),
     ),
     Mutant(
         "stable-though-some-are-not",

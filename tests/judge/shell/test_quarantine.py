@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from detectors.features import UnitKey
+from detectors.profiles import Profile
 from detectors.reference import reference
 from detectors.reference.builder import build_reference
 from stream.judge import view
@@ -23,6 +24,7 @@ from stream.topics.marks import Mark
 from stream.topics.quarantine import Quarantined
 from stream.topics.record import OutRecord
 from stream.topics.requests import ReleaseRequest
+from tests.judge import slotted
 from tests.judge.shards import MiniShard
 
 GOOD, BAD = UnitKey("good", "1", None), UnitKey("bad", "1", None)
@@ -190,3 +192,19 @@ def test_a_quarantine_that_a_worker_reports_is_shown_for_known_and_unknown_units
     run.records += run.desk.on_mark(mark, run.now_ms, 0)
     run.looks(1, 0.0)
     assert run.view(BAD)["state"] == "stable"
+
+
+def test_profiles_of_a_unit_in_quarantine_are_done_so_that_what_follows_can_be_committed() -> None:
+    made = slotted.reference_of(1)
+    (log,) = slotted.keyed(np.random.default_rng(2), 1, 600, 6)
+    profiles = [item for item in slotted.records_of(made, 0, log, 1) if isinstance(item, Profile)]
+    judge = slotted.new_judge([made])
+    assert len(profiles) > 3
+    for offset, profile in enumerate(profiles[:2]):
+        judge.on_profile(profile, slotted.START_MS, offset)
+    judge.guard.fail(slotted.UNIT, "judging", Planted("planted"))
+    done = judge.drain_judged()[slotted.UNIT]
+    for offset, profile in enumerate(profiles[2:], 2):
+        judge.on_profile(profile, slotted.START_MS, offset)
+    done += judge.drain_judged()[slotted.UNIT]
+    assert sorted(done) == list(range(len(profiles)))

@@ -1,13 +1,19 @@
 """Labels through the whole observe half over the in-process broker: crashes and moving partitions change no number."""
 
+import asyncio
+
 import orjson
 import pytest
 
 from detectors.outcomes import NOTHING, Tally
 from stream.backends.memory.broker import Crash, Faults, MemoryBroker
+from stream.backends.memory.clients import MemoryTableReader
+from stream.observe.observer import Observer
+from stream.observe.shell.label_reader import LabelReader
+from stream.observe.shell.settings import observe_settings
 from stream.settings.settings import Settings
-from stream.topics.record import OutRecord
-from tests.observe.shell.service import START_MS, Service, events, make_broker, newest_profiles, reference
+from stream.topics.record import OutRecord, Partition
+from tests.observe.shell.service import START_MS, Meter, Service, events, make_broker, newest_profiles, reference
 
 SETTINGS = Settings(checkpoint_interval_seconds=0.05)
 COUNT = 400
@@ -138,3 +144,30 @@ async def test_polls_cut_anywhere_change_no_outcome() -> None:
     await joined(service, broker, COUNT)
     await service.end()
     assert tallied(broker).correct == COUNT * 3 // 4
+
+
+async def test_labels_are_joined_only_up_to_the_brokers_time_up_to_which_events_are_read() -> None:
+    broker = broker_with_labels()
+    observer = Observer(observe_settings(SETTINGS))
+    reader = LabelReader([LABELS], lambda: MemoryTableReader(broker), observer, Meter())
+    broker.append(labels(20))  # without a clock their times are their numbers: 0 to 21
+    observer.assign(Partition("inference-events", 0))
+    reader.rewind()
+    reading = asyncio.create_task(reader.run())
+    joined: list[object] = []
+
+    def noted(place: Partition) -> bool:
+        joined.append(place)
+        return False
+
+    while not reader._held:  # noqa: ASYNC110 - the reader has no event for it
+        await asyncio.sleep(0)
+    total = len(reader._held)
+    reader.join_until(-1.0, noted)
+    assert (joined, len(reader._held)) == ([], total)
+    newest = sorted(record.timestamp_ms for _, record in reader._held)
+    reader.join_until(float(newest[-1]), noted)
+    assert joined
+    assert len(reader._held) == 0
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
