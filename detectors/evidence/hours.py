@@ -107,6 +107,18 @@ class Hours:
             return None
         return np.asarray(days / totals)
 
+    def past_days(self, component: int) -> Floats:
+        """Counts of a component's bins in the last 24 hours (the present one last) and in the same hours of the
+        ``DAYS_COMPARED`` days before, shape (1 + DAYS_COMPARED, 24, B); 0 where an hour is not remembered.
+        """
+        features = self._shape[0] // 2
+        kept = self._values[:, component] if component < features else self._statuses[:, component - features]
+        at = self.hour - 23 + np.arange(24) - 24 * np.arange(1 + DAYS_COMPARED)[:, None]
+        places = at % HOURS_KEPT
+        found = np.where((self._stamps[places] == at)[:, :, None], kept[places], 0).astype(np.float64)
+        found[0, -1] = self._running[component, : found.shape[2]]
+        return found
+
     def begins(self, now_ms: int) -> bool:
         """Whether a look at event time ``now_ms`` is the first one of an hour."""
         return now_ms // HOUR_MS > self.hour

@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from detectors.columns import Floats, Integers
 from detectors.evidence import changepoint, explanations
 from detectors.evidence.counts import Counts
+from detectors.evidence.day_band import DayBand, day_band
 from detectors.evidence.e_detector import Beginning, Evidence, EvidenceState
 from detectors.evidence.explanations import Explanations, ExplanationsState
 from detectors.evidence.sheets import Sheet, Sheets
@@ -233,6 +234,12 @@ class Watch:
         """How far whole weeks differ from the reference (see ``explanations.skew``); None where they agree, where it is
         not known, and where the reference is of the stream itself."""
         return None if self.explanations is None or self.sheets.own else explanations.skew(self.explanations, feature)
+
+    def day_band(self, feature: int) -> DayBand | None:
+        """The last 24 hours beside earlier days; None where the season is not learned, and before two days."""
+        if self.explanations is None:
+            return None
+        return day_band(self.explanations.hours, feature, self.yardsticks[feature].feature)
 
     def smallest_shift(self, feature: int) -> float | None:
         """The smallest shift that can be found: at the present traffic where the season is learned (see

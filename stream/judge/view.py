@@ -219,6 +219,7 @@ def _judged(watch: Watch, index: int) -> Json:
         "tau": round(watch.factor(index), 3),
         "smallest_shift": _rounded(watch.smallest_shift(index)) if shifts else None,
         "skew": _rounded(watch.skew(index)),
+        "days": None if (band := watch.day_band(index)) is None else msgspec.structs.asdict(band),
         "identifier": reference.identifier,
         "drifted": index in watch.probes,
         "reference_histogram": yardstick.reference_histogram,

@@ -12,6 +12,8 @@ from stream.http.page.words import clock, number
 Scale = Callable[[float], float]
 """Maps a value to its coordinate in the chart."""
 
+HOUR_MS = 3_600_000
+
 METER_WIDTH = 96
 METER_THRESHOLD = 72
 """Place of the threshold's tick. The bar is full when evidence is a third above the threshold."""
@@ -130,6 +132,71 @@ def evidence_chart(
         data_last=int(last),
         aria_hidden="true",
     )
+
+
+def day_band(
+    end_ms: float,
+    present: Sequence[float | None],
+    low: Sequence[float | None],
+    high: Sequence[float | None],
+    width: int,
+    height: int,
+) -> Markup:
+    """Medians by hour as a line, and the smallest and largest of earlier days as a band. Numbers of ``present`` and of
+    the band are None where an hour had too few values; at least one is not."""
+    left, right, top, bottom = 64, 10, 12, 24
+    values = [value for series in (present, low, high) for value in series if value is not None]
+    least, most = min(values), max(values)
+    room = (most - least or abs(most) or 1.0) * 0.08
+    least, most = least - room, most + room
+    first = end_ms - HOUR_MS * len(present)
+
+    def x(when: float) -> float:
+        return round(left + (width - left - right) * (when - first) / (end_ms - first), 1)
+
+    def y(value: float) -> float:
+        return round(top + (height - top - bottom) * (most - value) / (most - least), 1)
+
+    def place(hour: int) -> float:
+        return x(first + HOUR_MS * (hour + 0.5))
+
+    parts: list[Markup] = []
+    for run in _runs(low):
+        there = "L".join(f"{place(hour)} {y(high[hour] or 0.0)}" for hour in run)
+        back = "L".join(f"{place(hour)} {y(low[hour] or 0.0)}" for hour in reversed(run))
+        parts.append(element("path", class_="reference-area", d=f"M{there}L{back}Z"))
+    for run in _runs(present):
+        line = "L".join(f"{place(hour)} {y(present[hour] or 0.0)}" for hour in run)
+        parts.append(element("path", class_="present-line", d=f"M{line}"))
+        parts += [element("circle", class_="dot", cx=place(hour), cy=y(present[hour] or 0.0), r=2) for hour in run]
+    ticks = [
+        element("text", number(value, 3), x=left - 8, y=y(value) + 4, text_anchor="end")
+        for value in (least + room, most - room)
+    ]
+    floor = height - bottom
+    return element(
+        "svg",
+        parts,
+        ticks,
+        _time_ticks(first, end_ms, x, height, 5),
+        element("line", class_="axis", x1=left, x2=width - right, y1=floor, y2=floor),
+        class_="evidence",
+        viewBox=f"0 0 {width} {height}",
+        aria_hidden="true",
+    )
+
+
+def _runs(values: Sequence[float | None]) -> list[list[int]]:
+    """The places of values that are there, in runs without a gap."""
+    found: list[list[int]] = []
+    for place, value in enumerate(values):
+        if value is None:
+            continue
+        if found and found[-1][-1] == place - 1:
+            found[-1].append(place)
+        else:
+            found.append([place])
+    return found
 
 
 def _horizontal_ticks(

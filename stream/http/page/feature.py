@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stream.http.page import feature_table, frame, model, terms, units, words
+from stream.http.page import charts, feature_table, frame, model, terms, units, words
 from stream.http.page.fleet import evidence_cell
 from stream.http.page.frame import Column
 from stream.http.page.history import History
@@ -41,6 +41,7 @@ def render(detail: Json, name: str, history: History, now_ms: int) -> tuple[str,
         element(
             "section", element("h2", "Reference and present"), feature_table.legend(), _chart(found), class_="overlay"
         ),
+        _days(found),
         frame.section("Statistics", "numbers", _numbers(found)),
         _bins(found),
         terms.explained(terms.FEATURES),
@@ -48,6 +49,33 @@ def render(detail: Json, name: str, history: History, now_ms: int) -> tuple[str,
     return f"{found.name} · {u.model} {u.version}", element(
         "article", body, class_=f"feature-page state-{u.state.name}"
     )
+
+
+def _days(f: Feature) -> Markup | None:
+    """The last 24 hours beside the same hours of earlier days; None before two of them are known."""
+    days = f.raw.get("days")
+    if not isinstance(days, dict):
+        return None
+    present, low, high = ([finite(value) for value in days.get(name) or ()] for name in ("present", "low", "high"))
+    end_ms, count = finite(days.get("end_ms")), int(finite(days.get("days")) or 0)
+    if end_ms is None or not any(value is not None for value in (*present, *low)):
+        return None
+    outside = [
+        hour
+        for hour, value in enumerate(present)
+        if value is not None and low[hour] is not None and not (low[hour] or 0.0) <= value <= (high[hour] or 0.0)
+    ]
+    text = (
+        f"Medians by hour of the last {len(present)} hours (line), and the smallest and largest of the same hours on "
+        f"{count} earlier days (area). {len(outside)} hours lie outside of it."
+    )
+    chart = charts.day_band(end_ms, present, low, high, 1080, 220)
+    figure = element(
+        "figure",
+        element("div", chart, class_="plot", role="img", aria_label=text),
+        element("figcaption", element("span", text, class_="in-words")),
+    )
+    return frame.section("Today and earlier days", "days", figure)
 
 
 def _chart(f: Feature) -> Markup:

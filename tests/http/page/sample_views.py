@@ -16,6 +16,15 @@ def bump(bins: int, centre: float, spread: float) -> list[int]:
     return [int(1000 * math.exp(-(((index / (bins - 1) - centre) / spread) ** 2) / 2)) for index in range(bins)]
 
 
+def days(shift: float) -> Json:
+    """The last 24 hours, one without values, beside five earlier days; the last four are moved by ``shift``."""
+    usual = [58.0 + 4 * math.sin(hour / 24 * 2 * math.pi) for hour in range(24)]
+    present: list[float | None] = [round(v + (40 * shift if at >= 20 else 0.3), 2) for at, v in enumerate(usual)]
+    present[7] = None
+    band = [round(v - 1.5, 2) for v in usual], [round(v + 1.5, 2) for v in usual]
+    return {"end_ms": NOW_MS // 3_600_000 * 3_600_000, "days": 5, "present": present, "low": band[0], "high": band[1]}
+
+
 def numeric(name: str, shift: float = 0.0, evidence: float = 0.4, missing: int = 3) -> Json:
     edges = [round(10 + 4 * index, 2) for index in range(25)]
     return {
@@ -29,6 +38,7 @@ def numeric(name: str, shift: float = 0.0, evidence: float = 0.4, missing: int =
         "evidence_log10": evidence,
         "threshold_log10": 4.2,
         "smallest_shift": 0.05,
+        "days": days(shift),
         "psi": round(0.01 + 2 * shift * shift, 4),
         "wasserstein": round(0.02 + shift, 4),
         "kolmogorov_smirnov": round(0.01 + shift / 2, 4),
