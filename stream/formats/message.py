@@ -12,7 +12,7 @@ import numpy as np
 from detectors.errors import FormatError
 from stream.formats.schemas import NO_SCHEMAS, Schemas
 from stream.formats.topic_rules import NO_TOPIC_RULES, TopicRules
-from stream.topics.record import Record
+from stream.topics.record import Record, why_empty
 
 FILE_TOPIC = "replay"
 """The name of the topic that stands for a file. No settings name it."""
@@ -120,7 +120,7 @@ class Message:
         """The value, unpacked where it is gzip. Raises FormatError when it is empty, too long or broken."""
         value, most = self.record.value if self._data is None else self._data, self._max_bytes
         if not value:
-            raise FormatError("empty")
+            raise FormatError(why_empty(self.record))
         if len(value) > most:
             raise FormatError(f"{len(value)} bytes; at most {most} are read")
         return _unzipped(value, most) if value[:2] == b"\x1f\x8b" else value

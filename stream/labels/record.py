@@ -9,7 +9,7 @@ from detectors.values import as_float
 from stream.formats.ids import number_of
 from stream.formats.message import decode_json
 from stream.formats.row import MAX_ID, checked_unit, event_time, identity_of
-from stream.topics.record import Partition, Record
+from stream.topics.record import Partition, Record, why_empty
 
 MAX_LABELS = 100_000
 """Most labels of one message; the same as the default for rows of an event message."""
@@ -42,16 +42,17 @@ def read_labels(place: Partition, record: Record, max_bytes: int) -> list[Label]
     ...     b'{"id": "order-1", "model": "fraud", "label": true}'), 1000)[0].value
     'true'
     """
-    message = _parsed(record.value, max_bytes)
+    message = _parsed(record, max_bytes)
     rows = message if isinstance(message, list) else [message]
     if not 0 < len(rows) <= MAX_LABELS:
         raise FormatError(f"{len(rows)} labels in one message; from 1 to {MAX_LABELS} are read")
     return [_label(row, place, record) for row in rows]
 
 
-def _parsed(value: bytes | None, max_bytes: int) -> Any:
+def _parsed(record: Record, max_bytes: int) -> Any:
+    value = record.value
     if not value:
-        raise FormatError("empty")
+        raise FormatError(why_empty(record))
     if len(value) > max_bytes:
         raise FormatError(f"{len(value)} bytes; at most {max_bytes} are read")
     return decode_json(value)

@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+UNREADABLE = "driftline-unreadable"
+"""A header that the backend gives to a record that it could not unpack; its value is the reason."""
+
 
 class Partition(NamedTuple):
     """A partition of a topic."""
@@ -31,3 +34,9 @@ class OutRecord(NamedTuple):
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
     partition: int | None = None
+
+
+def why_empty(record: Record) -> str:
+    """The reason for a record without a value: it could not be unpacked, or it is ``empty``."""
+    found = next((value for name, value in record.headers if name == UNREADABLE), None)
+    return (found or b"empty").decode(errors="replace")

@@ -112,6 +112,13 @@ class Deployment:
 
     async def read_all(self, topic: str) -> list[dict[str, Any]]:
         """Everything on one of driftline's topics up to now, parsed."""
+        return [json.loads(record.value) for record in await self._records(topic) if record.value]
+
+    async def headers_of(self, topic: str) -> list[Sequence[tuple[str, bytes]]]:
+        """The headers of everything on one of driftline's topics up to now."""
+        return [record.headers for record in await self._records(topic)]
+
+    async def _records(self, topic: str) -> list[Any]:
         consumer = AIOKafkaConsumer(
             self.topics[topic],
             bootstrap_servers=self.bootstrap_servers,
@@ -122,10 +129,10 @@ class Deployment:
         try:
             partitions = consumer.assignment()
             ends = await consumer.end_offsets(partitions)
-            found: list[dict[str, Any]] = []
+            found: list[Any] = []
             while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
                 for records in (await consumer.getmany(timeout_ms=200)).values():
-                    found.extend(json.loads(record.value) for record in records if record.value)
+                    found.extend(records)
             return found
         finally:
             with suppress(asyncio.CancelledError):  # aiokafka lets its own cancelled task's error through

@@ -5,6 +5,7 @@ still decides what is fetched and when, and handles positions, pauses, rebalance
 this, so this module depends on ``FetchResult.getall`` of the pinned version; the contract suite runs over it.
 """
 
+import logging
 import sys
 import time
 import weakref
@@ -21,7 +22,14 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.memory_records import MemoryRecords
 
-from stream.topics.record import Record
+from detectors.errors import FormatError
+from stream.backends.kafka.unpacking import Bound
+from stream.topics.record import UNREADABLE, Record
+
+log = logging.getLogger(__name__)
+
+UNPACKED = 8
+"""A packed batch may unpack to this many times ``kafka.max_message_bytes``."""
 
 _record = partial(tuple.__new__, Record)
 _ATTRIBUTES = tuple(map(attrgetter, ("offset", "timestamp", "key", "value")))
@@ -34,19 +42,27 @@ class Fetched(OrderedDict[TopicPartition, Any]):
     ``begins``: by partition the position of offset 0; absent: 0. ``count``: how many results were put into it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = sys.maxsize) -> None:
         super().__init__()
+        self._unpacking = Unpacking(most_bytes)
         self.begins: dict[TopicPartition, int] = {}
         self.count = 0
 
     def __setitem__(self, place: TopicPartition, result: Any) -> None:
         if type(result) is FetchResult:
-            result._partition_records = Blocks(result._partition_records, self.begins.get(place, 0))
+            begin = self.begins.get(place, 0)
+            result._partition_records = Blocks(result._partition_records, self._unpacking, begin)
             result.getall = partial(
                 _getall, weakref.proxy(result)
             )  # no cycle, so megabytes are freed as soon as they are read
         self.count += 1
         super().__setitem__(place, result)
+
+    def keys(self) -> Any:
+        """The partitions. The fetcher asks for them once when it begins to collect the records of a poll: these may
+        again take ``most_bytes``."""
+        self._unpacking.left = self._unpacking.most_bytes
+        return super().keys()
 
     def begin(self, place: TopicPartition, position: int) -> None:
         """Records that are fetched from now on have positions after this one. What was fetched before is dropped."""
@@ -55,10 +71,56 @@ class Fetched(OrderedDict[TopicPartition, Any]):
             self.pop(place, None)
 
 
-def read_blocks(consumer: AIOKafkaConsumer) -> Fetched:
+class Unpacking:
+    """Opens packed batches, within bounds. ``most_bytes``: what one batch may unpack to. ``left``: what may still be
+    unpacked in this poll; it is looked at before each batch, so a poll may take that of one batch more."""
+
+    __slots__ = ("_bound", "left", "most_bytes")
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = self.left = most_bytes
+        self._bound = Bound(most_bytes)
+
+    def rows(self, block: Any, place: TopicPartition) -> Iterator[Any]:
+        """The records of a block. One record without a value, and with the reason in a header, stands for a block that
+        unpacks to too much, or cannot be unpacked."""
+        rows = chain(block)  # the block's iterator can be made only once
+        packed = getattr(block, "compression_type", True)
+        if not packed or self.most_bytes == sys.maxsize:
+            return rows
+        try:
+            with self._bound:
+                first = list(islice(rows, 1))  # this unpacks the block
+        except FormatError as error:
+            last = block.next_offset - 1
+            # blocks of the old formats have neither
+            first_offset = getattr(block, "base_offset", last)
+            at_ms = getattr(block, "max_timestamp", time.time_ns() // 1_000_000)
+            reason = f"offsets {first_offset} to {last}: {error}"
+            log.warning("%s/%d, %s; they are left out", place.topic, place.partition, reason)
+            return iter((_Unread(last, at_ms, None, b"", ((UNREADABLE, reason.encode()),)),))
+        self.left -= self._bound.size
+        return chain(first, rows)
+
+
+class _Unread(NamedTuple):
+    """The record that stands for a block that cannot be unpacked, at its last offset."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+
+
+def read_blocks(consumer: AIOKafkaConsumer, max_message_bytes: int) -> Fetched:
     """Makes ``getmany`` of this started consumer return lists of Record. Records that were already fetched are fetched
-    again. Returns the buffer."""
-    consumer._fetcher._records = fetched = Fetched()
+    again. Returns the buffer.
+
+    A packed batch that unpacks to more than UNPACKED times ``max_message_bytes`` becomes one record without a value,
+    with the reason in its header ``UNREADABLE``. One poll returns packed batches of that size, and at most one more.
+    """
+    consumer._fetcher._records = fetched = Fetched(UNPACKED * max_message_bytes)
     return fetched
 
 
@@ -115,20 +177,21 @@ def _getall(result: Any, max_records: int | None = None) -> list[Record]:
     most = sys.maxsize if max_records is None else max_records
     found: list[Record] = result._partition_records.read(most)
     result._update_position()
-    if len(found) < most:
+    if result._partition_records.exhausted:
         result._partition_records = None
     return found
 
 
 class Blocks:
     """The fetched blocks of one partition. ``next_fetch_offset``: the offset of the next record to return. ``begin``:
-    the position of offset 0."""
+    the position of offset 0. ``exhausted``: no record is left."""
 
-    __slots__ = ("_aborted", "_aborting", "_begin", "_block", "_check_crcs", "_place", "_rows", "_unread",
-                 "next_fetch_offset")  # fmt: skip
+    __slots__ = ("_aborted", "_aborting", "_begin", "_block", "_check_crcs", "_place", "_rows", "_unpacking", "_unread",
+                 "exhausted", "next_fetch_offset")  # fmt: skip
 
-    def __init__(self, fetched: PartitionRecords, begin: int = 0) -> None:
-        self._begin = begin
+    def __init__(self, fetched: PartitionRecords, unpacking: Unpacking, begin: int = 0) -> None:
+        self._unpacking, self._begin = unpacking, begin
+        self.exhausted = False
         self._place, self._unread, self._check_crcs = fetched._tp, fetched._records, fetched._check_crcs
         committed = fetched._isolation_level == READ_COMMITTED
         # producer and first offset of each aborted transaction, by offset; None: they are read like all others
@@ -140,14 +203,18 @@ class Blocks:
         self.next_fetch_offset: int = fetched.next_fetch_offset
 
     def read(self, most: int) -> list[Record]:
-        """Returns at most ``most`` records; fewer if no more are left. Raises CorruptRecordException."""
+        """Returns at most ``most`` records; fewer if no more are left (``exhausted``), or no more may be unpacked in
+        this poll. Raises CorruptRecordException."""
         found: list[Record] = []
         while len(found) < most:
             if self._block is None:
+                if self._unpacking.left <= 0:
+                    break
                 self._block = self._opened()
                 if self._block is None:
+                    self.exhausted = True
                     break
-                self._rows = chain(self._block)  # the block's iterator can be made only once
+                self._rows = self._unpacking.rows(self._block, self._place)
             wanted = most - len(found)
             rows = list(islice(self._rows, wanted))
             records, wanted_from = _records(rows, self._begin), self._begin + self.next_fetch_offset

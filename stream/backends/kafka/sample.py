@@ -88,7 +88,7 @@ async def _reader(settings: KafkaSettings, what: str) -> AsyncIterator[AIOKafkaC
     )
     try:
         await consumer.start()
-        read_blocks(consumer)
+        read_blocks(consumer, settings.max_message_bytes)
         yield consumer
     except (KafkaError, OSError) as error:
         raise BrokerError(f"{settings.bootstrap_servers}: cannot read {what}: {error}") from None

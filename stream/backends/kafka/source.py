@@ -140,7 +140,7 @@ class KafkaSource:
         own = _Listener(client, listener)
         client.subscribe(self._topics, listener=own)
         await start(kafka, f"join group {kafka.group_id}", client)
-        self._fetched = read_blocks(client)
+        self._fetched = read_blocks(client, kafka.max_message_bytes)
         self._same = _SameTopics(own.made_anew)
         self._answered = answered_fetches(client)
         self._client = client

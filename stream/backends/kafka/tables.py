@@ -157,7 +157,7 @@ class KafkaTableReader:
                 fetch_max_wait_ms=100,
             )
             await start(self._settings, "connect", client)
-            read_blocks(client)
+            read_blocks(client, self._settings.max_message_bytes)
             self._client = client
             if self._next:
                 self._follow(client, self._next)

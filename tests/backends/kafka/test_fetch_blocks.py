@@ -1,11 +1,16 @@
 """Records that are read by the block are those that aiokafka itself returns, and the reader has the same position."""
 
+import gzip
 import struct
+import subprocess
+import sys
 import weakref
 from typing import Any
 
+import cramjam
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.codec import gzip_decode, snappy_decode, snappy_encode
 from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -14,8 +19,13 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detectors.errors import FormatError
 from stream.backends.kafka.fetch_blocks import Fetched
-from stream.topics.record import Record
+from stream.backends.kafka.unpacking import Bound
+from stream.formats.message import Message
+from stream.labels.record import read_labels
+from stream.topics.record import Partition, Record
+from tests.kafka.server import ROOT
 
 PLACE = TopicPartition("events", 3)
 GZIP = 1
@@ -194,3 +204,103 @@ def test_what_was_fetched_is_freed_at_once_read_or_not() -> None:
             assert len(result.getall()) == 1
         del result
         assert [one() for one in freed] == [None, None]
+
+
+def packed(first: int, values: list[bytes], codec: int) -> bytes:
+    builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, 0, 1 << 30)
+    for delta, value in enumerate(values):
+        builder.append(delta, 1_763_700_000_000 + delta, None, value, [])
+    data = bytearray(builder.build())
+    data[:8] = first.to_bytes(8, "big")
+    return bytes(data)
+
+
+def pages(data: bytes, most_bytes: int, most: int = 1_000) -> tuple[list[list[Record]], Any]:
+    """The records of each poll until no more are left, and the assignment."""
+    buffer = Fetched(most_bytes)
+    result, assignment = fetched(data, 0)
+    buffer[PLACE] = result
+    found = []
+    while result.has_more():
+        assert list(buffer.keys()) == [PLACE]
+        found.append(result.getall(most))
+    return found, assignment
+
+
+CODECS = pytest.mark.parametrize("codec", [1, 2, 3, 4], ids=["gzip", "snappy", "lz4", "zstd"])
+
+
+@CODECS
+def test_red_packed_batch_is_not_unpacked_and_becomes_one_record_with_a_reason(codec: int) -> None:
+    """A batch at the limit is read, one above it is not, and what is behind it is read."""
+    small = [b"a" * 400, b"b" * 400]
+    data = packed(0, small, codec) + packed(2, [b"0" * 3_000_000, b"1"], codec) + packed(4, [b"x" * 9_000], codec)
+    found, assignment = pages(data + packed(5, small, codec), 10_000)
+    records = [record for page in found for record in page]
+    assert [record.offset for record in records] == [0, 1, 3, 4, 5, 6]
+    assert [record.value for record in records if record.offset != 3] == [*small, b"x" * 9_000, *small]
+    with pytest.raises(FormatError, match=r"offsets 2 to 3: a batch packed by .* does not unpack within 10000 bytes"):
+        Message(PLACE.topic, records[2], 1_000).data()
+    with pytest.raises(FormatError, match="offsets 2 to 3"):
+        read_labels(Partition("labels", 0), records[2], 1_000)
+    assert assignment.position == 7
+
+
+@pytest.mark.parametrize("codec", [0, 1, 2, 3, 4])
+def test_one_poll_returns_packed_batches_up_to_the_limit_and_the_next_one_goes_on(codec: int) -> None:
+    found, assignment = pages(b"".join(packed(2 * n, [b"a" * 4_000, b"b"], codec) for n in range(10)), 10_000)
+    assert sum(map(len, found)) == assignment.position == 20
+    assert max(map(len, found)) == (6 if codec else 20)  # what is not packed is bounded by the fetch
+
+
+def test_a_packed_batch_that_is_broken_becomes_one_record_with_a_reason() -> None:
+    data = bytearray(packed(0, [b"a" * 400], 4) + packed(1, [b"b"], 4))
+    data[70] ^= 255
+    found, _ = pages(bytes(data), 10_000)
+    assert [record.value for page in found for record in page] == [b"", b"b"]
+
+
+def test_raw_snappy_and_gzip_of_several_members_are_unpacked() -> None:
+    bound = Bound(1_000)
+    raw, members = (
+        bytes(cramjam.snappy.compress_raw(b"a" * 1_000)),
+        gzip.compress(b"a" * 500) + gzip.compress(b"b" * 500),
+    )
+    assert bound.unpack("snappy", raw, snappy_decode) == b"a" * 1_000
+    assert bound.unpack("gzip", members, gzip_decode) == b"a" * 500 + b"b" * 500
+    for codec, broken in (
+        ("snappy", bytes(cramjam.snappy.compress_raw(b"a" * 1_001))),
+        ("gzip", gzip.compress(b"a" * 500) + gzip.compress(b"b" * 501)),
+        ("gzip", gzip.compress(b"a" * 500)[:-9]),
+        ("snappy", snappy_encode(b"a" * 500)[:-3]),
+        ("lz4", b"no frame"),
+    ):
+        with pytest.raises(FormatError, match=codec):
+            bound.unpack(codec, broken, snappy_decode)
+
+
+@CODECS
+def test_the_memory_for_a_batch_above_the_limit_is_never_taken(codec: int) -> None:
+    """A process of its own reads a batch of 400 MB, packed, with a limit of 10 MB."""
+    code = (
+        "import resource, sys\n"
+        "from tests.backends.kafka.test_fetch_blocks import pages\n"
+        "data = sys.stdin.buffer.read()\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "found, _ = pages(data, 10_000_000)\n"
+        "assert [len(page) for page in found] == [1], found\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    data = packed(0, [b"0" * 400_000_000], codec)
+    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True, cwd=ROOT)
+    assert int(done.stdout) < 60_000, done.stdout  # KB
+
+
+@pytest.mark.parametrize("codec", [1, 2, 3], ids=["gzip", "snappy", "lz4"])
+def test_packed_records_of_the_old_formats_are_bounded_too(codec: int) -> None:
+    builder = LegacyRecordBatchBuilder(1, codec, 1 << 30)
+    for offset in range(3):
+        builder.append(offset, timestamp=7, key=None, value=b"0" * 400_000)
+    data = bytes(builder.build())
+    assert [record.value for page in pages(data, 2_000_000)[0] for record in page] == [b"0" * 400_000] * 3
+    assert [record.value for page in pages(data, 1_000_000)[0] for record in page] == [b""]
