@@ -141,6 +141,7 @@ def day_band(
     high: Sequence[float | None],
     width: int,
     height: int,
+    css: str,
 ) -> Markup:
     """Medians by hour as a line, and the smallest and largest of earlier days as a band. Numbers of ``present`` and of
     the band are None where an hour had too few values; at least one is not."""
@@ -168,9 +169,11 @@ def day_band(
     for run in _runs(present):
         line = "L".join(f"{place(hour)} {y(present[hour] or 0.0)}" for hour in run)
         parts.append(element("path", class_="present-line", d=f"M{line}"))
-        parts += [element("circle", class_="dot", cx=place(hour), cy=y(present[hour] or 0.0), r=2) for hour in run]
+        parts += [
+            element("circle", class_="present-dot", cx=place(hour), cy=y(present[hour] or 0.0), r=2) for hour in run
+        ]
     ticks = [
-        element("text", number(value, 3), x=left - 8, y=y(value) + 4, text_anchor="end")
+        element("text", number(value, 3), x=left - 8, y=y(value) + 4, class_="tick end")
         for value in (least + room, most - room)
     ]
     floor = height - bottom
@@ -178,9 +181,9 @@ def day_band(
         "svg",
         parts,
         ticks,
-        _time_ticks(first, end_ms, x, height, 5),
+        _time_ticks(first, end_ms, x, height, 5 if width > 600 else 3),
         element("line", class_="axis", x1=left, x2=width - right, y1=floor, y2=floor),
-        class_="evidence",
+        class_=f"days {css}",
         viewBox=f"0 0 {width} {height}",
         aria_hidden="true",
     )

@@ -69,10 +69,13 @@ def _days(f: Feature) -> Markup | None:
         f"Medians by hour of the last {len(present)} hours (line), and the smallest and largest of the same hours on "
         f"{count} earlier days (area). {len(outside)} hours lie outside of it."
     )
-    chart = charts.day_band(end_ms, present, low, high, 1080, 220)
+    drawn = [
+        charts.day_band(end_ms, present, low, high, width, height, css)
+        for width, height, css in ((1080, 220, "broad"), (400, 200, "narrow"))
+    ]
     figure = element(
         "figure",
-        element("div", chart, class_="plot", role="img", aria_label=text),
+        element("div", drawn, class_="plot", role="img", aria_label=text),
         element("figcaption", element("span", text, class_="in-words")),
     )
     return frame.section("Today and earlier days", "days", figure)
