@@ -170,6 +170,12 @@ class FileSource:
     async def committed(self, partition: Partition) -> int | None:
         return self._broker.offsets(self._group).get(str(partition))
 
+    async def note(self, notes: Mapping[Partition, str]) -> None:
+        """Does nothing: there is no place for it."""
+
+    async def noted(self, partition: Partition) -> str | None:
+        return None
+
     async def beginning_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         return dict.fromkeys(partitions, 0)
 

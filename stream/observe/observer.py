@@ -123,6 +123,11 @@ class Observer:
             effects.profiles.extend(self._partitions[partition].hand_out(unit))
         return effects
 
+    def fold_in(self, partition: Partition) -> None:
+        """Folds in all rows of an assigned partition that wait."""
+        for unit in list(self._partitions[partition].waiting.values()):
+            self._work.fold_in(self._partitions[partition], unit)
+
     def steps(self, partition: Partition, records: Sequence[Record], effects: Effects) -> Iterator[None]:
         """Reads the next records of an assigned partition, with a break after each step.
 

@@ -1,17 +1,24 @@
-"""A process that observes, to be killed by tests: ``python -m tests.kafka.observing SERVERS MARK``."""
+"""A process that observes, to be killed by tests: ``python -m tests.kafka.observing SERVERS MARK [POISON]``.
+
+It kills itself while it decodes a record that contains POISON, as a crash in a native library does.
+"""
 
 import asyncio
+import os
 import signal
 import sys
+from collections.abc import Iterator, Sequence
 
 from stream.backends.clock import SystemClock
 from stream.backends.kafka.sink import KafkaSink
 from stream.backends.kafka.source import KafkaSource
 from stream.backends.kafka.tables import KafkaTableReader
+from stream.formats.decoder import Decoded, Decoder
 from stream.observe.observer import Observer
 from stream.observe.shell.runner import Runner
 from stream.observe.shell.settings import observe_settings
 from stream.settings.settings import KafkaSettings, Settings, TopicSettings
+from stream.topics.record import Partition, Record
 
 
 def settings(servers: str, mark: str) -> Settings:
@@ -46,5 +53,19 @@ async def observe(servers: str, mark: str) -> None:
     ).run(stop)
 
 
+def die_of(poison: bytes) -> None:
+    """Lets the process kill itself at the records that contain ``poison``."""
+    steps = Decoder.steps
+
+    def killing(self: Decoder, place: Partition, records: Sequence[Record], decoded: Decoded) -> Iterator[None]:
+        if any(poison in (record.value or b"") for record in records):
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from steps(self, place, records, decoded)
+
+    Decoder.steps = killing  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
+    if len(sys.argv) > 3:
+        die_of(sys.argv[3].encode())
     asyncio.run(observe(sys.argv[1], sys.argv[2]))

@@ -111,6 +111,7 @@ class KafkaSource:
         self._answered: Mapping[TopicPartition, int] = {}
         self._fetched = Fetched()
         self._same = _SameTopics()
+        self._committed: dict[Partition, int] = {}
         self._delivered: dict[Partition, int] = {}  # the offset after the last record that ``poll`` returned
         self._held_back: dict[
             Partition, tuple[int, float]
@@ -199,8 +200,15 @@ class KafkaSource:
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Commits for tools that show the lag. Partitions that are no longer assigned are left out."""
+        self._committed.update((place, offset_of(at)) for place, at in offsets.items())
+        await self._commit(dict.fromkeys(offsets, ""))
+
+    async def note(self, notes: Mapping[Partition, str]) -> None:
+        await self._commit(notes)
+
+    async def _commit(self, notes: Mapping[Partition, str]) -> None:
         ours = self._consumer.assignment()
-        offers = {TopicPartition(*place): offset_of(at) for place, at in offsets.items() if tuple(place) in ours}
+        offers = {TopicPartition(*p): (self._committed.get(p, 0), t) for p, t in notes.items() if tuple(p) in ours}
         if not offers:
             return
         try:
@@ -216,6 +224,16 @@ class KafkaSource:
             "read the commit", lambda: self._consumer.committed(TopicPartition(*partition))
         )
         return offset
+
+    async def noted(self, partition: Partition) -> str | None:
+        # aiokafka has no public way to read the metadata of a commit
+        place, coordinator = TopicPartition(*partition), self._consumer._coordinator
+        found = (await self._ask("read the commit", lambda: coordinator.fetch_committed_offsets([place]))).get(place)
+        if found is None or found.offset < 0:
+            self._committed.pop(partition, None)
+            return None
+        self._committed[partition] = found.offset
+        return found.metadata or ""
 
     async def beginning_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         wanted = [TopicPartition(*partition) for partition in partitions]

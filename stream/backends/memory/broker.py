@@ -94,11 +94,12 @@ class Member(Protocol):
 class _Group:
     """The members in the order in which they joined, and the committed offsets."""
 
-    __slots__ = ("members", "offsets")
+    __slots__ = ("members", "notes", "offsets")
 
     def __init__(self) -> None:
         self.members: list[Member] = []
         self.offsets: dict[Partition, int] = {}
+        self.notes: dict[Partition, str] = {}
 
 
 class MemoryBroker:

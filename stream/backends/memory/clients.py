@@ -63,11 +63,26 @@ class MemorySource:
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         self._broker.require()
         mine = {place: offset_of(at) for place, at in offsets.items() if place in self._positions}
-        self._broker.group(self.group_id).offsets.update(mine)
+        group = self._broker.group(self.group_id)
+        group.offsets.update(mine)
+        group.notes.update(dict.fromkeys(mine, ""))
 
     async def committed(self, partition: Partition) -> int | None:
         self._broker.require()
         return self._broker.group(self.group_id).offsets.get(partition)
+
+    async def note(self, notes: Mapping[Partition, str]) -> None:
+        self._broker.require()
+        group = self._broker.group(self.group_id)
+        for place, text in notes.items():
+            if place in self._positions:
+                group.offsets.setdefault(place, 0)
+                group.notes[place] = text
+
+    async def noted(self, partition: Partition) -> str | None:
+        self._broker.require()
+        group = self._broker.group(self.group_id)
+        return group.notes.get(partition, "") if partition in group.offsets else None
 
     async def beginning_offsets(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         self._broker.require()

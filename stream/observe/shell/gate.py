@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from stream.observe.effects import DeadLetter
 from stream.observe.observer import Observer
 from stream.observe.shell import pace
+from stream.observe.shell.attempts import Attempts
 from stream.observe.shell.saver import Saver
 from stream.topics.record import Partition, Record
 
@@ -34,8 +36,8 @@ class NoSchemas:
 class Gate:
     """Hands out records in chunks whose processing takes about as long as a break may wait."""
 
-    def __init__(self, observer: Observer, saver: Saver, schemas: SchemaSource | None) -> None:
-        self._observer, self._saver = observer, saver
+    def __init__(self, observer: Observer, saver: Saver, schemas: SchemaSource | None, attempts: Attempts) -> None:
+        self._observer, self._saver, self._attempts = observer, saver, attempts
         self._schemas = schemas or NoSchemas()
         self._size = 256
 
@@ -53,7 +55,33 @@ class Gate:
             if not ours():
                 return None
         chunk = records[at : at + self._size]
-        return chunk if await self._schemas.know(chunk) and ours() else None
+        if not await self._schemas.know(chunk):
+            return None
+        if self._attempts.drain_left_out():
+            await self._saver.finish()
+            if not ours():
+                return None
+        chunk = await self._attempts.admit(place, chunk)
+        return chunk if ours() else None
+
+    async def rest(self, place: Partition) -> None:
+        """Is called when all records of a poll were handed out and processed."""
+        if self._attempts.careful(place):
+            await self._attempts.rest()
+
+    async def leave(self, places: Sequence[Partition]) -> None:
+        """Is called when the worker ends in order."""
+        await self._attempts.leave(places)
+
+    def settle(self, place: Partition) -> None:
+        """Is called after each chunk. Where a partition is read carefully, its rows are folded in at once: an end of
+        the process belongs to the records that are noted."""
+        if self._attempts.careful(place):
+            self._observer.fold_in(place)
+
+    def letters(self, place: Partition, found: Sequence[DeadLetter]) -> list[tuple[Record, str]]:
+        """The dead letters of a chunk: each record as it came, and the reason."""
+        return [(self._attempts.original(place, letter.record), letter.reason) for letter in found]
 
     def fit(self, records: int, longest: float) -> None:
         """Chooses the length of the next chunk: the last one had ``records``, and its longest step took ``longest``

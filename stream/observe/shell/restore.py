@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from detectors.errors import CheckpointError
 from stream.backends.ports import Source, TableReader
 from stream.observe.observer import Observer
+from stream.observe.shell.attempts import Attempts
 from stream.observe.shell.label_reader import LabelReader
 from stream.observe.shell.references import References
 from stream.observe.shell.telemetry import Telemetry
@@ -34,6 +35,7 @@ class Restore:
         references: References,
         labels: LabelReader | None,
         telemetry: Telemetry,
+        attempts: Attempts,
         started: Callable[[Partition, int], None],
         failed: Callable[[BaseException], None],
     ) -> None:
@@ -44,6 +46,7 @@ class Restore:
         self._references = references
         self._labels = labels
         self._telemetry = telemetry
+        self._attempts = attempts
         self._started = started
         self._failed = failed
         self._tasks: dict[Partition, asyncio.Task[None]] = {}
@@ -85,6 +88,7 @@ class Restore:
             for place in places:
                 own = {key: value for key, value in saved.items() if checkpoints.parse_key(key)[0] == place}
                 committed = None if own else await self._source.committed(place)
+                await self._attempts.begin(place)
                 await self._start(place, own, beginnings[place], ids, committed)
                 await asyncio.sleep(0)
             self._observer.forget_left(ids, made_anew=True)

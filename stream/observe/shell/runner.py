@@ -14,6 +14,7 @@ from stream.backends.ports import Clock, Output, Source, TableReader
 from stream.observe.effects import Effects
 from stream.observe.observer import Observer
 from stream.observe.shell import pace
+from stream.observe.shell.attempts import Attempts
 from stream.observe.shell.gate import Gate, SchemaSource
 from stream.observe.shell.label_reader import LabelReader
 from stream.observe.shell.outbox import Outbox
@@ -29,6 +30,9 @@ from stream.topics.dead_letters import DeadLetters
 from stream.topics.record import Partition, Record
 
 log = logging.getLogger(__name__)
+
+CAREFUL_SECONDS = 30.0
+"""How long a partition is read carefully after a process ended while it read it, and two checkpoint intervals more."""
 
 FINAL_SHARE = 0.8
 """Share of shutdown_seconds for the last checkpoint. The rest is for leaving the group."""
@@ -63,13 +67,14 @@ class Runner:
         self._progress = Progress()
         self._outbox = Outbox(settings, sink, self._telemetry, dead_letters, observer.fail)
         self._references = References(settings.topics, tables, observer, self._outbox, self._telemetry)
+        attempts = Attempts(source, CAREFUL_SECONDS + 2 * settings.checkpoint_interval_seconds, self._telemetry)
         self._restore = Restore(
-            settings, observer, source, tables, self._references, labels, self._telemetry,
+            settings, observer, source, tables, self._references, labels, self._telemetry, attempts,
             started=self._progress.start, failed=self._fail,
         )  # fmt: skip
         self._saver = Saver(settings, observer, source, self._outbox, self._progress.running, clock, self._telemetry)
         self._timer = Timer(observer, self._outbox, source, self._progress.running, self._progress.next)
-        self._gate = Gate(observer, self._saver, schemas)
+        self._gate = Gate(observer, self._saver, schemas, attempts)
         self._polling = Polling(source, settings.limits.poll_records)
         self._assigned = False
         self._failure: BaseException | None = None
@@ -234,13 +239,14 @@ class Runner:
             self._telemetry.staged("process", walk.seconds)
             self._gate.fit(len(chunk), walk.longest)
             self._progress.advance(place, chunk[-1])
-            if effects.dead_letters:
-                rejected = [(letter.record, letter.reason) for letter in effects.dead_letters]
+            self._gate.settle(place)
+            if rejected := self._gate.letters(place, effects.dead_letters):
                 self._outbox.enqueue_dead_letters(place, rejected, self._clock.now_ms())
             self._publish_effects(self._observer.drain_aside())  # these came before
             self._publish_effects(effects)
             if at < len(records):
                 await asyncio.sleep(0)
+        await self._gate.rest(place)
 
     def _publish_effects(self, effects: Effects) -> None:
         record_effects(self._telemetry, effects, self._clock.now_ms())
@@ -271,6 +277,7 @@ class Runner:
                     self._outbox.enqueue_profiles(last)
                     await self._saver.finish()
                 self._publish_effects(self._observer.drain_aside())
+                await self._gate.leave(sorted(self._progress.running))
         except (TimeoutError, BrokerError) as error:
             log.warning(
                 "no last checkpoint: %s; the next start continues from the one before", error or "not enough time"

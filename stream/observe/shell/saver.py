@@ -74,7 +74,7 @@ class Saver:
             await asyncio.wait((self._task,))
 
     async def finish(self) -> None:
-        """Writes the last checkpoint, of all partitions."""
+        """Writes a checkpoint of all partitions, and returns when it is complete."""
         task = self._task
         if task is not None:
             await asyncio.wait((task,))

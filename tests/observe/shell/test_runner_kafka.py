@@ -22,7 +22,7 @@ from stream.observe.observer import Observer
 from stream.observe.shell.settings import observe_settings
 from stream.settings.settings import Settings
 from stream.topics import keys, marks
-from stream.topics.record import Partition, Record
+from stream.topics.record import OutRecord, Partition, Record
 from tests.backends.contract import Listener
 from tests.kafka import observing
 from tests.kafka.server import ROOT, Cluster, Server
@@ -52,8 +52,9 @@ class World:
         await self.sink.start()
         await self.sink.send([reference()._replace(topic=own.references)])
 
-    def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "tests.kafka.observing", self.cluster.bootstrap_servers, self.mark]
+    def start(self, *poison: str) -> subprocess.Popen[bytes]:
+        """``poison``: the process kills itself at a record that contains it."""
+        command = [sys.executable, "-m", "tests.kafka.observing", self.cluster.bootstrap_servers, self.mark, *poison]
         process = subprocess.Popen(command, cwd=ROOT)
         self.processes.append(process)
         return process
@@ -85,6 +86,16 @@ class World:
             for process in self.processes:
                 assert process.poll() in (None, 0, -signal.SIGKILL), "an observing process ended with an error"
             await asyncio.sleep(0.05)
+
+    async def until_counted_or_ended(self, process: subprocess.Popen[bytes]) -> bool:
+        """Waits until everything is counted or the process has ended; returns whether it has."""
+        deadline = time.monotonic() + DEADLINE
+        while process.poll() is None:
+            if await self.counted() >= self.published:
+                return False
+            assert time.monotonic() < deadline, f"{await self.counted()} of {self.published} events are counted"
+            await asyncio.sleep(0.05)
+        return True
 
     async def log(self) -> dict[Partition, list[Record]]:
         """All events, as they are on the broker."""
@@ -203,3 +214,40 @@ async def test_a_broker_that_is_killed_and_comes_back_loses_no_event(restartable
         assert ended_well(process)
     finally:
         await world.close()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("poisoned", [1, 2])
+async def test_a_record_at_which_the_process_ended_twice_is_left_out_and_becomes_a_dead_letter(
+    world: World, poisoned: int
+) -> None:
+    """The process kills itself whenever it is about to decode such a record. It is started again each time."""
+    topic, poison = world.settings.topics.event_names[0], b'{"model":"fraud","poison":"arsenic"}'
+    await world.publish(400)
+    for _ in range(poisoned):
+        await world.sink.send([OutRecord(topic, None, poison, partition=1)])
+        await world.publish(40)
+    ends = 0
+    while True:
+        process = world.start("arsenic")
+        if not await world.until_counted_or_ended(process):
+            break
+        assert process.returncode == -signal.SIGKILL
+        ends += 1
+        assert ends <= 3 * poisoned
+    assert ends == 1 + 2 * poisoned  # the first end leaves no note
+    assert ended_well(process)
+    assert await world.counted() == world.published
+    reader = KafkaTableReader(world.settings.kafka)
+    await reader.read_from([world.settings.topics.dead_letters], {})
+    letters: list[Record] = []
+    while len(letters) < poisoned:
+        letters += [record for _, record in await reader.poll(200)]
+    await reader.stop()
+    assert [letter.value for letter in letters] == [poison] * poisoned
+    for letter in letters:
+        assert b"the process ended 2 times while it read this record" in dict(letter.headers)["reason"]
+    again = world.start("arsenic")
+    await world.publish(40)
+    await world.until_counted(lambda count: count == world.published)
+    assert ended_well(again)
