@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, M
 from typing import Any, NamedTuple, Protocol
 
 from detectors.errors import BrokerError
-from stream.backends.memory.broker import MemoryBroker
+from stream.backends.memory.broker import Crash, MemoryBroker
 from stream.backends.memory.clients import MemorySource
 from stream.judge.shell import faust
 from stream.settings.settings import Settings
@@ -47,6 +47,10 @@ class Application(Protocol):
 
     def on_its_way(self, sending: Coroutine[Any, Any, None]) -> "asyncio.Task[None]": ...
 
+    def crashes(self, where: str, share: float) -> bool:
+        """Whether the process that asks ends at this point."""
+        ...
+
 
 class Consumer(MemorySource):
     """A member of the judge's group. ``generation``: how often its partitions changed; ``fetched``: the generation in
@@ -81,6 +85,7 @@ class MemoryRuntime:
         self._followed: dict[int, int] = {}  # next offset of each partition of the changelog
         self._work: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._rows: dict[asyncio.Task[None], None] = {}  # on their way, in order
         self._set_begins: Callable[[Mapping[int, int]], None] = lambda _: None
         self._crashed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
@@ -172,9 +177,12 @@ class MemoryRuntime:
         await self.source.stop()
 
     def kill(self) -> None:
-        """Ends everything at once, as the end of the process does."""
+        """Ends everything at once, as the end of the process does. Rows that are on their way arrive or are lost."""
         for task in self._tasks:
             task.cancel()
+        for row in list(self._rows):
+            if self._chance.random() < 0.5:
+                row.cancel()
 
     async def commit(self, offsets: Mapping[int, int]) -> bool:
         if self.rebalancing:
@@ -191,7 +199,20 @@ class MemoryRuntime:
             self.source.seek(place, offset)
 
     def send_row(self, partition: int, key: bytes, value: bytes) -> Awaitable[None]:
-        return self._application.on_its_way(self._append(OutRecord(self.name, key, value, partition=partition)))
+        if self._application.crashes("crash at row", 0.25):
+            return asyncio.create_task(self._lost())
+        row = self._application.on_its_way(self._append(OutRecord(self.name, key, value, partition=partition)))
+        self._rows[row] = None
+        row.add_done_callback(self._arrived)
+        return row
+
+    def _arrived(self, row: "asyncio.Task[None]") -> None:
+        del self._rows[row]
+
+    async def _lost(self) -> None:
+        """The process ends while the row is on its way, after some commits."""
+        await asyncio.sleep(3.0 * self._chance.random())
+        raise Crash
 
     async def _append(self, row: OutRecord) -> None:
         while not self._broker.available:  # noqa: ASYNC110 - the broker has no event for it

@@ -55,6 +55,9 @@ SETTLED_SECONDS = 6.0
 AFTER_SECONDS = (0.0, 130.0, 260.0)
 """Wall time after the last record at which everybody looks: by then the last slots have ended by the clock."""
 
+MOST_CRASHES = 5
+"""Crashes of a run at a row or at output, beside the other faults: so they end before everything must be settled."""
+
 STOP_SECONDS = 5.0
 OLD_SECONDS = 90_000
 TROUBLES = ("crash", "crash", "kill", "zombie observer", "zombie judge", "rebalance", "outage", "slow disk", "stop")
@@ -93,6 +96,22 @@ class Shown(MemoryTableReader):
         return [one for one in super()._fetch() if one[0].topic != topic or one[1].key in self._shown]
 
 
+class JudgeSink(SlowSink):
+    """A sink at which the process may end when drift events are sent: before they have arrived or just after."""
+
+    def __init__(self, world: "World") -> None:
+        super().__init__(world)  # type: ignore[arg-type]
+        self._world = world
+
+    async def send(self, records: Sequence[OutRecord]) -> None:
+        drift_events = SETTINGS.topics.drift_events
+        ends = any(record.topic == drift_events for record in records) and self._world.crashes("crash at output", 0.2)
+        if not ends or self._world.chance.random() < 0.5:
+            await super().send(records)
+        if ends:
+            raise Crash
+
+
 class Process:
     """One worker, put together as ``stream.service.worker`` does, without HTTP."""
 
@@ -103,7 +122,7 @@ class Process:
         observer, metrics = cores.observer_of(world.log, ()), Metrics()
         self.runner = Runner(SETTINGS, observer, self.source, SlowSink(world), lambda: Shown(world), world)  # type: ignore[arg-type]
         desk = JudgeDesk(SETTINGS, Judge(world.log.judge), metrics, lambda _: Health())
-        self.app = JudgeApp(SETTINGS, desk, SlowSink(world), world, metrics, self._end, world)  # type: ignore[arg-type]
+        self.app = JudgeApp(SETTINGS, desk, JudgeSink(world), world, metrics, self._end, world)  # type: ignore[arg-type]
         self.runtime: MemoryRuntime = self.app._faust  # type: ignore[assignment]
         topics = SETTINGS.topics
         followed = {topics.references: desk.apply_reference, topics.actions: desk.apply_request}
@@ -172,10 +191,19 @@ class World:
         self.troubles: Counter[str] = Counter()
         self.delay_seconds = 0.0
         self.ending = False
+        self._crashes_left = MOST_CRASHES if failures else 0
         self._sending: set[asyncio.Task[None]] = set()
 
     def now_ms(self) -> int:
         return START_MS + int(1000 * asyncio.get_running_loop().time())
+
+    def crashes(self, where: str, share: float) -> bool:
+        """Whether the process that asks ends at this point, as a share of all such points does until the bound."""
+        if not self._crashes_left or self.chance.random() >= share:
+            return False
+        self._crashes_left -= 1
+        self.troubles[where] += 1
+        return True
 
     def on_its_way(self, sending: Any) -> "asyncio.Task[None]":
         """Sends in a task of its own, which outlives the process that sends."""
@@ -205,14 +233,17 @@ class World:
         for phase in range(len(self.log.records)):
             await self._live(phase, workers)
             for seconds in AFTER_SECONDS:
+                if seconds == AFTER_SECONDS[-1] and phase + 1 == len(self.log.records):
+                    self._crashes_left = 0  # nobody would start a process again that ends later
                 self._jump(seconds)
                 await self._settled(workers)
             if phase + 1 < len(self.log.records):
                 self._show_learned()
                 await self._settled(workers)
         self.ending = True
-        for process in self.processes:
+        for process in list(self.processes):  # a judge that loses its partitions while it ends writes no last row
             process.end()
+            await asyncio.sleep(SETTLED_SECONDS)
         await asyncio.gather(*workers)
         await asyncio.gather(*self._sending, return_exceptions=True)
 
@@ -296,9 +327,7 @@ class World:
             await asyncio.sleep(self.chance.random() * self.chance.choice((0.5, 8.0)))
             self.broker.restore()
         elif what == "slow disk":
-            self.delay_seconds = 2.0 * self.chance.random()
-            await asyncio.sleep(self.chance.random() * 3.0)
-            self.delay_seconds = 0.0
+            self.delay_seconds = 0.0 if self.delay_seconds else 2.0 * self.chance.random()
         elif process is None:
             return
         elif what == "kill":
