@@ -161,17 +161,7 @@ def day_band(
     def place(hour: int) -> float:
         return x(first + HOUR_MS * (hour + 0.5))
 
-    parts: list[Markup] = []
-    for run in _runs(low):
-        there = "L".join(f"{place(hour)} {y(high[hour] or 0.0)}" for hour in run)
-        back = "L".join(f"{place(hour)} {y(low[hour] or 0.0)}" for hour in reversed(run))
-        parts.append(element("path", class_="reference-area", d=f"M{there}L{back}Z"))
-    for run in _runs(present):
-        line = "L".join(f"{place(hour)} {y(present[hour] or 0.0)}" for hour in run)
-        parts.append(element("path", class_="present-line", d=f"M{line}"))
-        parts += [
-            element("circle", class_="present-dot", cx=place(hour), cy=y(present[hour] or 0.0), r=2) for hour in run
-        ]
+    parts = _band(present, low, high, place, y)
     ticks = [
         element("text", number(value, 3), x=left - 8, y=y(value) + 4, class_="tick end")
         for value in (least + room, most - room)
@@ -187,6 +177,28 @@ def day_band(
         viewBox=f"0 0 {width} {height}",
         aria_hidden="true",
     )
+
+
+def _band(
+    present: Sequence[float | None],
+    low: Sequence[float | None],
+    high: Sequence[float | None],
+    place: Callable[[int], float],
+    y: Scale,
+) -> list[Markup]:
+    """The band and the line of ``day_band``, without a gap's hours."""
+    parts: list[Markup] = []
+    for run in _runs(low):
+        there = "L".join(f"{place(hour)} {y(high[hour] or 0.0)}" for hour in run)
+        back = "L".join(f"{place(hour)} {y(low[hour] or 0.0)}" for hour in reversed(run))
+        parts.append(element("path", class_="reference-area", d=f"M{there}L{back}Z"))
+    for run in _runs(present):
+        line = "L".join(f"{place(hour)} {y(present[hour] or 0.0)}" for hour in run)
+        parts.append(element("path", class_="present-line", d=f"M{line}"))
+        parts += [
+            element("circle", class_="present-dot", cx=place(hour), cy=y(present[hour] or 0.0), r=2) for hour in run
+        ]
+    return parts
 
 
 def _runs(values: Sequence[float | None]) -> list[list[int]]:
