@@ -2,9 +2,11 @@
 
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
+
+from aiokafka.errors import TopicAlreadyExistsError
 
 from stream.backends.clock import SystemClock
 from stream.backends.files import FileBroker, FileSink, FileSource, FileTableReader
@@ -39,9 +41,12 @@ class Backend:
         source: Callable[[Sequence[str], str], Source],
         sink: Callable[[], AnySink],
         tables: Callable[[], TableReader],
+        remake: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
+        """``remake``: deletes a topic and makes it again with one partition; None where topics have no ids."""
         self.topic = topic
         self.create = create
+        self.remake = remake
         self._source = source
         self._sink = sink
         self._tables = tables
@@ -76,12 +81,17 @@ async def memory() -> AsyncIterator[Backend]:
     async def create(name: str, partitions: int) -> None:
         broker.create_topic(name, partitions)
 
+    async def remake(name: str) -> None:
+        broker.delete_topic(name)
+        broker.create_topic(name, 1)
+
     backend = Backend(
         "events",
         create,
         lambda topics, group: MemorySource(broker, topics, group),
         lambda: MemorySink(broker),
         lambda: MemoryTableReader(broker),
+        remake,
     )
     yield backend
     await backend.close()
@@ -122,12 +132,21 @@ async def real(cluster: Cluster) -> AsyncIterator[Backend]:
     async def create(name: str, partitions: int) -> None:
         await cluster.create_topics({name: partitions})
 
-    backend = through_aiokafka(cluster.bootstrap_servers, create)
+    async def remake(name: str) -> None:
+        await cluster.delete_topics(name)
+        with suppress(TopicAlreadyExistsError):  # a client that still asks for it may make it first
+            await cluster.create_topics({name: 1})
+
+    backend = through_aiokafka(cluster.bootstrap_servers, create, remake)
     yield backend
     await backend.close()
 
 
-def through_aiokafka(servers: str, create: Callable[[str, int], Awaitable[None]]) -> Backend:
+def through_aiokafka(
+    servers: str,
+    create: Callable[[str, int], Awaitable[None]],
+    remake: Callable[[str], Awaitable[None]] | None = None,
+) -> Backend:
     settings = KafkaSettings(bootstrap_servers=servers, session_timeout_ms=6_000, request_timeout_ms=10_000)
 
     def source(topics: Sequence[str], group: str) -> Source:
@@ -144,6 +163,7 @@ def through_aiokafka(servers: str, create: Callable[[str, int], Awaitable[None]]
         source,
         lambda: KafkaSink(settings),
         lambda: KafkaTableReader(settings),
+        remake,
     )
 
 

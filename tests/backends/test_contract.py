@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from detectors.errors import BrokerError
+from stream.backends.files import FileSource
 from stream.backends.ports import Source
+from stream.topics.generations import Generation
 from stream.topics.keys import partition_of
 from stream.topics.record import OutRecord, Partition, Record
 from tests.backends import contract
@@ -258,3 +260,71 @@ async def test_topics_are_read_from_the_offsets_that_are_wanted_and_again_when_a
     await table.read_from([backend.topic], {Partition(backend.topic, 0): 4})
     await until(lambda: len(came) >= 5, poll)
     assert sorted(came) == [(0, 4), (1, 0), (1, 1), (1, 2), (1, 3)]
+
+
+async def test_a_note_lies_beside_the_committed_offset_until_the_next_commit(backend: Backend) -> None:
+    await backend.create(backend.topic, 1)
+    source, listener = await started(backend, f"{backend.topic}-notes")
+    (place,) = listener.owned
+    if isinstance(source, FileSource):
+        assert await source.noted(place) is None
+        return
+    assert await source.noted(place) is None
+    await source.note({place: "about to read"})
+    assert (await source.noted(place), await source.committed(place)) == ("about to read", 0)
+    await source.commit({place: 3})
+    assert (await source.noted(place), await source.committed(place)) == ("", 3)
+    await source.note({place: "left"})
+    assert (await source.noted(place), await source.committed(place)) == ("left", 3)
+
+
+async def test_records_have_positions_in_the_generation_that_was_sought(backend: Backend) -> None:
+    await backend.create(backend.topic, 1)
+    source, listener = await started(backend)
+    if isinstance(source, FileSource):
+        pytest.skip("files have no ids of topics")
+    (place,) = listener.owned
+    await (await backend.sink()).send(numbered(backend.topic, 5, 0))
+    begin = Generation("b", 3).begin
+    source.seek(place, begin + 2)
+    source.resume([place])
+    found = (await read(source, 3))[place]
+    assert [record.offset for record in found] == [begin + 2, begin + 3, begin + 4]
+    assert [record.value for record in found] == [b"value-2", b"value-3", b"value-4"]
+    await source.commit({place: begin + 5})
+    assert await source.committed(place) == 5
+    assert await source.end_offsets([place]) == {place: 5}
+
+
+async def test_a_topic_that_is_made_anew_has_another_id_and_none_of_its_records_is_returned_before_it_is_asked_for(
+    backend: Backend,
+) -> None:
+    if backend.remake is None:
+        pytest.skip("files and the embedded broker have no ids of topics")
+    await backend.create(backend.topic, 1)
+    source, listener = await started(backend)
+    (place,) = listener.owned
+    before = await source.topic_ids([backend.topic, "no-such-topic"])
+    assert before.keys() == {backend.topic}
+    sink = await backend.sink()
+    await sink.send(numbered(backend.topic, 3, 0))
+    source.seek(place, 0)
+    source.resume([place])
+    assert len((await read(source, 3))[place]) == 3
+    await backend.remake(backend.topic)
+    await (await backend.sink()).send(numbered(backend.topic, 10, 0))
+    came: list[object] = []
+
+    async def poll() -> None:
+        came.extend((await source.poll(100, 1_000)).values())
+
+    await until(lambda: bool(listener.anew), poll)
+    assert listener.anew == {backend.topic}
+    assert came == []
+    after = await source.topic_ids([backend.topic])
+    assert after != before
+    assert await backend.table().topic_ids([backend.topic]) == after
+    await until(lambda: place in listener.owned, lambda: source.poll(50, 10))
+    source.seek(place, Generation("b", 1).begin)
+    source.resume([place])
+    assert [record.value for record in (await read(source, 10))[place]] == [b"value-%d" % n for n in range(10)]
