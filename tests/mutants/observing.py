@@ -157,7 +157,7 @@ MUTANTS = (
         "            self._source.seek(place, offset)\n",
         "            self._source.seek(place, offset + 1)\n",
         "A restored partition is read from one record too late.",
-        (f"{RUNNER}::test_an_expired_session_loses_and_repeats_nothing",),
+        (f"{RUNNER}::test_every_event_is_counted_once_and_a_restart_repeats_none",),
     ),
     Mutant(
         "end-before-it-is-read",
@@ -240,6 +240,7 @@ MUTANTS = (
         (
             "tests/observe/test_observer.py::test_records_below_the_manifest_make_no_dead_letters_again_when_a_unit_is_read_again",
         ),
+    ),
     Mutant(
         "rows-do-not-make-dirty",
         "stream/observe/unit.py",
@@ -321,6 +322,7 @@ MUTANTS = (
         (
             "tests/observe/test_slots.py::test_the_first_slot_of_a_sibling_is_published_before_a_later_slot_of_another_unit_of_the_model",
         ),
+    ),
     Mutant(
         "environments-at-wrong-rows",
         "stream/observe/waiting.py",
