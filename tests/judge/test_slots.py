@@ -12,9 +12,11 @@ from detectors.profiles import Profile
 from detectors.reference.reference import Reference
 from stream.judge import slot_buffer
 from stream.judge.effects import Health, IncidentRecord
+from stream.judge.frontier import Frontier
 from stream.judge.slot_buffer import SlotBuffer
 from stream.observe import slots as cutting
 from stream.topics.marks import Mark
+from stream.topics.record import Partition
 from tests.judge import slotted
 from tests.judge.slotted import START_MS, UNIT, Item, give, in_order, mixed, new_judge, plain, records_of
 
@@ -307,3 +309,10 @@ def test_a_claimed_level_is_bounded(reference: Reference) -> None:
 
 def test_judge_and_shards_mean_the_same_slots() -> None:
     assert (slot_buffer.PER_LOOK, slot_buffer.LEVELS) == (cutting.PER_LOOK, cutting.LEVELS)
+
+
+def test_a_partition_that_was_read_to_its_end_counts_as_far_as_the_others_less_the_disorder() -> None:
+    frontier = Frontier((slotted.TOPIC,), 1_000)
+    frontier.mark(Mark(1, slotted.TOPIC, 0, 2, slotted.START_MS, slotted.START_MS, read_to_end=False))
+    frontier.mark(Mark(1, slotted.TOPIC, 1, 2, 0, slotted.START_MS + 300, read_to_end=True))
+    assert frontier.of({}) == (slotted.START_MS + 300 - 1_000, Partition(slotted.TOPIC, 1))

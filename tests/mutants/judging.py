@@ -297,7 +297,9 @@ MUTANTS = (
         "            return newest_ms + waited_ms - self._disorder_ms\n",
         "            return newest_ms + waited_ms\n",
         "A partition that was read to its end counts as far as the others, without the disorder that is allowed.",
-        (WHOLE,),
+        (
+            "tests/judge/test_slots.py::test_a_partition_that_was_read_to_its_end_counts_as_far_as_the_others_less_the_disorder",
+        ),
     ),
     Mutant(
         "added-partition-not-waited-for",

@@ -76,7 +76,7 @@ MUTANTS = (
         "        self.dirty, self.durable, self.unpublished = True, False, True\n        return last\n",
         "        self.dirty, self.durable, self.unpublished = True, True, True\n        return last\n",
         "An epoch under a new reference is published before any checkpoint holds it.",
-        (OBSERVER,),
+        (f"{OBSERVER}::test_a_new_reference_begins_an_epoch_that_waits_for_its_checkpoint",),
     ),
     Mutant(
         "manifest-before-units",
@@ -157,7 +157,7 @@ MUTANTS = (
         "            self._source.seek(place, offset)\n",
         "            self._source.seek(place, offset + 1)\n",
         "A restored partition is read from one record too late.",
-        (RUNNER,),
+        (f"{RUNNER}::test_every_event_is_counted_once_and_a_restart_repeats_none",),
     ),
     Mutant(
         "end-before-it-is-read",
@@ -181,7 +181,7 @@ MUTANTS = (
         "        self.next, self._clock_ms = assigned.returned\n",
         "        self.next, self._clock_ms = assigned.position, assigned.clock_ms\n",
         "A checkpoint in a break holds records whose dead letters and profiles have not been returned.",
-        (OBSERVER,),
+        (f"{OBSERVER}::test_a_checkpoint_in_a_break_holds_no_record_whose_effects_were_not_returned",),
     ),
     Mutant(
         "clock-not-restored",
@@ -229,7 +229,7 @@ MUTANTS = (
         "batch.next_offsets > (assigned.floor if unit is None else unit.skip_below)",
         "batch.next_offsets >= (assigned.floor if unit is None else unit.skip_below)",
         "The last record of a checkpoint is counted again after a restore.",
-        (OBSERVER,),
+        (f"{OBSERVER}::test_a_torn_checkpoint_and_a_zombies_record_count_every_event_once",),
     ),
     Mutant(
         "dead-letters-again",
@@ -247,7 +247,7 @@ MUTANTS = (
         "        waiting.append(part)\n        self.dirty = self.unpublished = True\n",
         "        waiting.append(part)\n        self.unpublished = True\n",
         "New events of a unit are in no checkpoint.",
-        (OBSERVER,),
+        (f"{OBSERVER}::test_a_torn_checkpoint_and_a_zombies_record_count_every_event_once",),
     ),
     Mutant(
         "stamp-below-skip",
@@ -311,9 +311,7 @@ MUTANTS = (
         "(self.kept[count - 1].slot_end_ms or 0) > clock_ms:",
         "False:",
         "A checkpoint that is ahead of its partition publishes slots beyond the clock.",
-        (
-            "tests/simulation/event_time/test_cores.py::test_looks_incidents_and_references_are_those_of_the_ordered_run",
-        ),
+        ("tests/observe/test_slots.py::test_slots_that_end_beyond_the_clock_are_kept",),
     ),
     Mutant(
         "first-slot-again",
@@ -331,7 +329,7 @@ MUTANTS = (
         "[(rows + row, text) for row, text in part.environments]",
         "[(row, text) for row, text in part.environments]",
         "Environments of rows that waited together belong to other rows.",
-        (OBSERVER,),
+        (f"{OBSERVER}::test_profiles_of_looks_stand_at_the_same_places_of_the_log",),
     ),
     Mutant(
         "forgotten-keeps-its-place",

@@ -436,3 +436,14 @@ def test_ids_of_both_generations_are_known_after_a_restore() -> None:
     again.assign(HERE, saved(made))
     effects = again.process(HERE, [event(150 + offset, offset) for offset in range(150)])
     assert effects.outcomes == {("m", "duplicate"): 150}
+
+
+def test_a_checkpoint_in_a_break_holds_no_record_whose_effects_were_not_returned() -> None:
+    records, observer = log(5, 600), started([reference()])
+    observer.process(HERE, records[:100])
+    seen = set()
+    for _ in observer.steps(HERE, records[100:400], Effects()):
+        assert observer.checkpoint(HERE).next == 100
+        seen.add(observer._partitions[HERE].position)
+    assert seen == {100, 400}, "some breaks come after the rows were handed to their units"
+    assert observer.checkpoint(HERE).next == 400

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from detectors.features import UnitKey
 from detectors.profiles import Profile
 from stream.formats.clock import NONE_MS, clocks_of
+from stream.observe.cuts import Cuts
 from stream.observe.effects import Effects
 from stream.observe.observer import Observer
 from stream.observe.slots import Slots
@@ -359,3 +360,16 @@ def test_a_longer_slot_begins_where_one_of_its_length_begins() -> None:
         slots.count(clock_ms, 1)
         levels.append(slots.cut().level)
     assert levels == [2, 2, 3]
+
+
+def test_slots_that_end_beyond_the_clock_are_kept() -> None:
+    """A checkpoint may hold a unit further than the partition was read."""
+    records = steady(400)
+    observer, _ = begun(records, 400)
+    (unit,) = observer._partitions[HERE].units.values()
+    made = Cuts(1_000, 256, 0)
+    profile = unit.publish(0)
+    for end_ms in (1_000, 2_000, 3_000):
+        made.kept.append(msgspec.structs.replace(profile, slot_end_ms=end_ms))
+    assert [one.slot_end_ms for one in made.hand_out(2_500)] == [1_000, 2_000]
+    assert [one.slot_end_ms for one in made.hand_out()] == [3_000]

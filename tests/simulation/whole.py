@@ -150,11 +150,13 @@ class Process:
                 await asyncio.gather(observing, self.app.stop(STOP_SECONDS))
         self.app._rows.close()
         self.runtime.kill()
-        for task in (*tasks, *self.app._tasks):
-            task.cancel()
         for member in (self.source, self.runtime.source):
             self.world.broker.kill(member)
-        await asyncio.gather(*tasks, *self.app._tasks, return_exceptions=True)
+        left = {*tasks, *self.app._tasks}
+        while left:  # a row that is acknowledged just then takes the place of the cancellation (Python 3.11)
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=0.1)
         if why is not None and not isinstance(why, (Crash, BrokerError)):
             raise why
 

@@ -75,7 +75,7 @@ async def test_each_part_of_a_checkpoint_waits_until_the_one_before_is_acknowled
     for _ in range(20):
         await asyncio.sleep(0)
     assert not set(later) & set(sink.there)
-    assert not any(broker.group("driftline").offsets.values())  # a note about a start stands at the first offset
+    assert not any(broker.group("driftline").offsets.values())
     sink.release(held)
     await service.until(lambda: set(PARTS) <= set(sink.there))
     await service.end()
