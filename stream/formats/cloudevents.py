@@ -10,6 +10,7 @@ from typing import Any
 
 from detectors import values
 from detectors.errors import FormatError
+from stream.formats import kserve
 from stream.formats.message import IgnoredRecord, Message
 from stream.formats.row import Limits, in_reason
 
@@ -46,18 +47,27 @@ def events(message: Message, limits: Limits, inner: Callable[[Message], list[Any
         attributes = {name[3:]: value for name, value in by_name.items() if name.startswith("ce_")}
         return _inside(message, attributes, inner, data=message.data())
     body = message.json()
-    found = []
+    found: list[Any] = []
+    ignored: IgnoredRecord | None = None
     for one in body if isinstance(body, list) else [body]:
-        if not isinstance(one, dict) or not isinstance(one.get("type"), str):
-            raise FormatError("CloudEvent: no object with a text as type")
-        attributes = {name: value for name, value in one.items() if isinstance(value, str)}
-        if "data_base64" in one:
-            found += _inside(message, attributes, inner, data=_unpacked(one["data_base64"]))
-        elif one.get("data") is None:
-            raise IgnoredRecord("a CloudEvent without data")
-        else:
-            found += _inside(message, attributes, inner, body=one["data"])
+        try:
+            found += _structured(message, one, inner)
+        except IgnoredRecord as error:
+            ignored = error
+    if ignored is not None and not found:
+        raise ignored
     return found
+
+
+def _structured(message: Message, one: Any, inner: Callable[[Message], list[Any]]) -> list[Any]:
+    if not isinstance(one, dict) or not isinstance(one.get("type"), str):
+        raise FormatError("CloudEvent: no object with a text as type")
+    attributes = {name: value for name, value in one.items() if isinstance(value, str)}
+    if "data_base64" in one:
+        return _inside(message, attributes, inner, data=_unpacked(one["data_base64"]))
+    if one.get("data") is None:
+        raise IgnoredRecord("a CloudEvent without data")
+    return _inside(message, attributes, inner, body=one["data"])
 
 
 def _inside(
@@ -72,11 +82,15 @@ def _inside(
     if time_ms is not None and not in_reason(time_ms, message.record.timestamp_ms):
         time_ms = None
     kind = attributes.get("type", "")[:100]
+    inside = message.inside(body=body, data=data, timestamp_ms=time_ms)
+    inside.attributes = attributes
     try:
-        found = inner(message.inside(body=body, data=data, timestamp_ms=time_ms))
+        found = inner(inside)
     except IgnoredRecord:
         raise
     except FormatError as error:
+        if kind in kserve.TYPES:
+            raise
         raise FormatError(f"no inference: CloudEvent of type {kind}: {error}") from error
     for at, event in enumerate(found):
         if isinstance(event, dict):

@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -32,6 +32,7 @@ SHALLOW_BYTES = 2 * MAX_NESTING
 
 _SCANNED_BYTES = 8_192
 _NESTS = frozenset({list, dict})
+_NO_ATTRIBUTES: Mapping[str, str] = {}
 _BRACKET = 0x7B  # "{", and "[" after its bit 0x20 is set
 
 _decoder = msgspec.json.Decoder()
@@ -49,10 +50,14 @@ class Message:
     :param rules: how the settings want the records of the topic to be read.
     :param schemas: schemas of the registry.
 
-    ``limited``: how often something in the record was left out, by the name of the limit.
+    ``limited``: how often something in the record was left out, by the name of the limit. ``attributes``: those of the
+    CloudEvent whose data this message is.
     """
 
-    __slots__ = ("_body", "_data", "_max_bytes", "_reason", "depth", "limited", "record", "rules", "schemas", "topic")
+    __slots__ = (
+        "_body", "_data", "_max_bytes", "_reason", "attributes", "depth", "limited", "record", "rules", "schemas",
+        "topic",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -65,6 +70,7 @@ class Message:
         self.topic, self.record, self._max_bytes, self.rules, self.schemas = topic, record, max_bytes, rules, schemas
         self.limited: dict[str, int] = {}
         self.depth = 0
+        self.attributes: Mapping[str, str] = _NO_ATTRIBUTES
         self._data: bytes | None = None
         self._reason: str | None = None
         self._body: Any = _UNREAD

@@ -11,7 +11,19 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from detectors.errors import FormatError
-from stream.formats import bentoml, cloudevents, connect, databricks, flat, mlflow, native, sagemaker, schema_registry
+from stream.formats import (
+    bentoml,
+    cloudevents,
+    connect,
+    databricks,
+    flat,
+    kserve,
+    mlflow,
+    native,
+    open_inference,
+    sagemaker,
+    schema_registry,
+)
 from stream.formats.message import IgnoredRecord, Message
 from stream.formats.row import Limits, Row, Rules, row_of
 from stream.formats.topic_rules import AUTO, NO_TOPIC_RULES
@@ -42,6 +54,8 @@ FORMATS: dict[str, Format] = {
     "cloudevents": Format(cloudevents.events, cloudevents.in_headers, cloudevents.HEADERS, wraps=True),
     "schema_registry": Format(schema_registry.events, schema_registry.in_headers, schema_registry.HEADERS, wraps=True),
     "connect": Format(connect.events, wraps=True),
+    "kserve": Format(kserve.events),
+    "open_inference": Format(open_inference.events),
     "sagemaker": Format(sagemaker.events),
     "databricks": Format(databricks.events),
     "bentoml": Format(bentoml.events),

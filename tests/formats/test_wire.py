@@ -74,7 +74,7 @@ def test_records_of_other_systems() -> None:
     assert read > 45
 
 
-@pytest.mark.parametrize("rest", ["mlserver", "otel", "seldon1", "seldon2", "triton"])
+@pytest.mark.parametrize("rest", ["mlserver", "otel", "seldon1", "seldon2"])
 def test_systems_whose_records_are_not_read_yet_make_no_events(rest: str) -> None:
     """A request without its reply, or in another encoding, is a dead letter and never an event of wrong content."""
     cases = [case for case in wire.cases() if case.name.startswith(f"{rest}/")]
@@ -82,3 +82,36 @@ def test_systems_whose_records_are_not_read_yet_make_no_events(rest: str) -> Non
     for case in cases:
         kind, found = outcome(case)
         assert kind != "events", f"{case.name}: {found}"
+
+
+UNREAD = ("kserve/llm-chat-request", "kserve/llm-chat-response")
+"""Texts of language models, which are dead letters."""
+
+
+@pytest.mark.parametrize("system", ["kserve", "triton"])
+def test_a_request_counts_its_features_and_its_reply_is_ignored(system: str) -> None:
+    requests = replies = 0
+    for case in wire.cases():
+        if not case.name.startswith(f"{system}/") or case.name.startswith(ALSO_READ):
+            continue
+        kind, found = outcome(case)
+        if case.name in UNREAD:
+            assert kind == "dead_letter", f"{case.name}: {found}"
+        elif "pending" in case.expect and case.expect["pending"].get("component") != "transformer":
+            requests += 1
+            wanted = case.expect["pending"]
+            assert kind == "events", f"{case.name}: {found}"
+            assert len(found) == wanted["rows"], case.name
+            several = [f"{wanted['id']}#{at}" for at in range(len(found))]
+            assert [one["id"] for one in found] == (several if len(found) > 1 else [wanted["id"]]), case.name
+            assert {one["model"] for one in found} == {wanted["model"]}
+            assert not any("prediction" in one for one in found)
+            for one, features in zip(found, wanted.get("features", []), strict=bool(wanted.get("features"))):
+                assert alike(one["features"], features), case.name
+        elif "duplicate" in case.expect or case.name == "kserve/json-batch":
+            assert kind == "events", f"{case.name}: {found}"
+        else:
+            replies += 1
+            assert kind == "ignored", f"{case.name}: {found}"
+    assert requests >= 2
+    assert replies >= 1
