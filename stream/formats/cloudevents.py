@@ -82,8 +82,7 @@ def _inside(
     if time_ms is not None and not in_reason(time_ms, message.record.timestamp_ms):
         time_ms = None
     kind = attributes.get("type", "")[:100]
-    inside = message.inside(body=body, data=data, timestamp_ms=time_ms)
-    inside.attributes = attributes
+    inside = message.inside(body=body, data=data, timestamp_ms=time_ms, attributes=attributes)
     try:
         found = inner(inside)
     except IgnoredRecord:

@@ -75,7 +75,14 @@ class Message:
         self._reason: str | None = None
         self._body: Any = _UNREAD
 
-    def inside(self, *, body: Any = None, data: bytes | None = None, timestamp_ms: int | None = None) -> "Message":
+    def inside(
+        self,
+        *,
+        body: Any = None,
+        data: bytes | None = None,
+        timestamp_ms: int | None = None,
+        attributes: Mapping[str, str] = _NO_ATTRIBUTES,
+    ) -> "Message":
         """The message that this one wraps: ``data`` where given, else the JSON ``body``.
 
         ``timestamp_ms``: when it happened, where the envelope has it. Raises FormatError for too many envelopes.
@@ -86,7 +93,7 @@ class Message:
         if timestamp_ms is not None:
             record = record._replace(timestamp_ms=timestamp_ms)
         found = Message(self.topic, record, self._max_bytes, self.rules, self.schemas)
-        found.limited, found.depth, found._data = self.limited, self.depth + 1, data
+        found.limited, found.depth, found._data, found.attributes = self.limited, self.depth + 1, data, attributes
         if data is None:
             found._body = body
         return found
