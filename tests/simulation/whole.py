@@ -249,15 +249,13 @@ class World:
         await asyncio.gather(*self._sending, return_exceptions=True)
 
     async def _live(self, phase: int, workers: Sequence["asyncio.Task[None]"]) -> None:
-        begin_ms, end_ms = self.log.begin_ms(phase), self.log.end_ms(phase)
-        later = self.chance.choice((0, 0, 0.5, 1.1)) if self.failures else 0
-        self._jump((begin_ms + later * (end_ms - begin_ms) - self.now_ms()) / 1000)
+        self._jump((self.log.begin_ms(phase) - self.now_ms()) / 1000)
         writing = asyncio.create_task(self._write(phase))
         while not writing.done() and self.failures:
             await asyncio.sleep(self.chance.random() * 2.0)
             await self._trouble(self.chance.choice(TROUBLES))
         await writing
-        if self.failures:  # all of the log may have been there before it was read
+        if self.failures:  # a short log has ended before much has failed
             for _ in range(3):
                 await self._trouble(self.chance.choice(TROUBLES))
                 await asyncio.sleep(self.chance.random())
@@ -266,7 +264,7 @@ class World:
         self.delay_seconds = 0.0
 
     async def _write(self, phase: int) -> None:
-        """Writes the records of a phase at their own times, or at once where those have passed."""
+        """Writes the records of a phase at their own times."""
         rows = [(record, number) for number, own in enumerate(self.log.records[phase]) for record in own]
         for record, number in sorted(rows, key=lambda row: (row[0].timestamp_ms, row[1])):
             wait_ms = record.timestamp_ms - self.now_ms()
@@ -456,8 +454,8 @@ class _Row(NamedTuple):
 
 @cache
 def _log(number: int) -> Log:
-    """A log that is written while it is read. Events of an old one would come late in partitions that were read to
-    their ends before."""
+    """A log that is written at the times of its events. Those of an old one would come late in partitions that were
+    read to their ends before, and late events count in the next look, whichever that is."""
     return log(number)._replace(old=False)
 
 
