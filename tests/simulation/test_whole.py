@@ -1,8 +1,7 @@
 """Whole workers, both stages: evidence, incidents and every published figure are those of a run without faults.
 
 ``DRIFTLINE_TEST_SEED=N`` replays the log of one seed under three runs of faults. ``DRIFTLINE_TEST_WHOLE_LOGS=N`` adds N
-logs that chance picks. About one such log in forty differs, and why is not known yet: profiles of idle partitions came
-after their slots had been judged. The seeds 5000019 and 663302383753 are such logs.
+logs that chance picks. The log of seed 5000019 differs from the ordered run by one event that comes behind in it.
 """
 
 import logging
