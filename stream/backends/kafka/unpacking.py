@@ -5,10 +5,11 @@ this. Its record classes find the functions that unpack by name in their modules
 names. Only batches that are opened inside ``with Bound(...)`` are bounded; all others go to aiokafka's own functions.
 """
 
+import threading
 import zlib
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any
 
 import cramjam
 from aiokafka.record import default_records, legacy_records
@@ -28,14 +29,17 @@ _XERIAL_HEADER = 16
 _BROKEN = (cramjam.DecompressionError, zlib.error, ValueError, IndexError, OverflowError)
 
 
+_opening = threading.local()
+"""``bound``: the Bound that opens a batch in this thread. The judge reads in a thread of its own, and unpacking lets
+other threads run."""
+
+
 class Bound:
     """How many bytes a batch may unpack to.
 
     The buffer is used again for each batch. ``size``: bytes that the last batch was unpacked to; 0 where it was not
     packed.
     """
-
-    opening: ClassVar["Bound | None"] = None
 
     def __init__(self, most: int) -> None:
         bound_unpacking()
@@ -45,11 +49,11 @@ class Bound:
 
     def __enter__(self) -> None:
         """A batch that is opened from now on raises FormatError if it unpacks to more than ``most`` bytes, or is
-        broken. No other task may run until the end of the block."""
-        Bound.opening, self.size = self, 0
+        broken. No other task of this thread may run until the end of the block."""
+        _opening.bound, self.size = self, 0
 
     def __exit__(self, *_: object) -> None:
-        Bound.opening = None
+        _opening.bound = None
 
     def unpack(self, codec: str, packed: Any, own: Callable[[Any], bytes]) -> bytes:
         """The plain bytes of a batch; ``own``: aiokafka's function that unpacks it. Raises FormatError."""
@@ -83,8 +87,7 @@ class Bound:
 
     def _unpack(self, codec: str, packed: bytes) -> bytes:
         """cramjam takes time for all the room that it gets, so the room follows the last batch. A batch that does not
-        fit
-        is tried again with more."""
+        fit is tried again with more."""
         into = getattr(cramjam, codec).decompress_into
         size = min(self._most, max(FIRST_ROOM, int(self._usual * len(packed))))
         while True:
@@ -140,7 +143,7 @@ class _Unpack:
         self._codec, self._own = codec, own
 
     def __call__(self, packed: Any) -> bytes:
-        bound = Bound.opening
+        bound: Bound | None = getattr(_opening, "bound", None)
         return self._own(packed) if bound is None else bound.unpack(self._codec, packed, self._own)
 
 

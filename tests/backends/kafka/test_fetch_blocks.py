@@ -5,6 +5,8 @@ import struct
 import subprocess
 import sys
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import cramjam
@@ -258,6 +260,28 @@ def test_a_packed_batch_that_is_broken_becomes_one_record_with_a_reason() -> Non
     data[70] ^= 255
     found, _ = pages(bytes(data), 10_000)
     assert [record.value for page in found for record in page] == [b"", b"b"]
+
+
+@CODECS
+def test_a_batch_that_another_thread_reads_meanwhile_is_not_bounded_and_is_read_right(codec: int) -> None:
+    """The judge reads in a thread of its own, and a thread that unpacks lets others run."""
+    values = [bytes([65 + n]) * 3_000 for n in range(8)]
+
+    def read_elsewhere() -> list[bytes]:
+        batch = MemoryRecords(packed(0, values, codec)).next_batch()
+        return [record.value for record in batch]
+
+    with ThreadPoolExecutor(1) as pool:
+        with Bound(1_000):
+            found = pool.submit(read_elsewhere).result()
+        assert found == values
+        stop = Event()
+        busy = pool.submit(lambda: [read_elsewhere() == values for _ in iter(stop.is_set, True)])
+        for _ in range(200):
+            [page], _ = pages(packed(0, values, codec), 100_000)
+            assert [record.value for record in page] == values
+        stop.set()
+        assert all(busy.result())
 
 
 def test_raw_snappy_and_gzip_of_several_members_are_unpacked() -> None:
