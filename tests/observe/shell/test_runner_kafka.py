@@ -234,8 +234,9 @@ async def test_a_record_at_which_the_process_ended_twice_is_left_out_and_becomes
             break
         assert process.returncode == -signal.SIGKILL
         ends += 1
-        assert ends <= 3 * poisoned
-    assert ends == 1 + 2 * poisoned  # the first end leaves no note
+        assert ends <= 1 + 3 * poisoned
+    # The first end leaves no note, and one far behind the checkpoint notes a chunk and not the record.
+    assert ends >= 1 + 2 * poisoned
     assert ended_well(process)
     assert await world.counted() == world.published
     reader = KafkaTableReader(world.settings.kafka)
